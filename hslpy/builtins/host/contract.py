@@ -1,0 +1,56 @@
+"""What host builtins may touch: the services of the server and the state of one hook run. No rules in here.
+
+`call.host` of a hook's run is a `HookHost`. `hooks` builds it, the builtins of this folder read and change it, and
+`hooks` turns what they left into a verdict. Outside a hook (`hslpy run`) the services are there and `event` is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hslpy.dns.contract import Resolver
+from hslpy.mail.verdict import Verdict
+from hslpy.rate.contract import RateCounters
+from hslpy.scan.contract import Rspamd, SpamAssassin
+from hslpy.store.memory import SharedMemory
+
+
+class QueueMetric(Protocol):
+    """The queue as scripts measure it: `metric` is `count` or `bytes`; each filter maps a field to its wanted values."""
+
+    def __call__(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a script can reach beyond its values. A scanner that isn't configured is None."""
+
+    rates: RateCounters
+    memory: SharedMemory
+    resolver: Resolver
+    queue_metric: QueueMetric
+    spamassassin: SpamAssassin | None = None
+    rspamd: Rspamd | None = None
+    source_ids: frozenset[str] = frozenset()
+    hostname: str = "localhost"
+    scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
+    log: Callable[[str, Mapping[str, object]], None] = lambda event, fields: None
+
+
+@dataclass(slots=True)
+class HookHost:
+    """One hook run. `event` is the `hooks.facts` event (typed Any: that room lies above this one).
+
+    `facts` is the lazily built mapping that compiled scripts read, so that a setter can change a variable;
+    `state` holds what builtins leave for the verdict: header edits, metadata, attempt options, deliveries.
+    """
+
+    hook: str
+    services: Services
+    event: Any
+    facts: dict[str, Any]
+    state: Any = None
+    verdict: Verdict | None = None
+    warnings: list[str] = field(default_factory=list)

@@ -1,0 +1,85 @@
+"""What an SMTP client does: one transaction at one host from one source. In: plan and content. Out: results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from hslpy.mail.address import Address
+from hslpy.mail.reply import Reply
+from hslpy.mail.verdict import TlsMode
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The whole of what makes a connection, and so the key of its reuse.
+
+    `source_ip` None lets the system choose (only where no source is configured). `host` is the name for TLS and logs,
+    `address` the IP connected to.
+    """
+
+    host: str
+    address: str
+    port: int
+    source_ip: str | None
+    helo: str
+    protocol: Literal["smtp", "lmtp"] = "smtp"
+    tls: TlsMode = "optional"
+    tls_name: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    xclient: tuple[tuple[str, str], ...] = ()
+    connect_timeout_s: float = 30.0
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientResult:
+    """What the host said for one recipient, and at which command (`state`, as hooks.md 9.2 names them)."""
+
+    reply: Reply
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsResult:
+    protocol: str
+    cipher: str
+    key_bits: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """`results` has one entry a recipient, in order. `error` is a network fault (then replies stand for what was said before).
+
+    `failed_at_connect`: nothing was sent of the message, the next host may be tried. `bind_failed`: the source IP is
+    not on this machine.
+    """
+
+    results: tuple[RecipientResult | None, ...]
+    error: str | None = None
+    failed_at_connect: bool = False
+    bind_failed: bool = False
+    tls: TlsResult | None = None
+    duration_s: float = 0.0
+    reused: bool = False
+
+
+class Client(Protocol):
+    async def send(
+        self,
+        route: Route,
+        sender: Address,
+        recipients: tuple[Address, ...],
+        content: bytes,
+        sender_params: Mapping[str, str],
+        recipient_params: tuple[Mapping[str, str], ...],
+    ) -> TransactionResult:
+        """Try one transaction; never raises for what a peer does. A cancelled or timed-out connection is closed."""
+        ...
+
+    async def close(self) -> None: ...
+
+

@@ -1,0 +1,48 @@
+"""What name resolution gives. In: a name and a type. Out: records, or one of two errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from hslpy.errors import MailError
+
+RecordType = Literal["A", "AAAA", "MX", "TXT", "CNAME", "NS", "PTR", "SOA", "SRV", "TLSA", "CAA"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`records` are texts: addresses, names without the trailing dot, TXT strings joined (latin-1).
+
+    For MX they are `(preference, exchange)` in `mx`, with `records` the exchanges. `secure`: validated by DNSSEC.
+    `ttl_s` is the shortest of the answer's.
+    """
+
+    records: tuple[str, ...]
+    mx: tuple[tuple[int, str], ...] = ()
+    secure: bool = False
+    ttl_s: float = 0.0
+
+
+class NameNotFound(MailError):
+    """`kind` is NXDOMAIN (no such name) or NO_DATA (no such record); permanent."""
+
+    def __init__(self, message: str, kind: Literal["NXDOMAIN", "NO_DATA"]) -> None:
+        super().__init__(message, temporary=False)
+        self.kind = kind
+
+
+class ResolutionFailed(MailError):
+    """`kind` is SERVFAIL or TRY_AGAIN (no answer in time); temporary."""
+
+    def __init__(self, message: str, kind: Literal["SERVFAIL", "TRY_AGAIN"]) -> None:
+        super().__init__(message, temporary=True)
+        self.kind = kind
+
+
+class Resolver(Protocol):
+    async def query(self, name: str, record_type: RecordType) -> Answer:
+        """Raises NameNotFound or ResolutionFailed."""
+        ...
+
+    async def close(self) -> None: ...

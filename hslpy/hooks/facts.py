@@ -1,0 +1,219 @@
+"""What the server hands to a hook: one event class a hook, in our own terms. Knows nothing of HSL's spelling.
+
+`smtp` and `delivery` build these and get a verdict back; `hooks/bind.py` shows them to scripts under HSL's names.
+Times are Unix seconds. Source: hooks.md sections 9.2 and 9.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hslpy.mail.address import Address
+
+
+class Context:
+    """The holder of `$context`: one a connection, and one a queued recipient from pre- to post-delivery.
+
+    `value` is an HSL value that only `hooks` reads and writes; `scans` keeps scanner results of the message at hand.
+    """
+
+    __slots__ = ("defined", "value")
+
+    def __init__(self) -> None:
+        self.value: object = None
+        self.defined = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeloFacts:
+    verb: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    protocol: str
+    cipher: str
+    key_bits: int
+    sni: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFacts:
+    mechanism: str
+    username: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    """The connection as it stands. `server_id` is the listener's name, as in `mailserver:1`."""
+
+    id: str
+    remote_ip: str
+    remote_port: int
+    local_ip: str
+    local_port: int
+    server_id: str
+    remote_ptr: str | None = None
+    helo: HeloFacts | None = None
+    tls: TlsFacts | None = None
+    auth: AuthFacts | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFacts:
+    address: Address
+    params: Mapping[str, str]
+    transport_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFacts:
+    """The transaction as it stands: `sender` from MAIL on, `recipients` those accepted so far."""
+
+    id: str
+    sender: Address
+    sender_params: Mapping[str, str] = field(default_factory=dict)
+    recipients: tuple[RecipientFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectEvent:
+    connection: ConnectionFacts
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class HeloEvent:
+    connection: ConnectionFacts
+    context: Context
+    verb: str
+    host: str
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthEvent:
+    """One step of AUTH. With PLAIN and LOGIN the server decodes `username` and `password` itself, `state` is 0."""
+
+    connection: ConnectionFacts
+    context: Context
+    mechanism: str
+    username: str | None
+    password: str | None
+    state: int = 0
+    response: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailFromEvent:
+    """`transaction` has the new id and the sender as given; the verdict may rewrite it."""
+
+    connection: ConnectionFacts
+    context: Context
+    transaction: TransactionFacts
+
+
+@dataclass(frozen=True, slots=True)
+class RcptToEvent:
+    connection: ConnectionFacts
+    context: Context
+    transaction: TransactionFacts
+    recipient: RecipientFacts
+
+
+@dataclass(frozen=True, slots=True)
+class DataEvent:
+    """End of DATA: `content` is the message as it would be stored, our Received header included, CRLF line ends."""
+
+    connection: ConnectionFacts
+    context: Context
+    transaction: TransactionFacts
+    content: bytes
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectEvent:
+    """`closed_by` is `local` or `remote`."""
+
+    connection: ConnectionFacts
+    context: Context
+    closed_by: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedFacts:
+    """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far."""
+
+    transaction_id: str
+    queue_id: int
+    received_at: float
+    sender: Address
+    recipient: Address
+    transport_id: str
+    retries: int
+    size_bytes: int
+    server_id: str = ""
+    remote_ip: str = ""
+    helo: str = ""
+    sasl_username: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sender_params: Mapping[str, str] = field(default_factory=dict)
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    action_id: int = 1
+    job_id: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PreDeliveryEvent:
+    """Before an attempt. `destination` and `port` are the transport's next hop, "" and 25 for MX delivery."""
+
+    message: QueuedFacts
+    context: Context
+    destination: str = ""
+    port: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """The outcome of an attempt: either `code`, `enhanced`, `reason` and `state` from the peer, or `error`."""
+
+    duration_s: float
+    local_ip: str = ""
+    helo: str = ""
+    source_id: str = ""
+    remote_ip: str = ""
+    remote_port: int = 25
+    remote_mx: str = ""
+    code: int = 0
+    enhanced: tuple[int, int, int] | None = None
+    reason: tuple[str, ...] = ()
+    state: str = ""
+    error: str | None = None
+    error_temporary: bool = True
+    error_type: str = "network"
+    tls: TlsFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostDeliveryEvent:
+    """After an attempt, an expiry or an operator's order.
+
+    `action` is what will happen unless the script says otherwise: `QUEUE`, `BOUNCE`, `DELETE`, None after success.
+    """
+
+    message: QueuedFacts
+    context: Context
+    action: str | None
+    attempt: AttemptFacts | None
+    expired: bool = False
+
+
+Event = (
+    ConnectEvent | HeloEvent | AuthEvent | MailFromEvent | RcptToEvent | DataEvent | DisconnectEvent | PreDeliveryEvent | PostDeliveryEvent
+)

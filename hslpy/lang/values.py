@@ -1,0 +1,172 @@
+"""The values of HSL and how they are held in Python. In: nothing. Out: the classes and their sharing rules.
+
+| HSL | Python | | HSL | Python |
+|---|---|---|---|---|
+| none | None | | array | `Array` |
+| boolean | bool | | function | `HslFunction`, or a `declare.Builtin` row bound to a run (`BoundBuiltin`) |
+| number | float, always | | object | `HslObject` |
+| string | str, a character a byte (U+0000 to U+00FF) | | resource, Regex | `Resource`, `Regex` |
+
+Sharing of arrays. An `Array` is owned by the one place that holds it. Storing an array that another place holds
+(a variable, an element, a property) goes through `share()`: both then use one dict until one of them writes, which
+copies first (`unshare()`). Whoever only reads, an argument or a foreach snapshot included, need not share.
+Source: language.md sections 3 and 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Value = Any  # None | bool | float | str | Array | HslFunction | BoundBuiltin | HslObject | Resource | Regex
+Key = int | str
+
+
+class Array:
+    """An ordered map with value semantics.
+
+    `items` maps int and str keys (already normalised) to values; `next_index` is the next automatic key;
+    `shared` says that another Array uses the same dict, so that a write must `unshare()` first. Compiled code
+    touches the three directly on its hot paths.
+    """
+
+    __slots__ = ("items", "next_index", "shared")
+
+    def __init__(self, items: dict[Key, Value], next_index: int, shared: bool = False) -> None:
+        self.items = items
+        self.next_index = next_index
+        self.shared = shared
+
+    @classmethod
+    def of(cls, values: Iterable[Value]) -> Array:
+        """Give an array with keys 0, 1, ... The values must be the caller's own (fresh or `own`ed)."""
+        items: dict[Key, Value] = dict(enumerate(values))
+        return cls(items, len(items))
+
+    @classmethod
+    def mapping(cls, items: dict[str, Value]) -> Array:
+        """Give an array with these string keys; none of them may look like an integer."""
+        return cls(items, 0)  # type: ignore[arg-type]
+
+    def share(self) -> Array:
+        """Give a second owner's array over the same dict, in constant time."""
+        self.shared = True
+        return Array(self.items, self.next_index, True)
+
+    def unshare(self) -> dict[Key, Value]:
+        """Give the dict for writing, copied first if it is shared; inner arrays become shared by the copy."""
+        if self.shared:
+            items = self.items.copy()
+            for key, value in items.items():
+                if value.__class__ is Array:
+                    items[key] = value.share()
+            self.items = items
+            self.shared = False
+        return self.items
+
+    def set(self, key: Key, value: Value) -> None:
+        """Write under a normalised key; `value` must be the caller's to give (`own` it first)."""
+        self.unshare()[key] = value
+        if key.__class__ is int and key >= self.next_index:  # type: ignore[operator]
+            self.next_index = key + 1  # type: ignore[operator]
+
+    def append(self, value: Value) -> None:
+        self.unshare()[self.next_index] = value
+        self.next_index += 1
+
+    def values(self) -> Iterator[Value]:
+        return iter(self.items.values())
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+    def __eq__(self, other: object) -> bool:
+        """Strict deep equality: same keys and values in the same order. Source: language.md section 11."""
+        from hslpy.lang.operators import identical
+
+        return identical(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Array({self.items!r})"
+
+
+def own(value: Value) -> Value:
+    """Give `value` as a new owner may keep it: an array is shared, anything else is itself."""
+    return value.share() if value.__class__ is Array else value
+
+
+class HslFunction:
+    """A function value of a script. `call` is the compiled Python function, taking the arguments in order.
+
+    `required` and `maximum` bound the number of arguments (`maximum` None: variadic, given as one list argument by
+    the caller through `invoke`). `name` is None for anonymous functions.
+    """
+
+    __slots__ = ("call", "maximum", "name", "required")
+
+    def __init__(self, call: Callable[..., Value], name: str | None, required: int, maximum: int | None) -> None:
+        self.call = call
+        self.name = name
+        self.required = required
+        self.maximum = maximum
+
+
+class HslObject:
+    """An instance of a class, scripted or builtin, with reference semantics.
+
+    `class_name` is what `is_object` and error texts show; `fields` the properties (normalised keys);
+    `class_info` belongs to whoever made the class (`compile` or a builtin class row).
+    """
+
+    __slots__ = ("class_info", "class_name", "fields", "host")
+
+    def __init__(self, class_name: str, class_info: object = None, host: object = None) -> None:
+        self.class_name = class_name
+        self.class_info = class_info
+        self.fields: dict[Key, Value] = {}
+        self.host = host  # the Python object behind a builtin class
+
+
+class Resource:
+    """An opaque handle, such as a key: `kind` is its type's name for error texts, `host` the Python object."""
+
+    __slots__ = ("host", "kind")
+
+    def __init__(self, kind: str, host: object) -> None:
+        self.kind = kind
+        self.host = host
+
+
+class Regex:
+    """A regex literal or the result of `pcre_compile`: pattern and modifiers; matching is `lang.regex`'s."""
+
+    __slots__ = ("modifiers", "pattern")
+
+    def __init__(self, pattern: str, modifiers: str) -> None:
+        self.pattern = pattern
+        self.modifiers = modifiers
+
+
+def type_name(value: Value) -> str:
+    """Give the HSL name of a value's type, for error texts: `none`, `boolean`, `number`, `string`, `array`, ..."""
+    if value is None:
+        return "none"
+    name = _TYPE_NAMES.get(value.__class__)
+    return name or "function"
+
+
+_TYPE_NAMES: dict[type, str] = {
+    bool: "boolean",
+    float: "number",
+    str: "string",
+    Array: "array",
+    HslFunction: "function",
+    HslObject: "object",
+    Resource: "resource",
+    Regex: "Regex",
+}

@@ -1,0 +1,84 @@
+"""Envelope addresses. In: the text between `<` and `>`. Out: `Address`. Source: RFC 5321 section 4.1.2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A reverse-path or forward-path; both parts keep the case they came in. The null sender has both empty.
+
+    `local_part` is unquoted; `str()` gives the path's text, quoted where needed, without `<>`.
+    """
+
+    local_part: str
+    domain: str
+
+    @property
+    def is_null(self) -> bool:
+        return not self.local_part and not self.domain
+
+    def __str__(self) -> str:
+        if self.is_null:
+            return ""
+        local = self.local_part
+        if not local or not all(ch in _ATEXT for ch in local) or local[0] == "." or local[-1] == "." or ".." in local:
+            local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return f"{local}@{self.domain}" if self.domain else local
+
+
+_ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
+
+NULL_SENDER = Address("", "")
+
+
+def parse_address(text: str) -> Address | None:
+    """Give the address that `text` (without `<>`) spells, or None. Empty text is the null sender.
+
+    Accepts a quoted local part, an address literal, and a local part alone (`postmaster`); source routes are refused.
+    """
+    if not text:
+        return NULL_SENDER
+    if text[0] == '"':
+        return _parse_quoted(text)
+    local, at, domain = text.rpartition("@")
+    if not at:
+        local, domain = text, ""
+    elif not _valid_domain(domain):
+        return None
+    if not local or len(local) > 64 or not all(ch in _ATEXT or ch > "\x7f" for ch in local):
+        return None
+    if local[0] == "." or local[-1] == "." or ".." in local:
+        return None
+    return Address(local, domain)
+
+
+def _parse_quoted(text: str) -> Address | None:
+    local: list[str] = []
+    i = 1
+    while i < len(text) and text[i] != '"':
+        if text[i] == "\\":
+            i += 1
+            if i == len(text):
+                return None
+        if not " " <= text[i] <= "~":
+            return None
+        local.append(text[i])
+        i += 1
+    rest = text[i + 1 :]
+    if i >= len(text) or len(local) > 64 or not rest.startswith("@") or not _valid_domain(rest[1:]):
+        return None
+    return Address("".join(local), rest[1:])
+
+
+def _valid_domain(domain: str) -> bool:
+    if not domain or len(domain) > 255:
+        return False
+    if domain[0] == "[":
+        return domain[-1] == "]" and len(domain) > 2 and all("!" <= c <= "~" and c not in "[]\\" for c in domain[1:-1])
+    labels = domain.split(".")
+    return all(
+        label and len(label) <= 63 and label[0] != "-" and label[-1] != "-" and all(c.isascii() and c.isalnum() or c in "-_" or c > "\x7f" for c in label)
+        for label in labels
+    )

@@ -1,0 +1,140 @@
+"""What a hook decided, as data. In: nothing. Out: the verdict of each kind of hook.
+
+`smtp` and `delivery` act on these without knowing that a script gave them. `failed` says that the verdict stands in
+for a script that failed. Defaults are the field's: nothing is changed. Source: hooks.md sections 9.1 to 9.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hslpy.mail.address import Address
+from hslpy.mail.reply import Reply
+
+SmtpAction = Literal["accept", "reject", "defer", "reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpVerdict:
+    """The verdict of connect, HELO, AUTH, MAIL FROM, RCPT TO and disconnect.
+
+    `reply` is what to say, None for the server's own text. The other fields are what `Accept([...])` changed.
+    """
+
+    action: SmtpAction
+    reply: Reply | None = None
+    disconnect: bool = False
+    failed: bool = False
+    remote_ip: str | None = None
+    remote_ptr: str | None = None
+    host: str | None = None
+    extensions: tuple[str, ...] | None = None
+    username: str | None = None
+    sender: Address | None = None
+    recipient: Address | None = None
+    transport_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One recipient to be queued. `header` and `body` replace the received ones where not None (a variant).
+
+    `hold` with `quarantine_id` is a quarantined copy; `delay_s` postpones the first attempt.
+    """
+
+    sender: Address
+    recipient: Address
+    transport_id: str
+    sender_params: Mapping[str, str] = field(default_factory=dict)
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    header: bytes | None = None
+    body: bytes | None = None
+    delay_s: float = 0.0
+    hold: bool = False
+    quarantine_id: str | None = None
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataVerdict:
+    """The verdict of end of DATA over all recipients. `deliveries` are committed only when `action` is accept,
+    or when it is a reject that keeps a quarantined copy (then only the held ones). Source: DESIGN section 3.
+    """
+
+    action: Literal["accept", "reject", "defer"]
+    reply: Reply | None = None
+    disconnect: bool = False
+    failed: bool = False
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChoice:
+    """A source that a script named: a configured `id` (`netaddr:1`), or a literal `address` (nonlocal); its HELO."""
+
+    id: str | None = None
+    address: str | None = None
+    helo: str | None = None
+
+
+TlsMode = Literal["disabled", "optional", "optional_verify", "dane", "dane_require", "require", "require_verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class TryOptions:
+    """How the attempt is to be made, where it differs from the transport. `host` None looks up the MX."""
+
+    sources: tuple[SourceChoice, ...] = ()
+    source_random: bool = False
+    host: str | None = None
+    port: int | None = None
+    helo: str | None = None
+    sender: Address | None = None
+    recipient: Address | None = None
+    sender_params: Mapping[str, str] | None = None
+    recipient_params: Mapping[str, str] | None = None
+    protocol: Literal["smtp", "lmtp"] | None = None
+    tls: TlsMode | None = None
+    tls_sni: str | None = None
+    tls_verify_name: tuple[str, ...] = ()
+    tls_verify_host: bool | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    xclient: Mapping[str, str] | None = None
+    mx_include: tuple[str, ...] = ()
+    mx_exclude: tuple[str, ...] = ()
+    job_id: str | None = None
+    timeout_s: float | None = None
+    connect_timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How to put a recipient back: `delay_s` None follows the retry schedule."""
+
+    hold: bool = False
+    delay_s: float | None = None
+    reason: str | None = None
+    increment_retry: bool = True
+    reset_retry: bool = False
+    transport_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueVerdict:
+    """The verdict of pre-delivery (try, queue, bounce, delete) or post-delivery (default, queue, bounce, delete).
+
+    `metadata` replaces the stored metadata where not None.
+    """
+
+    action: Literal["try", "default", "queue", "bounce", "delete"]
+    attempt: TryOptions = TryOptions()
+    queue: QueueOptions = QueueOptions()
+    metadata: Mapping[str, str] | None = None
+    failed: bool = False
+
+
+Verdict = SmtpVerdict | DataVerdict | QueueVerdict

@@ -1,0 +1,117 @@
+"""What the spool keeps. In: messages and changes to their recipients. Out: durability, and all of it after a restart.
+
+A message is stored once: its received content, variants of it where recipients got other headers or bodies, and one
+row a recipient. `store` and `apply` return when what they wrote is on the disk; commits are shared by all then waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hslpy.mail.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """A recipient to be queued. `variant` indexes `NewMessage.variants`, -1 for the content as received."""
+
+    recipient: Address
+    sender: Address
+    transport_id: str
+    due_at: float
+    variant: int = -1
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    sender_params: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    hold: bool = False
+    quarantine_id: str | None = None
+    job_id: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be made durable. `header` ends with the empty line; `variants` are (header or None, body or None)."""
+
+    transaction_id: str
+    received_at: float
+    remote_ip: str
+    helo: str
+    sasl_username: str
+    server_id: str
+    header: bytes
+    body: bytes
+    recipients: tuple[NewRecipient, ...]
+    variants: tuple[tuple[bytes | None, bytes | None], ...] = ()
+
+
+@dataclass(slots=True)
+class QueuedRecipient:
+    """One recipient's row, as loaded at start or just stored. Plain data; the queue owns the copy in memory.
+
+    `retries` counts charged attempts; `first_at` and `last_at` are 0.0 before the first; `last_error` is the text of
+    the last failure for `queue list`. `message_id` joins the recipients of one stored message.
+    """
+
+    queue_id: int
+    message_id: int
+    transaction_id: str
+    received_at: float
+    sender: Address
+    recipient: Address
+    transport_id: str
+    due_at: float
+    size_bytes: int
+    variant: int = -1
+    remote_ip: str = ""
+    helo: str = ""
+    sasl_username: str = ""
+    server_id: str = ""
+    sender_params: Mapping[str, str] = field(default_factory=dict)
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retries: int = 0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    last_error: str = ""
+    hold: bool = False
+    quarantine_id: str | None = None
+    job_id: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New values for the changeable columns of one recipient: a mapping from field names of QueuedRecipient."""
+
+    queue_id: int
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The recipient is done with; its message goes with the last of them."""
+
+    queue_id: int
+
+
+class Spool(Protocol):
+    async def store(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+        """Make the message durable and give its recipients with their new ids."""
+        ...
+
+    async def apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
+        """Write the changes, and a new message (a DSN) with them, in one transaction; give the new recipients."""
+        ...
+
+    async def read(self, message_id: int, variant: int) -> bytes:
+        """Give the content, header and body, for that variant. Raises SpoolError when it is not there."""
+        ...
+
+    def recover(self) -> AsyncIterator[Iterable[QueuedRecipient]]:
+        """Give all queued recipients in batches, in the order of their queue ids."""
+        ...
+
+    async def close(self) -> None: ...
