@@ -1,0 +1,82 @@
+"""The command line. In: arguments. Out: an exit status: 0 fine, 1 the script or check failed, 2 wrong usage or settings.
+
+Each command is one file here with a `COMMAND`; the list below is all there is to add.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hslpy.cli.command import Command
+from hslpy.errors import OperatorError
+
+COMMAND_MODULES = ("serve", "run", "check", "test", "repl", "queue", "config", "demo")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with a suggestion for a misspelt command or option."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [option for action in self._actions for option in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                known += list(action.choices)
+        words = [word.strip("',:") for word in message.split()]
+        near = next((m[0] for w in words if w not in known and (m := difflib.get_close_matches(w, known, 1, 0.7))), None)
+        hint = f"\n  hint: did you mean `{near}`?" if near else ""
+        self.exit(2, f"error: {message}{hint}\n  try `{self.prog} --help`\n")
+
+
+def commands() -> list[Command]:
+    """Give the table of commands, in the order of `--help`."""
+    return [importlib.import_module(f"hslpy.cli.{name}").COMMAND for name in COMMAND_MODULES]
+
+
+def parser(names: Sequence[str] = COMMAND_MODULES) -> argparse.ArgumentParser:
+    top = _Parser(prog="hslpy", description="An outbound mail server scripted in HSL.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=_version())
+    sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in commands():
+        child = sub.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description or command.help,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(child)
+        child.set_defaults(run=command.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the console script's entry."""
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        return status
+    except OperatorError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"hslpy {version('hslpy')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

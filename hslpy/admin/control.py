@@ -1,0 +1,83 @@
+"""The control socket: how commands reach the process that owns the queue. In: JSON lines. Out: JSON lines.
+
+A request is `{"command": "queue.list", "arguments": {...}}`, its answer `{"ok": true, "result": ...}` or
+`{"ok": false, "error": "...", "hint": "..."}`. The socket's folder is the server's own (0700); nothing here decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hslpy.errors import OperatorError
+
+LONGEST_REQUEST_BYTES = 1 << 20  # an id list of a hundred thousand recipients fits
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+_log = logging.getLogger("hslpy.admin")
+
+
+class ControlServer:
+    """Listens at `path` and answers with what `handlers` give, by command name."""
+
+    def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
+        self.path = path
+        self._handlers = handlers
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OperatorError when another process answers there or the path can't be used."""
+        if self.path.exists():
+            try:
+                _, writer = await asyncio.open_unix_connection(str(self.path))
+            except OSError:
+                self.path.unlink()  # left over from a process that was killed
+            else:
+                writer.close()
+                raise OperatorError(f"another server listens at {self.path}", hint="stop it, or set another server.data_dir")
+        old = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=LONGEST_REQUEST_BYTES)
+        except OSError as error:
+            raise OperatorError(
+                f"can't listen at {self.path}: {error.strerror or error}",
+                hint="a socket's path must be short (about 100 characters) and its folder writable",
+            ) from error
+        finally:
+            os.umask(old)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self.path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                answer = await self._answer(line)
+                writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            pass  # the command went away, or sent a line past the limit
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            command, arguments = request["command"], request.get("arguments", {})
+            handler = self._handlers[command]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return {"ok": False, "error": "not a known control request"}
+        try:
+            return {"ok": True, "result": await handler(arguments)}
+        except OperatorError as error:
+            return {"ok": False, "error": error.message, "hint": error.hint}
+        except Exception:
+            _log.exception("control request %s failed", command)
+            return {"ok": False, "error": "the server failed to answer; its log has the story"}

@@ -1,0 +1,129 @@
+"""`hslpy queue list|show|hold|release|delete`: the queue of a running server, over its control socket."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hslpy.cli.command import Command
+from hslpy.config import read_settings
+from hslpy.errors import OperatorError
+
+FILTERS = ("sender", "senderdomain", "recipient", "recipientdomain", "senderip", "saslusername", "transportid", "jobid")
+
+
+def request(path: Path, command: str, arguments: Mapping[str, Any]) -> Any:
+    """Give the running server's answer to one control request.
+
+    Raises OperatorError when no server answers at `path`, or with the server's own error.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(30)
+            link.connect(str(path))
+            link.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+            with link.makefile("rb") as stream:
+                line = stream.readline()
+        answer = json.loads(line)
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"no server answers at {path}",
+            hint="start one with `hslpy serve`, or name its settings with --config FILE",
+        ) from error
+    if not answer["ok"]:
+        raise OperatorError(answer["error"], hint=answer.get("hint"), exit_code=1)
+    return answer["result"]
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the server's settings (default: those of `hslpy serve`)")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("list", "list queued recipients"),
+        ("show", "show one recipient, or all of a message"),
+        ("hold", "keep recipients from being tried"),
+        ("release", "let held recipients go, and try waiting ones now"),
+        ("delete", "remove recipients without a bounce"),
+    ):
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name == "show":
+            action.add_argument("id", help="a queue id, or the id that the 250 reply named")
+            action.add_argument("--content", action="store_true", help="print the message's bytes too")
+            continue
+        if name != "list":
+            action.add_argument("ids", nargs="*", metavar="ID", help="queue ids, or ids that 250 replies named")
+            action.add_argument("--all", action="store_true", help="every recipient in the queue")
+        else:
+            action.add_argument("--limit", type=int, default=100, metavar="N", help="print at most N recipients (default 100)")
+            action.add_argument("--held", action="store_true", help="only held recipients")
+        for field in FILTERS:
+            action.add_argument(f"--{field}", metavar="VALUE", help=f"only where {field} is VALUE")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    path = read_settings(arguments.config).control_path
+    filters = {name: value for name in FILTERS if (value := getattr(arguments, name, None)) is not None}
+    action = arguments.action
+    if action == "show":
+        result = request(path, "queue.show", {"id": arguments.id, "content": arguments.content})
+        _print(result if arguments.json else None, result, _show)
+    elif action == "list":
+        result = request(path, "queue.list", {"filter": filters, "limit": arguments.limit, "held": arguments.held})
+        _print(result if arguments.json else None, result, _list)
+    else:
+        if not arguments.ids and not filters and not arguments.all:
+            raise OperatorError(f"`queue {action}` wants ids, a filter or --all", hint=f"try `hslpy queue {action} --help`")
+        result = request(path, f"queue.{action}", {"ids": arguments.ids, "filter": filters, "all": arguments.all})
+        done = {"hold": "held", "release": "released", "delete": "deleted"}[action]
+        _print(result if arguments.json else None, result, lambda r: f"{done} {r['count']}")
+        return 0 if result["count"] else 1
+    return 0
+
+
+def _print(as_json: Any, result: Any, text: Any) -> None:
+    print(json.dumps(as_json, indent=2) if as_json is not None else text(result))
+
+
+def _list(result: Mapping[str, Any]) -> str:
+    rows = result["recipients"]
+    if not rows:
+        return "the queue is empty" if not result["total"] else "nothing in the queue matches"
+    lines = [f"{'id':>8}  {'state':<9} {'next try':<20} {'tries':>5} {'bytes':>9}  sender → recipient"]
+    for row in rows:
+        lines.append(
+            f"{row['queue_id']:>8}  {row['state']:<9} {_when(row['due_at']) if row['state'] == 'waiting' else '-':<20}"
+            f" {row['retries']:>5} {row['size_bytes']:>9}  <{row['sender']}> → <{row['recipient']}>"
+        )
+        if row["last_error"]:
+            lines.append(f"{'':>10}{row['last_error']}")
+    if result["total"] > len(rows):
+        lines.append(f"({len(rows)} of {result['total']}; --limit N shows more)")
+    return "\n".join(lines)
+
+
+def _show(result: Mapping[str, Any]) -> str:
+    parts = []
+    for row in result["recipients"]:
+        times = {"received_at", "due_at", "first_at", "last_at"}
+        parts.append(
+            "\n".join(
+                f"{name:<16} {_when(value) if name in times and value else json.dumps(value) if isinstance(value, dict) else value}"
+                for name, value in row.items()
+            )
+        )
+    if "content" in result:
+        parts.append(result["content"])
+    return "\n\n".join(parts)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+COMMAND = Command("queue", "list, show, hold, release or delete queued mail", _add_arguments, _run)

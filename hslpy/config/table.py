@@ -1,0 +1,276 @@
+"""The rows of settings and how values are checked against them. In: parsed TOML. Out: values by name, or every error.
+
+Knows nothing of which settings there are: those are the rows of `settings.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["text", "integer", "number", "boolean", "path", "texts", "numbers by text", "texts by text"]
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row. `name` is dotted; in a repeated table it begins `table[].`. `unit` is for people, as in `bytes` or `s`.
+
+    `reload` says that a running server takes a new value up by itself. A `secret` is not printed.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    reload: bool = False
+    secret: bool = False
+
+    @property
+    def section(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a row says beyond what its dataclass field does: see `rows_of`."""
+
+    help: str
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    reload: bool = False
+    secret: bool = False
+
+
+def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Setting]:
+    """Give the rows of the settings dataclass `room`, under `section`: name, kind and default come from its fields.
+
+    Fields that `about` leaves out are not settings. Raises KeyError when `about` names a field that isn't there.
+    """
+    known = {f.name: f for f in fields(room)}
+    rows = []
+    for name, text in about.items():
+        field = known[name]
+        default: Any = field.default
+        if default is MISSING:
+            default = field.default_factory() if field.default_factory is not MISSING else REQUIRED
+        rows.append(
+            Setting(
+                f"{section}.{name}",
+                _kind_of(str(field.type)),
+                default,
+                text.help,
+                text.unit,
+                text.choices,
+                text.minimum,
+                text.reload,
+                text.secret,
+            )
+        )
+    return rows
+
+
+def _kind_of(annotation: str) -> Kind:
+    bare = annotation.replace(" | None", "")
+    kinds: dict[str, Kind] = {
+        "int": "integer",
+        "float": "number",
+        "bool": "boolean",
+        "str": "text",
+        "Path": "path",
+        "tuple[str, ...]": "texts",
+        "Mapping[str, int]": "numbers by text",
+        "Mapping[str, float]": "numbers by text",
+        "Mapping[str, str]": "texts by text",
+    }
+    if bare.startswith("Literal[") or bare in ("TlsMode", "Protocol"):
+        return "text"
+    return kinds[bare]
+
+
+def check(rows: Sequence[Setting], given: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Give the values by setting name, defaults filled in, and one text an error.
+
+    A repeated table's value is a list of dicts by key, under its name with `[]`. Relative paths are taken from `folder`.
+    """
+    errors: list[str] = []
+    by_section: dict[str, dict[str, Setting]] = {}
+    for row in rows:
+        by_section.setdefault(row.section, {})[row.key] = row
+    sections = {name.removesuffix("[]") for name in by_section}
+    parents = {part for name in sections for part in _parents(name)}
+    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    _collect(given, "", sections, parents, found, by_section, errors)
+    for section, table in by_section.items():
+        content = found.get(section.removesuffix("[]"))
+        if section.endswith("[]"):
+            entries = content if content is not None else []
+            if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+                errors.append(f"`{section[:-2]}` is a repeated table: write [[{section[:-2]}]] for each entry")
+                entries = []
+            values[section] = [
+                _table(table, entry, f"{section[:-2]}[{n}]", folder, errors) for n, entry in enumerate(entries, 1)
+            ]
+        else:
+            filled = _table(table, content if isinstance(content, dict) else {}, section, folder, errors)
+            values.update({f"{section}.{key}": value for key, value in filled.items()})
+    return values, errors
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _collect(
+    given: Mapping[str, Any],
+    prefix: str,
+    sections: set[str],
+    parents: set[str],
+    found: dict[str, Any],
+    by_section: Mapping[str, Mapping[str, Setting]],
+    errors: list[str],
+) -> None:
+    for key, value in given.items():
+        name = f"{prefix}{key}"
+        known_here = by_section.get(prefix[:-1], {})
+        if name in sections:
+            found[name] = value if name not in parents or not isinstance(value, dict) else {
+                k: v for k, v in value.items() if f"{name}.{k}" not in sections
+            }
+            if not isinstance(value, dict | list):
+                errors.append(f"`{name}` is a table: write [{name}] and its settings below")
+            elif name in parents and isinstance(value, dict):
+                inner = {k: v for k, v in value.items() if f"{name}.{k}" in sections}
+                _collect(inner, f"{name}.", sections, parents, found, by_section, errors)
+        elif name in parents and isinstance(value, dict):
+            _collect(value, f"{name}.", sections, parents, found, by_section, errors)
+        elif key not in known_here:
+            errors.append(f"unknown table `{name}`" + _near(name, sorted(sections)))
+
+
+def _table(
+    table: Mapping[str, Setting], given: Mapping[str, Any], place: str, folder: Path, errors: list[str]
+) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key in given:
+        if key not in table:
+            errors.append(f"unknown setting `{place}.{key}`" + _near(key, list(table)))
+    for key, row in table.items():
+        if key in given:
+            value, error = _value(row, given[key], folder)
+            if error:
+                errors.append(f"`{place}.{key}` {error}")
+            else:
+                out[key] = value
+        elif row.default is REQUIRED:
+            errors.append(f"`{place}.{key}` is missing: {row.help}")
+        else:
+            out[key] = row.default
+    return out
+
+
+def _value(row: Setting, given: Any, folder: Path) -> tuple[Any, str | None]:
+    """Give the checked value, or what is wrong with it."""
+    kind, wanted = row.kind, _WANTED[row.kind]
+    value: Any = given
+    if kind == "integer" and not (isinstance(given, int) and not isinstance(given, bool)):
+        return None, f"wants {wanted}, got {given!r}"
+    if kind == "number":
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            return None, f"wants {wanted}, got {given!r}"
+        value = float(given)
+    if kind == "boolean" and not isinstance(given, bool):
+        return None, f"wants true or false, got {given!r}"
+    if kind in ("text", "path") and not isinstance(given, str):
+        return None, f"wants {wanted}, got {given!r}"
+    if kind == "path":
+        value = (folder / Path(given).expanduser()).absolute()
+    if kind == "texts":
+        items = [given] if isinstance(given, str) else given
+        if not isinstance(items, list) or not all(isinstance(i, str) for i in items):
+            return None, f"wants {wanted}, got {given!r}"
+        value = tuple(items)
+    if kind in ("numbers by text", "texts by text"):
+        inner = str if kind == "texts by text" else (int, float)
+        if not isinstance(given, dict) or not all(isinstance(v, inner) for v in given.values()):
+            return None, f"wants {wanted}, got {given!r}"
+    if row.choices and any(v not in row.choices for v in (value if isinstance(value, tuple) else (value,))):
+        return None, f"wants one of {', '.join(row.choices)}, got {given!r}{_near(str(given), row.choices)}"
+    if row.minimum is not None and value < row.minimum:
+        unit = f" {row.unit}" if row.unit else ""
+        return None, f"wants at least {row.minimum:g}{unit}, got {given!r}"
+    return value, None
+
+
+_WANTED: dict[Kind, str] = {
+    "text": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "path": "a path",
+    "texts": "a text or a list of texts",
+    "numbers by text": "a table of numbers",
+    "texts by text": "a table of texts",
+}
+
+
+def from_environment(rows: Sequence[Setting], environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Give a TOML-like tree of the settings that HSLPY_<SECTION>_<NAME> variables set, and the errors in them.
+
+    Only single settings can be set so, not repeated tables; lists are separated by commas.
+    """
+    names = {"HSLPY_" + row.name.replace(".", "_").upper(): row for row in rows if "[]" not in row.name}
+    tree: dict[str, Any] = {}
+    errors: list[str] = []
+    for variable, text in environment.items():
+        if not variable.startswith("HSLPY_") or variable in ("HSLPY_CONFIG", "HSLPY_TEST_VENV"):
+            continue
+        row = names.get(variable)
+        if row is None:
+            errors.append(f"the environment has {variable}, which is no setting" + _near(variable, list(names)))
+            continue
+        value: Any = text
+        try:
+            if row.kind == "integer":
+                value = int(text)
+            elif row.kind == "number":
+                value = float(text)
+            elif row.kind == "boolean":
+                value = {"true": True, "false": False}[text.lower()]
+            elif row.kind == "texts":
+                value = [part.strip() for part in text.split(",") if part.strip()]
+        except (ValueError, KeyError):
+            errors.append(f"{variable} wants {_WANTED[row.kind]}, got {text!r}")
+            continue
+        node = tree
+        for part in row.section.split("."):
+            node = node.setdefault(part, {})
+        node[row.key] = value
+    return tree, errors
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Give `base` with the values of `over` on top, table by table."""
+    out = dict(base)
+    for key, value in over.items():
+        out[key] = merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+    return out
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""
