@@ -12,11 +12,29 @@ from hslpy.mail.verdict import TlsMode
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step may take, in seconds. Defaults: RFC 5321 section 4.5.3.2, but for connecting (30, as most).
+
+    `block_s` is for each stretch of content without progress; `final_s` is long since a reply lost there makes a
+    duplicate.
+    """
+
+    connect_s: float = 30.0
+    greeting_s: float = 300.0
+    command_s: float = 300.0
+    data_s: float = 120.0
+    block_s: float = 180.0
+    final_s: float = 600.0
+    quit_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """The whole of what makes a connection, and so the key of its reuse.
 
     `source_ip` None lets the system choose (only where no source is configured). `host` is the name for TLS and logs,
-    `address` the IP connected to.
+    `address` the IP connected to. `tls_names` are the names its certificate may bear, `host` where empty;
+    `tls_verify_host` False asks for a trusted certificate of any name.
     """
 
     host: str
@@ -26,24 +44,31 @@ class Route:
     helo: str
     protocol: Literal["smtp", "lmtp"] = "smtp"
     tls: TlsMode = "optional"
-    tls_name: str | None = None
+    tls_sni: str | None = None
+    tls_names: tuple[str, ...] = ()
+    tls_verify_host: bool = True
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     xclient: tuple[tuple[str, str], ...] = ()
-    connect_timeout_s: float = 30.0
-    timeout_s: float = 300.0
+    timeouts: Timeouts = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """What the host said for one recipient, and at which command (`state`, as hooks.md 9.2 names them)."""
+    """What the host said for one recipient, and at which command (`state`, as hooks.md 9.2 names them).
+
+    `ours`: the reply is what we said in the host's stead (a message it cannot take), nothing it sent.
+    """
 
     reply: Reply
     state: str
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TlsResult:
+    """`verified`: the certificate is trusted and bears a name that was wanted."""
+
     protocol: str
     cipher: str
     key_bits: int
@@ -55,14 +80,17 @@ class TransactionResult:
     """`results` has one entry a recipient, in order. `error` is a network fault (then replies stand for what was said before).
 
     `failed_at_connect`: nothing was sent of the message, the next host may be tried. `bind_failed`: the source IP is
-    not on this machine.
+    not on this machine. `error_state` is the step that failed, `local_ip` the address the connection left from.
     """
 
     results: tuple[RecipientResult | None, ...]
     error: str | None = None
+    error_state: str = ""
+    error_temporary: bool = True
     failed_at_connect: bool = False
     bind_failed: bool = False
     tls: TlsResult | None = None
+    local_ip: str = ""
     duration_s: float = 0.0
     reused: bool = False
 
@@ -81,5 +109,3 @@ class Client(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-

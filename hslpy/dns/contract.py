@@ -25,11 +25,12 @@ class Answer:
 
 
 class NameNotFound(MailError):
-    """`kind` is NXDOMAIN (no such name) or NO_DATA (no such record); permanent."""
+    """`kind` is NXDOMAIN (no such name) or NO_DATA (no such record); permanent. `ttl_s`: how long that may be kept."""
 
-    def __init__(self, message: str, kind: Literal["NXDOMAIN", "NO_DATA"]) -> None:
+    def __init__(self, message: str, kind: Literal["NXDOMAIN", "NO_DATA"], ttl_s: float = 0.0) -> None:
         super().__init__(message, temporary=False)
         self.kind = kind
+        self.ttl_s = ttl_s
 
 
 class ResolutionFailed(MailError):
