@@ -47,6 +47,23 @@ _ROWS: list[Code] = [
     # E4xx parsed but not supported here
     # W5xx warnings
     # R1xx run time: operators and builtins
+    Code("R101", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
+    Code("R102", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),
+    Code("R103", "division or modulus by zero", "test the divisor first"),
+    Code("R104", "values that have no order", "compare numbers with numbers and strings with strings"),
+    Code(
+        "R105",
+        "a key or an element that cannot be",
+        "keys are strings, numbers or booleans; only arrays and strings have elements",
+    ),
+    Code("R106", "a slice that cannot be", "bounds are numbers, the step is not zero, and arrays and strings are sliced"),
+    Code(
+        "R107",
+        "a format that cannot be filled",
+        "match each placeholder with a value: `%s` text, `%f` `%x` `%b` `%c` numbers",
+    ),
+    Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
+    Code("R109", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # R2xx run time: limits
     # R3xx run time: hooks and services
 ]

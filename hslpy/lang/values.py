@@ -67,8 +67,8 @@ class Array:
     def set(self, key: Key, value: Value) -> None:
         """Write under a normalised key; `value` must be the caller's to give (`own` it first)."""
         self.unshare()[key] = value
-        if key.__class__ is int and key >= self.next_index:  # type: ignore[operator]
-            self.next_index = key + 1  # type: ignore[operator]
+        if key.__class__ is int and key >= self.next_index:
+            self.next_index = key + 1
 
     def append(self, value: Value) -> None:
         self.unshare()[self.next_index] = value
@@ -87,7 +87,7 @@ class Array:
         """Strict deep equality: same keys and values in the same order. Source: language.md section 11."""
         from hslpy.lang.operators import identical
 
-        return identical(self, other)
+        return identical(None, self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
