@@ -8,11 +8,17 @@ from it, so that a body never does. A function whose first parameter is named `c
 from __future__ import annotations
 
 import enum
+import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# The type names a signature may use; class names are capitalised. `terminates` is a return type only.
+TYPE_NAMES = ("any", "none", "boolean", "number", "string", "array", "function", "object", "resource", "Regex")
+KINDS = ("function", "class", "method", "static method", "constant")
 
 
 class Effect(enum.Enum):
@@ -101,4 +107,142 @@ class Topic:
         deprecated: str | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function under `signature`. Raises ValueError when the two don't match."""
-        raise NotImplementedError
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind {kind!r} in {signature!r}")
+        parsed = parse_signature(signature)
+
+        def declare(function: F) -> F:
+            takes_call = _match(parsed, function, has_this=kind == "method")
+            doc = inspect.cleandoc(function.__doc__ or "")
+            self.rows.append(
+                Builtin(
+                    parsed,
+                    function,
+                    effect,
+                    since,
+                    tuple(examples),
+                    self.name,
+                    doc,
+                    tuple(hooks) if hooks is not None else None,
+                    kind,
+                    owner,
+                    takes_call,
+                    deprecated,
+                )
+            )
+            return function
+
+        return declare
+
+
+_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<arrow>->)|(?P<dots>\.\.\.)|(?P<mark>[(),\[\]:|=]))")
+_DEFAULT = re.compile(r"\s*(\"[^\"]*\"|\[\]|[^\s,\])]+)")
+
+
+class _SignatureParser:
+    """Reads `name(a: string, [b: number | none = 3], ...c: any) -> array`."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def fail(self, wanted: str) -> ValueError:
+        return ValueError(f"signature {self.text!r}: wanted {wanted} at {self.text[self.at :]!r}")
+
+    def peek(self) -> str:
+        match = _TOKEN.match(self.text, self.at)
+        return match[0].strip() if match else ""
+
+    def take(self, wanted: str | None = None) -> str:
+        match = _TOKEN.match(self.text, self.at)
+        if match is None or (match["name"] is None if wanted is None else match[0].strip() != wanted):
+            raise self.fail(repr(wanted) if wanted else "a name")
+        self.at = match.end()
+        return match[0].strip()
+
+    def skip(self, token: str) -> bool:
+        if self.peek() != token:
+            return False
+        self.take(token)
+        return True
+
+    def types(self) -> tuple[str, ...]:
+        names = []
+        while True:
+            name = self.take()
+            if name not in TYPE_NAMES and not name[0].isupper() and name != "terminates":
+                raise ValueError(f"signature {self.text!r}: unknown type {name!r}")
+            names.append(name)
+            if not self.skip("|"):
+                return tuple(names)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        found: list[Parameter] = []
+        depth = 0
+        while not self.skip(")"):
+            while self.peek() in ("[", ","):
+                depth += self.take(self.peek()) == "["
+            variadic = self.skip("...")
+            name = self.take()
+            self.take(":")
+            types = self.types()
+            optional = depth > 0
+            if self.skip("="):
+                default = _DEFAULT.match(self.text, self.at)
+                if default is None:
+                    raise self.fail("a default")
+                self.at = default.end()
+                optional = True
+            while self.skip("]"):
+                depth -= 1
+            found.append(Parameter(name, types, optional and not variadic, variadic))
+            if self.peek() not in (",", "[", ")"):
+                raise self.fail("`,` or `)`")
+        if depth:
+            raise ValueError(f"signature {self.text!r}: brackets don't match")
+        return tuple(found)
+
+    def signature(self) -> Signature:
+        name = self.take()
+        parameters = self.parameters() if self.skip("(") else ()
+        self.take("->")
+        returns = self.types()
+        if self.text[self.at :].strip():
+            raise self.fail("the end")
+        return Signature(name, parameters, returns, self.text)
+
+
+def parse_signature(text: str) -> Signature:
+    """Give the signature written in `text`. Raises ValueError when it isn't one."""
+    signature = _SignatureParser(text).signature()
+    seen_optional = False
+    for parameter in signature.parameters:
+        if seen_optional and not (parameter.optional or parameter.variadic):
+            raise ValueError(f"signature {text!r}: `{parameter.name}` must be optional too")
+        seen_optional = seen_optional or parameter.optional
+    if any(p.variadic for p in signature.parameters[:-1]):
+        raise ValueError(f"signature {text!r}: a variadic parameter must be the last")
+    return signature
+
+
+def _match(signature: Signature, function: Callable[..., Any], has_this: bool) -> bool:
+    """Check that `function` takes what the signature says, and say whether it wants the run (`call`).
+
+    A Python name may end in `_` where the plain one is a keyword or a builtin.
+    """
+    given = list(inspect.signature(function).parameters.values())
+    takes_call = bool(given) and given[0].name == "call"
+    given = given[1:] if takes_call else given
+    if has_this:
+        if not given or given[0].name != "this":
+            raise ValueError(f"{signature.text!r}: a method's Python function takes `this`")
+        given = given[1:]
+    wanted = signature.parameters
+    if [p.name.rstrip("_") for p in given] != [p.name.rstrip("_") for p in wanted]:
+        raise ValueError(f"{signature.text!r}: Python parameters are {[p.name for p in given]}")
+    for python, parameter in zip(given, wanted, strict=True):
+        if (python.kind is python.VAR_POSITIONAL) != parameter.variadic or python.kind is python.KEYWORD_ONLY:
+            raise ValueError(f"{signature.text!r}: `{parameter.name}` differs in being variadic")
+        if not parameter.variadic and (python.default is not python.empty) != parameter.optional:
+            raise ValueError(f"{signature.text!r}: `{parameter.name}` differs in being optional")
+    return takes_call

@@ -1,0 +1,466 @@
+"""One execution of a compiled program: `Run`, its limits, and `execute`, which gives errors their places.
+
+In: a `Program` and what the run may reach (clock, randomness, facts, a waiter). Out: effects, or ScriptError,
+LimitExceeded, VerdictGiven. Must not know what hooks or builtins exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType, TracebackType
+from typing import Any
+
+from hslpy.clock import Clock, SystemClock
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Builtin
+from hslpy.lang.memory import live_bytes, resident_bytes
+from hslpy.lang.source import Source, Span
+from hslpy.lang.values import Array, HslFunction, HslObject, Value, type_name
+
+_FIRST_QUANTUM = 64  # steps before the first look at the clock: a step may be a long straight stretch of script
+_MOST_QUANTUM = 20_000
+_UNITS_A_SLICE = 1_000  # 1 unit is about 1 µs, a slice about 1 ms (DESIGN section 2)
+_LOOK_AT_MEMORY_S = 0.002  # at full memory bandwidth a script fills some 20 MB between two looks
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. `steps` counts loop back edges, calls and charged units; `wall_s` includes waiting."""
+
+    steps: int = 20_000_000
+    depth: int = 200
+    wall_s: float = 60.0
+    cpu_s: float = 10.0
+    memory_bytes: int = 128 * 1024 * 1024
+    regex_s: float = 1.0
+    slice_s: float = 0.001
+
+
+class LimitExceeded(BaseException):
+    """A limit was exceeded; no HSL `catch` holds it. Rendered like a ScriptError: same attributes, codes R2xx."""
+
+    def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.span: object | None = None
+        self.notes: tuple[str, ...] = ()
+        self.stack: tuple[object, ...] = ()
+
+
+class VerdictGiven(BaseException):
+    """The script called a verdict function; `verdict` is what the run decided."""
+
+    def __init__(self, verdict: Any = None) -> None:
+        super().__init__("verdict given")
+        self.verdict = verdict
+
+
+class Cancelled(BaseException):
+    """The run was cancelled from outside, thrown into it where it waits."""
+
+
+class Thrown(ScriptError):
+    """A value thrown by `throw` in a script."""
+
+    def __init__(self, value: Value, text: str) -> None:
+        super().__init__("R190", text)
+        self.value = value
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled script with all it includes and imports. `body(run)` executes it; a line number in its code objects is
+    an index into `spans`; `names` maps code names to HSL function names. `reads` are the predefined variables and
+    builtins that the program uses.
+    """
+
+    body: Callable[[Run], None]
+    file: str
+    spans: tuple[Span, ...]
+    names: Mapping[str, str | None]
+    variables: Mapping[str, str]
+    sources: tuple[Source, ...]
+    reads: frozenset[str]
+    code: CodeType
+
+
+def _no_echo(text: str) -> None:
+    pass
+
+
+class BoundBuiltin:
+    """A builtin as a value: callable through `Run.invoke` with its arguments checked."""
+
+    __slots__ = ("row", "run")
+
+    def __init__(self, row: Builtin, run: Run) -> None:
+        self.row = row
+        self.run = run
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    def call(self, *args: Value) -> Value:
+        check_arguments(self.row, args)
+        return self.row.function(self.run, *args) if self.row.takes_call else self.row.function(*args)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundBuiltin) and other.row is self.row
+
+    def __hash__(self) -> int:
+        return hash(id(self.row))
+
+
+def fits(value: Value, types: tuple[str, ...]) -> bool:
+    """Say whether `value` has one of the HSL types."""
+    name = type_name(value)
+    for wanted in types:
+        if wanted == "any" or wanted == name or (wanted == getattr(value, "class_name", None)):
+            return True
+        if wanted == getattr(value, "kind", None):
+            return True
+    return False
+
+
+def wrong_argument(row: Builtin, index: int, value: Value) -> ScriptError:
+    """Give the error of a builtin's argument with the wrong type."""
+    parameters = row.signature.parameters
+    parameter = parameters[min(index, len(parameters) - 1)]
+    wanted = " or ".join(parameter.types)
+    return ScriptError("R101", f"{row.name}() wants {wanted} as `{parameter.name}`, got {describe(value)}")
+
+
+def describe(value: Value) -> str:
+    """Give a short text of a value for messages: its type, and the value itself where that is short and harmless."""
+    name = type_name(value)
+    if name == "number":
+        return f"the number {value:g}"
+    if name == "boolean":
+        return "true" if value else "false"
+    if name == "string" and len(value) <= 24 and value.isascii() and value.isprintable():
+        return f'the string "{value}"'
+    if name == "object":
+        return f"an object of class {value.class_name}"
+    if name == "array":
+        return "an empty array" if not value.items else f"an array of {len(value.items)}"
+    return {"none": "none", "string": f"a string of {len(value) if name == 'string' else 0} bytes"}.get(name, f"a {name}")
+
+
+def count_text(required: int, maximum: int | None) -> str:
+    """Give "2 arguments", "1 to 3 arguments" or "at least 1 argument"."""
+    if maximum is None:
+        return f"at least {required} argument{'s' if required != 1 else ''}"
+    if required != maximum:
+        return f"{required} to {maximum} arguments"
+    return f"{required} argument{'s' if required != 1 else ''}"
+
+
+def check_arguments(row: Builtin, args: tuple[Value, ...]) -> None:
+    """Check count and types of a builtin's arguments. Raises ScriptError."""
+    signature = row.signature
+    maximum = signature.maximum
+    if len(args) < signature.required or (maximum is not None and len(args) > maximum):
+        raise ScriptError("R102", f"{row.name}() takes {count_text(signature.required, maximum)}, got {len(args)}")
+    last = len(signature.parameters) - 1
+    for index, value in enumerate(args):
+        if not fits(value, signature.parameters[min(index, last)].types):
+            raise wrong_argument(row, index, value)
+
+
+class Run:
+    """One execution; what a builtin receives as `call`. Not shared between executions.
+
+    `waiter` suspends the run until an awaitable is done and gives its result (`hooks/suspend.py`); without one nothing can
+    wait, and nothing needs to be paused for. `host` is what host builtins work on.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        random: random.Random | None = None,
+        limits: Limits | None = None,
+        host: Any = None,
+        facts: dict[str, Value] | None = None,
+        echo: Callable[[str], None] = _no_echo,
+        waiter: Callable[[Awaitable[Any]], Any] | None = None,
+    ) -> None:
+        self.clock = clock if clock is not None else SystemClock()
+        self.random = random if random is not None else _fresh_random()
+        self.limits = limits if limits is not None else Limits()
+        self.host = host
+        self.facts: dict[str, Value] = facts if facts is not None else {}
+        self.echo = echo
+        self.waiter = waiter
+        self.scratch: dict[str, Any] = {}
+        self.program: Program | None = None
+        self.steps_used = 0
+        self._quantum = 0
+        self._units = 0
+        self._cpu_s = 0.0
+        self._allocated = 0
+        self._measure_at = self.limits.memory_bytes
+        self._resident_at_measure = 0
+        self._looked_at_memory = 0.0
+        self._measure_cost_s = 0.0
+        self._deadline = 0.0
+        self._slice_started = 0.0
+        self._cpu_mark = 0.0
+
+    # ---- what builtins use ----------------------------------------------------------------------
+
+    def wait(self, awaitable: Awaitable[Any]) -> Any:
+        """Suspend the run until `awaitable` is done and give its result. Raises RuntimeError where nothing can wait."""
+        if self.waiter is None:
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise RuntimeError("this run has no waiter: a builtin that waits was called outside an event loop")
+        self._stop_watch()
+        try:
+            return self.waiter(awaitable)
+        finally:
+            self._start_watch()
+            self._check_wall()
+
+    def pause(self) -> None:
+        """Give other sessions a turn if this run has held the loop for more than a slice."""
+        if time.perf_counter() - self._slice_started >= self.limits.slice_s:
+            self._end_slice()
+
+    def charge(self, units: int) -> None:
+        """Account work done inside a builtin, 1 unit about 1 µs. Raises LimitExceeded; pauses at the end of a slice."""
+        self._units += units
+        if self._units >= _UNITS_A_SLICE:
+            self.steps_used += self._units
+            self._units = 0
+            self._check_steps()
+            self.pause()
+            self._check_time()
+
+    def reserve(self, size_bytes: int) -> None:
+        """Account a string or array about to be made. Raises LimitExceeded before the memory is there."""
+        if size_bytes > self.limits.memory_bytes:
+            raise self._out_of_memory()
+        self._allocated += size_bytes
+        if self._allocated > self._measure_at:
+            self._measure(size_bytes)
+
+    def invoke(self, function: Value, *args: Value) -> Value:
+        """Call any function value. Raises ScriptError when it isn't one, or for a wrong number of arguments."""
+        if function.__class__ is HslFunction:
+            count = len(args)
+            if count < function.required or (function.maximum is not None and count > function.maximum):
+                name = function.name or "the anonymous function"
+                wanted = count_text(function.required, function.maximum)
+                raise ScriptError("R102", f"{name}{'()' if function.name else ''} takes {wanted}, got {count}")
+            return function.call(*args)
+        if function.__class__ is BoundBuiltin:
+            return function.call(*args)
+        raise ScriptError("R103", f"only a function can be called, got {describe(function)}")
+
+    def offload(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a long call in a worker thread when this run can wait, else at once."""
+        if self.waiter is None:
+            return function(*args)
+        return self.wait(asyncio.to_thread(function, *args))
+
+    # ---- what compiled code uses ----------------------------------------------------------------
+
+    def start(self) -> int:
+        """Begin: start the clocks, and give the first number of steps."""
+        self._deadline = self.clock.monotonic() + self.limits.wall_s
+        self._start_watch()
+        self._resident_at_measure = 0
+        self._quantum = min(_FIRST_QUANTUM, self.limits.steps)
+        return self._quantum
+
+    def slice(self) -> int:
+        """End a stretch of steps: check the limits, pause if due, look at the memory; give the next number of steps."""
+        self.steps_used += self._quantum
+        self._check_steps()
+        now = time.perf_counter()
+        elapsed = now - self._slice_started
+        slice_s = self.limits.slice_s
+        if elapsed >= slice_s:
+            self._quantum = max(1, int(self._quantum * 0.5 * slice_s / elapsed))
+            self._end_slice()
+            self._check_time()
+        elif elapsed < slice_s / 4:
+            self._quantum = min(_MOST_QUANTUM, self._quantum * 2)
+        if now - self._looked_at_memory >= _LOOK_AT_MEMORY_S + 10 * self._measure_cost_s:
+            self._looked_at_memory = now
+            self._look_at_memory()
+        left = self.limits.steps - self.steps_used
+        self._quantum = max(1, min(self._quantum, left))
+        return self._quantum
+
+    def too_deep(self) -> LimitExceeded:
+        return LimitExceeded(
+            "R202", f"calls are nested more than {self.limits.depth} deep", hint="is a recursion without end?"
+        )
+
+    # ---- accounting -----------------------------------------------------------------------------
+
+    def _start_watch(self) -> None:
+        self._slice_started = time.perf_counter()
+        self._cpu_mark = time.thread_time()
+
+    def _stop_watch(self) -> None:
+        self._cpu_s += time.thread_time() - self._cpu_mark
+
+    def _end_slice(self) -> None:
+        self._stop_watch()
+        if self.waiter is not None:
+            self.waiter(asyncio.sleep(0))
+        self._start_watch()
+
+    def _check_steps(self) -> None:
+        if self.steps_used > self.limits.steps or (self.steps_used == self.limits.steps and self._quantum):
+            raise LimitExceeded(
+                "R201", f"the script took more than {self.limits.steps:,} steps", hint="is a loop without end?"
+            )
+
+    def _check_time(self) -> None:
+        if self._cpu_s > self.limits.cpu_s:
+            raise LimitExceeded("R203", f"the script used more than {self.limits.cpu_s:g} s of CPU time")
+        self._check_wall()
+
+    def _check_wall(self) -> None:
+        if self.clock.monotonic() > self._deadline:
+            raise LimitExceeded("R204", f"the script took longer than {self.limits.wall_s:g} s")
+
+    def _out_of_memory(self) -> LimitExceeded:
+        return LimitExceeded(
+            "R205", f"the script's values would take more than {self.limits.memory_bytes // (1024 * 1024)} MiB of memory"
+        )
+
+    def _look_at_memory(self) -> None:
+        resident = resident_bytes()
+        if not self._resident_at_measure:
+            self._resident_at_measure = resident
+        elif resident - self._resident_at_measure > self.limits.memory_bytes // 4:
+            self._measure(0)
+
+    def _measure(self, size_bytes: int) -> None:
+        """Measure what the run really holds, and stop it if that is too much. Paused in slices."""
+        started = time.thread_time()
+        live = live_bytes(self)
+        self._measure_cost_s = time.thread_time() - started
+        limit = self.limits.memory_bytes
+        if live + size_bytes > limit:
+            raise self._out_of_memory()
+        self._allocated = live + size_bytes
+        self._measure_at = self._allocated + max(limit - self._allocated, limit // 16)
+        self._resident_at_measure = resident_bytes()
+
+
+def _fresh_random() -> random.Random:
+    return random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One call of the script's stack: the HSL function (None at the top level) and the place in it."""
+
+    function: str | None
+    span: Span
+
+
+def frames_of(program: Program, traceback: TracebackType | None) -> list[tuple[str | None, Span]]:
+    """Give the script's frames in a traceback, innermost first."""
+    found: list[tuple[str | None, Span]] = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_filename == program.file:
+            line = traceback.tb_lineno
+            if line is not None and 0 < line <= len(program.spans):
+                found.append((program.names.get(code.co_name), program.spans[line - 1]))
+        traceback = traceback.tb_next
+    found.reverse()
+    return found
+
+
+_UNBOUND = re.compile(r"variable '(\w+)'")
+
+
+def as_script_error(program: Program, error: BaseException) -> BaseException:
+    """Give the ScriptError that a Python error of compiled code stands for, or the error itself when it is ours."""
+    if isinstance(error, (ScriptError, LimitExceeded)):
+        return error
+    if isinstance(error, RecursionError):
+        return LimitExceeded("R202", "calls or values are nested too deep", hint="is a recursion without end?")
+    if isinstance(error, MemoryError):
+        return LimitExceeded("R205", "the script's values do not fit in memory")
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or traceback.tb_frame.f_code.co_filename != program.file:
+        if isinstance(error, KeyError) and error.args and error.args[0] in program.reads:
+            return _unset(str(error.args[0]))
+        return error
+    if isinstance(error, NameError):
+        match = _UNBOUND.search(str(error))
+        name = program.variables.get(match[1]) if match else None
+        return _unset(name) if name is not None else error
+    if isinstance(error, KeyError) and error.args and error.args[0] in program.reads:
+        return _unset(str(error.args[0]))
+    if isinstance(error, ZeroDivisionError):
+        return ScriptError("R104", "division by zero")
+    if isinstance(error, (OverflowError, ValueError)):
+        return ScriptError("R105", "the number is too large for this operation")
+    return error
+
+
+def _unset(name: str) -> ScriptError:
+    return ScriptError(
+        "R106", f"the variable `${name}` has no value yet", hint=f"assign it first, or test it with `isset(${name})`"
+    )
+
+
+def place(program: Program, error: BaseException, traceback: TracebackType | None) -> None:
+    """Fill in `span` and `stack` of a ScriptError or LimitExceeded from the traceback it was caught with."""
+    if isinstance(error, (ScriptError, LimitExceeded)) and not error.stack:
+        frames = frames_of(program, traceback)
+        if frames:
+            error.stack = tuple(frames)
+            if error.span is None:
+                error.span = frames[0][1]
+
+
+def execute(program: Program, run: Run) -> None:
+    """Run the program. Raises ScriptError or LimitExceeded with `span` and `stack` (innermost first), VerdictGiven."""
+    run.program = program
+    try:
+        program.body(run)
+    except Exception as error:
+        found = as_script_error(program, error)
+        place(program, found, error.__traceback__)
+        if found is error:
+            raise
+        raise found from None
+    except LimitExceeded as error:
+        place(program, error, error.__traceback__)
+        raise
+
+
+__all__ = [
+    "Array",
+    "BoundBuiltin",
+    "Cancelled",
+    "HslObject",
+    "LimitExceeded",
+    "Limits",
+    "Program",
+    "Run",
+    "Thrown",
+    "VerdictGiven",
+    "execute",
+]
