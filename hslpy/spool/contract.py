@@ -10,7 +10,24 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hslpy.errors import MailError
 from hslpy.mail.address import Address
+from hslpy.mail.reply import Reply
+
+
+class SpoolError(MailError):
+    """Nothing of what was asked was written, or what was to be read is not there. The peer hears `reply`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, temporary=True, reply=Reply(451, (4, 3, 0), ("Local storage failed, try again later",)))
+
+
+class SpoolFull(SpoolError):
+    """The disk is full, or has less free than `min_free_bytes`: new messages are refused, deliveries go on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.reply = Reply(452, (4, 3, 1), ("Insufficient system storage",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +101,7 @@ class QueuedRecipient:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """New values for the changeable columns of one recipient: a mapping from field names of QueuedRecipient."""
+    """New values for one recipient, by field name of QueuedRecipient. The names allowed are CHANGEABLE's."""
 
     queue_id: int
     values: Mapping[str, object]
@@ -97,7 +114,32 @@ class Remove:
     queue_id: int
 
 
+CHANGEABLE = frozenset(
+    {
+        *("transport_id", "due_at", "retries", "first_at", "last_at", "last_error", "metadata"),
+        *("hold", "quarantine_id", "job_id", "priority"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """`free_bytes` is the disk's free space with the store's own free pages; `database_bytes` excludes body files."""
+
+    free_bytes: int
+    database_bytes: int
+    commits: int
+    stored: int
+    removed: int
+
+
 class Spool(Protocol):
+    """Ids are positive and never given twice. A change to a recipient that is gone is ignored.
+
+    A caller cancelled while it waits does not undo the write: what was handed over may be there after a restart.
+    Raises SpoolError (SpoolFull for want of room) from `store` and `apply`; then nothing of that call was written.
+    """
+
     async def store(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
         """Make the message durable and give its recipients with their new ids."""
         ...
@@ -114,4 +156,8 @@ class Spool(Protocol):
         """Give all queued recipients in batches, in the order of their queue ids."""
         ...
 
-    async def close(self) -> None: ...
+    def stats(self) -> SpoolStats: ...
+
+    async def close(self) -> None:
+        """Write what is waiting, then let go of the files."""
+        ...

@@ -1,0 +1,127 @@
+"""The spool's folder: its lock and the large bodies beside the database. In: ids and bytes. Out: synced files.
+
+A body file is durable, name and all, before the row that needs it is committed, and unlinked after the row is gone;
+what a crash leaves between the two is removed at the next start. Knows nothing of recipients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hslpy.errors import OperatorError
+
+DATABASE = "spool.db"
+_LOCK = "spool.lock"
+_BODIES = "bodies"
+_RUN = 1024  # this many successive ids share a folder, so that a burst syncs few folders
+
+
+class Folder:
+    """The folder, locked from `open` to `close` so that no two servers share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the folder where it is missing and lock it.
+
+        Raises OperatorError when another process has it, or when it cannot be written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chmod(self.path, 0o700)
+            (self.path / _BODIES).mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OperatorError(f"the spool folder {self.path} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            other = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise OperatorError(
+                f"the spool folder {self.path} is in use by process {other}",
+                hint="stop that server first, or give this one another folder",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        self._lock = descriptor
+
+    def close(self) -> None:
+        """Let go of the lock; the file stays, since unlinking it would let two servers lock two files."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def database(self) -> Path:
+        return self.path / DATABASE
+
+    def free_bytes(self) -> int:
+        """Give what the disk has left for us."""
+        stat = os.statvfs(self.path)
+        return stat.f_bavail * stat.f_frsize
+
+    def write_body(self, message_id: int, variant: int, body: bytes, at: Callable[[str], None]) -> None:
+        """Make the body durable under its name. `at` is told each step (tests kill the process there)."""
+        path = self._body_path(message_id, variant)
+        shard = path.parent
+        if not shard.exists():
+            shard.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(shard.parent)
+        temporary = path.with_name(f"{path.name}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(body)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            at("body written")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+        at("body renamed")
+        _sync_folder(shard)
+        at("body synced")
+
+    def read_body(self, message_id: int, variant: int) -> bytes:
+        """Give the body. Raises OSError when it is not there."""
+        return self._body_path(message_id, variant).read_bytes()
+
+    def remove_body(self, message_id: int, variant: int) -> None:
+        """Unlink the body where it is there. Not synced: one that comes back is an orphan, removed at start."""
+        path = self._body_path(message_id, variant)
+        for name in (path, path.with_name(f"{path.name}.new")):
+            with contextlib.suppress(OSError):
+                name.unlink()
+
+    def remove_bodies(self, message_id: int) -> None:
+        """Unlink all bodies of the message."""
+        with contextlib.suppress(OSError):
+            for path in self._body_path(message_id, -1).parent.glob(f"{message_id}.*"):
+                path.unlink(missing_ok=True)
+
+    def bodies(self) -> Iterator[tuple[Path, int, int]]:
+        """Give each file with its message id and variant; the id is 0 for names that are no body's."""
+        for path in sorted((self.path / _BODIES).glob("*/*")):
+            identity, _, variant = path.name.partition(".")
+            try:
+                yield path, int(identity), int(variant)
+            except ValueError:
+                yield path, 0, 0
+
+    def _body_path(self, message_id: int, variant: int) -> Path:
+        return self.path / _BODIES / f"{message_id // _RUN % 4096:03x}" / f"{message_id}.{variant}"
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,161 @@
+"""Messages as rows and rows as recipients. In: `NewMessage`, column values. Out: the same in the other form.
+
+Pure: no database here, so that both spools build their recipients the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hslpy.mail.address import Address
+from hslpy.spool.contract import CHANGEABLE, NewMessage, QueuedRecipient, Update
+
+NO_PARAMS: Mapping[str, str] = {}  # shared by all rows without parameters: nobody changes a row's mapping in place
+
+RECIPIENT_COLUMNS = (
+    *("queue_id", "message_id", "sender_local", "sender_domain", "recipient_local", "recipient_domain", "transport_id"),
+    *("due_at", "variant", "size_bytes", "retries", "first_at", "last_at", "last_error", "hold", "quarantine_id", "job_id"),
+    *("priority", "sender_params", "recipient_params", "metadata"),
+)
+MESSAGE_COLUMNS = (
+    "id",
+    "transaction_id",
+    "received_at",
+    "remote_ip",
+    "helo",
+    "sasl_username",
+    "server_id",
+    "recipients",
+    "has_files",
+)
+LOAD_COLUMNS = ", ".join(
+    [
+        *(f"r.{name}" for name in RECIPIENT_COLUMNS),
+        *(f"m.{name}" for name in ("transaction_id", "received_at", "remote_ip", "helo", "sasl_username", "server_id")),
+    ]
+)
+
+
+def content_of(message: NewMessage, variant: int) -> tuple[bytes, bytes]:
+    """Give header and body of a variant, -1 for the content as received. Raises IndexError when there is none."""
+    if variant < 0:
+        return message.header, message.body
+    header, body = message.variants[variant]
+    return message.header if header is None else header, message.body if body is None else body
+
+
+def queued_recipients(message: NewMessage, first_id: int) -> tuple[QueuedRecipient, ...]:
+    """Give the recipients with the ids from `first_id` on; the first of them is also the message's id.
+
+    Raises ValueError for a message without recipients, or with a variant it has not got.
+    """
+    if not message.recipients:
+        raise ValueError("a message to be stored needs at least one recipient")
+    sizes: dict[int, int] = {}
+    for variant in {new.variant for new in message.recipients}:
+        if not -1 <= variant < len(message.variants):
+            raise ValueError(f"variant {variant} of a message with {len(message.variants)}")
+        header, body = content_of(message, variant)
+        sizes[variant] = len(header) + len(body)
+    return tuple(
+        QueuedRecipient(
+            queue_id=queue_id,
+            message_id=first_id,
+            transaction_id=message.transaction_id,
+            received_at=message.received_at,
+            sender=new.sender,
+            recipient=new.recipient,
+            transport_id=new.transport_id,
+            due_at=new.due_at,
+            size_bytes=sizes[new.variant],
+            variant=new.variant,
+            remote_ip=message.remote_ip,
+            helo=message.helo,
+            sasl_username=message.sasl_username,
+            server_id=message.server_id,
+            sender_params=new.sender_params or NO_PARAMS,
+            recipient_params=new.recipient_params or NO_PARAMS,
+            metadata=new.metadata or NO_PARAMS,
+            hold=new.hold,
+            quarantine_id=new.quarantine_id,
+            job_id=new.job_id,
+            priority=new.priority,
+        )
+        for queue_id, new in enumerate(message.recipients, first_id)
+    )
+
+
+def recipient_row(entry: QueuedRecipient) -> tuple[object, ...]:
+    """Give the values of RECIPIENT_COLUMNS."""
+    sender, recipient = entry.sender, entry.recipient
+    return (
+        *(entry.queue_id, entry.message_id, sender.local_part, sender.domain, recipient.local_part, recipient.domain),
+        *(entry.transport_id, entry.due_at, entry.variant, entry.size_bytes, entry.retries, entry.first_at, entry.last_at),
+        *(entry.last_error, int(entry.hold), entry.quarantine_id, entry.job_id, entry.priority),
+        *(pack(entry.sender_params), pack(entry.recipient_params), pack(entry.metadata)),
+    )
+
+
+def entries_from(rows: Iterable[tuple[Any, ...]]) -> Iterator[QueuedRecipient]:
+    """Give the recipients that rows of LOAD_COLUMNS hold."""
+    for row in rows:
+        (queue_id, message_id, sender_local, sender_domain, local, domain, transport_id) = row[:7]
+        (due_at, variant, size_bytes, retries, first_at, last_at, last_error, hold, quarantine_id, job_id) = row[7:17]
+        (priority, sender_params, recipient_params, metadata) = row[17:21]
+        (transaction_id, received_at, remote_ip, helo, sasl_username, server_id) = row[21:]
+        yield QueuedRecipient(
+            queue_id,
+            message_id,
+            transaction_id,
+            received_at,
+            Address(sender_local, sender_domain),
+            Address(local, domain),
+            transport_id,
+            due_at,
+            size_bytes,
+            variant,
+            remote_ip,
+            helo,
+            sasl_username,
+            server_id,
+            unpack(sender_params),
+            unpack(recipient_params),
+            unpack(metadata),
+            retries,
+            first_at,
+            last_at,
+            last_error,
+            bool(hold),
+            quarantine_id,
+            job_id,
+            priority,
+        )
+
+
+def update_row(update: Update) -> tuple[tuple[str, ...], tuple[object, ...]]:
+    """Give the names of the columns to set, and their values followed by the queue id.
+
+    Raises ValueError for a field that is not CHANGEABLE.
+    """
+    values: list[object] = []
+    for name, value in update.values.items():
+        if name not in CHANGEABLE:
+            raise ValueError(f"`{name}` of a queued recipient cannot be changed")
+        values.append(pack(value) if isinstance(value, Mapping) else value)
+    values.append(update.queue_id)
+    return tuple(update.values), tuple(values)
+
+
+def pack(mapping: Mapping[str, str]) -> str | None:
+    """Give the mapping as JSON, None when it is empty."""
+    return json.dumps(dict(mapping), ensure_ascii=True, separators=(",", ":")) if mapping else None
+
+
+def unpack(text: str | None) -> Mapping[str, str]:
+    """Give the mapping that `pack` wrote."""
+    if text is None:
+        return NO_PARAMS
+    mapping: dict[str, str] = json.loads(text)
+    return mapping

@@ -1,0 +1,267 @@
+"""The durable spool: SQLite with group commit, large bodies in files beside it. In: messages. Out: ids, content, recovery.
+
+All methods belong to one event loop; writing is the writer thread's, reading a small pool's. Knows nothing of due times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Update
+from hslpy.spool.folder import Folder
+from hslpy.spool.rows import LOAD_COLUMNS, entries_from, queued_recipients, recipient_row, update_row
+from hslpy.spool.schema import connect_reader, connect_writer
+from hslpy.spool.writer import Work, Writer, spool_error
+
+_LOG = logging.getLogger("hslpy.spool")
+_T = TypeVar("_T")
+
+# SQLite's own limit of a blob is 1e9 bytes; a header is bounded far below by the server's limits.
+_RECOVERY_ROWS = 2000  # about 10 ms of work a batch
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """`folder` holds everything. Bodies above `body_file_above_bytes` go to files; below `min_free_bytes` of free
+    disk new messages are refused; `max_batch` messages at most share a commit; `readers` threads read.
+    """
+
+    folder: Path
+    body_file_above_bytes: int = 256 << 10
+    min_free_bytes: int = 256 << 20
+    max_batch: int = 256
+    readers: int = 2
+
+
+class SqliteSpool:
+    """The spool in `settings.folder`, from `open` to `close`. `at` is told each step of writing, for tests that kill there."""
+
+    def __init__(self, settings: SpoolSettings, at: Callable[[str], None] = lambda step: None) -> None:
+        self._settings = settings
+        self._at = at
+        self._folder = Folder(settings.folder)
+        self._writer: Writer | None = None
+        self._next_id = 1
+        self._connections: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(settings.readers, "spool-read")
+        self._bodies = ThreadPoolExecutor(4, "spool-body")  # fsyncs of several bodies run side by side
+
+    async def open(self) -> None:
+        """Lock the folder, make or migrate the database, remove what a crash left over, start the writer.
+
+        Raises OperatorError when the folder or the database cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        self._next_id = await loop.run_in_executor(self._pool, self._prepare)
+        self._writer = Writer(
+            lambda: connect_writer(self._folder.database),
+            self._folder,
+            loop,
+            min_free_bytes=self._settings.min_free_bytes,
+            max_batch=self._settings.max_batch,
+            at=self._at,
+        )
+        self._writer.start()
+
+    async def store(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+        """Make the message durable and give its recipients with their new ids. Source: `Spool.store`."""
+        return await self._write((), message, may_use_reserve=False)
+
+    async def apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
+        """Write the changes and the new message in one transaction. Source: `Spool.apply`.
+
+        A new message here is a report of ours that ends another: it is stored below `min_free_bytes` too.
+        """
+        return await self._write(changes, new, may_use_reserve=True)
+
+    async def read(self, message_id: int, variant: int) -> bytes:
+        """Give the content for that variant. Raises SpoolError when it is not there."""
+        return await self._in_reader(lambda connection: self._read(connection, message_id, variant))
+
+    async def recover(self) -> AsyncIterator[Iterable[QueuedRecipient]]:
+        """Give all that is queued when this is called, in batches by queue id; what is stored meanwhile is not given."""
+        after, end = 0, self._next_id
+        while True:
+            batch = await self._in_reader(lambda connection, after=after: _load(connection, after, end))  # type: ignore[misc]
+            if not batch:
+                return
+            yield batch
+            after = batch[-1].queue_id
+
+    def stats(self) -> SpoolStats:
+        writer = self._running()
+        return SpoolStats(writer.free_bytes, writer.database_bytes, writer.commits, writer.stored, writer.removed)
+
+    async def close(self) -> None:
+        """Write what is waiting, then let go of the files. Calling it again does nothing."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._bodies.shutdown)
+            writer.stop()
+            await loop.run_in_executor(None, writer.join)
+            await loop.run_in_executor(None, self._pool.shutdown)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._connections.get_nowait().close()
+        self._folder.close()
+
+    def _running(self) -> Writer:
+        if self._writer is None:
+            raise SpoolError("the spool is not open")
+        return self._writer
+
+    async def _write(
+        self, changes: Sequence[Update | Remove], new: NewMessage | None, *, may_use_reserve: bool
+    ) -> tuple[QueuedRecipient, ...]:
+        writer = self._running()
+        loop = asyncio.get_running_loop()
+        work = Work(loop.create_future(), may_use_reserve=may_use_reserve)
+        work.updates = [update_row(change) for change in changes if isinstance(change, Update)]
+        work.removals = [change.queue_id for change in changes if isinstance(change, Remove)]
+        if new is None:
+            writer.submit(work)
+            await work.future
+            return ()
+        first_id = self._next_id
+        entries = queued_recipients(new, first_id)
+        self._next_id += len(entries)
+        large = self._add_rows(work, new, first_id, entries)
+        if large:
+            await self._write_bodies(first_id, large, may_use_reserve)
+        try:
+            self._running().submit(work)
+            await work.future
+        except SpoolError:
+            if large:
+                await loop.run_in_executor(self._pool, self._folder.remove_bodies, first_id)
+            raise
+        return entries
+
+    def _add_rows(
+        self, work: Work, message: NewMessage, first_id: int, entries: Sequence[QueuedRecipient]
+    ) -> list[tuple[int, bytes]]:
+        """Fill in the rows to insert; give the bodies that go to files, by variant."""
+        limit = self._settings.body_file_above_bytes
+        large = [(-1, message.body)] if len(message.body) > limit else []
+        work.content = (first_id, message.header, None if large else message.body)
+        variants: list[tuple[object, ...]] = []
+        for number, (header, body) in enumerate(message.variants):
+            in_file = body is not None and len(body) > limit
+            if body is not None and in_file:
+                large.append((number, body))
+            variants.append((first_id, number, header is None, body is None, header, None if in_file else body))
+        work.variants = variants
+        work.message = (
+            *(first_id, message.transaction_id, message.received_at, message.remote_ip, message.helo),
+            *(message.sasl_username, message.server_id, len(entries), bool(large)),
+        )
+        work.recipients = [recipient_row(entry) for entry in entries]
+        return large
+
+    async def _write_bodies(self, message_id: int, large: list[tuple[int, bytes]], may_use_reserve: bool) -> None:
+        def write() -> None:
+            if not may_use_reserve and self._folder.free_bytes() < self._settings.min_free_bytes:
+                raise SpoolFull(f"less than {self._settings.min_free_bytes >> 20} MiB free in {self._folder.path}")
+            try:
+                for variant, body in large:
+                    self._folder.write_body(message_id, variant, body, self._at)
+            except OSError as error:
+                self._folder.remove_bodies(message_id)
+                raise spool_error(error) from error
+
+        try:
+            future = self._bodies.submit(write)
+        except RuntimeError as error:
+            raise SpoolError("the spool is closing") from error
+        await asyncio.wrap_future(future)  # cancelled here, the files are orphans until the next start
+
+    def _read(self, connection: sqlite3.Connection, message_id: int, variant: int) -> bytes:
+        header_variant = body_variant = -1
+        header: bytes | None = None
+        body: bytes | None = None
+        if variant >= 0:
+            query = "SELECT same_header, same_body, header, body FROM variants WHERE message_id = ? AND variant = ?"
+            row = connection.execute(query, (message_id, variant)).fetchone()
+            if row is None:
+                raise SpoolError(f"no variant {variant} of message {message_id} in the spool")
+            same_header, same_body, header, body = row
+            header_variant, body_variant = -1 if same_header else variant, -1 if same_body else variant
+        if header_variant < 0 or body_variant < 0:
+            row = connection.execute("SELECT header, body FROM contents WHERE message_id = ?", (message_id,)).fetchone()
+            if row is None:
+                raise SpoolError(f"no message {message_id} in the spool")
+            header = row[0] if header_variant < 0 else header
+            body = row[1] if body_variant < 0 else body
+        if body is None:
+            try:
+                body = self._folder.read_body(message_id, body_variant)
+            except OSError as error:
+                raise SpoolError(f"the body of message {message_id} cannot be read: {error.strerror}") from error
+        return (header or b"") + body
+
+    async def _in_reader(self, job: Callable[[sqlite3.Connection], _T]) -> _T:
+        self._running()
+
+        def run() -> _T:
+            try:
+                connection = self._connections.get_nowait()
+            except queue.Empty:
+                connection = connect_reader(self._folder.database)
+            try:
+                return job(connection)
+            except sqlite3.Error as error:
+                raise spool_error(error) from error
+            finally:
+                self._connections.put(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    def _prepare(self) -> int:
+        """Lock and check everything before the writer starts; give the first free id."""
+        self._folder.open()
+        try:
+            connection = connect_writer(self._folder.database)
+            try:
+                orphans = _remove_orphans(connection, self._folder)
+                row = connection.execute("SELECT value FROM meta WHERE key = 'next_id'").fetchone()
+            finally:
+                connection.close()
+        except BaseException:
+            self._folder.close()
+            raise
+        if orphans:
+            _LOG.info("spool.orphans removed=%d", orphans)
+        return int(row[0])
+
+
+def _load(connection: sqlite3.Connection, after: int, end: int) -> list[QueuedRecipient]:
+    rows = connection.execute(
+        f"SELECT {LOAD_COLUMNS} FROM recipients r JOIN messages m ON m.id = r.message_id"
+        " WHERE r.queue_id > ? AND r.queue_id < ? ORDER BY r.queue_id LIMIT ?",
+        (after, end, _RECOVERY_ROWS),
+    ).fetchall()
+    return list(entries_from(rows))
+
+
+def _remove_orphans(connection: sqlite3.Connection, folder: Folder) -> int:
+    """Remove the files that no row wants: those of messages not committed, or removed just before a crash."""
+    removed = 0
+    for path, message_id, variant in folder.bodies():
+        table, where = ("contents", "") if variant < 0 else ("variants", f" AND same_body = 0 AND variant = {variant}")
+        wanted = connection.execute(
+            f"SELECT 1 FROM {table} WHERE message_id = ? AND body IS NULL{where}", (message_id,)
+        ).fetchone()
+        if not wanted:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed

@@ -1,0 +1,280 @@
+"""The one writer of the SQLite spool: a thread that commits all work then waiting at once. In: `Work`. Out: durability.
+
+Work of one batch is independent: what one piece gets wrong is that piece's error. Knows rows and files, not messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hslpy.spool.contract import SpoolError, SpoolFull
+from hslpy.spool.folder import Folder
+from hslpy.spool.rows import MESSAGE_COLUMNS, RECIPIENT_COLUMNS
+from hslpy.spool.schema import PAGE_BYTES
+
+Row = tuple[object, ...]
+
+_IDLE_S = 1.0  # how long nothing may come before free pages are given back to the disk
+_VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for milliseconds
+_SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
+
+
+@dataclass(slots=True)
+class Work:
+    """What one caller waits for: rows to insert (`message` None for changes alone), then updates, then removals."""
+
+    future: asyncio.Future[None]
+    message: Row | None = None
+    content: Row | None = None
+    variants: Sequence[Row] = ()
+    recipients: Sequence[Row] = ()
+    updates: Sequence[tuple[tuple[str, ...], Row]] = ()
+    removals: Sequence[int] = ()
+    may_use_reserve: bool = False
+    error: BaseException | None = None
+    gone: list[int] = field(default_factory=list)  # messages with body files that this work removed
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+_INSERT_MESSAGE = _insert("messages", MESSAGE_COLUMNS)
+_INSERT_CONTENT = _insert("contents", ("message_id", "header", "body"))
+_INSERT_VARIANT = _insert("variants", ("message_id", "variant", "same_header", "same_body", "header", "body"))
+_INSERT_RECIPIENT = _insert("recipients", RECIPIENT_COLUMNS)
+_DELETE_RECIPIENT = "DELETE FROM recipients WHERE queue_id = ? RETURNING message_id"
+_DELETE_MESSAGE = (
+    "DELETE FROM messages WHERE id = ? AND NOT EXISTS"
+    " (SELECT 1 FROM recipients r WHERE r.queue_id BETWEEN messages.id AND messages.id + messages.recipients - 1)"
+    " RETURNING has_files"
+)
+
+
+class Writer(threading.Thread):
+    """Owns the writing connection from `start` to `stop`; futures are woken in `loop`, one call a batch."""
+
+    def __init__(
+        self,
+        connection: Callable[[], sqlite3.Connection],
+        folder: Folder,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        min_free_bytes: int,
+        max_batch: int,
+        at: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="spool-writer", daemon=True)
+        self._connect = connection
+        self._folder = folder
+        self._loop = loop
+        self._min_free_bytes = min_free_bytes
+        self._max_batch = max_batch
+        self._at = at
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self.free_bytes = 0
+        self.database_bytes = 0
+        self.commits = 0
+        self.stored = 0
+        self.removed = 0
+
+    def submit(self, work: Work) -> None:
+        self._work.put(work)
+
+    def stop(self) -> None:
+        """Let the thread write what was submitted and end; then `join` it."""
+        self._work.put(None)
+
+    def run(self) -> None:
+        connection = self._connect()
+        try:
+            self._measure(connection)
+            while True:
+                batch, last = self._take(connection)
+                if batch:
+                    self._at("taken")
+                    self._write(connection, batch)
+                    self._wake(batch)
+                if last:
+                    break
+        finally:
+            connection.close()
+
+    def _take(self, connection: sqlite3.Connection) -> tuple[list[Work], bool]:
+        """Wait for work, then take all there is up to the cap; the flag says that `stop` was reached."""
+        while True:
+            try:
+                first = self._work.get(timeout=_IDLE_S)
+                break
+            except queue.Empty:
+                self._give_back(connection)
+        if first is None:
+            return [], True
+        batch = [first]
+        while len(batch) < self._max_batch:
+            try:
+                work = self._work.get_nowait()
+            except queue.Empty:
+                break
+            if work is None:
+                return batch, True
+            batch.append(work)
+        return batch, False
+
+    def _wake(self, batch: list[Work]) -> None:
+        def wake() -> None:
+            for work in batch:
+                if work.future.done():  # its caller was cancelled
+                    continue
+                if work.error is None:
+                    work.future.set_result(None)
+                else:
+                    work.future.set_exception(work.error)
+
+        try:
+            self._loop.call_soon_threadsafe(wake)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+        self._at("woken")
+
+    def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
+        try:
+            self._measure(connection)
+            if self.free_bytes < self._min_free_bytes:
+                full = f"{self.free_bytes >> 20} MiB free in {self._folder.path}, {self._min_free_bytes >> 20} MiB wanted"
+                for work in batch:
+                    if work.message is not None and not work.may_use_reserve:
+                        work.error = SpoolFull(full)
+            try:
+                self._commit(connection, [work for work in batch if work.error is None], together=True)
+            except _StatementFailed:
+                self._commit(connection, [work for work in batch if work.error is None], together=False)
+        except Exception as error:
+            _roll_back(connection)
+            for work in batch:
+                work.error = work.error or spool_error(error)
+            return
+        for work in batch:
+            for message_id in work.gone:
+                self._folder.remove_bodies(message_id)
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[Work], *, together: bool) -> None:
+        """Write the batch in one transaction; statement by statement for all, or apart with a savepoint for each.
+
+        Raises _StatementFailed when `together` and a statement failed; whatever the commit raises.
+        """
+        if not batch:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        self._at("begun")
+        stored = removed = 0
+        if together:
+            try:
+                stored, removed = self._execute(connection, batch)
+            except Exception as error:
+                _roll_back(connection)
+                for work in batch:
+                    work.gone.clear()
+                raise _StatementFailed from error
+        else:
+            for work in batch:
+                connection.execute("SAVEPOINT piece")
+                try:
+                    counts = self._execute(connection, [work])
+                except Exception as error:
+                    work.gone.clear()
+                    work.error = spool_error(error)
+                    connection.execute("ROLLBACK TO piece")
+                else:
+                    stored, removed = stored + counts[0], removed + counts[1]
+                connection.execute("RELEASE piece")
+        self._at("written")
+        connection.execute("COMMIT")
+        self._at("committed")
+        self.commits += 1
+        self.stored += stored
+        self.removed += removed
+
+    def _execute(self, connection: sqlite3.Connection, batch: list[Work]) -> tuple[int, int]:
+        new = [work for work in batch if work.message is not None]
+        recipients = [row for work in new for row in work.recipients]
+        if new:
+            connection.executemany(_INSERT_MESSAGE, [work.message for work in new if work.message is not None])
+            connection.executemany(_INSERT_CONTENT, [work.content for work in new if work.content is not None])
+            variants = [row for work in new for row in work.variants]
+            if variants:
+                connection.executemany(_INSERT_VARIANT, variants)
+            connection.executemany(_INSERT_RECIPIENT, recipients)
+            # the mark that keeps an id from being given twice, even after its recipient has gone
+            highest = max(row[0] for row in recipients if isinstance(row[0], int))
+            connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_id'", (highest + 1,))
+        for work in batch:
+            for columns, values in work.updates:
+                if columns:
+                    assignments = ", ".join(f"{column} = ?" for column in columns)
+                    connection.execute(f"UPDATE recipients SET {assignments} WHERE queue_id = ?", values)
+        return len(recipients), sum(self._remove(connection, work) for work in batch if work.removals)
+
+    def _remove(self, connection: sqlite3.Connection, work: Work) -> int:
+        removed = 0
+        messages: dict[int, None] = {}
+        for queue_id in work.removals:
+            for (message_id,) in connection.execute(_DELETE_RECIPIENT, (queue_id,)).fetchall():
+                removed += 1
+                messages[message_id] = None
+        for message_id in messages:
+            gone = connection.execute(_DELETE_MESSAGE, (message_id,)).fetchall()
+            if gone:
+                connection.execute("DELETE FROM contents WHERE message_id = ?", (message_id,))
+                connection.execute("DELETE FROM variants WHERE message_id = ?", (message_id,))
+                if gone[0][0]:
+                    work.gone.append(message_id)
+        return removed
+
+    def _measure(self, connection: sqlite3.Connection) -> None:
+        free_pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+        self.database_bytes = (pages - free_pages) * PAGE_BYTES
+        self.free_bytes = self._folder.free_bytes() + free_pages * PAGE_BYTES
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        """Shrink the file while nobody waits, when more than half of it is free."""
+        try:
+            while self._work.empty():
+                free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+                pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+                if free < _SPARE_PAGES or free * 2 < pages:
+                    break
+                connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._measure(connection)
+        except (sqlite3.Error, OSError):
+            _roll_back(connection)  # it can be done later
+
+
+class _StatementFailed(Exception):
+    """A statement of the whole batch failed; nothing was written."""
+
+
+def spool_error(error: BaseException) -> SpoolError:
+    """Give the SpoolError that `error` of SQLite or the system stands for."""
+    if isinstance(error, SpoolError):
+        return error
+    full = isinstance(error, OSError) and error.errno in (28, 122)  # ENOSPC, EDQUOT
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        full = True
+    made = (SpoolFull if full else SpoolError)(f"{type(error).__name__}: {error}")
+    made.__cause__ = error
+    return made
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        pass  # SQLite has rolled back by itself
