@@ -77,7 +77,7 @@ class TlsResult:
 
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
-    """`results` has one entry a recipient, in order. `error` is a network fault (then replies stand for what was said before).
+    """`results` has one entry a recipient, in order. `error` is a network fault (then replies are what was said before).
 
     `failed_at_connect`: nothing was sent of the message, the next host may be tried. `bind_failed`: the source IP is
     not on this machine. `error_state` is the step that failed, `local_ip` the address the connection left from.

@@ -1,0 +1,94 @@
+"""aiosmtplib's wire protocol, made fit for several replies at once. In: bytes of a peer. Out: replies, in order.
+
+Three things are changed, each with a test against the version pinned: replies that arrive together are kept for the
+readers to come (PIPELINING, LMTP), bytes nobody asked for mark the connection as out of step, and a reply's code must
+be one of SMTP's. Must not know of mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+
+from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.protocol import MAX_RESPONSE_LENGTH, SMTPProtocol
+
+from hslpy.mail.reply import Enhanced, Reply
+
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=[ \t]|$)[ \t]*")
+
+
+class ReplyProtocol(SMTPProtocol):
+    """A connection to a peer. `out_of_step` is set once the peer said something that nothing had asked for."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        super().__init__(asyncio.get_running_loop(), lambda _: on_lost())
+        self._replies: deque[SMTPResponse] = deque()
+        self._surprised = False
+        self._owed = 0
+
+    @property
+    def out_of_step(self) -> bool:
+        return self._surprised or bool(self._buffer) or bool(self._replies)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._response_waiter
+        if waiter is None:
+            return
+        if not self._response_pending and not self._owed:
+            self._surprised = True
+            return
+        self._buffer.extend(data)
+        try:
+            while self._buffer:
+                reply = self._read_response_from_buffer()
+                if reply is None:
+                    break
+                self._owed = max(self._owed - 1, 0)
+                if waiter.done():
+                    self._replies.append(reply)
+                else:
+                    waiter.set_result(reply)
+            if len(self._buffer) > MAX_RESPONSE_LENGTH or len(self._replies) > _MAX_WAITING:
+                raise SMTPResponseException(-1, "the reply is too long")
+        except SMTPResponseException as error:
+            self._surprised = True
+            if not waiter.done():
+                self._set_response_exception(waiter, error)
+
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 (aiosmtplib's own)
+        """Give the next reply. Raises SMTPServerDisconnected, SMTPReadTimeoutError or SMTPResponseException."""
+        if self._replies:
+            return self._replies.popleft()
+        return await super().read_response(timeout)
+
+    def write_commands(self, lines: bytes, replies: int) -> None:
+        """Send whole lines, to which as many `replies` will come, to be had by as many calls of `read_response`."""
+        if self.out_of_step:
+            raise SMTPServerDisconnected("the peer said something unasked")
+        self._owed = replies
+        self.write(lines)
+
+
+_MAX_WAITING = 1000  # above the most commands we send in one go
+
+
+def reply_of(response: SMTPResponse) -> Reply | None:
+    """Give the reply as ours, or None where its code is none of SMTP's (RFC 5321 section 4.2).
+
+    The enhanced status is taken off the text when its class is the code's; a wrong one stays text.
+    """
+    if not 200 <= response.code <= 599:
+        return None
+    text = response.message.encode("utf-8", "surrogateescape").decode("latin-1")
+    enhanced: Enhanced | None = None
+    lines: list[str] = []
+    for line in text.split("\n"):
+        match = _ENHANCED.match(line)
+        if match is not None and int(match[1]) == response.code // 100:
+            enhanced = enhanced or (int(match[1]), int(match[2]), int(match[3]))
+            line = line[match.end() :]
+        lines.append(line)
+    return Reply(response.code, enhanced, tuple(lines))

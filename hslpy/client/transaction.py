@@ -1,0 +1,287 @@
+"""One mail transaction on an open link. In: envelope and content. Out: what was said for each recipient.
+
+Source: RFC 5321 sections 3.3 and 4.5.2, RFC 1870 (SIZE), 2033 (LMTP), 2920 (PIPELINING), 3461 (DSN), 6152 (8BITMIME),
+6531 (SMTPUTF8). Must not know of queues, nor of which link it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiosmtplib import SMTPServerDisconnected
+
+from hslpy.client.contract import RecipientResult
+from hslpy.client.link import Link, LinkFailed
+from hslpy.mail.address import Address
+from hslpy.mail.reply import Enhanced, Reply
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_PARAM_VALUE = re.compile(r"[!-<>-~]+")  # esmtp-value, RFC 5321 section 4.1.2
+_RCPT_AT_ONCE = 50  # commands in one go, well below what any receive buffer holds
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    sender: Address
+    recipients: tuple[Address, ...]
+    sender_params: Mapping[str, str]
+    recipient_params: tuple[Mapping[str, str], ...]
+
+
+class Transaction:
+    """A transaction under way; `results` fills as replies come, None where nothing was said.
+
+    `content_sent` says that the peer may have the message, whatever happens next.
+    """
+
+    def __init__(self, link: Link, envelope: Envelope, content: bytes) -> None:
+        self.results: list[RecipientResult | None] = [None] * len(envelope.recipients)
+        self.content_sent = False
+        self.state = "MAIL"
+        self._link = link
+        self._envelope = envelope
+        self._content = content
+        self._open = False
+
+    async def run(self) -> None:
+        """Send it. Raises LinkFailed when the link broke; afterwards a link still usable is ready for the next."""
+        refusal = self._refusal()
+        if refusal is not None:
+            self._settle(range(len(self.results)), refusal, "MAIL", ours=True)
+            return
+        accepted, go_ahead = await (self._pipelined() if self._link.offers("pipelining") else self._step_by_step())
+        if go_ahead is None:
+            await self._reset()
+        elif go_ahead.code != 354:
+            self._settle(accepted, _no_success(go_ahead), "DATA")
+            await self._reset()
+        elif not accepted:
+            await self._send(b"", 1)  # RFC 2920 section 3.1: DATA went through with nobody to have it
+        else:
+            await self._content_to(accepted)
+
+    async def _step_by_step(self) -> tuple[list[int], Reply | None]:
+        link, timeout_s = self._link, self._link.route.timeouts.command_s
+        if not self._mail_reply(await link.command("MAIL", self._mail_line(), timeout_s)):
+            return [], None
+        accepted = []
+        for index, line in self._rcpt_lines():
+            self.state = "RCPT"
+            if self._rcpt_reply(index, await link.command("RCPT", line, timeout_s)):
+                accepted.append(index)
+        if not accepted:
+            return [], None
+        self.state = "DATA"
+        return accepted, await link.command("DATA", b"DATA", link.route.timeouts.data_s)
+
+    async def _pipelined(self) -> tuple[list[int], Reply | None]:
+        lines = self._rcpt_lines()
+        batches = [lines[start : start + _RCPT_AT_ONCE] for start in range(0, len(lines), _RCPT_AT_ONCE)]
+        accepted: list[int] = []
+        welcome = False
+        for number, batch in enumerate(batches):
+            first = [] if number else [self._mail_line()]
+            last = [b"DATA"] if number == len(batches) - 1 else []
+            self._write(first + [line for _, line in batch] + last)
+            if first:
+                welcome = self._mail_reply(await self._next("MAIL"))
+            for index, _ in batch:
+                reply = await self._next("RCPT")
+                if welcome and self._rcpt_reply(index, reply):
+                    accepted.append(index)
+        go_ahead = await self._next("DATA")
+        if not accepted and go_ahead.code != 354:
+            return [], None
+        return accepted, go_ahead
+
+    def _write(self, lines: list[bytes]) -> None:
+        if any(ch in line for line in lines for ch in (b"\r", b"\n")):
+            raise LinkFailed(self.state, "a command would hold a line end")
+        try:
+            self._link.protocol.write_commands(b"".join(line + b"\r\n" for line in lines), len(lines))
+        except SMTPServerDisconnected as error:
+            self._link.close()
+            raise LinkFailed(self.state, "the peer closed the connection") from error
+
+    async def _next(self, state: str) -> Reply:
+        self.state = state
+        timeouts = self._link.route.timeouts
+        timeout_s = timeouts.data_s if state == "DATA" else timeouts.command_s
+        return await self._link.reply(state, self._link.protocol.read_response(timeout_s))
+
+    def _mail_reply(self, reply: Reply) -> bool:
+        """Note the reply to MAIL; True when the transaction is open."""
+        self._open = reply.code == 250
+        if not self._open:
+            self._settle(range(len(self.results)), _no_success(reply), "MAIL")
+        return self._open
+
+    def _rcpt_reply(self, index: int, reply: Reply) -> bool:
+        if reply.code in (250, 251):
+            return True
+        self._settle([index], _no_success(reply), "RCPT")
+        return False
+
+    async def _content_to(self, accepted: list[int]) -> None:
+        self.state = "EOD"
+        self.content_sent = True
+        lmtp = self._link.route.protocol == "lmtp"
+        data = dot_stuffed(self._content)
+        if not lmtp:
+            self._settle(accepted, _final(await self._send(data, 1)), "EOD")
+        else:
+            reply = await self._send(data, len(accepted))
+            for count, index in enumerate(accepted):
+                if count:
+                    reply = await self._link.reply(
+                        "EOD", self._link.protocol.read_response(self._link.route.timeouts.final_s)
+                    )
+                self._settle([index], _final(reply), "EOD")
+        self._open = False
+
+    async def _send(self, data: bytes, replies: int) -> Reply:
+        """Send content that ends in a line end (or is empty), the dot after it, and give the first reply."""
+        link, timeouts = self._link, self._link.route.timeouts
+        try:
+            link.protocol.write_commands(data, replies)
+            link.protocol.write(b".\r\n")
+        except SMTPServerDisconnected as error:
+            link.close()
+            raise LinkFailed(self.state, "the peer closed the connection") from error
+        reading = asyncio.ensure_future(link.protocol.read_response())
+        try:
+            left = self._unsent()
+            while left and not reading.done():
+                await asyncio.wait({reading}, timeout=timeouts.block_s)
+                before, left = left, self._unsent()
+                if left >= before and not reading.done():
+                    raise _stalled(link)
+            await asyncio.wait({reading}, timeout=timeouts.final_s)
+            if not reading.done():
+                raise _stalled(link)
+        except BaseException:
+            link.close()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
+        early = bool(self._unsent())
+        reply = await link.reply(self.state, reading)
+        if early:
+            link.close()  # it answered before it had everything: what follows would be read as commands
+        return reply
+
+    def _unsent(self) -> int:
+        transport = self._link.protocol.transport
+        return transport.get_write_buffer_size() if isinstance(transport, asyncio.WriteTransport) else 0
+
+    async def _reset(self) -> None:
+        if self._open and self._link.usable:
+            reply = await self._link.command("RSET", b"RSET")
+            if reply.code != 250:
+                self._link.close()
+        self._open = False
+
+    def _settle(self, indexes: range | list[int], reply: Reply, state: str, *, ours: bool = False) -> None:
+        for index in indexes:
+            if self.results[index] is None:
+                self.results[index] = RecipientResult(reply, state, ours)
+
+    def _refusal(self) -> Reply | None:
+        """Say why this peer cannot have the message as it is, if so: it is refused in its stead, nothing is sent."""
+        link = self._link
+        if not self._content.isascii() and not link.offers("8bitmime"):
+            return _ours(554, (5, 6, 3), "The message has 8-bit text, and the receiving server takes none")
+        if self._needs_utf8 and not link.offers("smtputf8"):
+            return _ours(553, (5, 6, 7), "An address or header is internationalised, and the receiving server takes none")
+        limit = link.extension("size")
+        if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(self._content):
+            return _ours(552, (5, 3, 4), f"The message is larger than the {limit} bytes that the receiving server takes")
+        for address in (self._envelope.sender, *self._envelope.recipients):
+            if _path(address) is None:
+                return _ours(553, (5, 1, 3), "An address cannot be written in SMTP")
+        return None
+
+    @property
+    def _needs_utf8(self) -> bool:
+        local_parts = [self._envelope.sender.local_part, *(recipient.local_part for recipient in self._envelope.recipients)]
+        if any(not local_part.isascii() for local_part in local_parts):
+            return True
+        declared = any(name.upper() == "SMTPUTF8" for name in self._envelope.sender_params)
+        return declared and not self._content.partition(b"\r\n\r\n")[0].isascii()
+
+    def _mail_line(self) -> bytes:
+        words = [b"MAIL FROM:<" + (_path(self._envelope.sender) or b"") + b">"]
+        if self._link.offers("size"):
+            words.append(b"SIZE=%d" % len(self._content))
+        if not self._content.isascii():
+            words.append(b"BODY=8BITMIME")
+        if self._needs_utf8:
+            words.append(b"SMTPUTF8")
+        return b" ".join(words + self._dsn_params(self._envelope.sender_params, ("RET", "ENVID")))
+
+    def _rcpt_lines(self) -> list[tuple[int, bytes]]:
+        lines = []
+        for index, recipient in enumerate(self._envelope.recipients):
+            params = self._envelope.recipient_params[index] if index < len(self._envelope.recipient_params) else {}
+            words = [b"RCPT TO:<" + (_path(recipient) or b"") + b">", *self._dsn_params(params, ("NOTIFY", "ORCPT"))]
+            lines.append((index, b" ".join(words)))
+        return lines
+
+    def _dsn_params(self, params: Mapping[str, str], names: tuple[str, ...]) -> list[bytes]:
+        if not self._link.offers("dsn"):
+            return []
+        given = {name.upper(): value for name, value in params.items()}
+        return [f"{name}={given[name]}".encode("ascii") for name in names if _PARAM_VALUE.fullmatch(given.get(name, ""))]
+
+
+def dot_stuffed(content: bytes) -> bytes:
+    """Give the content as it goes over the wire: every line ended by CRLF, a dot before each leading dot."""
+    ends = content.count(b"\n")
+    if content.count(b"\r\n") != ends or content.count(b"\r") != ends:
+        content = _LINE_END.sub(b"\r\n", content)
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    if content.startswith(b"."):
+        content = b"." + content
+    return content.replace(b"\r\n.", b"\r\n..")
+
+
+def _path(address: Address) -> bytes | None:
+    """Give the path without `<>`, its domain in A-labels; None where it cannot be written."""
+    text = str(Address(address.local_part, ascii_domain(address.domain)))
+    if any(ch < " " or ch == "\x7f" for ch in text):
+        return None
+    return text.encode("latin-1", "replace")
+
+
+def ascii_domain(domain: str) -> str:
+    """Give the domain in A-labels. `domain` is latin-1 text that spells UTF-8 where it isn't ASCII; RFC 5891."""
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("latin-1").decode("utf-8").encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain
+
+
+def _final(reply: Reply) -> Reply:
+    return reply if 200 <= reply.code <= 299 else _no_success(reply)
+
+
+def _no_success(reply: Reply) -> Reply:
+    """Give the reply that a refusal is; a reply out of place (2xx or 3xx to a command it doesn't fit) is temporary."""
+    if reply.code >= 400:
+        return reply
+    return Reply(451, (4, 5, 0), (f"The receiving server's answer was out of place: {reply}",))
+
+
+def _ours(code: int, enhanced: Enhanced, text: str) -> Reply:
+    return Reply(code, enhanced, (text,))
+
+
+def _stalled(link: Link) -> LinkFailed:
+    link.close()
+    return LinkFailed("EOD", "no answer in time")
