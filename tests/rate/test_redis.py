@@ -1,0 +1,219 @@
+"""What the counters in Redis do beyond the contract: batches, a store that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from hslpy.clock import SystemClock
+from hslpy.errors import OperatorError
+from hslpy.rate import ring
+from hslpy.rate.contract import ABOVE_ANY_LIMIT, OnUnreachable, RateSettings, key_of
+from hslpy.rate.redis import RedisRateCounters
+from hslpy.store.redis import RedisSettings, connect
+from tests.rate.conftest import open_redis
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.xdist_group("redis")
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server to stop and freeze."""
+    with RedisServer() as server:
+        yield server
+
+
+async def until(condition: Any, seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_the_script_does_the_same_as_ring_py_byte_by_byte(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url) as subject:
+            client = connect(RedisSettings(redis_server.url))
+            interval = 240_000_000
+            width = ring.width_us(interval)
+            packed = None
+            gaps = [0, 0.1, 9, 10, 11, 25, 99, -30, 5, 240, 251, 1000, -5000, 3, 3, 230, 249.99, 250]
+            for gap in gaps * 3:
+                subject.advance(gap)
+                assert await subject.counters.check("n", "e", 10**6, 240) is True
+                packed = ring.hit(packed, subject.now_us(), width, 10**6)
+                assert await client.get(b"hslpy:rate:" + key_of("n", "e", interval)) == packed
+            for wide in (200, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**40):
+                packed = ring._form_for(wide).pack(subject.now_us() // width, wide, *range(24))
+                await client.set(b"hslpy:rate:" + key_of("n", "e", interval), packed)
+                assert await subject.counters.check("n", "e", 2**53, 240) is True
+                packed = ring.hit(packed, subject.now_us(), width, 2**53)
+                assert await client.get(b"hslpy:rate:" + key_of("n", "e", interval)) == packed
+            await client.aclose()
+
+    asyncio.run(run())
+
+
+def test_keys_expire_by_themselves(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url) as subject:
+            client = connect(RedisSettings(redis_server.url))
+            await subject.counters.check("n", "e", 5, 3600)
+            assert 3600_000 < await client.pttl(b"hslpy:rate:" + key_of("n", "e", 3600_000_000)) <= 3750_001
+            await subject.counters.check("n", "short", 5, 0.02)
+            await asyncio.sleep(0.05)
+            assert await client.exists(b"hslpy:rate:" + key_of("n", "short", 20_000)) == 0
+            await client.aclose()
+
+    asyncio.run(run())
+
+
+def test_checks_of_one_turn_go_out_as_one_call_and_large_turns_as_several(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url, batch_max=50) as subject:
+            client = connect(RedisSettings(redis_server.url))
+            await subject.counters.check("warm", "up", 1, 60)
+            await client.config_resetstat()
+            await asyncio.gather(*(subject.counters.check("n", f"{n}", 1, 60) for n in range(50)))
+            assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1
+            await asyncio.gather(*(subject.counters.check("m", f"{n}", 1, 60) for n in range(120)))
+            assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 4
+            await client.aclose()
+
+    asyncio.run(run())
+
+
+def test_one_bad_key_fails_alone(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url, on_unreachable="none") as subject:
+            client = connect(RedisSettings(redis_server.url))
+            await client.lpush(b"hslpy:rate:" + key_of("n", "list", 60_000_000), "x")
+            await client.set(b"hslpy:rate:" + key_of("n", "text", 60_000_000), "nonsense")
+            check = subject.counters.check
+            answers = await asyncio.gather(
+                check("n", "a", 1, 60), check("n", "list", 1, 60), check("n", "text", 1, 60), check("n", "b", 1, 60)
+            )
+            assert answers == [True, None, None, True]
+            assert subject.counters.health.reachable and subject.counters.health.unreachable_answers == 2
+            assert [event for event, _ in subject.log] == ["rate counter failed"]
+            await client.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_flushed_script_is_loaded_again(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url) as subject:
+            client = connect(RedisSettings(redis_server.url))
+            await subject.counters.check("n", "a", 5, 60)
+            await client.script_flush()
+            assert await subject.counters.check("n", "a", 5, 60) is True
+            assert await subject.counters.check("n", "a", 0, 60) == 2.0
+            assert subject.counters.health.unreachable_answers == 0
+            await client.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("setting", "hits", "count"),
+    [
+        ("local", [True, True, False], 2.0),
+        ("open", [True] * 3, 0.0),
+        ("closed", [False] * 3, ABOVE_ANY_LIMIT),
+        ("none", [None] * 3, None),
+    ],
+)
+def test_a_store_that_is_away_is_answered_for_by_the_setting(
+    setting: OnUnreachable, hits: Sequence[bool | None], count: float | None, own_server: RedisServer
+) -> None:
+    async def run() -> None:
+        async with open_redis(own_server.url, on_unreachable=setting, retry_s=0.05) as subject:
+            check = subject.counters.check
+            assert await check("n", "a", 2, 60) is True
+            own_server.stop()
+            assert [await check("n", "a", 2, 60) for _ in range(3)] == hits
+            assert await check("n", "a", 0, 60) == count
+            health = subject.counters.health
+            assert not health.reachable and health.error and health.unreachable_answers == 4
+            assert [event for event, _ in subject.log] == ["rate store unreachable"]
+            own_server.start()
+            await until(lambda: health.reachable)
+            assert await check("n", "a", 2, 60) is True
+            assert health.unreachable_answers == 4
+            assert subject.log[-1][0] == "rate store reachable again" and subject.log[-1][1]["answered"] == 4
+
+    asyncio.run(run())
+
+
+def test_a_frozen_store_costs_one_deadline_and_its_batch_is_not_sent_again(own_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(own_server.url, on_unreachable="open", timeout_s=0.2, retry_s=0.1) as subject:
+            check = subject.counters.check
+            assert await check("n", "a", 100, 60) is True
+            own_server.freeze()
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            assert await asyncio.gather(*(check("n", "a", 100, 60) for _ in range(10))) == [True] * 10
+            assert 0.15 < loop.time() - start < 1.0
+            start = loop.time()
+            assert await asyncio.gather(*(check("n", "a", 100, 60) for _ in range(10))) == [True] * 10
+            assert loop.time() - start < 0.05
+            own_server.thaw()
+            await until(lambda: subject.counters.health.reachable)
+            counted = await check("n", "a", 0, 60)
+            assert counted in (1.0, 11.0)  # the batch that timed out was read by the server once, or not at all
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_check_does_not_disturb_the_others(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url) as subject:
+            check = subject.counters.check
+            tasks = [asyncio.create_task(check("n", "a", 100, 60)) for _ in range(10)]
+            await asyncio.sleep(0)
+            tasks[3].cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            assert answers.count(True) == 9 and isinstance(answers[3], asyncio.CancelledError)
+            assert await check("n", "b", 1, 60) is True
+
+    asyncio.run(run())
+
+
+def test_closing_while_the_store_is_away_is_quick(own_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(own_server.url, on_unreachable="closed") as subject:
+            own_server.stop()
+            assert await subject.counters.check("n", "a", 1, 60) is False
+            await asyncio.wait_for(subject.counters.close(), 1)
+            assert await subject.counters.check("n", "a", 1, 60) is False
+
+    asyncio.run(run())
+
+
+def test_two_processes_count_together(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url) as one:
+            other = RedisRateCounters(
+                RateSettings(timeout_s=5.0),
+                connect(RedisSettings(redis_server.url)),
+                SystemClock(),
+                lambda event, fields: None,
+            )
+            answers = []
+            for _ in range(4):
+                answers.append(await one.counters.check("n", "a", 5, 60))
+                answers.append(await other.check("n", "a", 5, 60))
+            assert answers == [True] * 5 + [False] * 3
+            await other.close()
+
+    asyncio.run(run())
+
+
+def test_a_wrong_url_is_the_operators_error() -> None:
+    with pytest.raises(OperatorError, match="URL"):
+        connect(RedisSettings("localhost:6379"))
