@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Awaitable
@@ -177,7 +178,7 @@ async def _connect(route: Route) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise LinkFailed("CONNECT", f"cannot open a socket: {error.strerror}") from error
+        raise LinkFailed("CONNECT", f"cannot open a socket: {_reason(error)}") from error
     try:
         sock.setblocking(False)
         if route.source_ip is not None:
@@ -188,7 +189,7 @@ async def _connect(route: Route) -> socket.socket:
         except TimeoutError as error:
             raise LinkFailed("CONNECT", f"no connection to {where} in time") from error
         except OSError as error:
-            raise LinkFailed("CONNECT", f"cannot connect to {where}: {error.strerror or error}") from error
+            raise LinkFailed("CONNECT", f"cannot connect to {where}: {_reason(error)}") from error
         if route.source_ip is not None and not _same_address(sock.getsockname()[0], route.source_ip):
             raise LinkFailed(
                 "CONNECT", f"the system left from {sock.getsockname()[0]}, not from {route.source_ip}", bind_failed=True
@@ -206,7 +207,7 @@ def _bind(sock: socket.socket, source_ip: str) -> None:
         sock.bind((source_ip, 0))
     except (OSError, UnicodeError) as error:
         used_up = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        message = f"cannot bind {source_ip}: {getattr(error, 'strerror', None) or error}"
+        message = f"cannot bind {source_ip}: {_reason(error)}"
         raise LinkFailed("CONNECT", message, bind_failed=not used_up) from error
 
 
@@ -304,6 +305,12 @@ async def _log_in(link: Link) -> None:
         refused = isinstance(failure.__cause__, SMTPAuthenticationError)
         message = "the login was refused" if refused else failure.message
         raise LinkFailed("AUTH", message, reply=failure.reply) from None
+
+
+def _reason(error: Exception) -> str:
+    """Give the system's words; asyncio puts its own in their place."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if isinstance(number, int) else str(error)
 
 
 def _same_address(one: str, other: str) -> bool:
