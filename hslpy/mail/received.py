@@ -1,0 +1,53 @@
+"""Our Received header. In: who sent the message, how, and to whom. Out: the header's bytes, folded, CRLF at each end.
+
+Must not know of sessions or settings. Source: RFC 5321 section 4.4, RFC 3848 (the `with` keywords).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]").sub
+
+
+def with_keyword(extended: bool, tls: bool, authenticated: bool) -> str:
+    """Give `SMTP`, or `ESMTP` with `S` after STARTTLS and `A` after AUTH."""
+    if not extended:
+        return "SMTP"
+    return "ESMTP" + ("S" if tls else "") + ("A" if authenticated else "")
+
+
+def received_start(helo: str, remote_ip: str, remote_ptr: str | None, hostname: str, keyword: str, tls: str) -> bytes:
+    """Give the part that is the same for all messages of a session, up to and with `id `.
+
+    `tls` is a comment's text (`TLSv1.3 with cipher X (256/256 bits)`), "" without TLS. Characters of `helo` that could
+    end the field or open a comment become `?`: it is the client's text.
+    """
+    literal = f"[IPv6:{remote_ip}]" if ":" in remote_ip else f"[{remote_ip}]"
+    ptr = f"{_UNSAFE('?', remote_ptr)} " if remote_ptr else ""
+    comment = f"\r\n\t(using {tls})" if tls else ""
+    return (
+        f"Received: from {_UNSAFE('?', helo) or 'unknown'} ({ptr}{literal}){comment}\r\n\tby {hostname} with {keyword} id "
+    ).encode("latin-1", "replace")
+
+
+def received_end(transaction_id: str, only_recipient: str | None, now: float) -> bytes:
+    """Give the rest: id, `for` where there is one recipient alone (a list would tell blind copies), and the date."""
+    # A script may have rewritten the address: nothing but printable ASCII goes into a header.
+    named = only_recipient is not None and only_recipient.isascii() and only_recipient.isprintable()
+    who = f"\r\n\tfor <{only_recipient}>" if named else ""
+    return f"{transaction_id}{who};\r\n\t{mail_date(int(now))}\r\n".encode("latin-1", "replace")
+
+
+@lru_cache(maxsize=4)
+def mail_date(seconds: int) -> str:
+    """Give the date-time of RFC 5322 section 3.3 in UTC."""
+    t = time.gmtime(seconds)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
+    )

@@ -1,0 +1,465 @@
+"""aiosmtpd, with what it does too slowly or too loosely overridden. In: a connection. Out: lines for a Session, its replies.
+
+The only file that imports aiosmtpd; `tests/smtp/test_adapter_contract.py` holds each override against the pinned version.
+Must not know what a command means: that is `session.py`, `auth.py` and `receive.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import aiosmtpd.smtp
+from aiosmtpd.smtp import SMTP
+
+from hslpy.hooks.facts import TlsFacts
+from hslpy.smtp import framing, receive, replies
+from hslpy.smtp.auth import authenticate
+from hslpy.smtp.replies import OwnReply
+from hslpy.smtp.session import Session, Shared
+
+_logger = logging.getLogger("hslpy.smtp")
+# aiosmtpd logs several lines a connection at INFO; ours are one a message. Its warnings stay.
+aiosmtpd.smtp.log.setLevel(logging.WARNING)
+
+COMMAND_LIMIT = 512  # RFC 5321 section 4.5.3.1.4, CRLF included
+# MAIL: SIZE 26 (RFC 1870), BODY 17 (RFC 6152), AUTH 500 (RFC 4954); AUTH itself: RFC 4954 section 4.
+COMMAND_LIMITS = {b"MAIL": COMMAND_LIMIT + 26 + 17 + 500, b"AUTH": 12_288}
+LONGEST_LINE = 12_288
+# What one may send without an end of line before it is taken for no SMTP client at all.
+SWALLOW_LIMIT = 1024 * 1024
+# While a hook runs, input over twice this stops the reading (StreamReader's rule).
+INPUT_LIMIT = 64 * 1024
+# Replies over this wait until the peer has read some.
+OUTPUT_LIMIT = 64 * 1024
+TLS_HANDSHAKE_S = 30.0
+
+_CONTROL = bytes(range(32)) + b"\x7f"
+_COMMAND_CONTROL = _CONTROL.replace(b"\t", b"")
+
+
+class _NoTimer:
+    """Stands for aiosmtpd's timer a command: the server's sweep closes who is idle (`server.py`)."""
+
+    def cancel(self) -> None:
+        pass
+
+
+_NO_TIMER: Any = _NoTimer()
+
+
+class Owner(Protocol):
+    """The server, as a connection sees it."""
+
+    shared: Shared
+    tls_context: ssl.SSLContext | None
+
+    def admit(self, connection: Connection) -> OwnReply | None: ...
+    def left(self, connection: Connection) -> None: ...
+
+
+class Connection(SMTP):
+    """One connection. `waiting_since` (monotonic seconds) is when it began to wait for its client, 0.0 while it works."""
+
+    def __init__(self, owner: Owner, server_id: str, starttls: bool, loop: asyncio.AbstractEventLoop) -> None:
+        # aiosmtpd's own __init__ looks through `dir` and `inspect` at each connection: half of a short session's time.
+        # The contract test compares the attributes set here with those that it sets.
+        self.loop = loop
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(limit=INPUT_LIMIT, loop=loop),
+            client_connected_cb=self._cb_client_connected,
+            loop=loop,
+        )
+        self.event_handler: Any = None
+        self.transport: Any = None
+        self.envelope: Any = None
+        self.session: Any = None
+        self._original_transport: Any = None
+        self._tls_protocol: Any = None
+        self._handler_coroutine: Any = None
+        self._timeout_handle: Any = _NO_TIMER
+        self.owner = owner
+        self.shared = owner.shared
+        self.watch = receive.Watch()
+        self.waiting_since = 0.0
+        self.gone = False
+        self.counted_ip = ""
+        self._server_id = server_id
+        self._starttls = starttls
+        self._out: list[bytes] = []
+        self._held_bytes = 0
+
+    # what aiosmtpd calls ------------------------------------------------------------------------------------------
+
+    def _cb_client_connected(self, reader: Any, writer: Any) -> None:
+        self._reader: Any = reader
+        self._writer: Any = writer
+
+    def _create_session(self) -> Any:
+        return Session(self.shared, starttls=self._starttls, server_id=self._server_id)
+
+    def _set_rset_state(self) -> None:
+        """The transaction is the session's; aiosmtpd's envelope is not used."""
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """No timer a command."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End the dialogue; one that is storing a message finishes that first, so that nothing stored is forgotten."""
+        self.gone = True
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._original_transport is not None:
+            self._original_transport.close()
+        if self._handler_coroutine is not None and not self.watch.committing:
+            self._handler_coroutine.cancel()
+
+    def eof_received(self) -> bool:
+        """Let what was sent be worked off: a client may close its side and still read (aiosmtpd would drop it all)."""
+        reader = self._reader
+        if not reader.at_eof() and not self.gone:
+            reader.feed_eof()
+        return self.session is not None and self.session.tls is None
+
+    async def push(self, status: bytes | str) -> None:
+        """Queue a reply; it is written when there is nothing more to read, in one write with its neighbours."""
+        self._out.append(status if isinstance(status, bytes) else status.encode("ascii", "replace") + b"\r\n")
+
+    async def handle_exception(self, error: Exception) -> str:
+        """Log a fault of ours in full, and tell the peer nothing of it."""
+        _logger.error("fault in session=%s", self.session.id, exc_info=error)
+        return str(replies.FAILURE.reply)
+
+    # the loop -----------------------------------------------------------------------------------------------------
+
+    async def _handle_client(self) -> None:
+        session: Session = self.session
+        try:
+            transport = self.transport
+            session.placed(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+            secure = transport.get_extra_info("ssl_object")
+            if secure is not None:
+                session.tls = tls_facts(secure)
+                session.changed()
+            refusal = self.owner.admit(self)
+            if refusal is not None:
+                await self.push(session.close_with(refusal))
+            else:
+                await self._converse(session)
+        except (ConnectionError, TimeoutError, ssl.SSLError, EOFError) as error:
+            _logger.debug("session=%s ended: %s", session.id, error)
+        except Exception as error:
+            await self.push(await self.handle_exception(error))
+        finally:
+            self._release()
+            if session.closing:
+                session.closed_by = "local"
+            self._flush()
+            if self.transport is not None:
+                self.transport.close()
+            self.owner.left(self)
+
+    async def _converse(self, session: Session) -> None:
+        await self.push(await session.greet())
+        reader = self._reader
+        buffer: bytearray = reader._buffer
+        while not session.closing:
+            end = buffer.find(b"\n")
+            if end >= 0:
+                line = bytes(buffer[: end + 1])
+                del buffer[: end + 1]
+                try:
+                    await self._command(session, line)
+                except Exception as error:
+                    await self.push((await self.handle_exception(error)).encode("ascii") + b"\r\n")
+                continue
+            if len(buffer) > LONGEST_LINE:
+                await self._swallow_line(session, buffer)
+                continue
+            if self.shared.stopping and session.transaction is None:
+                await self.push(session.close_with(replies.SHUTTING_DOWN))
+                return
+            await self._more()
+
+    async def _more(self) -> None:
+        """Send what is to be sent and wait for more input. Raises EOFError when there will be none."""
+        if self._out:
+            self._flush()
+            if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:
+                self.waiting_since = self.shared.clock.monotonic()
+                await self._writer.drain()
+        reader = self._reader
+        if self.gone or reader._eof:
+            raise EOFError
+        self.waiting_since = self.shared.clock.monotonic()
+        await reader._wait_for_data("hslpy")
+        self.waiting_since = 0.0
+
+    def _flush(self) -> None:
+        out = self._out
+        if out:
+            if not self.gone and self.transport is not None:
+                self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+
+    async def _swallow_line(self, session: Session, buffer: bytearray) -> None:
+        """Drop an overlong command line up to its end, keeping none of it."""
+        dropped = 0
+        while (end := buffer.find(b"\n")) < 0:
+            dropped += len(buffer)
+            buffer.clear()
+            if dropped > SWALLOW_LIMIT:
+                await self.push(session.close_with(replies.LINE_TOO_LONG))
+                return
+            await self._more()
+        del buffer[: end + 1]
+        await self.push(session.fault(replies.LINE_TOO_LONG))
+
+    async def _command(self, session: Session, line: bytes) -> None:
+        if line[-2:-1] != b"\r" or b"\r" in line[:-2]:
+            await self.push(session.fault(replies.BARE_LINE_END))
+            return
+        verb, _, argument = line[:-2].partition(b" ")
+        verb = verb.upper()
+        if len(line) > COMMAND_LIMITS.get(verb, COMMAND_LIMIT):
+            await self.push(session.fault(replies.LINE_TOO_LONG))
+            return
+        if not argument.isascii() and verb in (b"MAIL", b"RCPT"):
+            await self.push(session.fault(replies.ADDRESS_8BIT))
+            return
+        if not line.isascii() or len(argument.translate(None, _COMMAND_CONTROL)) != len(argument):
+            await self.push(session.fault(replies.BAD_CHARACTER))
+            return
+        method = COMMANDS.get(verb)
+        if method is None:
+            await self.push(session.unrecognized())
+            return
+        # Only what may be followed by other commands in one write may have any input behind it (RFC 2920 section 3.1).
+        if verb in LAST_IN_GROUP and self._reader._buffer:
+            await self.push(self._early_talk(session))
+            return
+        await method(self, argument.decode("ascii").strip(" \t"))
+
+    def _early_talk(self, session: Session) -> bytes:
+        self._reader._buffer.clear()
+        return session.close_with(replies.EARLY_TALK)
+
+    # commands, under aiosmtpd's names -----------------------------------------------------------------------------
+
+    async def smtp_HELO(self, hostname: str) -> None:
+        await self._hello("HELO", hostname)
+
+    async def smtp_EHLO(self, hostname: str) -> None:
+        await self._hello("EHLO", hostname)
+
+    async def _hello(self, verb: str, hostname: str) -> None:
+        reply = await self.session.hello(verb, hostname)
+        await self.push(self._early_talk(self.session) if self._reader._buffer else reply)
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        self._out.append(await self.session.mail(arg or ""))
+
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        self._out.append(await self.session.rcpt(arg or ""))
+
+    async def smtp_RSET(self, arg: str) -> None:
+        await self.push(self.session.reset(arg))
+
+    async def smtp_NOOP(self, arg: str) -> None:
+        await self.push(replies.RESET.wire)
+
+    async def smtp_QUIT(self, arg: str) -> None:
+        await self.push(self.session.quit(arg))
+
+    async def smtp_HELP(self, arg: str) -> None:
+        await self.push(replies.HELP.wire)
+
+    async def smtp_VRFY(self, arg: str) -> None:
+        await self.push(replies.VERIFY.wire)
+
+    async def smtp_EXPN(self, arg: str) -> None:
+        await self.push(self.session.fault(replies.NOT_IMPLEMENTED))
+
+    async def smtp_AUTH(self, arg: str) -> None:
+        session = self.session
+        reply = await authenticate(session, arg, self._challenge)
+        if reply:
+            await self.push(self._early_talk(session) if self._reader._buffer else reply)
+
+    async def _challenge(self, text: bytes) -> bytes | None:
+        """Send a 334 and give the client's line, None where it was no line to go on with."""
+        await self.push(b"334 " + text + b"\r\n")
+        buffer: bytearray = self._reader._buffer
+        while (end := buffer.find(b"\n")) < 0:
+            if len(buffer) > LONGEST_LINE:
+                await self._swallow_line(self.session, buffer)
+                return None
+            await self._more()
+        line = bytes(buffer[: end + 1])
+        del buffer[: end + 1]
+        if buffer:
+            await self.push(self._early_talk(self.session))
+            return None
+        if line[-2:-1] != b"\r" or b"\r" in line[:-2] or len(line) > LONGEST_LINE:
+            await self.push(self.session.fault(replies.BARE_LINE_END))
+            return None
+        return line[:-2]
+
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        session: Session = self.session
+        refusal = session.starttls_refusal(arg)
+        context = self.owner.tls_context
+        if refusal is not None or context is None:
+            await self.push(refusal or session.fault(replies.TLS_UNAVAILABLE))
+            return
+        await self.push(replies.START_TLS.wire)
+        self._flush()
+        # The 220 is out and nothing was in the buffer; what may come from here on is the handshake.
+        self._original_transport = self.transport
+        try:
+            secure = await self.loop.start_tls(
+                self.transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=TLS_HANDSHAKE_S,
+            )
+        except (OSError, ssl.SSLError) as error:
+            _logger.info("TLS handshake failed session=%s remote_ip=%s: %s", session.id, session.remote_ip, error)
+            session.closing = True
+            return
+        if secure is None:
+            session.closing = True
+            return
+        self._reader._buffer.clear()
+        self._reader._transport = secure
+        self._writer._transport = secure
+        self._transport = secure
+        self._over_ssl = True
+        self.transport = secure
+        session.secured(tls_facts(secure.get_extra_info("ssl_object")))
+
+    async def smtp_DATA(self, arg: str) -> None:
+        session: Session = self.session
+        refusal = session.data_refusal(arg)
+        if refusal is not None:
+            await self.push(refusal)
+            return
+        await self.push(replies.GO_AHEAD.wire)
+        try:
+            raw = await self._read_message(session)
+        except Exception:
+            # Out of step with the client: what comes next may be the middle of a message.
+            session.closing = True
+            raise
+        try:
+            if isinstance(raw, OwnReply):
+                session.transaction = None
+                await self.push(session.fault(raw))
+            else:
+                await self.push(await receive.end_of_data(session, raw, self.watch, self._hung_up))
+        finally:
+            self._release()
+
+    async def _read_message(self, session: Session) -> bytes | OwnReply:
+        """Read up to the lone dot; give the content, or why it was not kept, which is said after it all came."""
+        settings, shared, reader = session.settings, self.shared, self._reader
+        buffer: bytearray = reader._buffer
+        # Transparency dots do not count (RFC 1870 section 3): at most one in three bytes is one.
+        most = settings.size_limit_bytes + settings.size_limit_bytes // 3 + len(framing.END)
+        reader._limit = most
+        seen, fresh = 0, True
+        refusal: OwnReply | None = None
+        try:
+            while True:
+                end = framing.find_end(buffer, seen, fresh)
+                size = len(buffer)
+                if refusal is None:
+                    shared.data_bytes += size - seen
+                    self._held_bytes += size - seen
+                    if (end if end >= 0 else size) > most:
+                        refusal = replies.TOO_BIG
+                    elif shared.data_bytes > settings.data_memory_bytes:
+                        refusal = replies.NO_MEMORY
+                if end >= 0:
+                    break
+                seen = size
+                if refusal is not None:
+                    self._release()
+                    del buffer[: 1 - len(framing.END)]
+                    seen, fresh = len(buffer), False
+                await self._more()
+            raw = b"" if refusal is not None else bytes(memoryview(buffer)[:end])
+            del buffer[: end + framing.END_SKIP]
+        finally:
+            reader._limit = INPUT_LIMIT
+        return raw if refusal is None else refusal
+
+    def _release(self) -> None:
+        self.shared.data_bytes -= self._held_bytes
+        self._held_bytes = 0
+
+    def _hung_up(self) -> bool:
+        """The client is known to have left: closed, or closed its side with nothing (no QUIT) behind the message."""
+        return self.gone or (self._reader._eof and not self._reader._buffer)
+
+    # what the server calls ----------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Close a client silent for too long, cancel a hook that is too late."""
+        settings = self.shared.settings
+        if self.waiting_since and now - self.waiting_since >= settings.idle_timeout_s:
+            self.say_goodbye(replies.IDLE)
+        elif self.watch.deadline and now >= self.watch.deadline and not self.watch.late:
+            self.watch.late = True
+            self._handler_coroutine.cancel()
+
+    def say_goodbye(self, reply: OwnReply) -> None:
+        """Say 421 to a client that is waited for, and close."""
+        session: Session = self.session
+        if self.transport is None or self.gone or session.closing:
+            return
+        session.close_with(reply)
+        self._out.append(reply.wire)
+        self._flush()
+        if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def drop(self) -> None:
+        """Close at once, unless a message is being stored."""
+        if not self.watch.committing:
+            if self.transport is not None:
+                self.transport.abort()
+            if self._handler_coroutine is not None:
+                self._handler_coroutine.cancel()
+
+
+Method = Callable[[Connection, str], Awaitable[None]]
+
+COMMANDS: dict[bytes, Method] = {
+    b"EHLO": Connection.smtp_EHLO,
+    b"HELO": Connection.smtp_HELO,
+    b"MAIL": Connection.smtp_MAIL,
+    b"RCPT": Connection.smtp_RCPT,
+    b"DATA": Connection.smtp_DATA,
+    b"RSET": Connection.smtp_RSET,
+    b"NOOP": Connection.smtp_NOOP,
+    b"QUIT": Connection.smtp_QUIT,
+    b"HELP": Connection.smtp_HELP,
+    b"VRFY": Connection.smtp_VRFY,
+    b"EXPN": Connection.smtp_EXPN,
+    b"STARTTLS": Connection.smtp_STARTTLS,
+    b"AUTH": Connection.smtp_AUTH,
+}
+LAST_IN_GROUP = frozenset({b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"AUTH"})
+
+
+def tls_facts(secure: Any) -> TlsFacts:
+    """Give the protocol, cipher and key size of an ssl object, with the name the client asked for."""
+    cipher = secure.cipher() or ("", "", 0)
+    return TlsFacts(secure.version() or "", cipher[0], int(cipher[2] or 0), getattr(secure, "asked_name", None))

@@ -1,0 +1,239 @@
+"""The end of DATA. In: a session and the message's bytes as sent. Out: the reply, once the message is durable or refused.
+
+Nothing is stored before the hook's verdict over all recipients; the 250 comes after `accept` returned, never before.
+Source: DESIGN sections 3 and 5 (one verdict for the message, durable before the reply); RFC 5321 section 4.2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Sequence
+
+from hslpy.hooks.facts import DataEvent
+from hslpy.mail.received import received_end
+from hslpy.mail.reply import Reply
+from hslpy.mail.verdict import DataVerdict, Delivery
+from hslpy.smtp import framing, replies
+from hslpy.smtp.replies import OwnReply
+from hslpy.smtp.session import Session, Transaction
+from hslpy.smtp.settings import SmtpSettings
+from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
+
+_logger = logging.getLogger("hslpy.smtp")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# How many queue ids a 250 names one by one; a reply line is at most 512 bytes (RFC 5321 section 4.5.3.1.5).
+_IDS_NAMED = 20
+
+
+class Watch:
+    """What the adapter needs to know of a message under way.
+
+    `deadline` (monotonic seconds, 0.0 for none) is when the hook is too late; whoever sees it pass sets `late` and cancels
+    the task. While `committing` the task must not be cancelled: what is being stored is also being queued.
+    """
+
+    __slots__ = ("committing", "deadline", "late")
+
+    def __init__(self) -> None:
+        self.committing = False
+        self.deadline = 0.0
+        self.late = False
+
+
+async def end_of_data(session: Session, raw: bytes, watch: Watch, hung_up: Callable[[], bool]) -> bytes:
+    """Decide on the message that ended and give the reply. The transaction is over, whatever happens.
+
+    `raw` is the content with transparency dots; `hung_up` says whether the client is known to have left.
+    """
+    transaction = session.transaction
+    assert transaction is not None
+    try:
+        content = framing.unstuff(raw)
+        wrong = _content_fault(content, raw, session.settings)
+        if wrong is not None:
+            return _refused(session, transaction, wrong)
+        header, body = framing.split_header(content)
+        wrong = _header_fault(header, session.settings)
+        if wrong is not None:
+            return _refused(session, transaction, wrong)
+        return await _decide(session, transaction, header, body, watch, hung_up)
+    finally:
+        session.transaction = None
+
+
+def _content_fault(content: bytes, raw: bytes, settings: SmtpSettings) -> OwnReply | None:
+    if framing.has_bare_line_end(raw):
+        return replies.BARE_IN_MESSAGE
+    if len(content) > settings.size_limit_bytes:
+        return replies.TOO_BIG
+    if framing.has_long_line(content, settings.line_limit_bytes):
+        return replies.TEXT_LINE_TOO_LONG
+    return None
+
+
+def _header_fault(header: bytes, settings: SmtpSettings) -> OwnReply | None:
+    if len(header) > settings.header_limit_bytes:
+        return replies.HEADER_TOO_BIG
+    if framing.count_received(header) > settings.max_received:
+        return replies.MAIL_LOOP
+    return None
+
+
+async def _decide(
+    session: Session, transaction: Transaction, header: bytes, body: bytes, watch: Watch, hung_up: Callable[[], bool]
+) -> bytes:
+    shared = session.shared
+    now = shared.clock.time()
+    recipients = transaction.recipients
+    only = str(recipients[0].address) if len(recipients) == 1 else None
+    header = session.received_start() + received_end(transaction.id, only, now) + header
+    event = DataEvent(session.connection_facts(), session.context, transaction.facts(), header + body, now)
+    hook = "eod" if session.scripts.has("eod") else "data"
+    watch.late = False
+    watch.deadline = shared.clock.monotonic() + session.settings.data_timeout_s
+    try:
+        verdict = await shared.hooks.run(session.scripts, hook, event)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not watch.late or task is None:
+            raise
+        task.uncancel()
+        return _refused(session, transaction, replies.TOO_LATE)
+    finally:
+        watch.deadline = 0.0
+    if not isinstance(verdict, DataVerdict):
+        raise TypeError(f"hook {hook} gave {type(verdict).__name__}")
+    if verdict.disconnect:
+        session.closing = True
+    deliveries = _to_keep(verdict)
+    if not deliveries:
+        return _answer(session, transaction, verdict, (), len(header) + len(body))
+    if hung_up():
+        return _refused(session, transaction, replies.HUNG_UP)
+    message = new_message(session, transaction, header, body, deliveries, now)
+    watch.committing = True
+    try:
+        queued = await shared.accept(message)
+    except Exception as error:
+        full = is_storage_full(error)
+        if not full:
+            _logger.exception("message not stored transaction=%s session=%s", transaction.id, session.id)
+        return _refused(session, transaction, replies.STORAGE_FULL if full else replies.FAILURE)
+    finally:
+        watch.committing = False
+    return _answer(session, transaction, verdict, queued, len(header) + len(body))
+
+
+def _to_keep(verdict: DataVerdict) -> Sequence[Delivery]:
+    """Give what is to be stored: all on accept, the quarantined copies on reject, nothing on defer."""
+    if verdict.action == "accept":
+        return verdict.deliveries
+    if verdict.action == "reject":
+        return tuple(each for each in verdict.deliveries if each.hold and each.quarantine_id is not None)
+    return ()
+
+
+def new_message(
+    session: Session, transaction: Transaction, header: bytes, body: bytes, deliveries: Sequence[Delivery], now: float
+) -> NewMessage:
+    """Give the message for the spool; recipients with the same changed header and body share a variant."""
+    variants: dict[tuple[bytes | None, bytes | None], int] = {}
+    rows: list[NewRecipient] = []
+    for each in deliveries:
+        variant = -1
+        own_header = None if each.header is None or each.header == header else each.header
+        own_body = None if each.body is None or each.body == body else each.body
+        if own_header is not None or own_body is not None:
+            variant = variants.setdefault((own_header, own_body), len(variants))
+        rows.append(
+            NewRecipient(
+                recipient=each.recipient,
+                sender=each.sender,
+                transport_id=each.transport_id,
+                due_at=now + each.delay_s,
+                variant=variant,
+                recipient_params=each.recipient_params,
+                sender_params=each.sender_params,
+                metadata=each.metadata,
+                hold=each.hold,
+                quarantine_id=each.quarantine_id,
+                job_id=each.job_id,
+            )
+        )
+    auth = session.auth
+    return NewMessage(
+        transaction_id=transaction.id,
+        received_at=now,
+        remote_ip=session.remote_ip,
+        helo=session.host_name or "",
+        sasl_username=auth.username or "" if auth is not None else "",
+        server_id=session.server_id,
+        header=header,
+        body=body,
+        recipients=tuple(rows),
+        variants=tuple(variants),
+    )
+
+
+def _answer(
+    session: Session, transaction: Transaction, verdict: DataVerdict, queued: tuple[QueuedRecipient, ...], size_bytes: int
+) -> bytes:
+    if verdict.reply is not None:
+        reply = verdict.reply
+    elif verdict.failed:
+        reply = replies.POLICY_FAILED.reply
+    elif verdict.action == "reject":
+        reply = replies.DATA_REJECTED.reply
+    elif verdict.action == "defer":
+        reply = replies.DATA_DEFERRED.reply
+    elif queued:
+        reply = Reply(250, (2, 0, 0), (f"Ok: queued as {transaction.id} (queue {queue_ids(queued)})",))
+    else:
+        reply = replies.MESSAGE_OK.reply
+    if reply.code in (421, 521):
+        session.closing = True
+    if verdict.action == "accept":
+        session.accepted += 1
+    _log_message(session, transaction, verdict.action, verdict.failed, reply, len(queued), size_bytes)
+    return reply.render()
+
+
+def _refused(session: Session, transaction: Transaction, own: OwnReply) -> bytes:
+    action = "reject" if own.reply.code >= 500 else "defer"
+    _log_message(session, transaction, action, False, own.reply, 0, 0)
+    return own.wire
+
+
+def _log_message(
+    session: Session, transaction: Transaction, action: str, failed: bool, reply: Reply, queued: int, size_bytes: int
+) -> None:
+    session.shared.log(
+        "smtp.message",
+        {
+            "transaction": transaction.id,
+            "session": session.id,
+            "remote_ip": session.remote_ip,
+            "sender": transaction.sender,
+            "recipients": len(transaction.recipients),
+            "size_bytes": size_bytes,
+            "action": action,
+            "failed": failed,
+            "queued": queued,
+            "reply": reply,
+        },
+    )
+
+
+def queue_ids(queued: Sequence[QueuedRecipient]) -> str:
+    """Give the queue ids, the first and the number of the rest where there are many."""
+    ids = ",".join(str(each.queue_id) for each in queued[:_IDS_NAMED])
+    return ids if len(queued) <= _IDS_NAMED else f"{ids} and {len(queued) - _IDS_NAMED} more"
+
+
+def is_storage_full(error: BaseException) -> bool:
+    """Say whether `error` means that there is no room: by its errno, or by its own `storage_full`."""
+    if getattr(error, "storage_full", False):
+        return True
+    return isinstance(error, OSError) and error.errno in _FULL

@@ -1,0 +1,229 @@
+"""The SMTP server: listeners, connections, limits, shutdown. In: settings and what decides and stores. Out: bound ports.
+
+Must not know what a command or a verdict means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hslpy.clock import Clock
+from hslpy.errors import OperatorError
+from hslpy.smtp import replies
+from hslpy.smtp.adapter import Connection
+from hslpy.smtp.replies import OwnReply
+from hslpy.smtp.session import Accept, HookRunner, Log, PtrLookup, Shared
+from hslpy.smtp.settings import Listener, SmtpSettings
+
+_logger = logging.getLogger("hslpy.smtp")
+# How late an idle client is closed, or a hook stopped, at most.
+_SWEEP_S = 5.0
+# After the grace, how long messages being stored may still take before the server leaves them to the spool.
+_COMMIT_WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """A connection as `hslpy top` shows it."""
+
+    id: str
+    remote_ip: str
+    server_id: str
+    helo: str
+    username: str
+    tls: bool
+    in_transaction: bool
+    accepted: int
+
+
+class SmtpServer:
+    """Owns its listeners and connections; `start` once, `stop` once."""
+
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        hooks: HookRunner,
+        accept: Accept,
+        clock: Clock,
+        new_id: Callable[[], str],
+        log: Log,
+        lookup_ptr: PtrLookup | None = None,
+    ) -> None:
+        self.settings = settings
+        self.tls_context = _tls_context(settings)
+        self.shared = Shared(settings, hooks, accept, clock, new_id, log, lookup_ptr)
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self._clients: Counter[str] = Counter()
+        self._endings: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def connections(self) -> list[ConnectionInfo]:
+        """What is connected now."""
+        return [
+            ConnectionInfo(
+                session.id,
+                session.remote_ip,
+                session.server_id,
+                session.host_name or "",
+                session.auth.username or "" if session.auth else "",
+                session.tls is not None,
+                session.transaction is not None,
+                session.accepted,
+            )
+            for session in (connection.session for connection in self._connections)
+        ]
+
+    def set_storage_full(self, full: bool) -> None:
+        """While `full`, MAIL is answered 452 4.3.1."""
+        self.shared.storage_full = full
+
+    async def start(self) -> list[tuple[str, int, str]]:
+        """Listen; give `(host, port, server_id)` of each socket. Raises OperatorError where one cannot be bound."""
+        loop = asyncio.get_running_loop()
+        bound: list[tuple[str, int, str]] = []
+        try:
+            for listener in self.settings.listeners:
+                server = await self._listen(loop, listener)
+                self._servers.append(server)
+                for each in server.sockets:
+                    name = each.getsockname()
+                    bound.append((name[0], name[1], listener.server_id))
+        except BaseException:
+            for server in self._servers:
+                server.close()
+            raise
+        self._sweeper = loop.create_task(self._sweep())
+        return bound
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> asyncio.Server:
+        if listener.tls == "implicit" and self.tls_context is None:
+            raise OperatorError(
+                f"listener {listener.host}:{listener.port} wants implicit TLS without a certificate",
+                hint="set tls_certificate and tls_key",
+            )
+        starttls = listener.tls == "starttls" and self.tls_context is not None
+
+        def connect() -> Connection:
+            return Connection(self, listener.server_id, starttls, loop)
+
+        try:
+            return await loop.create_server(
+                connect,
+                listener.host,
+                listener.port,
+                backlog=self.settings.backlog,
+                reuse_port=self.settings.reuse_port or None,
+                ssl=self.tls_context if listener.tls == "implicit" else None,
+            )
+        except OSError as error:
+            raise OperatorError(
+                f"cannot listen on {listener.host} port {listener.port}: {error.strerror or error}"
+            ) from error
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop accepting, say 421 to idle clients, let transactions end for `grace_s`, then close what is left.
+
+        A message that is being stored is waited for beyond the grace, but not for ever.
+        """
+        self.shared.stopping = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            session = connection.session
+            if connection.waiting_since and session.transaction is None:
+                connection.say_goodbye(replies.SHUTTING_DOWN)
+        await self._until_empty(grace_s)
+        for connection in list(self._connections):
+            connection.drop()
+        await self._until_empty(_COMMIT_WAIT_S)
+        if self._connections:
+            _logger.warning("%d messages still being stored at the end of the shutdown", len(self._connections))
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        if self._endings:
+            await asyncio.wait(self._endings, timeout=max(grace_s, 1.0))
+
+    async def _until_empty(self, limit_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit_s
+        while self._connections and loop.time() < end:
+            tasks = {each._handler_coroutine for each in self._connections}
+            await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
+
+    # what a connection calls --------------------------------------------------------------------------------------
+
+    def admit(self, connection: Connection) -> OwnReply | None:
+        """Count the connection; give the reply that refuses it, or None."""
+        self._connections.add(connection)
+        ip = connection.session.remote_ip
+        self._clients[ip] += 1
+        connection.counted_ip = ip
+        if self.shared.stopping:
+            return replies.SHUTTING_DOWN
+        if len(self._connections) > self.settings.max_connections:
+            return replies.TOO_MANY_CONNECTIONS
+        if self._clients[ip] > self.settings.max_connections_per_client:
+            return replies.TOO_MANY_FROM_CLIENT
+        return None
+
+    def left(self, connection: Connection) -> None:
+        """Forget the connection, and run its disconnect hook."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        ip = connection.counted_ip
+        self._clients[ip] -= 1
+        if self._clients[ip] <= 0:
+            del self._clients[ip]
+        session = connection.session
+        if session.connected and session.scripts.has("disconnect"):
+            task = asyncio.get_running_loop().create_task(self._end(session))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _end(self, session: Any) -> None:
+        try:
+            await session.ended()
+        except Exception:
+            _logger.exception("disconnect hook failed session=%s", session.id)
+
+    async def _sweep(self) -> None:
+        """Look at every connection now and then: one timer for all, moved by the clock that is passed in."""
+        clock = self.shared.clock
+        step = max(0.01, min(_SWEEP_S, self.settings.idle_timeout_s / 4, self.settings.data_timeout_s / 4))
+        while True:
+            await clock.sleep(step)
+            now = clock.monotonic()
+            for connection in list(self._connections):
+                try:
+                    connection.sweep(now)
+                except Exception:
+                    _logger.exception("sweep failed session=%s", connection.session.id)
+
+
+def _tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise OperatorError(f"cannot load the certificate {settings.tls_certificate}: {error}") from error
+
+    def note_name(secure: Any, name: str | None, _context: ssl.SSLContext) -> None:
+        secure.asked_name = name
+
+    context.sni_callback = note_name
+    return context

@@ -1,0 +1,452 @@
+"""The SMTP dialogue: what each command does. In: a command's argument. Out: the reply's bytes; hooks decide in between.
+
+Knows nothing of sockets, buffers or aiosmtpd, which are `adapter.py`'s, nor of HSL. Source: RFC 5321 section 4.1.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hslpy.clock import Clock
+from hslpy.hooks.facts import (
+    AuthFacts,
+    ConnectEvent,
+    ConnectionFacts,
+    Context,
+    DisconnectEvent,
+    Event,
+    HeloEvent,
+    HeloFacts,
+    MailFromEvent,
+    RcptToEvent,
+    RecipientFacts,
+    TlsFacts,
+    TransactionFacts,
+)
+from hslpy.mail.address import Address
+from hslpy.mail.envelope import Path, parse_path
+from hslpy.mail.received import received_start, with_keyword
+from hslpy.mail.reply import Reply
+from hslpy.mail.verdict import SmtpVerdict, Verdict
+from hslpy.smtp import replies
+from hslpy.smtp.replies import OwnReply
+from hslpy.smtp.settings import SmtpSettings
+from hslpy.spool.contract import NewMessage, QueuedRecipient
+
+Log = Callable[[str, Mapping[str, object]], None]
+Accept = Callable[[NewMessage], Awaitable[tuple[QueuedRecipient, ...]]]
+PtrLookup = Callable[[str], Awaitable[str | None]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Scripts(Protocol):
+    """The set of scripts that a session keeps from its beginning to its end."""
+
+    def has(self, hook: str) -> bool: ...
+
+
+class HookRunner(Protocol):
+    """What `hooks.runner.Hooks` is to this room. `run` never raises for a script's fault: its verdict says `failed`."""
+
+    @property
+    def current(self) -> Any: ...
+
+    async def run(self, scripts: Any, hook: str, event: Event) -> Verdict: ...
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the sessions of one server have in common. `data_bytes` counts messages being received."""
+
+    settings: SmtpSettings
+    hooks: HookRunner
+    accept: Accept
+    clock: Clock
+    new_id: Callable[[], str]
+    log: Log
+    lookup_ptr: PtrLookup | None = None
+    has_tls: bool = False
+    stopping: bool = False
+    storage_full: bool = False
+    data_bytes: int = 0
+    relay_networks: tuple[Network, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.relay_networks = tuple(ipaddress.ip_network(text, strict=False) for text in self.settings.relay_networks)
+
+
+class Transaction:
+    """From MAIL to the end of DATA. `tried` says that a recipient was named, accepted or not."""
+
+    __slots__ = ("id", "recipients", "sender", "sender_params", "tried")
+
+    def __init__(self, transaction_id: str, sender: Address, sender_params: Mapping[str, str]) -> None:
+        self.id = transaction_id
+        self.sender = sender
+        self.sender_params = sender_params
+        self.recipients: list[RecipientFacts] = []
+        self.tried = False
+
+    def facts(self) -> TransactionFacts:
+        return TransactionFacts(self.id, self.sender, self.sender_params, tuple(self.recipients))
+
+
+class Session:
+    """One client's dialogue. Its methods give the reply to send; `closing` says that it is the last one.
+
+    `peer`, `ssl` and `host_name` are attributes that aiosmtpd sets or reads on its own sessions.
+    """
+
+    def __init__(self, shared: Shared, *, starttls: bool, server_id: str) -> None:
+        self.shared = shared
+        self.settings = shared.settings
+        self.scripts: Any = shared.hooks.current
+        self.context = Context()
+        self.id = shared.new_id()
+        self.server_id = server_id
+        self.starttls = starttls
+        self.remote_ip = self.local_ip = ""
+        self.remote_port = self.local_port = 0
+        self.remote_ptr: str | None = None
+        self.helo: HeloFacts | None = None
+        self.extended_smtp = False
+        self.offered: frozenset[str] = frozenset()
+        self.tls: TlsFacts | None = None
+        self.auth: AuthFacts | None = None
+        self.auth_failures = 0
+        self.trusted = False
+        self.transaction: Transaction | None = None
+        self.errors = 0
+        self.unknown = 0
+        self.accepted = 0
+        self.closing = False
+        self.closed_by = "remote"
+        self.connected = False
+        self.peer: object = None
+        self.ssl: object = None
+        self._facts: ConnectionFacts | None = None
+        self._received_start: bytes | None = None
+
+    @property
+    def host_name(self) -> str | None:
+        return self.helo.host if self.helo else None
+
+    def placed(self, remote: tuple[Any, ...] | None, local: tuple[Any, ...] | None) -> None:
+        """Take the addresses of the connection; an IPv4 address mapped into IPv6 is taken as IPv4."""
+        if remote:
+            self.remote_ip, self.remote_port = plain_ip(remote[0]), int(remote[1])
+        if local:
+            self.local_ip, self.local_port = plain_ip(local[0]), int(local[1])
+        self.trusted = is_inside(self.remote_ip, self.shared.relay_networks)
+
+    def connection_facts(self) -> ConnectionFacts:
+        if self._facts is None:
+            self._facts = ConnectionFacts(
+                self.id,
+                self.remote_ip,
+                self.remote_port,
+                self.local_ip,
+                self.local_port,
+                self.server_id,
+                self.remote_ptr,
+                self.helo,
+                self.tls,
+                self.auth,
+            )
+        return self._facts
+
+    def received_start(self) -> bytes:
+        if self._received_start is None:
+            tls = self.tls
+            comment = f"{tls.protocol} with cipher {tls.cipher} ({tls.key_bits} bits)" if tls else ""
+            keyword = with_keyword(self.extended_smtp, tls is not None, self.auth is not None)
+            self._received_start = received_start(
+                self.host_name or "", self.remote_ip, self.remote_ptr, self.settings.hostname, keyword, comment
+            )
+        return self._received_start
+
+    def changed(self) -> None:
+        """Forget what was built from the connection's state."""
+        self._facts = None
+        self._received_start = None
+
+    def fault(self, reply: OwnReply) -> bytes:
+        """Give the reply's bytes and count an error of the client's; at the limit it is the last one."""
+        self.errors += 1
+        if self.errors >= self.settings.max_errors and not self.closing:
+            return self.close_with(replies.TOO_MANY_ERRORS)
+        return reply.wire
+
+    def close_with(self, reply: OwnReply) -> bytes:
+        self.closing = True
+        self.shared.log("smtp.closed", {"session": self.id, "remote_ip": self.remote_ip, "reply": str(reply.reply)})
+        return reply.wire
+
+    def refusal(self, hook: str, verdict: SmtpVerdict, rejected: OwnReply, deferred: OwnReply, failed: OwnReply) -> bytes:
+        """Give the reply to a verdict that is not accept, and log it."""
+        own = failed if verdict.failed else (rejected if verdict.action == "reject" else deferred)
+        reply = verdict.reply or own.reply
+        if verdict.disconnect or reply.code in (421, 521):
+            self.closing = True
+        self.shared.log(
+            "smtp.refused",
+            {
+                "session": self.id,
+                "transaction": self.transaction.id if self.transaction else "",
+                "remote_ip": self.remote_ip,
+                "hook": hook,
+                "failed": verdict.failed,
+                "reply": str(reply),
+            },
+        )
+        return reply.render()
+
+    def accepted_reply(self, verdict: SmtpVerdict, own: OwnReply) -> bytes:
+        if verdict.disconnect:
+            self.closing = True
+        return verdict.reply.render() if verdict.reply else own.wire
+
+    async def ask(self, hook: str, event: Event) -> SmtpVerdict:
+        verdict = await self.shared.hooks.run(self.scripts, hook, event)
+        if not isinstance(verdict, SmtpVerdict):
+            raise TypeError(f"hook {hook} gave {type(verdict).__name__}")
+        return verdict
+
+    # the connection -----------------------------------------------------------------------------------------------
+
+    async def greet(self) -> bytes:
+        """Run the connect hook and give the greeting, or the refusal after which the connection is closed."""
+        self.connected = True
+        shared = self.shared
+        if self.settings.ptr_lookup and shared.lookup_ptr is not None:
+            self.remote_ptr = await shared.lookup_ptr(self.remote_ip)
+        text = "ESMTP"
+        if self.scripts.has("connect"):
+            verdict = await self.ask("connect", ConnectEvent(self.connection_facts(), self.context))
+            if verdict.action != "accept":
+                self.closing = True
+                return self.refusal(
+                    "connect", verdict, replies.CONNECT_REJECTED, replies.CONNECT_DEFERRED, replies.POLICY_FAILED_CONNECT
+                )
+            if verdict.remote_ip is not None:
+                # Trust goes with the address that counts: a proxy on loopback must not lend its own.
+                self.remote_ip = plain_ip(verdict.remote_ip)
+                self.trusted = is_inside(self.remote_ip, shared.relay_networks)
+            if verdict.remote_ptr is not None:
+                self.remote_ptr = verdict.remote_ptr
+            if verdict.reply is not None:
+                text = verdict.reply.text
+            self.closing = verdict.disconnect
+            self.changed()
+        return Reply(220, None, (f"{self.settings.hostname} {text}",)).render()
+
+    async def ended(self) -> None:
+        """Run the disconnect hook, if the client was ever greeted."""
+        if self.connected and self.scripts.has("disconnect"):
+            await self.ask("disconnect", DisconnectEvent(self.connection_facts(), self.context, self.closed_by))
+
+    def secured(self, tls: TlsFacts) -> None:
+        """Forget all that the client said in clear text (RFC 3207 section 4.2)."""
+        self.tls = tls
+        self.helo = None
+        self.auth = None
+        self.extended_smtp = False
+        self.offered = frozenset()
+        self.transaction = None
+        self.changed()
+
+    # commands -----------------------------------------------------------------------------------------------------
+
+    async def hello(self, verb: str, host: str) -> bytes:
+        """HELO and EHLO."""
+        if not host or " " in host or len(host) > 255:
+            return self.fault(replies.SYNTAX_HELO)
+        extensions = self._extensions() if verb == "EHLO" else ()
+        text = ""
+        if self.scripts.has("helo"):
+            event = HeloEvent(self.connection_facts(), self.context, verb, host, extensions)
+            verdict = await self.ask("helo", event)
+            if verdict.action != "accept":
+                return self.refusal("helo", verdict, replies.REJECTED, replies.DEFERRED, replies.POLICY_FAILED)
+            if verdict.host is not None:
+                host = verdict.host
+            if verdict.extensions is not None and verb == "EHLO":
+                extensions = verdict.extensions
+            if verdict.reply is not None:
+                text = " " + verdict.reply.text
+            if verdict.disconnect:
+                self.closing = True
+        self.helo = HeloFacts(verb, host)
+        self.extended_smtp = verb == "EHLO"
+        self.offered = frozenset(line.split(" ", 1)[0].upper() for line in extensions if line)
+        self.transaction = None
+        self.changed()
+        return Reply(250, None, (self.settings.hostname + text, *extensions)).render()
+
+    def _extensions(self) -> tuple[str, ...]:
+        settings = self.settings
+        lines = ["PIPELINING", f"SIZE {settings.size_limit_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        if self.starttls and self.tls is None:
+            lines.append("STARTTLS")
+        if self.scripts.has("auth") and (self.tls is not None or settings.auth_without_tls):
+            lines.append("AUTH " + " ".join(settings.auth_mechanisms))
+        lines.append("HELP")
+        return tuple(lines)
+
+    async def mail(self, argument: str) -> bytes:
+        if self.helo is None:
+            return self.fault(replies.NEED_HELO)
+        if self.transaction is not None:
+            return self.fault(replies.NESTED_MAIL)
+        path = parse_path(argument, "FROM:")
+        if not isinstance(path, Path):
+            return self.fault(_MAIL_FAULTS[path])
+        if path.address.local_part and not path.address.domain:
+            return self.fault(replies.BAD_SENDER)
+        if path.params:
+            wrong = self._mail_params(path.params)
+            if wrong is not None:
+                return self.fault(wrong)
+        shared = self.shared
+        if shared.storage_full:
+            return replies.STORAGE_FULL.wire
+        transaction = Transaction(shared.new_id(), path.address, path.params)
+        if not self.scripts.has("mailfrom"):
+            self.transaction = transaction
+            return replies.SENDER_OK.wire
+        verdict = await self.ask("mailfrom", MailFromEvent(self.connection_facts(), self.context, transaction.facts()))
+        if verdict.action != "accept":
+            return self.refusal("mailfrom", verdict, replies.REJECTED, replies.DEFERRED, replies.POLICY_FAILED)
+        if verdict.sender is not None:
+            transaction.sender = verdict.sender
+        self.transaction = transaction
+        return self.accepted_reply(verdict, replies.SENDER_OK)
+
+    def _mail_params(self, params: Mapping[str, str]) -> OwnReply | None:
+        for key, value in params.items():
+            if not self.extended_smtp:
+                return replies.UNKNOWN_PARAM
+            if key == "SIZE":
+                # isdigit() alone would take `²`, were the line not ASCII by now; RFC 1870 allows 20 digits.
+                if not (value.isascii() and value.isdigit() and len(value) <= 20):
+                    return replies.SYNTAX_PARAMS
+                if int(value) > self.settings.size_limit_bytes:
+                    return replies.TOO_BIG
+            elif key == "BODY":
+                if value.upper() not in ("7BIT", "8BITMIME"):
+                    return replies.BAD_BODY
+            elif key != "AUTH":
+                return replies.UNKNOWN_PARAM
+        return None
+
+    async def rcpt(self, argument: str) -> bytes:
+        transaction = self.transaction
+        if transaction is None:
+            return self.fault(replies.NEED_MAIL)
+        path = parse_path(argument, "TO:")
+        if not isinstance(path, Path):
+            return self.fault(_RCPT_FAULTS[path])
+        address = path.address
+        if not address.domain:
+            # RFC 5321 section 4.5.1: <postmaster> alone is always an address.
+            if address.local_part.lower() != "postmaster":
+                return self.fault(replies.BAD_RECIPIENT)
+            address = Address(address.local_part, self.settings.hostname)
+        if path.params:
+            return self.fault(replies.UNKNOWN_PARAM)
+        transaction.tried = True
+        if len(transaction.recipients) >= self.settings.max_recipients:
+            return replies.TOO_MANY_RECIPIENTS.wire
+        recipient = RecipientFacts(address, path.params, self.settings.transport_id)
+        if not self.scripts.has("rcptto"):
+            if not self.trusted and self.auth is None:
+                return self._relay_denied(address)
+            transaction.recipients.append(recipient)
+            return replies.RECIPIENT_OK.wire
+        verdict = await self.ask(
+            "rcptto", RcptToEvent(self.connection_facts(), self.context, transaction.facts(), recipient)
+        )
+        if verdict.action != "accept":
+            return self.refusal("rcptto", verdict, replies.REJECTED, replies.DEFERRED, replies.POLICY_FAILED)
+        # After the hook, and whatever it said: no script opens the relay by its silence.
+        if not self.trusted and self.auth is None:
+            return self._relay_denied(address)
+        if verdict.recipient is not None or verdict.transport_id is not None:
+            recipient = RecipientFacts(
+                verdict.recipient if verdict.recipient is not None else address,
+                path.params,
+                verdict.transport_id if verdict.transport_id is not None else self.settings.transport_id,
+            )
+        transaction.recipients.append(recipient)
+        return self.accepted_reply(verdict, replies.RECIPIENT_OK)
+
+    def _relay_denied(self, address: Address) -> bytes:
+        self.shared.log("smtp.relay_denied", {"session": self.id, "remote_ip": self.remote_ip, "recipient": str(address)})
+        return self.fault(replies.RELAY_DENIED)
+
+    def data_refusal(self, argument: str) -> bytes | None:
+        """Give the reply to a DATA that is out of place, None for one that may go ahead."""
+        if argument:
+            return self.fault(replies.SYNTAX_NO_ARGUMENT)
+        if self.transaction is None:
+            return self.fault(replies.NEED_MAIL)
+        if not self.transaction.recipients:
+            if self.transaction.tried:
+                return replies.NEED_RCPT.wire
+            return self.fault(replies.NEED_RCPT)
+        return None
+
+    def starttls_refusal(self, argument: str) -> bytes | None:
+        if argument:
+            return self.fault(replies.SYNTAX_NO_ARGUMENT)
+        if self.tls is not None:
+            return self.fault(replies.ALREADY_TLS)
+        if not self.starttls:
+            return self.fault(replies.TLS_UNAVAILABLE if self.settings.tls_certificate else replies.NOT_IMPLEMENTED)
+        if self.helo is not None and "STARTTLS" not in self.offered and self.extended_smtp:
+            return self.fault(replies.NOT_IMPLEMENTED)
+        if self.transaction is not None:
+            return self.fault(replies.AUTH_IN_TRANSACTION)
+        return None
+
+    def reset(self, argument: str) -> bytes:
+        if argument:
+            return self.fault(replies.SYNTAX_NO_ARGUMENT)
+        self.transaction = None
+        return replies.RESET.wire
+
+    def quit(self, argument: str) -> bytes:
+        if argument:
+            return self.fault(replies.SYNTAX_NO_ARGUMENT)
+        self.closing = True
+        return replies.BYE.wire
+
+    def unrecognized(self) -> bytes:
+        self.unknown += 1
+        if self.unknown >= self.settings.max_unknown_commands:
+            return self.close_with(replies.TOO_MANY_ERRORS)
+        return self.fault(replies.UNKNOWN)
+
+
+_MAIL_FAULTS = {"syntax": replies.SYNTAX_MAIL, "address": replies.BAD_SENDER, "params": replies.SYNTAX_PARAMS}
+_RCPT_FAULTS = {"syntax": replies.SYNTAX_RCPT, "address": replies.BAD_RECIPIENT, "params": replies.SYNTAX_PARAMS}
+
+
+def plain_ip(text: str) -> str:
+    """Give the address without a zone, and as IPv4 where it is one mapped into IPv6."""
+    text = text.partition("%")[0]
+    if text[:7].lower() == "::ffff:" and "." in text:
+        return text[7:]
+    return text
+
+
+def is_inside(ip: str, networks: tuple[Network, ...]) -> bool:
+    """Say whether `ip` is in one of `networks`; an address that is none is in no network."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
