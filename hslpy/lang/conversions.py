@@ -73,7 +73,7 @@ def format_number(number: float) -> str:
 def to_string(run: Budget | None, value: Value, name: str | None = None) -> str:
     """Give the text used in concatenation and interpolation. `name` is what error texts call the value.
 
-    Raises ScriptError R101 for none. Source: language.md sections 3 and 11.
+    Raises ScriptError R121 for none. Source: language.md sections 3 and 11.
     """
     kind = value.__class__
     if kind is str:
@@ -82,7 +82,7 @@ def to_string(run: Budget | None, value: Value, name: str | None = None) -> str:
         return format_number(value)
     if value is None:
         raise ScriptError(
-            "R101", f"{name or 'the value'} is none, and text was wanted", hint='use `?? ""` where nothing is meant'
+            "R121", f"{name or 'the value'} is none, and text was wanted", hint='use `?? ""` where nothing is meant'
         )
     return to_echo(run, value)
 
@@ -164,7 +164,7 @@ def key_of_text(text: str) -> Key:
 def normalise_key(key: Value) -> Key:
     """Give the key as arrays hold it: booleans and numbers as integers, canonical integer texts too.
 
-    Numbers are truncated, never wrapped at 32 bits. Raises ScriptError R105 for anything but string, number, boolean.
+    Numbers are truncated, never wrapped at 32 bits. Raises ScriptError R125 for anything but string, number, boolean.
     Source: language.md section 3.4.
     """
     kind = key.__class__
@@ -174,10 +174,10 @@ def normalise_key(key: Value) -> Key:
         try:
             return int(key)
         except (OverflowError, ValueError):
-            raise ScriptError("R105", f"an array key must be a finite number, got {format_number(key)}") from None
+            raise ScriptError("R125", f"an array key must be a finite number, got {format_number(key)}") from None
     if kind is bool:
         return 1 if key else 0
-    raise ScriptError("R105", f"an array key must be a string, number or boolean, got {type_name(key)}")
+    raise ScriptError("R125", f"an array key must be a string, number or boolean, got {type_name(key)}")
 
 
 def key_value(key: Key) -> Value:
@@ -186,8 +186,8 @@ def key_value(key: Key) -> Value:
 
 
 def to_integer(number: float, what: str) -> int:
-    """Truncate a number towards zero. Raises ScriptError R108, naming `what`, for infinities and nan."""
+    """Truncate a number towards zero. Raises ScriptError R128, naming `what`, for infinities and nan."""
     try:
         return int(number)
     except (OverflowError, ValueError):
-        raise ScriptError("R108", f"{what} must be a finite number, got {format_number(number)}") from None
+        raise ScriptError("R128", f"{what} must be a finite number, got {format_number(number)}") from None

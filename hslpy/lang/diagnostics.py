@@ -8,9 +8,11 @@ R1xx run-time errors of operators and builtins, R2xx limits, R3xx hooks and serv
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hslpy.errors import ScriptError
 from hslpy.lang.source import Span
 
 MOST_DIAGNOSTICS = 50  # gathered for one program; beyond that a reader is not helped
@@ -41,29 +43,53 @@ class Diagnostic:
 
 
 _ROWS: list[Code] = [
-    # E1xx syntax (front end)
+    # E1xx syntax
+    Code("E101", "missing `;`", "end each statement with `;`; only the last one before a `}` may go without"),
+    Code("E102", "missing closing bracket", "add the bracket where the message says"),
+    Code("E103", "unexpected word", "the message says what can stand there"),
+    Code("E104", "bracket that closes nothing", "delete it, or open it where it should begin"),
+    Code("E105", "string not closed", "add the closing `\"`; a `\"` inside is written `\\\"`"),
+    Code("E106", "raw string not closed, or a string in single quotes", "raw strings are `''...''`; all others are in double quotes"),
+    Code("E107", "comment not closed", "add `*/`"),
+    Code("E108", "malformed regex literal", "a regex is `#/pattern/modifiers` on one line"),
+    Code("E109", "unexpected character", "delete it; letters beyond ASCII belong in strings and comments"),
+    Code("E110", "word that HSL keeps", "choose another name"),
+    Code("E111", "word of the language used as a name", "choose another name"),
+    Code("E112", "word or operator of another language", "the hint says how HSL writes it"),
+    Code("E113", "`#` is no comment", "write `//` or `/* */`"),
+    Code("E114", "`[]` read", "`$list[]` can only be assigned to"),
+    Code("E115", "assignment to what is no variable", "assign to a variable or a part of one"),
+    Code("E116", "malformed destructuring", "list places by position or by key, `...$rest` last"),
+    Code("E117", "`isset` or `unset` of what is no variable", "name a variable or a part of one"),
+    Code("E118", "`cache` without a call", "write `cache [options] function(arguments)`"),
+    Code("E119", "misplaced variadic parameter", "move `...$name` to the end"),
+    Code("E120", "malformed number", "numbers are `12`, `1.5`, `0xff`, `0o17` or `0b101`, with `_` between digits"),
+    Code("E121", "path with variables", "write the path out"),
+    Code("E122", "second `default`", "keep one"),
+    Code("E123", "malformed `match`", "write `match (value) { candidate => result, default => result }`"),
+    Code("E124", "nested too deep", "name a part of it as a variable or a function"),
     # E2xx names and calls (back end)
     # E3xx classes and modules (back end)
     # E4xx parsed but not supported here
     # W5xx warnings
     # R1xx run time: operators and builtins
-    Code("R101", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
-    Code("R102", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),
-    Code("R103", "division or modulus by zero", "test the divisor first"),
-    Code("R104", "values that have no order", "compare numbers with numbers and strings with strings"),
+    Code("R121", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
+    Code("R122", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),
+    Code("R123", "division or modulus by zero", "test the divisor first"),
+    Code("R124", "values that have no order", "compare numbers with numbers and strings with strings"),
     Code(
-        "R105",
+        "R125",
         "a key or an element that cannot be",
         "keys are strings, numbers or booleans; only arrays and strings have elements",
     ),
-    Code("R106", "a slice that cannot be", "bounds are numbers, the step is not zero, and arrays and strings are sliced"),
+    Code("R126", "a slice that cannot be", "bounds are numbers, the step is not zero, and arrays and strings are sliced"),
     Code(
-        "R107",
+        "R127",
         "a format that cannot be filled",
         "match each placeholder with a value: `%s` text, `%f` `%x` `%b` `%c` numbers",
     ),
-    Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
-    Code("R109", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
+    Code("R128", "an argument out of range", "read the reference of the function for what it takes"),
+    Code("R129", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # R2xx run time: limits
     # R3xx run time: hooks and services
 ]
@@ -75,3 +101,91 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.7) or [n for n in names if n.lower() == name.lower()][:1]
     return f"did you mean `{near[0]}`?" if near else None
+
+
+# ---- as text --------------------------------------------------------------------------------------
+
+_TAB = 4  # columns a tab is drawn as
+_WIDEST = 160  # columns of a source line drawn; a longer one is cut around the place
+
+
+def render_all(findings: Iterable[Diagnostic | ScriptError]) -> str:
+    """Give the findings in their order, parted by empty lines."""
+    return "\n\n".join(render(finding) for finding in findings)
+
+
+def render(finding: Diagnostic | ScriptError) -> str:
+    """Give one finding as text, without a line end: what and where, the source line with carets, hint and notes.
+
+    Only the first line of a place that spans several is drawn. The column counts bytes from 1; what is drawn is
+    UTF-8 where the script is, tabs are drawn as spaces.
+    """
+    severity = "warning" if finding.code.startswith("W") else "error"
+    lines = [f"{severity}[{finding.code}]: {_readable(finding.message)}"]
+    margin = ""
+    span = finding.span
+    if isinstance(span, Span):
+        number, column = span.source.position(span.start)
+        margin = " " * len(str(number))
+        drawn, carets = _draw(span.source.line(number), column - 1, span.end - span.start)
+        lines += [
+            f"{margin}--> {_readable(span.source.path)}:{number}:{column}",
+            f"{margin} |",
+            f"{number} | {drawn}".rstrip(),
+            f"{margin} | {carets}",
+        ]
+    if finding.hint:
+        lines.append(f"{margin} = hint: {_readable(finding.hint)}")
+    if isinstance(finding, ScriptError):
+        lines += [f"{margin} = called from {_readable(str(place))}" for place in finding.stack]
+    lines += [f"{margin} = {_readable(note)}" for note in finding.notes]
+    return "\n".join(lines)
+
+
+def _draw(line: str, start: int, length: int) -> tuple[str, str]:
+    """Give a source line as it is drawn, and its carets: at least one, none beyond the line's end."""
+    start = min(start, len(line))
+    end = min(start + length, len(line))
+    before = _printable(line[:start])
+    marked = _printable(line[start:end], _columns(before))
+    after = _printable(line[end:], _columns(before) + _columns(marked))
+    pad, width = _columns(before), max(_columns(marked), 1)
+    if pad + width + _columns(after) > _WIDEST:
+        if pad > _WIDEST // 2:
+            before = "..." + before[-(_WIDEST // 2 - 3) :]
+            pad = _columns(before)
+        if len(marked) > _WIDEST // 2:
+            marked, after = marked[: _WIDEST // 2] + "...", ""
+            width = _columns(marked)
+        if len(after) > (room := max(_WIDEST - pad - width, 0)):
+            after = after[:room] + "..."
+    return before + marked + after, " " * pad + "^" * width
+
+
+def _printable(piece: str, column: int = 0) -> str:
+    """Give bytes of a script as they are drawn from `column` on: tabs widened, what cannot be shown as U+FFFD."""
+    drawn: list[str] = []
+    for letter in piece.encode("latin-1", "replace").decode("utf-8", "replace"):
+        if letter == "\t":
+            letter = " " * (_TAB - column % _TAB)
+        elif not letter.isprintable():
+            letter = "\ufffd"
+        drawn.append(letter)
+        column += _columns(letter)
+    return "".join(drawn)
+
+
+def _columns(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.combining(letter) != 0 for letter in text)
+
+
+def _readable(text: str) -> str:
+    """Give a message as text, in which names and strings of the script may stand as latin-1 bytes."""
+    try:
+        text = text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        pass
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

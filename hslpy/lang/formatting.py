@@ -1,6 +1,6 @@
 """The `%` operator on strings: `"%[argument][[fill]align][width][.precision]type" % [values]`.
 
-In: a template, an array of values, the run's `Budget`. Out: text, or ScriptError R107 that names the placeholder.
+In: a template, an array of values, the run's `Budget`. Out: text, or ScriptError R127 that names the placeholder.
 Source: language.md section 3.3; HSL manual, Operators, Format.
 """
 
@@ -20,7 +20,7 @@ _MOST_DECIMALS = 1100  # beyond, a double has only zeros
 def format_percent(run: Budget, template: str, values: Value) -> str:
     """Give the template with its placeholders filled in."""
     if values.__class__ is not Array:
-        raise ScriptError("R107", f"formatting wants an array on the right of `%`, got {type_name(values)}")
+        raise ScriptError("R127", f"formatting wants an array on the right of `%`, got {type_name(values)}")
     arguments = list(values.items.values())
     parts: list[str] = []
     position = following = count = 0
@@ -31,7 +31,7 @@ def format_percent(run: Budget, template: str, values: Value) -> str:
             break
         found = _PLACEHOLDER.match(template, at)
         if found is None:
-            raise ScriptError("R107", f"the placeholder `{template[at : at + 8]}` has no type", hint="write `%%` for a `%`")
+            raise ScriptError("R127", f"the placeholder `{template[at : at + 8]}` has no type", hint="write `%%` for a `%`")
         parts.append(template[position:at])
         position = found.end()
         count += 1
@@ -44,7 +44,7 @@ def format_percent(run: Budget, template: str, values: Value) -> str:
             following = int(found[2])
         if following >= len(arguments):
             raise ScriptError(
-                "R107", f"the placeholder `{found[0]}` wants value {following}, and {len(arguments)} were given"
+                "R127", f"the placeholder `{found[0]}` wants value {following}, and {len(arguments)} were given"
             )
         width = int(found[5] or 0)
         size += width
@@ -65,18 +65,18 @@ def _filled(run: Budget, found: re.Match[str], value: Value, width: int) -> str:
         text = to_string(run, value, f"the value of `{found[0]}`")
         return _padded(text if precision is None else text[:precision], fill, align or "<", width)
     if kind not in ("f", "x", "c", "b"):
-        raise ScriptError("R107", f"the placeholder `{found[0]}` has an unknown type", hint="types are s, f, x, c and b")
+        raise ScriptError("R127", f"the placeholder `{found[0]}` has an unknown type", hint="types are s, f, x, c and b")
     if value.__class__ not in (float, bool, str):
-        raise ScriptError("R107", f"the placeholder `{found[0]}` wants a number, got {type_name(value)}")
+        raise ScriptError("R127", f"the placeholder `{found[0]}` wants a number, got {type_name(value)}")
     number = to_number(value)
     if kind == "f":
         return _padded(_decimal(number, precision), fill, align or ">", width)
     if math.isinf(number) or math.isnan(number):
-        raise ScriptError("R107", f"the placeholder `{found[0]}` wants a finite number, got {format_number(number)}")
+        raise ScriptError("R127", f"the placeholder `{found[0]}` wants a finite number, got {format_number(number)}")
     whole = int(number)
     if kind == "c":
         if not 0 <= whole <= 255:
-            raise ScriptError("R107", f"the placeholder `{found[0]}` wants a number from 0 to 255, got {whole}")
+            raise ScriptError("R127", f"the placeholder `{found[0]}` wants a number from 0 to 255, got {whole}")
         return _padded(chr(whole), fill, align or "<", width)
     return _padded(format(whole, kind), fill, align or ">", width)
 

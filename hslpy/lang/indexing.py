@@ -50,7 +50,7 @@ def copy_items(run: Budget | None, array: Array) -> dict[Key, Value]:
 def get_index(container: Value, key: Value) -> Value:
     """Give `container[key]`: none when missing, and for none; one byte of a string.
 
-    Raises ScriptError R105 for what has no elements. Property access of objects with a class is the compiler's.
+    Raises ScriptError R125 for what has no elements. Property access of objects with a class is the compiler's.
     """
     kind = container.__class__
     if kind is Array:
@@ -67,7 +67,7 @@ def get_index(container: Value, key: Value) -> Value:
     if kind is HslObject:
         return container.fields.get(normalise_key(key))
     raise ScriptError(
-        "R105", f"{type_name(container)} has no elements to read", hint="only arrays, strings and objects have"
+        "R125", f"{type_name(container)} has no elements to read", hint="only arrays, strings and objects have"
     )
 
 
@@ -76,18 +76,18 @@ def _bound(value: Value) -> int | None:
         return None
     if value.__class__ is not float:
         if value.__class__ is not bool and value.__class__ is not str:
-            raise ScriptError("R106", f"a slice bound must be a number, got {type_name(value)}")
+            raise ScriptError("R126", f"a slice bound must be a number, got {type_name(value)}")
         value = to_number(value)
     if math.isnan(value):
-        raise ScriptError("R106", "a slice bound must be a number, got nan")
+        raise ScriptError("R126", "a slice bound must be a number, got nan")
     return int(max(-_FAR, min(_FAR, value)))
 
 
 def slice_of(first: Value, last: Value, step: Value = None) -> slice:
-    """Give Python's slice for the bounds; none stands for one left out. Raises ScriptError R106 for a step of zero."""
+    """Give Python's slice for the bounds; none stands for one left out. Raises ScriptError R126 for a step of zero."""
     by = _bound(step)
     if by == 0:
-        raise ScriptError("R106", "a slice step must not be zero")
+        raise ScriptError("R126", "a slice step must not be zero")
     return slice(_bound(first), _bound(last), by)
 
 
@@ -106,7 +106,7 @@ def get_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
         return Array.of([own(value) for value in list(container.items.values())[part]])
     if container is None:
         return None
-    raise ScriptError("R106", f"{type_name(container)} cannot be sliced")
+    raise ScriptError("R126", f"{type_name(container)} cannot be sliced")
 
 
 def set_slice(run: Budget, container: Value, first: Value, last: Value, step: Value, value: Value) -> Value:
@@ -119,16 +119,16 @@ def set_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
         container = Array({}, 0)
     if container.__class__ is str:
         if value.__class__ is not str:
-            raise ScriptError("R106", f"a slice of a string is replaced by a string, got {type_name(value)}")
+            raise ScriptError("R126", f"a slice of a string is replaced by a string, got {type_name(value)}")
         if part.step not in (None, 1):
-            raise ScriptError("R106", "a slice of a string is replaced without a step")
+            raise ScriptError("R126", "a slice of a string is replaced without a step")
         run.reserve(len(container) + len(value))
         start, stop, _ = part.indices(len(container))
         return container[:start] + value + container[max(start, stop) :]
     if container.__class__ is not Array:
-        raise ScriptError("R106", f"{type_name(container)} cannot be sliced")
+        raise ScriptError("R126", f"{type_name(container)} cannot be sliced")
     if value.__class__ is not Array:
-        raise ScriptError("R106", f"a slice of an array is replaced by an array, got {type_name(value)}")
+        raise ScriptError("R126", f"a slice of an array is replaced by an array, got {type_name(value)}")
     run.charge((len(container.items) + len(value.items)) >> 4)
     run.reserve((len(container.items) + len(value.items)) * ELEMENT_BYTES)
     values = list(unshare(run, container).values())
@@ -136,7 +136,7 @@ def set_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
     if part.step not in (None, 1):
         wanted = len(range(*part.indices(len(values))))
         if wanted != len(inserted):
-            raise ScriptError("R106", f"this slice has {wanted} elements, and {len(inserted)} were given")
+            raise ScriptError("R126", f"this slice has {wanted} elements, and {len(inserted)} were given")
     values[part] = inserted
     _refill(container, values)
     return container
@@ -148,7 +148,7 @@ def unset_slice(run: Budget, container: Value, first: Value, last: Value, step: 
     if container is None:
         return False
     if container.__class__ is not Array:
-        raise ScriptError("R106", f"a slice of {type_name(container)} cannot be removed")
+        raise ScriptError("R126", f"a slice of {type_name(container)} cannot be removed")
     run.charge(len(container.items) >> 4)
     values = list(unshare(run, container).values())
     before = len(values)

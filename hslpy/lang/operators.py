@@ -129,7 +129,7 @@ def loose_equal(run: Budget | None, left: Value, right: Value) -> bool:
 def _ordered(left: Value, right: Value, operator: str) -> tuple[float, float]:
     for value in (left, right):
         if value.__class__ not in _COMPARED:
-            raise ScriptError("R104", f"`{operator}` cannot compare {type_name(left)} with {type_name(right)}")
+            raise ScriptError("R124", f"`{operator}` cannot compare {type_name(left)} with {type_name(right)}")
     return to_number(left), to_number(right)
 
 
@@ -161,7 +161,7 @@ def _operand(value: Value, operator: str, left: Value, right: Value) -> float:
         return value  # type: ignore[no-any-return]
     if kind is bool or kind is str:
         return to_number(value)
-    raise ScriptError("R102", f"`{operator}` wants numbers, got {type_name(left)} and {type_name(right)}")
+    raise ScriptError("R122", f"`{operator}` wants numbers, got {type_name(left)} and {type_name(right)}")
 
 
 def add(run: Budget, left: Value, right: Value) -> Value:
@@ -234,11 +234,11 @@ def multiply(run: Budget, left: Value, right: Value) -> Value:
     a, b = left.__class__, right.__class__
     if a is str or a is Array:
         if b is not float and b is not bool:
-            raise ScriptError("R102", f"`*` wants a number beside {_a(left)}, got {type_name(right)}")
+            raise ScriptError("R122", f"`*` wants a number beside {_a(left)}, got {type_name(right)}")
         return repeat(run, left, to_number(right))
     if b is str or b is Array:
         if a is not float and a is not bool:
-            raise ScriptError("R102", f"`*` wants a number beside {_a(right)}, got {type_name(left)}")
+            raise ScriptError("R122", f"`*` wants a number beside {_a(right)}, got {type_name(left)}")
         return repeat(run, right, to_number(left))
     return _operand(left, "*", left, right) * _operand(right, "*", left, right)
 
@@ -264,10 +264,10 @@ def repeat(run: Budget, value: Value, count: float) -> Value:
 
 
 def divide(left: Value, right: Value) -> float:
-    """Give `left / right`. Raises ScriptError R103 for a zero divisor."""
+    """Give `left / right`. Raises ScriptError R123 for a zero divisor."""
     a, b = _operand(left, "/", left, right), _operand(right, "/", left, right)
     if b == 0:
-        raise ScriptError("R103", "division by zero")
+        raise ScriptError("R123", "division by zero")
     return a / b
 
 
@@ -285,7 +285,7 @@ def modulo(run: Budget, left: Value, right: Value) -> Value:
     if not math.isinf(b):
         b = math.trunc(b)
         if b == 0:
-            raise ScriptError("R103", "modulus by zero")
+            raise ScriptError("R123", "modulus by zero")
     return math.fmod(a, b)
 
 
@@ -298,14 +298,14 @@ def power(left: Value, right: Value) -> float:
         return -math.inf if a < 0 and b % 2 == 1 else math.inf
     except ValueError:
         if a == 0:
-            raise ScriptError("R103", "division by zero: 0 to a negative power") from None
+            raise ScriptError("R123", "division by zero: 0 to a negative power") from None
         return math.nan
 
 
 def negate(value: Value) -> float:
     """Give `-value`."""
     if value.__class__ not in _COMPARED:
-        raise ScriptError("R102", f"`-` wants a number, got {type_name(value)}")
+        raise ScriptError("R122", f"`-` wants a number, got {type_name(value)}")
     return -to_number(value)
 
 
@@ -314,7 +314,7 @@ def negate(value: Value) -> float:
 
 def _bits(value: Value, operator: str) -> int:
     if value.__class__ not in _COMPARED:
-        raise ScriptError("R102", f"`{operator}` wants numbers, got {type_name(value)}")
+        raise ScriptError("R122", f"`{operator}` wants numbers, got {type_name(value)}")
     number = to_number(value)
     if math.isinf(number) or math.isnan(number):
         return 0
@@ -365,7 +365,7 @@ def shift_right_unsigned(left: Value, right: Value) -> float:
 
 
 def concat(run: Budget, left: Value, right: Value) -> str:
-    """Give `left . right`. Raises ScriptError R101 for none."""
+    """Give `left . right`. Raises ScriptError R121 for none."""
     if left is None or right is None:
         side = "left" if left is None else "right"
         to_string(run, None, f"the {side} side of `.`")
