@@ -15,14 +15,16 @@ from hslpy.mail.address import Address
 class Context:
     """The holder of `$context`: one a connection, and one a queued recipient from pre- to post-delivery.
 
-    `value` is an HSL value that only `hooks` reads and writes; `scans` keeps scanner results of the message at hand.
+    `value` is an HSL value that only `hooks` reads and writes; `scans` keeps the scanner results of one transaction,
+    with its id.
     """
 
-    __slots__ = ("defined", "value")
+    __slots__ = ("defined", "scans", "value")
 
     def __init__(self) -> None:
         self.value: object = None
         self.defined = False
+        self.scans: tuple[str, dict[str, object]] = ("", {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,32 @@
+"""Functions that scripts call and that touch the server: verdicts, the message, the queue, scanners, counters."""
+
+from hslpy.builtins.host import (
+    attempt,
+    end_of_data,
+    headers,
+    log,
+    mailmessage,
+    memory,
+    metadata,
+    outcome,
+    queue_metric,
+    rates,
+    scanners,
+    verdicts,
+)
+from hslpy.lang.declare import Topic
+
+TOPICS: tuple[Topic, ...] = (
+    verdicts.TOPIC,
+    end_of_data.TOPIC,
+    headers.TOPIC,
+    mailmessage.TOPIC,
+    metadata.TOPIC,
+    scanners.TOPIC,
+    attempt.TOPIC,
+    outcome.TOPIC,
+    queue_metric.TOPIC,
+    rates.TOPIC,
+    memory.TOPIC,
+    log.TOPIC,
+)

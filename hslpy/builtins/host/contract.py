@@ -44,7 +44,8 @@ class HookHost:
     """One hook run. `event` is the `hooks.facts` event (typed Any: that room lies above this one).
 
     `facts` is the lazily built mapping that compiled scripts read, so that a setter can change a variable;
-    `state` holds what builtins leave for the verdict: header edits, metadata, attempt options, deliveries.
+    `state` (`state.DataState` or `state.QueueState`) holds what builtins leave for the verdict: header edits, metadata,
+    attempt options, deliveries. `ids` are the session's, transaction's and queue's ids for log records.
     """
 
     hook: str
@@ -54,3 +55,4 @@ class HookHost:
     state: Any = None
     verdict: Verdict | None = None
     warnings: list[str] = field(default_factory=list)
+    ids: Mapping[str, object] = field(default_factory=dict)

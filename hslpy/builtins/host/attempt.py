@@ -1,0 +1,388 @@
+"""Pre-delivery: how the attempt is made (setters, `Try`), or that it isn't made now. In: ids and options. Out: `QueueVerdict`.
+
+Setters gather the fields of `TryOptions` and change the classic variables; the attempt starts when the script ends.
+Source choice itself, DNS and connections are `delivery`'s. Source: hooks.md sections 9.2 and 9.3.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.options import (
+    ADDRESS,
+    ARRAY,
+    BOOLEAN,
+    NUMBER,
+    TEXT,
+    read_address,
+    read_integer,
+    read_options,
+    read_seconds,
+    text_list,
+    text_map,
+)
+from hslpy.builtins.host.state import QueueState
+from hslpy.errors import ScriptError
+from hslpy.lang.conversions import format_number
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.run import Run, VerdictGiven
+from hslpy.lang.values import Array, Value, type_name
+from hslpy.mail.address import Address
+from hslpy.mail.verdict import QueueOptions, QueueVerdict, SourceChoice, TryOptions
+
+TOPIC = Topic("attempt")
+
+_PRE = ("predelivery",)
+TLS_MODES = ("disabled", "optional", "optional_verify", "dane", "dane_require", "require", "require_verify")
+_TLS = {"tls": TEXT, "tls_sni": ("string", "boolean"), "tls_verify_host": BOOLEAN, "tls_verify_name": ARRAY}
+_TLS_ELSEWHERE = ("tls_protocols", "tls_ciphers", "tls_default_ca", "tls_client_cert", "tls_capture_peer_cert")
+_TRY = {
+    "host": TEXT,
+    "port": NUMBER,
+    "sender": ADDRESS,
+    "recipient": ADDRESS,
+    "helo": TEXT,
+    "sourceip": ("array", "string"),
+    "sourceip_random": BOOLEAN,
+    "nonlocal_source": BOOLEAN,
+    "saslusername": TEXT,
+    "saslpassword": TEXT,
+    **_TLS,
+    "xclient": ARRAY,
+    "protocol": TEXT,
+    "mx_include": ARRAY,
+    "mx_exclude": ARRAY,
+    "jobid": TEXT,
+    "timeout": NUMBER,
+    "connect_timeout": NUMBER,
+}
+_TRY_ELSEWHERE = (*_TLS_ELSEWHERE, "dsn", "plugin")
+QUEUE_OPTIONS = {
+    "hold": BOOLEAN,
+    "delay": NUMBER,
+    "reason": TEXT,
+    "increment_retry": BOOLEAN,
+    "reset_retry": BOOLEAN,
+    "transportid": TEXT,
+}
+
+
+# ---- sources ------------------------------------------------------------------------------------
+
+
+def source_id(function: str, host: HookHost, name: str) -> str:
+    """Give the configured id that `name` means: `netaddr:1` and `1` are the same. Raises ScriptError R306."""
+    ids = host.services.source_ids
+    bare = name.removeprefix("netaddr:")
+    for candidate in (name, bare, "netaddr:" + bare):
+        if candidate in ids:
+            return candidate
+    configured = ", ".join(f"`{one}`" for one in sorted(ids)) or "none"
+    raise ScriptError(
+        "R306",
+        f"{function}() names the source `{name[:60]}`, which is not configured",
+        hint=suggest(name, ids) or f"configured sources: {configured}",
+    )
+
+
+def read_sources(function: str, host: HookHost, value: Value, nonlocal_source: bool) -> tuple[SourceChoice, ...]:
+    """Give the sources a script names: ids, or ["id" or "address", "helo"]; an address needs `nonlocal_source`."""
+    items = list(value.values()) if value.__class__ is Array else [value]
+    if value.__class__ is Array and value.items.keys() & {"id", "address"}:
+        items = [value]
+    if not items:
+        raise ScriptError("R306", f"{function}() wants at least one source")
+    return tuple(_read_source(function, host, item, nonlocal_source) for item in items)
+
+
+def _read_source(function: str, host: HookHost, item: Value, nonlocal_source: bool) -> SourceChoice:
+    helo = None
+    if item.__class__ is Array:
+        given = read_options(f"{function}(sourceip)", item, {"id": ("string", "number"), "address": TEXT, "helo": TEXT})
+        helo = _hostname(function, given["helo"]) if "helo" in given else None
+        if "address" in given:
+            if "id" in given:
+                raise ScriptError("R306", f"{function}() wants a source by `id` or by `address`, got both")
+            return SourceChoice(address=_literal(function, given["address"], nonlocal_source), helo=helo)
+        item = given.get("id")
+    if item.__class__ is float:
+        item = format_number(item)
+    if item.__class__ is not str:
+        raise ScriptError("R306", f"{function}() wants a source's id, got {type_name(item)}")
+    if nonlocal_source and _is_ip(item):
+        return SourceChoice(address=item, helo=helo)
+    return SourceChoice(id=source_id(function, host, item), helo=helo)
+
+
+def _literal(function: str, text: str, nonlocal_source: bool) -> str:
+    if not _is_ip(text):
+        raise ScriptError("R306", f'{function}() wants an IP address, got "{text[:60]}"')
+    if not nonlocal_source:
+        raise ScriptError(
+            "R306",
+            f"{function}() names the address {text}, which is no configured source",
+            hint='configure it and use its id, or add `"nonlocal_source" => true`',
+        )
+    return text
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _hostname(function: str, text: str) -> str:
+    if not 1 <= len(text) <= 255 or not all("!" <= ch <= "~" for ch in text):
+        raise ScriptError("R302", f'{function}() wants a host name, got "{text[:60]}"')
+    return text
+
+
+# ---- fields of the attempt ----------------------------------------------------------------------
+
+
+def _attempt(call: Run) -> dict[str, Any]:
+    state: QueueState = call.host.state
+    return state.attempt
+
+
+def _set_sources(call: Run, function: str, value: Value, nonlocal_source: bool) -> None:
+    sources = read_sources(function, call.host, value, nonlocal_source)
+    _attempt(call)["sources"] = sources
+    call.host.facts["sourceip"] = sources[0].address or sources[0].id
+
+
+def _set_destination(call: Run, function: str, host: str | None, port: float | None) -> None:
+    attempt = _attempt(call)
+    if host is not None:
+        lookup = host == "lookup-mx"
+        attempt["host"] = None if lookup else _hostname(function, host)
+        call.host.facts["destination"] = "" if lookup else host
+    if port is not None:
+        attempt["port"] = read_integer(function, "port", port, 1, 65535)
+        call.host.facts["destinationport"] = port
+
+
+def _set_tls(call: Run, function: str, given: dict[str, Value]) -> None:
+    attempt = _attempt(call)
+    if "tls" in given:
+        if given["tls"] not in TLS_MODES:
+            hint = suggest(given["tls"], TLS_MODES) or "modes: " + ", ".join(TLS_MODES)
+            raise ScriptError("R302", f'{function}() knows no TLS mode "{given["tls"][:40]}"', hint=hint)
+        attempt["tls"] = given["tls"]
+    sni = given.get("tls_sni")
+    if sni.__class__ is str:
+        attempt["tls_sni"] = _hostname(function, sni)
+    if "tls_verify_host" in given:
+        attempt["tls_verify_host"] = given["tls_verify_host"]
+    if "tls_verify_name" in given:
+        attempt["tls_verify_name"] = text_list("`tls_verify_name`", given["tls_verify_name"])
+
+
+def _set_address(call: Run, function: str, field: str, value: Value) -> None:
+    address, params = read_address(function, value, null_allowed=field == "sender")
+    attempt = _attempt(call)
+    attempt[field] = address
+    if params:
+        attempt[f"{field}_params"] = params
+    show_address(call.host, field, address)
+
+
+def show_address(host: HookHost, field: str, address: Address) -> None:
+    """Change `$sender` or `$recipient` and what is derived from them."""
+    host.facts[field] = str(address).lower()
+    host.facts[f"{field}domain"] = address.domain.lower()
+    host.facts[f"{field}localpart"] = address.local_part
+
+
+def _set_protocol(call: Run, function: str, protocol: str) -> None:
+    if protocol not in ("smtp", "lmtp"):
+        raise ScriptError("R302", f'{function}() wants `protocol` as "smtp" or "lmtp", got "{protocol[:20]}"')
+    _attempt(call)["protocol"] = protocol
+
+
+# ---- setters ------------------------------------------------------------------------------------
+
+
+@TOPIC.builtin(
+    "SetSourceIP(netaddr: string | array, [options: array]) -> none",
+    effect=Effect.IO,
+    hooks=_PRE,
+    examples=['SetSourceIP("netaddr:1");', 'SetSourceIP(["netaddr:1", "netaddr:2"]);'],
+)
+def set_source_ip(call: Run, netaddr: Value, options: Array | None = None) -> None:
+    """Make this attempt from the configured source(s) with these ids; a list may hold one of each IP family."""
+    given = read_options("SetSourceIP", options, {"nonlocal_source": BOOLEAN})
+    _set_sources(call, "SetSourceIP", netaddr, given.get("nonlocal_source", False))
+
+
+@TOPIC.builtin("SetHELO(hostname: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetHELO("out.example.org");'])
+def set_helo(call: Run, hostname: str) -> None:
+    """Say this name in EHLO at this attempt."""
+    _attempt(call)["helo"] = _hostname("SetHELO", hostname)
+
+
+@TOPIC.builtin(
+    "SetDestination(host: string, [port: number]) -> none",
+    effect=Effect.IO,
+    hooks=_PRE,
+    examples=['SetDestination("relay.example.org", 587);'],
+)
+def set_destination(call: Run, host: str, port: float | None = None) -> None:
+    """Make this attempt at that host instead of the transport's."""
+    _set_destination(call, "SetDestination", host, port)
+
+
+@TOPIC.builtin("SetProtocol(protocol: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetProtocol("lmtp");'])
+def set_protocol(call: Run, protocol: str) -> None:
+    """Speak `smtp` or `lmtp` at this attempt."""
+    _set_protocol(call, "SetProtocol", protocol)
+
+
+@TOPIC.builtin("SetTLS(options: array) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetTLS(["tls" => "require"]);'])
+def set_tls(call: Run, options: Array) -> None:
+    """Use TLS at this attempt as the options say."""
+    _set_tls(call, "SetTLS", read_options("SetTLS", options, _TLS, _TLS_ELSEWHERE))
+
+
+@TOPIC.builtin(
+    "SetSASL(username: string, password: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetSASL("me", "secret");']
+)
+def set_sasl(call: Run, username: str, password: str) -> None:
+    """Sign in at this attempt."""
+    _attempt(call).update(sasl_username=username, sasl_password=password)
+
+
+@TOPIC.builtin(
+    "SetXCLIENT(attributes: array) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetXCLIENT(["ADDR" => $senderip]);']
+)
+def set_xclient(call: Run, attributes: Array) -> None:
+    """Send these XCLIENT attributes at this attempt."""
+    _attempt(call)["xclient"] = text_map("SetXCLIENT()", attributes)
+
+
+@TOPIC.builtin("SetSender(sender: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetSender("bounces@example.org");'])
+def set_sender(call: Run, sender: str) -> None:
+    """Say this address in MAIL FROM at this attempt."""
+    _set_address(call, "SetSender", "sender", sender)
+
+
+@TOPIC.builtin("SetRecipient(recipient: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetRecipient("a@example.org");'])
+def set_recipient(call: Run, recipient: str) -> None:
+    """Say this address in RCPT TO at this attempt."""
+    _set_address(call, "SetRecipient", "recipient", recipient)
+
+
+@TOPIC.builtin(
+    "SetSenderParams(params: array) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetSenderParams(["RET" => "HDRS"]);']
+)
+def set_sender_params(call: Run, params: Array) -> None:
+    """Send these parameters with MAIL FROM at this attempt."""
+    _attempt(call)["sender_params"] = text_map("SetSenderParams()", params)
+
+
+@TOPIC.builtin(
+    "SetRecipientParams(params: array) -> none",
+    effect=Effect.IO,
+    hooks=_PRE,
+    examples=['SetRecipientParams(["NOTIFY" => "NEVER"]);'],
+)
+def set_recipient_params(call: Run, params: Array) -> None:
+    """Send these parameters with RCPT TO at this attempt."""
+    _attempt(call)["recipient_params"] = text_map("SetRecipientParams()", params)
+
+
+# ---- verdicts -----------------------------------------------------------------------------------
+
+
+@TOPIC.builtin(
+    "Try([options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=_PRE,
+    examples=['Try(["sourceip" => ["1"], "tls" => "require"]);'],
+)
+def try_(call: Run, options: Array | None = None) -> None:
+    """Make the attempt now, as the options and the setters before say."""
+    given = read_options("Try", options, _TRY, _TRY_ELSEWHERE)
+    attempt = _attempt(call)
+    if "sourceip" in given:
+        _set_sources(call, "Try", given["sourceip"], given.get("nonlocal_source", False))
+    _set_destination(call, "Try", given.get("host"), given.get("port"))
+    _set_tls(call, "Try", given)
+    for field in ("sender", "recipient"):
+        if field in given:
+            _set_address(call, "Try", field, given[field])
+    if "helo" in given:
+        attempt["helo"] = _hostname("Try", given["helo"])
+    if "protocol" in given:
+        _set_protocol(call, "Try", given["protocol"])
+    if "xclient" in given:
+        attempt["xclient"] = text_map("`xclient`", given["xclient"])
+    for option in ("mx_include", "mx_exclude"):
+        if option in given:
+            attempt[option] = text_list(f"`{option}`", given[option])
+    for option, field in (("timeout", "timeout_s"), ("connect_timeout", "connect_timeout_s")):
+        if option in given:
+            attempt[field] = read_seconds("Try", option, given[option], 0.001)
+    for option, field in _RENAMED.items():
+        if option in given:
+            attempt[field] = given[option]
+    raise VerdictGiven(QueueVerdict("try", attempt=TryOptions(**attempt)))
+
+
+_RENAMED = {
+    "sourceip_random": "source_random",
+    "saslusername": "sasl_username",
+    "saslpassword": "sasl_password",
+    "jobid": "job_id",
+}
+
+
+@TOPIC.builtin("Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=['Queue(["delay" => 600]);'])
+def queue(call: Run, options: Array | None = None) -> None:
+    """Make no attempt now; put the message back, by the retry schedule or as the options say."""
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Queue", options)))
+
+
+@TOPIC.builtin(
+    "Reschedule(delay: number, [options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=_PRE,
+    examples=['Reschedule(300, ["increment_retry" => false]);'],
+)
+def reschedule(call: Run, delay: float, options: Array | None = None) -> None:
+    """Make no attempt now but in `delay` seconds. Now `Queue(["delay" => ...])`."""
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Reschedule", options, delay)))
+
+
+@TOPIC.builtin("Bounce([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=["Bounce();"])
+def bounce(call: Run, options: Array | None = None) -> None:
+    """Make no attempt; remove the message and report it to the sender."""
+    read_options("Bounce", options, {}, ("dsn",))
+    raise VerdictGiven(QueueVerdict("bounce"))
+
+
+@TOPIC.builtin("Delete([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=["Delete();"])
+def delete(call: Run, options: Array | None = None) -> None:
+    """Make no attempt; remove the message without a report."""
+    read_options("Delete", options, {})
+    raise VerdictGiven(QueueVerdict("delete"))
+
+
+def queue_options(function: str, options: Array | None, delay: float | None = None) -> QueueOptions:
+    """Give the options of Queue, Reschedule and Retry; `delay` is the positional one."""
+    given = read_options(function, options, QUEUE_OPTIONS, ("dsn",))
+    delay = given.get("delay", delay)
+    return QueueOptions(
+        hold=given.get("hold", False),
+        delay_s=None if delay is None else read_seconds(function, "delay", delay),
+        reason=given.get("reason"),
+        increment_retry=given.get("increment_retry", True),
+        reset_retry=given.get("reset_retry", False),
+        transport_id=given.get("transportid"),
+    )

@@ -1,0 +1,220 @@
+"""The actions at the end of DATA, a recipient (`data`) or the whole message (`eod`). In: options. Out: orders and outcomes.
+
+Nothing is queued here: `hooks/verdicts.py` weighs the outcomes over all recipients when the last script has ended.
+Old positional forms are told from options by the type of the argument. Source: hooks.md section 9.3.
+"""
+
+from __future__ import annotations
+
+from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.options import (
+    ADDRESS,
+    ARRAY,
+    BOOLEAN,
+    NUMBER,
+    REASON,
+    TEXT,
+    read_address,
+    read_options,
+    read_reply,
+    read_seconds,
+    text_map,
+)
+from hslpy.builtins.host.state import DataState, Order, Outcome
+from hslpy.builtins.host.verdicts import DEFERRED, END_OF_DATA_HOOKS, REJECTED, acceptance, refusal
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run, VerdictGiven
+from hslpy.lang.values import Array, Value, type_name
+
+TOPIC = Topic("end of data")
+
+_DATA = ("data",)
+_DELIVER = {
+    "recipient": ADDRESS,
+    "transportid": TEXT,
+    "metadata": ARRAY,
+    "delay": NUMBER,
+    "done": BOOLEAN,
+    "queue": BOOLEAN,
+    "disconnect": BOOLEAN,
+    "reason": REASON,
+    "reply_codes": ARRAY,
+}
+_QUARANTINE = {
+    "recipient": ADDRESS,
+    "transportid": TEXT,
+    "metadata": ARRAY,
+    "done": BOOLEAN,
+    "final_action": BOOLEAN,  # the name of `done` in 2015
+    "reject": BOOLEAN,
+    "reason": REASON,
+    "reply_codes": ARRAY,
+    "disconnect": BOOLEAN,
+}
+
+
+def _act(call: Run, outcome: Outcome, order: Order | None = None) -> None:
+    """Note an action of this recipient; `$actionid` counts them."""
+    state: DataState = call.host.state
+    state.outcomes.append(outcome)
+    if order is not None:
+        state.orders.append(order)
+    state.actions += 1
+    call.host.facts["actionid"] = float(state.actions + 1)
+
+
+def _order(call: Run, function: str, given: dict[str, Value], **more: object) -> Order:
+    """Give the copy for the current recipient as the options change it."""
+    state: DataState = call.host.state
+    metadata = dict(state.metadata)
+    if "metadata" in given:
+        metadata |= text_map("`metadata`", given["metadata"])
+    recipient, params = state.recipient, state.recipient_params
+    if "recipient" in given:
+        recipient, changed = read_address(function, given["recipient"])
+        params = changed or params
+    assert recipient is not None
+    delay_s = read_seconds(function, "delay", given["delay"]) if "delay" in given else state.delay_s
+    call.reserve(len(state.message.header))
+    return Order(
+        recipient=recipient,
+        transport_id=given.get("transportid", state.transport_id),
+        metadata=metadata,
+        recipient_params=params,
+        header=state.header(),
+        delay_s=delay_s,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _positional(function: str, arguments: tuple[Value, ...], names: tuple[str, ...]) -> dict[str, Value]:
+    """Give positional texts by their names, none left out."""
+    given: dict[str, Value] = {}
+    for name, value in zip(names, arguments, strict=False):
+        if value is None:
+            continue
+        if value.__class__ is not str:
+            raise ScriptError("R302", f"{function}() wants {name} as a string, got {type_name(value)}")
+        given[name] = value
+    return given
+
+
+@TOPIC.builtin(
+    "Deliver([options: array | string | none], [transportid: string]) -> none",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=['Deliver(["transportid" => "mailtransport:2"]);', 'Deliver(["done" => false]);'],
+)
+def deliver(call: Run, options: Value = None, transportid: str | None = None) -> None:
+    """Queue the message for this recipient and, unless `done` is false, end the script for it."""
+    if options.__class__ is Array:
+        given = read_options("Deliver", options, _DELIVER)
+    else:
+        given = _positional("Deliver", (options, transportid), ("recipient", "transportid"))
+    if given.get("queue") is False:
+        raise ScriptError("R301", "option `queue` of Deliver() as false is not supported here: mail is always queued")
+    reply = acceptance(call.host, "Deliver", given)
+    _act(call, Outcome("deliver", reply, given.get("disconnect", False)), _order(call, "Deliver", given))
+    if given.get("done", True):
+        raise VerdictGiven(None)
+
+
+@TOPIC.builtin(
+    "CopyMail([recipient: string], [transportid: string]) -> none",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=['CopyMail("archive@example.org");'],
+    deprecated="2016",
+)
+def copy_mail(call: Run, recipient: str | None = None, transportid: str | None = None) -> None:
+    """Queue a copy and go on. Now `Deliver(["done" => false])`."""
+    given = _positional("CopyMail", (recipient, transportid), ("recipient", "transportid"))
+    _act(call, Outcome("deliver"), _order(call, "CopyMail", given))
+
+
+@TOPIC.builtin(
+    "Quarantine(quarantineid: string, [options: array | string | none], [transportid: string], [more: array]) -> none",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=['Quarantine("mailquarantine:1", ["reject" => false]);'],
+)
+def quarantine(
+    call: Run, quarantineid: str, options: Value = None, transportid: str | None = None, more: Array | None = None
+) -> None:
+    """Keep a held copy of the message and, unless `reject` is false, answer 5xx."""
+    if options.__class__ is Array:
+        given = read_options("Quarantine", options, _QUARANTINE)
+    else:
+        given = read_options("Quarantine", more, _QUARANTINE)
+        given |= _positional("Quarantine", (options, transportid), ("recipient", "transportid"))
+    rejects = given.get("reject", True)
+    if rejects:
+        default = REJECTED["data"]
+        codes = given.get("reply_codes")
+        reply = read_reply("Quarantine", given.get("reason"), codes, default.code, default.enhanced, default.text)
+    else:
+        reply = acceptance(call.host, "Quarantine", given)
+    order = _order(call, "Quarantine", given, hold=True, quarantine_id=quarantineid, survives_reject=rejects)
+    _act(call, Outcome("quarantine", reply, given.get("disconnect", False), keeps_held=rejects), order)
+    if given.get("done", True) and given.get("final_action", True):
+        raise VerdictGiven(None)
+
+
+@TOPIC.builtin(
+    "Reject([reason: string | array], [options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=END_OF_DATA_HOOKS,
+    examples=['Reject("This is spam");'],
+)
+def reject(call: Run, reason: Value = None, options: Array | None = None) -> None:
+    """Refuse the message (550) and end the script. At `data`, one recipient's rejection is the message's."""
+    reply, disconnect = refusal(call.host, "Reject", REJECTED, reason, options)
+    _act(call, Outcome("reject", reply, disconnect))
+    raise VerdictGiven(None)
+
+
+@TOPIC.builtin(
+    "Defer([reason: string | array], [options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=END_OF_DATA_HOOKS,
+    examples=['Defer("Try again in an hour");'],
+)
+def defer(call: Run, reason: Value = None, options: Array | None = None) -> None:
+    """Refuse the message for now (421) and end the script."""
+    reply, disconnect = refusal(call.host, "Defer", DEFERRED, reason, options)
+    _act(call, Outcome("defer", reply, disconnect))
+    raise VerdictGiven(None)
+
+
+@TOPIC.builtin("Delete() -> terminates", effect=Effect.IO, hooks=_DATA, examples=["Delete();"])
+def delete(call: Run) -> None:
+    """Take the message from the client (250) and drop it for this recipient."""
+    _act(call, Outcome("delete"))
+    raise VerdictGiven(None)
+
+
+@TOPIC.builtin("Done() -> terminates", effect=Effect.IO, hooks=_DATA, examples=["Done();"])
+def done(call: Run) -> None:
+    """End the script for this recipient without an action. A message without any action at all is deferred."""
+    raise VerdictGiven(None)
+
+
+@TOPIC.builtin("Abort() -> terminates", effect=Effect.IO, hooks=_DATA, examples=["Abort();"], deprecated="2015")
+def abort(call: Run) -> None:
+    """The early name of `Done`."""
+    raise VerdictGiven(None)
+
+
+@TOPIC.builtin(
+    "Accept([options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=("eod",),
+    examples=['Accept(["reason" => "Thank you"]);'],
+)
+def accept(call: Run, options: Array | None = None) -> None:
+    """Take the message from the client (250); what `$arguments["mail"]->queue()` ordered is queued, nothing else."""
+    host: HookHost = call.host
+    given = read_options("Accept", options, {"reason": REASON, "reply_codes": ARRAY})
+    _act(call, Outcome("deliver", acceptance(host, "Accept", given)))
+    raise VerdictGiven(None)

@@ -1,0 +1,35 @@
+"""syslog(): a line in the server's log at a priority. In: priority and text. Out: a log record with the run's ids."""
+
+from __future__ import annotations
+
+from hslpy.errors import ScriptError
+from hslpy.lang.conversions import format_number
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.run import Run
+from hslpy.lang.values import Value
+
+TOPIC = Topic("log")
+
+PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")  # 0 to 7, as in syslog(3)
+_ALIASES = {"panic": "emerg", "error": "err", "warn": "warning"}
+LOG_TEXT_BYTES = 16_384  # of one record
+
+
+@TOPIC.builtin(
+    "syslog(priority: string | number, message: string) -> none",
+    effect=Effect.IO,
+    examples=['syslog("info", "a message was held")  // none'],
+)
+def syslog(call: Run, priority: Value, message: str) -> None:
+    """Log `message` at a priority: emerg, alert, crit, err, warning, notice, info, debug, or its number from 0 to 7."""
+    if priority.__class__ is float:
+        if priority not in range(192):  # 24 facilities of 8 priorities; the facility is the log's own affair
+            raise ScriptError("R108", f"syslog() wants a priority from 0 to 7, got {format_number(priority)}")
+        name = PRIORITIES[int(priority) % 8]
+    else:
+        name = _ALIASES.get(priority, priority)
+        if name not in PRIORITIES:
+            hint = suggest(priority, PRIORITIES) or "priorities: " + ", ".join(PRIORITIES)
+            raise ScriptError("R108", f'syslog() knows no priority "{priority[:20]}"', hint=hint)
+    call.host.services.log("script-log", {**call.host.ids, "priority": name, "text": message[:LOG_TEXT_BYTES]})

@@ -1,0 +1,168 @@
+"""memory_*: values by key, shared by all runs. In: keys, values, callbacks. Out: values; a callback runs with its key locked.
+
+Functions and objects belong to one run and cannot be stored. Source: language.md section 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Value, own, type_name
+from hslpy.store.memory import SharedMemory
+
+TOPIC = Topic("memory")
+
+_STORABLE = (type(None), bool, float, str)
+
+
+@contextmanager
+def _locked(call: Run, key: str) -> Iterator[dict[str, Any]]:
+    """Hold the key's lock and give the store's values."""
+    memory: SharedMemory = call.host.services.memory
+    held: set[str] = call.scratch.setdefault("memory", set())
+    if key in held:
+        raise ScriptError("R309", f'the key "{key[:60]}" is locked by the callback that is running')
+    lock = memory.locked(key)
+    call.wait(lock.__aenter__())
+    held.add(key)
+    try:
+        yield memory.values
+    finally:
+        held.discard(key)
+        call.wait(lock.__aexit__(None, None, None))
+
+
+def _storable(call: Run, function: str, value: Value) -> Value:
+    """Give the store's own copy. Raises ScriptError R309 for what only lives in one run."""
+    todo = [value]
+    count = 0
+    while todo:
+        one = todo.pop()
+        if one.__class__ is Array:
+            todo.extend(one.values())
+        elif one.__class__ not in _STORABLE:
+            raise ScriptError("R309", f"{function}() cannot store a value of type {type_name(one)}")
+        count += 1
+        if count % 1000 == 0:
+            call.charge(100)
+    return own(value)
+
+
+@TOPIC.builtin("memory_add(key: string, value: any) -> boolean", effect=Effect.IO, examples=['memory_add("k", 1)  // true'])
+def memory_add(call: Run, key: str, value: Value) -> bool:
+    """Store the value unless there is one; say whether it was stored."""
+    stored = _storable(call, "memory_add", value)
+    with _locked(call, key) as values:
+        if key in values:
+            return False
+        values[key] = stored
+        return True
+
+
+@TOPIC.builtin(
+    "memory_store(key: string, value: any, [callback: function]) -> boolean",
+    effect=Effect.IO,
+    examples=['memory_store("k", [1, 2])  // false'],
+)
+def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> bool:
+    """Store the value; say whether there was one, which `callback(key, old)` then sees."""
+    stored = _storable(call, "memory_store", value)
+    with _locked(call, key) as values:
+        existed = key in values
+        if existed and callback is not None:
+            call.invoke(callback, key, own(values[key]))
+        values[key] = stored
+        return existed
+
+
+@TOPIC.builtin(
+    "memory_fetch(key: string, [callback: function]) -> any", effect=Effect.IO, examples=['memory_fetch("nothing")  // none']
+)
+def memory_fetch(call: Run, key: str, callback: Value = None) -> Value:
+    """Give the value, none when there is none; then `callback(key)` supplies one, which is stored."""
+    with _locked(call, key) as values:
+        if key in values:
+            return own(values[key])
+        if callback is None:
+            return None
+        value = call.invoke(callback, key)
+        values[key] = _storable(call, "memory_fetch", value)
+        return own(value)
+
+
+@TOPIC.builtin(
+    "memory_update(key: string, value: any, callback: function, [initial: any]) -> boolean",
+    effect=Effect.IO,
+    examples=['memory_update("n", 2, function ($key, $old, $new) { return $old + $new; }, 0)  // false'],
+)
+def memory_update(call: Run, key: str, value: Value, callback: Value, initial: Value = None) -> bool:
+    """Store what `callback(key, current, value)` gives; `initial` stands in for a missing value. Say whether there was one."""
+    with _locked(call, key) as values:
+        existed = key in values
+        current = own(values[key]) if existed else initial
+        result = call.invoke(callback, key, current, value)
+        values[key] = _storable(call, "memory_update", result)
+        return existed
+
+
+@TOPIC.builtin(
+    "memory_delete(key: string, [callback: function]) -> boolean", effect=Effect.IO, examples=['memory_delete("nothing")  // false']
+)
+def memory_delete(call: Run, key: str, callback: Value = None) -> bool:
+    """Remove the value, which `callback(key, value)` sees; say whether there was one."""
+    with _locked(call, key) as values:
+        if key not in values:
+            return False
+        if callback is not None:
+            call.invoke(callback, key, own(values[key]))
+        values.pop(key, None)
+        return True
+
+
+@TOPIC.builtin(
+    "memory_exists(key: string, [callback: function]) -> boolean", effect=Effect.IO, examples=['memory_exists("nothing")  // false']
+)
+def memory_exists(call: Run, key: str, callback: Value = None) -> bool:
+    """Say whether there is a value, which `callback(key, value)` sees."""
+    with _locked(call, key) as values:
+        if key not in values:
+            return False
+        if callback is not None:
+            call.invoke(callback, key, own(values[key]))
+        return True
+
+
+@TOPIC.builtin(
+    "memory_inc(key: string, [offset: number = 1]) -> number | none", effect=Effect.IO, examples=['memory_inc("hits")  // 1']
+)
+def memory_inc(call: Run, key: str, offset: float = 1.0) -> float | None:
+    """Add to the number (from 0 when there is none) and give the sum, none when the value is no number."""
+    return _add(call, key, lambda current: current + offset)
+
+
+@TOPIC.builtin(
+    "memory_dec(key: string, [offset: number = 1], [remove_if_zero: boolean = false]) -> number | none",
+    effect=Effect.IO,
+    examples=['memory_dec("hits", 1, true)  // -1'],
+)
+def memory_dec(call: Run, key: str, offset: float = 1.0, remove_if_zero: bool = False) -> float | None:
+    """Subtract from the number (from 0 when there is none) and give the rest, none when the value is no number."""
+    return _add(call, key, lambda current: current - offset, remove_if_zero)
+
+
+def _add(call: Run, key: str, change: Callable[[float], float], remove_if_zero: bool = False) -> float | None:
+    with _locked(call, key) as values:
+        current = values.get(key, 0.0)
+        if current.__class__ is not float:
+            return None
+        changed = change(current)
+        if remove_if_zero and changed == 0:
+            values.pop(key, None)
+        else:
+            values[key] = changed
+        return changed

@@ -1,0 +1,70 @@
+"""Post-delivery: what becomes of the message after an attempt, an expiry or an order. In: options. Out: `QueueVerdict`.
+
+After a successful delivery there is nothing left to decide: every verdict but `Default` is then a script error.
+Source: hooks.md section 9.2.
+"""
+
+from __future__ import annotations
+
+from hslpy.builtins.host.attempt import queue_options
+from hslpy.builtins.host.options import read_options
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run, VerdictGiven
+from hslpy.lang.values import Array
+from hslpy.mail.verdict import QueueVerdict
+
+TOPIC = Topic("outcome")
+
+_POST = ("postdelivery",)
+
+
+def _check_undelivered(call: Run, function: str) -> None:
+    if call.host.event.action is None:
+        raise ScriptError(
+            "R305",
+            f"{function}() was called for a message that has been delivered",
+            hint='ask first: `if ($arguments["action"])`, or `if ($errorcode != 250)`',
+        )
+
+
+@TOPIC.builtin("Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Queue(["delay" => 3600]);'])
+def queue(call: Run, options: Array | None = None) -> None:
+    """Keep the message for another attempt, by the retry schedule or as the options say."""
+    _check_undelivered(call, "Queue")
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Queue", options)))
+
+
+@TOPIC.builtin("Retry([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Retry(["delay" => 3600]);'])
+def retry(call: Run, options: Array | None = None) -> None:
+    """Keep the message for another attempt. Now `Queue`."""
+    _check_undelivered(call, "Retry")
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Retry", options)))
+
+
+@TOPIC.builtin("Bounce([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=["Bounce();"])
+def bounce(call: Run, options: Array | None = None) -> None:
+    """Remove the message and report it to the sender."""
+    _check_undelivered(call, "Bounce")
+    read_options("Bounce", options, {}, ("dsn",))
+    raise VerdictGiven(QueueVerdict("bounce"))
+
+
+@TOPIC.builtin("GenerateDSN() -> terminates", effect=Effect.IO, hooks=_POST, examples=["GenerateDSN();"], deprecated="2017")
+def generate_dsn(call: Run) -> None:
+    """Remove the message and report it to the sender. Now `Bounce`."""
+    _check_undelivered(call, "GenerateDSN")
+    raise VerdictGiven(QueueVerdict("bounce"))
+
+
+@TOPIC.builtin("Delete() -> terminates", effect=Effect.IO, hooks=_POST, examples=["Delete();"])
+def delete(call: Run) -> None:
+    """Remove the message without a report."""
+    _check_undelivered(call, "Delete")
+    raise VerdictGiven(QueueVerdict("delete"))
+
+
+@TOPIC.builtin("Default() -> terminates", effect=Effect.IO, hooks=_POST, examples=["Default();"])
+def default(call: Run) -> None:
+    """End the script; what would have happened without it happens."""
+    raise VerdictGiven(QueueVerdict("default"))

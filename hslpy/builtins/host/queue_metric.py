@@ -1,0 +1,63 @@
+"""GetMailQueueMetric: how much is queued. In: metric and filters. Out: a count or bytes, from the queue's live counters.
+
+Source: the manual's page on GetMailQueueMetric, 2018; hooks.md section 9.3.
+"""
+
+from __future__ import annotations
+
+from hslpy.builtins.host.options import ARRAY, TEXT, read_options
+from hslpy.errors import ScriptError
+from hslpy.lang.conversions import format_number
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Value, type_name
+
+TOPIC = Topic("queue metric")
+
+METRICS = ("count", "bytes")
+FILTERS = (
+    "senderip",
+    "saslusername",
+    "sender",
+    "senderdomain",
+    "recipient",
+    "recipientdomain",
+    "transportid",
+    "retry",
+    "jobid",
+    "metadata.NAME",
+)
+_LOWER_CASE = frozenset({"sender", "senderdomain", "recipient", "recipientdomain"})
+
+
+@TOPIC.builtin(
+    "GetMailQueueMetric([options: array]) -> number",
+    effect=Effect.READS,
+    hooks=("connect", "helo", "auth", "mailfrom", "rcptto", "data", "eod", "predelivery", "postdelivery"),
+    examples=['GetMailQueueMetric(["filter" => ["senderdomain" => $senderdomain]]) > 500'],
+)
+def get_mail_queue_metric(call: Run, options: Array | None = None) -> float:
+    """Give how many messages (or their bytes, with "metric" => "bytes") match all filters; a list matches any of it."""
+    given = read_options("GetMailQueueMetric", options, {"metric": TEXT, "filter": ARRAY})
+    metric = given.get("metric", "count")
+    if metric not in METRICS:
+        raise ScriptError("R302", f'GetMailQueueMetric() knows no metric "{metric[:40]}"', hint="metrics: `count`, `bytes`")
+    filters: dict[str, tuple[str, ...]] = {}
+    if "filter" in given:
+        for key, value in given["filter"].items.items():
+            name = str(key)
+            if name not in FILTERS and not (name.startswith("metadata.") and len(name) > 9):
+                hint = suggest(name, FILTERS) or "filters: " + ", ".join(FILTERS)
+                raise ScriptError("R301", f"unknown filter `{name}` of GetMailQueueMetric()", hint=hint)
+            wanted = tuple(value.values()) if value.__class__ is Array else (value,)
+            filters[name] = tuple(_text(name, one) for one in wanted)
+    return float(call.host.services.queue_metric(metric, filters))
+
+
+def _text(name: str, value: Value) -> str:
+    if value.__class__ is float:
+        return format_number(value)
+    if value.__class__ is not str:
+        raise ScriptError("R302", f"filter `{name}` of GetMailQueueMetric() wants a string or a list, got {type_name(value)}")
+    return str(value).lower() if name in _LOWER_CASE else str(value)

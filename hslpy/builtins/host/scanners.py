@@ -1,0 +1,102 @@
+"""ScanSA and ScanRPD: what spamd and rspamd think of the message. In: options. Out: scores, rules, classes.
+
+A message is scanned once by each, whatever the number of recipients. One that fails scores 0, or defers the message,
+by the setting `scanners.on_failure`. Which rspamd result is which class is the scanner's own mapping.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.options import BOOLEAN, read_options
+from hslpy.builtins.host.state import DataState, Outcome
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run, VerdictGiven
+from hslpy.lang.values import Array
+from hslpy.mail.reply import Reply
+from hslpy.scan.contract import RspamdResult, ScannerFailed, ScanRequest, SpamScore
+
+TOPIC = Topic("scanners")
+
+_HOOKS = ("data", "eod")
+_CLASS_NAMES = {0: "unknown", 10: "suspect", 40: "valid-bulk", 50: "bulk", 100: "spam"}
+_DEFERRED = Reply(451, (4, 3, 0), ("Temporary content scanner failure",))
+
+
+@TOPIC.builtin(
+    "ScanSA([options: array]) -> number | array",
+    effect=Effect.IO,
+    hooks=_HOOKS,
+    examples=["ScanSA() > 5", 'ScanSA(["rules" => true])["BAYES_99"] ?? 0'],
+)
+def scan_sa(call: Run, options: Array | None = None) -> float | Array:
+    """Give SpamAssassin's score (5 and more is spam); with "rules" => true the scores of the rules that hit."""
+    given = read_options("ScanSA", options, {"rules": BOOLEAN, "extended_result": BOOLEAN})
+    result: SpamScore | None = _scan(call, "ScanSA", "spamassassin")
+    rules = Array.mapping(dict(result.rules) if result else {})
+    if given.get("extended_result"):
+        fields = {"rules": rules, "score": result.score} if result else {"rules": rules, "error": True}
+        return Array.mapping(fields)
+    if given.get("rules"):
+        return rules
+    return float(result.score) if result else 0.0
+
+
+@TOPIC.builtin(
+    "ScanRPD([options: array]) -> number | array",
+    effect=Effect.IO,
+    hooks=_HOOKS,
+    examples=["ScanRPD() == 100"],
+)
+def scan_rpd(call: Run, options: Array | None = None) -> float | Array:
+    """Give the class: 0 unknown, 10 suspect, 40 valid bulk, 50 bulk, 100 spam; more with "extended_result" => true."""
+    given = read_options("ScanRPD", options, {"outbound": BOOLEAN, "extended_result": BOOLEAN}, ("refid",))
+    result: RspamdResult | None = _scan(call, "ScanRPD", "rspamd")
+    spam_class = result.spam_class if result else 0
+    if not given.get("extended_result"):
+        return float(spam_class)
+    fields = {
+        "spam_score": float(spam_class),
+        "spam_class": _CLASS_NAMES.get(spam_class, "unknown"),
+        "rules": Array.of(list(result.symbols) if result else []),
+    }
+    return Array.mapping(fields if result else {**fields, "error": True})
+
+
+def _scan(call: Run, function: str, name: str) -> Any:
+    """Give the scanner's result for the message at hand, None where it failed. Both are kept for the message."""
+    host: HookHost = call.host
+    state: DataState = host.state
+    if name in state.scans:
+        return state.scans[name]
+    scanner = getattr(host.services, name)
+    if scanner is None:
+        raise ScriptError(
+            "R307",
+            f"{function}() wants a scanner, and none is configured",
+            hint=f"set `[scanners.{name}]` in the server's configuration",
+        )
+    event = host.event
+    request = ScanRequest(
+        content=state.message.content,
+        sender=str(event.transaction.sender),
+        recipients=tuple(str(one.address) for one in event.transaction.recipients),
+        remote_ip=event.connection.remote_ip,
+        helo=event.connection.helo.host if event.connection.helo else "",
+        username=(event.connection.auth.username or "") if event.connection.auth else "",
+        transaction_id=event.transaction.id,
+    )
+    try:
+        result = call.wait(scanner.scan(request))
+    except ScannerFailed as error:
+        defers = host.services.scanner_failure == "defer"
+        answer = "defer" if defers else "score 0"
+        host.services.log("scanner-failed", {**host.ids, "scanner": name, "error": error.message, "answer": answer})
+        if defers:
+            state.outcomes.append(Outcome("defer", _DEFERRED))
+            raise VerdictGiven(None) from None
+        result = None
+    state.scans[name] = result
+    return result

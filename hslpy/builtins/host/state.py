@@ -1,0 +1,88 @@
+"""What the builtins of one hook run leave behind for its verdict. In: settings made by scripts. Out: plain data.
+
+`hooks/verdicts.py` turns it into a verdict when the scripts have ended; nothing is committed before. No rules in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hslpy.mail.address import Address
+from hslpy.mail.message import HeaderEditor, Message
+from hslpy.mail.reply import Reply
+
+# What a recipient (or, for eod, the message) came to, weightiest first. Source: the DATA context's first paragraph.
+OutcomeKind = Literal["reject", "defer", "quarantine", "delete", "deliver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to be said to the client for one action. `keeps_held`: a quarantine that answers 5xx and keeps its copy."""
+
+    kind: OutcomeKind
+    reply: Reply | None = None
+    disconnect: bool = False
+    keeps_held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One copy to be queued. `sender` None is the message's, which a later recipient's script may still change.
+
+    `outcome` is the index of the outcome that made it, -1 for copies. `header` None is the header as received.
+    """
+
+    recipient: Address
+    transport_id: str
+    metadata: Mapping[str, str]
+    sender: Address | None = None
+    sender_params: Mapping[str, str] | None = None
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    header: bytes | None = None
+    delay_s: float = 0.0
+    hold: bool = False
+    quarantine_id: str | None = None
+    survives_reject: bool = False
+    job_id: str = ""
+
+
+@dataclass(slots=True)
+class DataState:
+    """One message at the end of DATA, over all its recipients; the fields from `recipient` on are the current one's."""
+
+    message: Message
+    sender: Address
+    sender_params: Mapping[str, str]
+    transaction_id: str
+    scans: dict[str, Any]
+    metadata: dict[str, str] = field(default_factory=dict)
+    editor: HeaderEditor | None = None
+    snapshots: list[Any] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    actions: int = 0
+    recipient: Address | None = None
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    transport_id: str = ""
+    delay_s: float = 0.0
+
+    def edits(self) -> HeaderEditor:
+        """Give the editor of the pending edits, made when first needed."""
+        if self.editor is None:
+            self.editor = HeaderEditor(self.message)
+        return self.editor
+
+    def header(self) -> bytes | None:
+        """Give the header with the edits so far, None when there are none."""
+        return self.editor.render() if self.editor is not None and self.editor.changed else None
+
+
+@dataclass(slots=True)
+class QueueState:
+    """One queued recipient before or after an attempt. `attempt` are fields of `mail.verdict.TryOptions`."""
+
+    metadata: dict[str, str]
+    metadata_changed: bool = False
+    attempt: dict[str, Any] = field(default_factory=dict)
