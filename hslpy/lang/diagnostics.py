@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hslpy.errors import ScriptError
@@ -48,8 +49,12 @@ _ROWS: list[Code] = [
     Code("E102", "missing closing bracket", "add the bracket where the message says"),
     Code("E103", "unexpected word", "the message says what can stand there"),
     Code("E104", "bracket that closes nothing", "delete it, or open it where it should begin"),
-    Code("E105", "string not closed", "add the closing `\"`; a `\"` inside is written `\\\"`"),
-    Code("E106", "raw string not closed, or a string in single quotes", "raw strings are `''...''`; all others are in double quotes"),
+    Code("E105", "string not closed", 'add the closing `"`; a `"` inside is written `\\"`'),
+    Code(
+        "E106",
+        "raw string not closed, or a string in single quotes",
+        "raw strings are `''...''`; all others are in double quotes",
+    ),
     Code("E107", "comment not closed", "add `*/`"),
     Code("E108", "malformed regex literal", "a regex is `#/pattern/modifiers` on one line"),
     Code("E109", "unexpected character", "delete it; letters beyond ASCII belong in strings and comments"),
@@ -92,6 +97,15 @@ _ROWS: list[Code] = [
     Code("R129", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # R2xx run time: limits
     # R3xx run time: hooks and services
+    Code("R301", "an option that does not exist", "read the function's reference for the options it takes"),
+    Code("R302", "an option or argument that a hook function cannot use", "read the function's reference for what it wants"),
+    Code("R303", "a text that is no mail address", "give `local@domain`, or an array with `localpart` and `domain`"),
+    Code("R304", "a reply code that does not fit the verdict", "Reject wants 5xx, Defer 4xx, Accept 2xx"),
+    Code("R305", "a verdict on a message that is already delivered", 'ask first whether `$arguments["action"]` is set'),
+    Code("R306", "a source that is not configured", "name a configured source, as in `netaddr:1`"),
+    Code("R307", "a scanner that is not configured", "set it in the `[scanners]` part of the configuration"),
+    Code("R308", "a header field's name that cannot be", "use letters, digits and `-`"),
+    Code("R309", "a key or value that `memory_*` cannot use", "store numbers, strings, booleans and arrays of them"),
 ]
 CODES: dict[str, Code] = {row.code: row for row in _ROWS}
 
@@ -184,8 +198,6 @@ def _columns(text: str) -> int:
 
 def _readable(text: str) -> str:
     """Give a message as text, in which names and strings of the script may stand as latin-1 bytes."""
-    try:
+    with suppress(UnicodeError):  # a message may hold other letters, too
         text = text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        pass
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
