@@ -76,11 +76,11 @@ MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """Open the database for the one writer, made or migrated to VERSION. The caller closes it.
+    """Open the database for the one writer, made or migrated to VERSION. The caller closes it; one thread at a time.
 
     Raises OperatorError when the file is not a spool, or one of a later version.
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")

@@ -43,7 +43,7 @@ class SpoolSettings:
 
 
 class SqliteSpool:
-    """The spool in `settings.folder`, from `open` to `close`. `at` is told each step of writing, for tests that kill there."""
+    """The spool in `settings.folder`, from `open` to `close`. `at` is told each step of writing: tests kill there."""
 
     def __init__(self, settings: SpoolSettings, at: Callable[[str], None] = lambda step: None) -> None:
         self._settings = settings
@@ -61,9 +61,9 @@ class SqliteSpool:
         Raises OperatorError when the folder or the database cannot be used.
         """
         loop = asyncio.get_running_loop()
-        self._next_id = await loop.run_in_executor(self._pool, self._prepare)
+        self._next_id, connection = await loop.run_in_executor(self._pool, self._prepare)
         self._writer = Writer(
-            lambda: connect_writer(self._folder.database),
+            connection,
             self._folder,
             loop,
             min_free_bytes=self._settings.min_free_bytes,
@@ -226,22 +226,23 @@ class SqliteSpool:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
-    def _prepare(self) -> int:
-        """Lock and check everything before the writer starts; give the first free id."""
+    def _prepare(self) -> tuple[int, sqlite3.Connection]:
+        """Lock and check everything before the writer starts; give the first free id and the writer's connection."""
         self._folder.open()
         try:
             connection = connect_writer(self._folder.database)
             try:
                 orphans = _remove_orphans(connection, self._folder)
                 row = connection.execute("SELECT value FROM meta WHERE key = 'next_id'").fetchone()
-            finally:
+            except BaseException:
                 connection.close()
+                raise
         except BaseException:
             self._folder.close()
             raise
         if orphans:
             _LOG.info("spool.orphans removed=%d", orphans)
-        return int(row[0])
+        return int(row[0]), connection
 
 
 def _load(connection: sqlite3.Connection, after: int, end: int) -> list[QueuedRecipient]:

@@ -57,11 +57,11 @@ _DELETE_MESSAGE = (
 
 
 class Writer(threading.Thread):
-    """Owns the writing connection from `start` to `stop`; futures are woken in `loop`, one call a batch."""
+    """Owns the writing connection, and closes it when stopped; futures are woken in `loop`, one call a batch."""
 
     def __init__(
         self,
-        connection: Callable[[], sqlite3.Connection],
+        connection: sqlite3.Connection,
         folder: Folder,
         loop: asyncio.AbstractEventLoop,
         *,
@@ -70,7 +70,7 @@ class Writer(threading.Thread):
         at: Callable[[str], None],
     ) -> None:
         super().__init__(name="spool-writer", daemon=True)
-        self._connect = connection
+        self._connection = connection
         self._folder = folder
         self._loop = loop
         self._min_free_bytes = min_free_bytes
@@ -91,9 +91,8 @@ class Writer(threading.Thread):
         self._work.put(None)
 
     def run(self) -> None:
-        connection = self._connect()
+        connection = self._connection
         try:
-            self._measure(connection)
             while True:
                 batch, last = self._take(connection)
                 if batch:

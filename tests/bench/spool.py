@@ -1,6 +1,7 @@
 """What the spool does a second: messages stored one by one and by 50 waiters, removals, reads, recovery.
 
-usage: python -m tests.bench.spool [FOLDER] [--seconds S]. Prints one line a figure; quote ratios, not absolutes.
+usage, in the checkout: python -m tests.bench.spool [FOLDER] [--seconds S]
+One line a figure; quote ratios, not absolutes.
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ async def measure(folder: Path, seconds: float) -> None:
             print(f"store  {size:>8} B, {waiters:>2} waiters: {rate:>8.0f}/s, {shared:.0f} a commit, {cpu:.0f} us CPU each")
             if waiters > 1:
                 sample = stored[:5000]
-                reads = await spread(sample, waiters, lambda item: spool.read(item.message_id, item.variant))
+                reads = await spread(sample, waiters, lambda item, at=spool: at.read(item.message_id, item.variant))
                 start = time.perf_counter()
                 count = 0
                 async for batch in spool.recover():
                     count += len(list(batch))
                 recovery = count / (time.perf_counter() - start)
-                removals = await spread(stored, waiters, lambda item: spool.apply([Remove(item.queue_id)]))
+                removals = await spread(stored, waiters, lambda item, at=spool: at.apply([Remove(item.queue_id)]))
                 print(f"       {size:>8} B: read {reads:.0f}/s, recover {recovery:.0f}/s, remove {removals:.0f}/s")
             await spool.close()
 

@@ -1,0 +1,118 @@
+"""One queued recipient in memory. In: a loaded row, a field's name. Out: the row made small, the field's value.
+
+The fields are those that metrics, filters and operators name, in HSL's spelling. Knows nothing of due times.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hslpy.mail.address import NULL_SENDER, Address
+from hslpy.spool.contract import QueuedRecipient
+
+Key = Callable[[QueuedRecipient], str | None]
+
+_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+_NOTHING: Mapping[str, str] = {}
+
+
+def lower_domain(domain: str) -> str:
+    """Give the domain as it is compared: ASCII letters small, other bytes as they are."""
+    return domain.lower() if domain.isascii() else domain.translate(_ASCII_LOWER)
+
+
+def path_key(address: Address) -> str:
+    """Give an address as it is compared: the local part as it is, the domain small, the null sender empty."""
+    return f"{address.local_part}@{lower_domain(address.domain)}" if address.domain else address.local_part
+
+
+FIELDS: Mapping[str, Key] = {
+    "senderip": lambda entry: entry.remote_ip,
+    "saslusername": lambda entry: entry.sasl_username,
+    "sender": lambda entry: path_key(entry.sender),
+    "senderdomain": lambda entry: lower_domain(entry.sender.domain),
+    "recipient": lambda entry: path_key(entry.recipient),
+    "recipientdomain": lambda entry: lower_domain(entry.recipient.domain),
+    "transportid": lambda entry: entry.transport_id,
+    "retry": lambda entry: str(entry.retries),
+    "jobid": lambda entry: entry.job_id,
+    "serverid": lambda entry: entry.server_id,
+}
+METADATA = "metadata."
+
+
+def field_key(name: str) -> Key:
+    """Give the function from an entry to its value of the field; None is the value of metadata that is not set.
+
+    Raises ValueError for a name that is neither in FIELDS nor `metadata.` and a key.
+    """
+    if name in FIELDS:
+        return FIELDS[name]
+    if name.startswith(METADATA) and len(name) > len(METADATA):
+        key = name[len(METADATA) :]
+        return lambda entry: entry.metadata.get(key)
+    raise ValueError(f"unknown queue field `{name}`, wanted one of {', '.join(FIELDS)} or metadata.<name>")
+
+
+def wanted_value(name: str, value: str) -> str:
+    """Give a filter's value as the field's values are spelt."""
+    if name.endswith("domain"):
+        return lower_domain(value)
+    if name in ("sender", "recipient"):
+        local, at, domain = value.rpartition("@")
+        return f"{local}@{lower_domain(domain)}" if at else value
+    return value
+
+
+def compact(entry: QueuedRecipient) -> QueuedRecipient:
+    """Share what many entries have in common: the entry is changed and given back."""
+    intern = sys.intern
+    sender, recipient = entry.sender, entry.recipient
+    entry.sender = NULL_SENDER if sender.is_null else Address(intern(sender.local_part), intern(sender.domain))
+    entry.recipient = Address(recipient.local_part, intern(recipient.domain))
+    entry.transport_id = intern(entry.transport_id)
+    entry.remote_ip = intern(entry.remote_ip)
+    entry.helo = intern(entry.helo)
+    entry.sasl_username = intern(entry.sasl_username)
+    entry.server_id = intern(entry.server_id)
+    entry.job_id = intern(entry.job_id)
+    if entry.message_id == entry.queue_id:
+        entry.message_id = entry.queue_id  # one int object, not two
+    entry.sender_params = entry.sender_params or _NOTHING
+    entry.recipient_params = entry.recipient_params or _NOTHING
+    entry.metadata = {intern(key): value for key, value in entry.metadata.items()} if entry.metadata else _NOTHING
+    entry.first_at = entry.first_at or 0.0
+    entry.last_at = entry.last_at or 0.0
+    return entry
+
+
+def describe(entry: QueuedRecipient, state: str) -> dict[str, Any]:
+    """Give the entry as plain data for an operator's command."""
+    return {
+        "queue_id": entry.queue_id,
+        "transaction_id": entry.transaction_id,
+        "state": state,
+        "sender": str(entry.sender),
+        "recipient": str(entry.recipient),
+        "transport_id": entry.transport_id,
+        "received_at": entry.received_at,
+        "due_at": entry.due_at,
+        "size_bytes": entry.size_bytes,
+        "retries": entry.retries,
+        "first_at": entry.first_at,
+        "last_at": entry.last_at,
+        "last_error": entry.last_error,
+        "hold": entry.hold,
+        "quarantine_id": entry.quarantine_id,
+        "remote_ip": entry.remote_ip,
+        "helo": entry.helo,
+        "sasl_username": entry.sasl_username,
+        "server_id": entry.server_id,
+        "sender_params": dict(entry.sender_params),
+        "recipient_params": dict(entry.recipient_params),
+        "metadata": dict(entry.metadata),
+        "job_id": entry.job_id,
+        "priority": entry.priority,
+    }

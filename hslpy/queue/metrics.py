@@ -1,0 +1,117 @@
+"""`GetMailQueueMetric`: how many recipients and bytes are queued, by any set of fields. In: entries coming and going.
+
+A set of fields is counted from its first use on, built then by one walk over the queue; after that each answer is a
+look-up. Counted is the mail queue: held mail too, as it waits there; quarantined mail not. Source: hooks.md 9.3.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+from hslpy.queue.entries import field_key, wanted_value
+from hslpy.spool.contract import QueuedRecipient
+
+_Cells = dict[Hashable, list[int]]  # key of a set of fields: [recipients, bytes]
+_EntryKey = Callable[[QueuedRecipient], Hashable]
+
+
+class QueueMetrics:
+    """The counts of `entries()`. At most `max_sets` sets of fields are kept, the least lately asked for goes first."""
+
+    def __init__(self, entries: Callable[[], Iterable[QueuedRecipient]], max_sets: int = 64) -> None:
+        self._entries = entries
+        self._max_sets = max_sets
+        self._total = [0, 0]
+        self._sets: dict[tuple[str, ...], tuple[_EntryKey, _Cells]] = {}
+
+    def add(self, entry: QueuedRecipient) -> None:
+        """Count an entry that came, or the new form of one that changes."""
+        if entry.quarantine_id is not None:
+            return
+        size = entry.size_bytes
+        self._total[0] += 1
+        self._total[1] += size
+        for key_of, cells in self._sets.values():
+            key = key_of(entry)
+            cell = cells.get(key)
+            if cell is None:
+                cells[key] = [1, size]
+            else:
+                cell[0] += 1
+                cell[1] += size
+
+    def remove(self, entry: QueuedRecipient) -> None:
+        """Take an entry off, exactly as it was when it was counted."""
+        if entry.quarantine_id is not None:
+            return
+        size = entry.size_bytes
+        self._total[0] -= 1
+        self._total[1] -= size
+        for key_of, cells in self._sets.values():
+            key = key_of(entry)
+            cell = cells[key]
+            if cell[0] == 1:
+                del cells[key]
+            else:
+                cell[0] -= 1
+                cell[1] -= size
+
+    def metric(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
+        """Give `count` (recipients) or `bytes` of what has one of the wanted values in each field of `filters`.
+
+        Raises ValueError for another metric, or an unknown field.
+        """
+        if metric not in ("count", "bytes"):
+            raise ValueError(f"unknown queue metric `{metric}`, wanted `count` or `bytes`")
+        which = 0 if metric == "count" else 1
+        if not filters:
+            return float(self._total[which])
+        fields = tuple(sorted(filters))
+        cells = self._cells(fields)
+        wanted = [dict.fromkeys(wanted_value(field, value) for value in filters[field]) for field in fields]
+        if len(fields) == 1:
+            return float(sum(cells[value][which] for value in wanted[0] if value in cells))
+        combinations = 1
+        for values in wanted:
+            combinations *= len(values)
+        if combinations <= len(cells):
+            return float(sum(cells[key][which] for key in itertools.product(*wanted) if key in cells))
+        matching = (cell for key, cell in cells.items() if _matches(key, wanted))
+        return float(sum(cell[which] for cell in matching))
+
+    def track(self, fields: Iterable[str]) -> None:
+        """Count this set of fields from now on, before somebody asks. Raises ValueError for an unknown field."""
+        self._cells(tuple(sorted(fields)))
+
+    @property
+    def tracked(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(self._sets)
+
+    def _cells(self, fields: tuple[str, ...]) -> _Cells:
+        found = self._sets.pop(fields, None)
+        if found is None:
+            found = (_key_of(fields), {})
+            self._count(*found)
+            if len(self._sets) >= self._max_sets:
+                del self._sets[next(iter(self._sets))]
+        self._sets[fields] = found  # at the end: the order is that of the last use
+        return found[1]
+
+    def _count(self, key_of: _EntryKey, cells: _Cells) -> None:
+        for entry in self._entries():
+            if entry.quarantine_id is None:
+                cell = cells.setdefault(key_of(entry), [0, 0])
+                cell[0] += 1
+                cell[1] += entry.size_bytes
+
+
+def _key_of(fields: tuple[str, ...]) -> _EntryKey:
+    keys = tuple(field_key(name) for name in fields)
+    if len(keys) == 1:
+        return keys[0]
+    return lambda entry: tuple([key(entry) for key in keys])
+
+
+def _matches(key: Hashable, wanted: Sequence[Mapping[str, None]]) -> bool:
+    return isinstance(key, tuple) and all(value in values for value, values in zip(key, wanted, strict=True))

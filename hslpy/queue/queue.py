@@ -1,0 +1,459 @@
+"""The queue: what was accepted, until it is delivered, given up or deleted. In: messages, results. Out: what is due.
+
+Each change is in the spool before it is in memory, in one commit with what belongs to it. Knows nothing of how mail is
+delivered or scripted; times come from the clock it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hslpy.clock import Clock
+from hslpy.mail.dsn import wants_report
+from hslpy.mail.verdict import QueueOptions
+from hslpy.queue.entries import compact, field_key, wanted_value
+from hslpy.queue.index import Index
+from hslpy.queue.schedule import QueueExpired, RetrySchedule, next_attempt_at, spread_over
+from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
+
+Log = Callable[[str, Mapping[str, object]], None]
+_T = TypeVar("_T")
+
+_CHUNK = 500  # entries changed by one commit of an operator's order, so that mail need not wait for all of them
+_STEP = 2000  # entries looked at by a search before others get a turn: a few milliseconds
+_LONGEST_SLEEP_S = 60.0  # due times are wall clock, and the wall clock may be set
+_AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """`schedule` says when to retry. After a restart, retries overdue are spread over `spread_s` when they are more
+    than `spread_above`, so that they don't reach their hosts all at once. `max_metric_sets` bounds the sets of fields
+    counted at a time, `tracked` are those counted from the start.
+    """
+
+    schedule: RetrySchedule = field(default_factory=RetrySchedule)
+    spread_s: float = 300.0
+    spread_above: int = 200
+    max_metric_sets: int = 64
+    tracked: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """What an operator looks for: `fields` as for the metric, any of the values in each; `state` one of `waiting`,
+    `due`, `in-flight`, `held`, `quarantined`; both empty for everything.
+    """
+
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an operator's order, by queue id: `later` when the attempt under way has ended."""
+
+    done: tuple[int, ...] = ()
+    later: tuple[int, ...] = ()
+    unknown: tuple[int, ...] = ()
+
+
+class Queue:
+    """The queue over `spool`, from `open` to `close`; the spool is opened and closed by whoever made it.
+
+    Entries it gives out are its own: read them, and change them only by its methods. One that `claim` gave is in
+    flight until `finish`, `reschedule`, `postpone` or `bounce`; nothing else ends its flight.
+    """
+
+    def __init__(self, spool: Spool, settings: QueueSettings, clock: Clock, random: random.Random, log: Log) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        self._log = log
+        self._index = Index(settings.max_metric_sets)
+        self._doomed: set[int] = set()  # deleted by an operator while in flight
+        self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._changed = asyncio.Event()
+
+    async def open(self) -> None:
+        """Load what the spool has. Retries that fell due meanwhile are spread; first attempts are not."""
+        for fields in self._settings.tracked:
+            self._index.metrics.track(fields)
+        now = self._clock.time()
+        overdue: list[QueuedRecipient] = []
+        async for batch in self._spool.recover():
+            for entry in batch:
+                self._index.add(compact(entry))
+                if entry.retries and entry.due_at < now and not entry.hold:
+                    overdue.append(entry)
+        if len(overdue) > self._settings.spread_above:
+            overdue.sort(key=lambda entry: entry.due_at)
+            rolls = [self._random.random() for _ in overdue]
+            times = spread_over([entry.due_at for entry in overdue], now, self._settings.spread_s, rolls)
+            self._index.respread(zip(overdue, times, strict=True))
+        if len(self._index):
+            self._log("queue.recovered", {"recipients": len(self._index), "overdue": len(overdue)})
+        self._changed.set()
+
+    async def close(self) -> None:
+        """Wait for the changes under way, and write those still owed."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+        if self._owed:
+            try:
+                await self._apply(())
+            except SpoolError as error:
+                self._log("queue.changes_lost", {"changes": len(self._owed), "error": error.message})
+
+    # --- mail coming in
+
+    async def accept(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+        """Make the message durable, queue its recipients and give them.
+
+        A caller cancelled meanwhile leaves it accepted: it may have been durable already.
+        Raises SpoolError (SpoolFull), whose `reply` the peer hears.
+        """
+        return await self._to_its_end(self._accept(message))
+
+    async def _accept(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+        entries = await self._spool.store(message)
+        self._add(entries)
+        return entries
+
+    # --- mail going out
+
+    def claim(self, limit: int) -> list[QueuedRecipient]:
+        """Give up to `limit` recipients that are due, earliest first; they are in flight from now on."""
+        return self._index.claim(self._clock.time(), limit)
+
+    def next_due(self) -> float | None:
+        """Give the time at which something is due, in Unix seconds; None when nothing waits."""
+        return self._index.next_due()
+
+    async def wait(self) -> None:
+        """Return when something is due: at once when it is already."""
+        while True:
+            self._changed.clear()
+            due = self._index.next_due()
+            left = _LONGEST_SLEEP_S if due is None else due - self._clock.time()
+            if left <= 0:
+                return
+            changed = asyncio.ensure_future(self._changed.wait())
+            waits: list[asyncio.Future[Any]] = [changed]
+            if due is not None:
+                waits.append(asyncio.ensure_future(self._clock.sleep(min(left, _LONGEST_SLEEP_S))))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+    def will_expire(self, entry: QueuedRecipient, now: float) -> bool:
+        """Say whether an attempt that fails for now at `now` was the last the schedule allows."""
+        try:
+            self._next_attempt(entry, now, entry.retries + 1, 0.5)
+        except QueueExpired:
+            return True
+        return False
+
+    async def reschedule(
+        self,
+        entry: QueuedRecipient,
+        options: QueueOptions,
+        now: float,
+        *,
+        error: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put a claimed recipient back after an attempt at `now`, or a script's order not to make one.
+
+        A delay that `options` gives holds whatever the schedule says; without one a recipient past its lifetime
+        (see `will_expire`) waits for the schedule's ceiling. `error` (or the options' reason) is kept for the operator;
+        `metadata` replaces the stored one where not None.
+        """
+        retries = 0 if options.reset_retry else entry.retries + (1 if options.increment_retry else 0)
+        values: dict[str, object] = {
+            "retries": retries,
+            "first_at": 0.0 if options.reset_retry else entry.first_at or now,
+            "last_at": now,
+            "last_error": options.reason or error or entry.last_error,
+            "hold": options.hold or entry.hold,
+        }
+        if options.delay_s is not None:
+            values["due_at"] = now + max(options.delay_s, 0.0)
+        else:
+            try:
+                values["due_at"] = self._next_attempt(entry, now, retries, self._random.random())
+            except QueueExpired:
+                values["due_at"] = now + self._settings.schedule.ceiling_s
+        if options.transport_id is not None:
+            values["transport_id"] = options.transport_id
+        if metadata is not None:
+            values["metadata"] = dict(metadata)
+        await self._to_its_end(self._reschedule(entry, values))
+
+    def postpone(self, entry: QueuedRecipient, due_at: float) -> None:
+        """Put a claimed recipient back without an attempt, for want of a slot or source. Only memory is changed."""
+        if entry.queue_id in self._doomed:
+            self._spawn(self._finish(entry))
+            return
+        self._index.change(entry, {"due_at": due_at})
+        self._index.put_back(entry)
+        self._wake(due_at)
+
+    async def finish(self, entry: QueuedRecipient) -> None:
+        """Forget a recipient that was delivered, or deleted by a script."""
+        await self._to_its_end(self._finish(entry))
+
+    async def bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
+        """Forget a recipient that failed for good and queue the report on it, in one commit; give the report's entries.
+
+        The report is dropped, and that logged, when the sender is null (never a bounce of a bounce), when the
+        recipient's NOTIFY doesn't want one (RFC 3461 4.1), or when an operator deleted the recipient meanwhile.
+        When the report cannot be stored, the recipient stays and is tried again later.
+        """
+        if report is not None:
+            why = _unwanted(entry, deleted=entry.queue_id in self._doomed)
+            if why:
+                self._log("queue.report_dropped", {**_named(entry), "reason": why})
+                report = None
+        return await self._to_its_end(self._bounce(entry, report))
+
+    async def update_metadata(self, entry: QueuedRecipient, metadata: Mapping[str, str]) -> None:
+        """Replace what scripts keep with the recipient. Raises SpoolError when it could not be written."""
+        await self._to_its_end(self._update(entry, {"metadata": dict(metadata)}))
+
+    # --- measures and operators
+
+    def metric(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
+        """Give `count` or `bytes` of what is queued. Source: `QueueMetrics.metric`."""
+        return self._index.metrics.metric(metric, filters)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def in_flight(self) -> int:
+        return self._index.in_flight
+
+    def state(self, entry: QueuedRecipient) -> str:
+        """Give `waiting`, `due`, `in-flight`, `held` or `quarantined`."""
+        state = self._index.state(entry)
+        return "due" if state == "waiting" and entry.due_at <= self._clock.time() else state
+
+    def get(self, queue_id: int) -> QueuedRecipient | None:
+        return self._index.get(queue_id)
+
+    async def list(
+        self, wanted: QueueFilter = QueueFilter(), limit: int = 100, offset: int = 0
+    ) -> tuple[int, tuple[QueuedRecipient, ...]]:
+        """Give how many match, and those from `offset` on, in the order of their ids. Others get turns meanwhile.
+
+        Raises ValueError for an unknown field.
+        """
+        keys = [
+            (field_key(name), frozenset(wanted_value(name, value) for value in values))
+            for name, values in wanted.fields.items()
+        ]
+
+        def matches(entry: QueuedRecipient) -> bool:
+            if wanted.state and not self._in_state(entry, wanted.state):
+                return False
+            return all(key(entry) in values for key, values in keys)
+
+        return await self._search(matches, limit, offset)
+
+    async def of_transaction(self, transaction_id: str) -> tuple[QueuedRecipient, ...]:
+        """Give all recipients of a transaction."""
+        found = await self._search(lambda entry: entry.transaction_id == transaction_id, len(self._index), 0)
+        return found[1]
+
+    async def hold(self, queue_ids: Iterable[int]) -> Outcome:
+        """Keep recipients from further attempts. An attempt under way goes on; what it puts back is held."""
+        return await self._order(queue_ids, "hold")
+
+    async def release(self, queue_ids: Iterable[int]) -> Outcome:
+        """Let held and quarantined recipients go, and others not wait: all are due now."""
+        return await self._order(queue_ids, "release")
+
+    async def delete(self, queue_ids: Iterable[int]) -> Outcome:
+        """Forget recipients without a report; those in flight once their attempt has ended without success."""
+        return await self._order(queue_ids, "delete")
+
+    # --- within
+
+    def _next_attempt(self, entry: QueuedRecipient, now: float, tries: int, roll: float) -> float:
+        bounce = entry.sender.is_null
+        return next_attempt_at(entry.first_at or now, now, tries, self._settings.schedule, roll, bounce=bounce)
+
+    async def _reschedule(self, entry: QueuedRecipient, values: dict[str, object]) -> None:
+        if entry.queue_id in self._doomed:
+            await self._finish(entry)
+            return
+        held = entry.hold
+        await self._record(entry, Update(entry.queue_id, values))
+        if entry.queue_id in self._doomed:  # deleted while that was written
+            await self._finish(entry)
+            return
+        if entry.hold != held:  # an operator held or released it while that was written: the newer word stands
+            values["hold"] = entry.hold
+            await self._record(entry, Update(entry.queue_id, {"hold": entry.hold}))
+        self._index.change(entry, values)
+        self._index.put_back(entry)
+        self._wake(entry.due_at)
+
+    async def _finish(self, entry: QueuedRecipient) -> None:
+        await self._record(entry, Remove(entry.queue_id))
+        self._forget(entry)
+
+    async def _bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
+        if report is None:
+            await self._finish(entry)
+            return ()
+        try:
+            entries = await self._apply((Remove(entry.queue_id),), report)
+        except SpoolError as error:
+            self._log("queue.bounce_not_stored", {**_named(entry), "error": error.message})
+            self.postpone(entry, self._clock.time() + _AGAIN_S)
+            return ()
+        self._forget(entry)
+        self._add(entries)
+        return entries
+
+    async def _update(self, entry: QueuedRecipient, values: Mapping[str, object]) -> None:
+        await self._apply((Update(entry.queue_id, values),))
+        if self._index.get(entry.queue_id) is entry:
+            self._index.change(entry, values)
+
+    async def _order(self, queue_ids: Iterable[int], order: str) -> Outcome:
+        """Carry out an operator's order, some hundreds a commit. Raises SpoolError; what was done before it stays done."""
+        done: list[int] = []
+        later: list[int] = []
+        unknown: list[int] = []
+        wanted = list(dict.fromkeys(queue_ids))
+        for start in range(0, len(wanted), _CHUNK):
+            changes: list[tuple[QueuedRecipient, Update | Remove]] = []
+            for queue_id in wanted[start : start + _CHUNK]:
+                entry = self._index.get(queue_id)
+                if entry is None:
+                    unknown.append(queue_id)
+                elif order == "delete" and self._index.is_in_flight(queue_id):
+                    self._doomed.add(queue_id)
+                    later.append(queue_id)
+                elif order == "delete":
+                    self._index.hide(entry)  # no attempt may begin while the removal is written
+                    changes.append((entry, Remove(queue_id)))
+                else:
+                    changes.append((entry, Update(queue_id, self._ordered_values(entry, order))))
+                    (later if self._index.is_in_flight(queue_id) else done).append(queue_id)
+            await self._to_its_end(self._carry_out(changes))
+            done.extend(entry.queue_id for entry, change in changes if isinstance(change, Remove))
+        outcome = Outcome(tuple(done), tuple(later), tuple(unknown))
+        counts = {"done": len(done), "later": len(later), "unknown": len(unknown)}
+        self._log(f"queue.{order}", {**counts, "ids": wanted[:20]})
+        return outcome
+
+    def _ordered_values(self, entry: QueuedRecipient, order: str) -> dict[str, object]:
+        if order == "hold":
+            return {"hold": True}
+        now = self._clock.time()
+        return {"hold": False, "quarantine_id": None, "due_at": min(entry.due_at, now)}
+
+    async def _carry_out(self, changes: Sequence[tuple[QueuedRecipient, Update | Remove]]) -> None:
+        try:
+            await self._apply([change for _, change in changes])
+        except SpoolError:
+            for entry, change in changes:
+                if isinstance(change, Remove):
+                    self._index.put_back(entry)
+            self._changed.set()
+            raise
+        for entry, change in changes:
+            if isinstance(change, Remove):
+                self._forget(entry)
+            elif self._index.get(entry.queue_id) is entry:
+                self._index.change(entry, change.values)
+        self._changed.set()
+
+    async def _search(
+        self, matches: Callable[[QueuedRecipient], bool], limit: int, offset: int
+    ) -> tuple[int, tuple[QueuedRecipient, ...]]:
+        found: list[QueuedRecipient] = []
+        count = 0
+        for number, queue_id in enumerate(sorted(self._index.ids())):
+            if number % _STEP == _STEP - 1:
+                await asyncio.sleep(0)
+            entry = self._index.get(queue_id)
+            if entry is not None and matches(entry):
+                if offset <= count < offset + limit:
+                    found.append(entry)
+                count += 1
+        return count, tuple(found)
+
+    def _in_state(self, entry: QueuedRecipient, state: str) -> bool:
+        return state in (self._index.state(entry), self.state(entry))
+
+    def _add(self, entries: Sequence[QueuedRecipient]) -> None:
+        for entry in entries:
+            self._index.add(compact(entry))
+        self._wake(min((entry.due_at for entry in entries if not entry.hold), default=None))
+
+    def _forget(self, entry: QueuedRecipient) -> None:
+        self._index.discard(entry.queue_id)
+        self._doomed.discard(entry.queue_id)
+
+    def _wake(self, due_at: float | None) -> None:
+        if due_at is not None and self._index.next_due() == due_at:  # it is now the first
+            self._changed.set()
+
+    async def _record(self, entry: QueuedRecipient, change: Update | Remove) -> None:
+        """Write what has happened already: if the spool fails to take it now, it is written with the next change."""
+        try:
+            await self._apply((change,))
+        except SpoolError as error:
+            self._owed.append(change)
+            self._log("queue.change_not_written", {**_named(entry), "error": error.message, "owed": len(self._owed)})
+
+    async def _apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
+        if not self._owed:
+            return await self._spool.apply(changes, new)
+        owed, self._owed = self._owed, []
+        try:
+            return await self._spool.apply([*owed, *changes], new)
+        except SpoolError:
+            self._owed = owed + self._owed
+            raise
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do the work to its end, though the caller be cancelled: the spool may have it already, so memory must follow."""
+        return await asyncio.shield(self._spawn(work))
+
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that was cancelled no longer asks for it
+
+
+def _unwanted(entry: QueuedRecipient, *, deleted: bool) -> str:
+    """Give why no report on the entry is to be sent, "" when one is."""
+    if entry.sender.is_null:
+        return "the sender is null"
+    if deleted:
+        return "deleted by an operator"
+    return "" if wants_report(entry.recipient_params, "failed") else "NOTIFY does not want it"
+
+
+def _named(entry: QueuedRecipient) -> dict[str, object]:
+    return {"queue_id": entry.queue_id, "transaction_id": entry.transaction_id}

@@ -1,0 +1,94 @@
+"""The report on a queued recipient, as a message to be queued. In: the entry, its content, what happened. Out: it.
+
+Pure: the random numbers are given. Whether a report may be sent at all is `Queue.bounce`'s to say.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from hslpy.mail.address import NULL_SENDER
+from hslpy.mail.dsn import Report, ReportedRecipient, build_report
+from hslpy.mail.reply import Enhanced
+from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """`hostname` signs reports; `transport_id` carries them, "" for that of the message they report on.
+
+    A message above `full_max_bytes` comes back as its header.
+    """
+
+    hostname: str
+    transport_id: str = ""
+    full_max_bytes: int = 50 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the last attempt gave: a peer's reply (`from_peer`, with its `remote_host`) or an error of ours, as text."""
+
+    status: Enhanced
+    diagnostic: str
+    from_peer: bool = False
+    remote_host: str = ""
+    action: Literal["failed", "delayed"] = "failed"
+    retry_until: float = 0.0
+
+
+def report_on(
+    entry: QueuedRecipient, content: bytes, failure: Failure, settings: ReportSettings, now: float, rng: random.Random
+) -> NewMessage:
+    """Give the report from the null sender to the entry's sender, due now.
+
+    `content` is what the spool has for the entry: header, empty line, body.
+    """
+    header, separator, body = content.partition(b"\r\n\r\n")
+    unique = f"{rng.getrandbits(128):032x}"
+    recipient = ReportedRecipient(
+        entry.recipient,
+        failure.status,
+        failure.diagnostic,
+        failure.from_peer,
+        failure.remote_host,
+        entry.recipient_params,
+        entry.last_at,
+        failure.retry_until,
+    )
+    report = Report(
+        action=failure.action,
+        sender=entry.sender,
+        recipients=(recipient,),
+        header=header + separator,
+        body=body,
+        hostname=settings.hostname,
+        message_id=f"{unique}@{settings.hostname}",
+        boundary=f"report-{rng.getrandbits(128):032x}",
+        now=now,
+        received_at=entry.received_at,
+        transaction_id=entry.transaction_id,
+        sender_params=entry.sender_params,
+    )
+    report_header, report_body = build_report(report, settings.full_max_bytes)
+    new = NewRecipient(
+        recipient=entry.sender,
+        sender=NULL_SENDER,
+        transport_id=settings.transport_id or entry.transport_id,
+        due_at=now,
+        recipient_params={"NOTIFY": "NEVER"},  # RFC 3461 section 5.2.9: no report on a report
+        job_id=entry.job_id,
+    )
+    return NewMessage(
+        transaction_id=unique,
+        received_at=now,
+        remote_ip="",
+        helo="",
+        sasl_username="",
+        server_id=entry.server_id,
+        header=report_header,
+        body=report_body,
+        recipients=(new,),
+    )
