@@ -186,8 +186,8 @@ def key_value(key: Key) -> Value:
 
 
 def to_integer(number: float, what: str) -> int:
-    """Truncate a number towards zero. Raises ScriptError R128, naming `what`, for infinities and nan."""
+    """Truncate a number towards zero. Raises ScriptError R108, naming `what`, for infinities and nan."""
     try:
         return int(number)
     except (OverflowError, ValueError):
-        raise ScriptError("R128", f"{what} must be a finite number, got {format_number(number)}") from None
+        raise ScriptError("R108", f"{what} must be a finite number, got {format_number(number)}") from None

@@ -78,6 +78,7 @@ _ROWS: list[Code] = [
     # E4xx parsed but not supported here
     # W5xx warnings
     # R1xx run time: operators and builtins
+    Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
     Code("R121", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
     Code("R122", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),
     Code("R123", "division or modulus by zero", "test the divisor first"),
@@ -93,9 +94,9 @@ _ROWS: list[Code] = [
         "a format that cannot be filled",
         "match each placeholder with a value: `%s` text, `%f` `%x` `%b` `%c` numbers",
     ),
-    Code("R128", "an argument out of range", "read the reference of the function for what it takes"),
     Code("R129", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # R2xx run time: limits
+    Code("R206", "a regular expression that takes too long", "avoid repeats inside repeats, such as `(a+)+`"),
     # R3xx run time: hooks and services
     Code("R301", "an option that does not exist", "read the function's reference for the options it takes"),
     Code("R302", "an option or argument that a hook function cannot use", "read the function's reference for what it wants"),

@@ -288,7 +288,7 @@ def test_repetition(run: Meter) -> None:
         op.multiply(run, "x" * 1000, 1e9)
     with pytest.raises(MemoryError):
         op.multiply(run, arr(1.0), 1e9)
-    with pytest.raises(ScriptError, match="R128"):
+    with pytest.raises(ScriptError, match="R108"):
         op.multiply(run, "x", math.inf)
 
 
