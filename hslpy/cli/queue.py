@@ -41,7 +41,9 @@ def request(path: Path, command: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the server's settings (default: those of `hslpy serve`)")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the server's settings (default: those of `hslpy serve`)"
+    )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, text in (
@@ -60,7 +62,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("ids", nargs="*", metavar="ID", help="queue ids, or ids that 250 replies named")
             action.add_argument("--all", action="store_true", help="every recipient in the queue")
         else:
-            action.add_argument("--limit", type=int, default=100, metavar="N", help="print at most N recipients (default 100)")
+            action.add_argument(
+                "--limit", type=int, default=100, metavar="N", help="print at most N recipients (default 100)"
+            )
             action.add_argument("--held", action="store_true", help="only held recipients")
         for field in FILTERS:
             action.add_argument(f"--{field}", metavar="VALUE", help=f"only where {field} is VALUE")
@@ -108,18 +112,16 @@ def _list(result: Mapping[str, Any]) -> str:
 
 
 def _show(result: Mapping[str, Any]) -> str:
-    parts = []
-    for row in result["recipients"]:
-        times = {"received_at", "due_at", "first_at", "last_at"}
-        parts.append(
-            "\n".join(
-                f"{name:<16} {_when(value) if name in times and value else json.dumps(value) if isinstance(value, dict) else value}"
-                for name, value in row.items()
-            )
-        )
+    parts = ["\n".join(f"{name:<16} {_shown(name, value)}" for name, value in row.items()) for row in result["recipients"]]
     if "content" in result:
         parts.append(result["content"])
     return "\n\n".join(parts)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in ("received_at", "due_at", "first_at", "last_at"):
+        return _when(value) if value else "-"
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _when(seconds: float) -> str:

@@ -9,7 +9,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "texts", "numbers by text", "texts by text"]
 
@@ -60,20 +61,22 @@ def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Settin
     Fields that `about` leaves out are not settings. Raises KeyError when `about` names a field that isn't there.
     """
     known = {f.name: f for f in fields(room)}
+    types = get_type_hints(room)
     rows = []
     for name, text in about.items():
         field = known[name]
         default: Any = field.default
         if default is MISSING:
             default = field.default_factory() if field.default_factory is not MISSING else REQUIRED
+        kind, choices = _kind_of(types[name])
         rows.append(
             Setting(
                 f"{section}.{name}",
-                _kind_of(str(field.type)),
+                kind,
                 default,
                 text.help,
                 text.unit,
-                text.choices,
+                text.choices or choices,
                 text.minimum,
                 text.reload,
                 text.secret,
@@ -82,22 +85,20 @@ def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Settin
     return rows
 
 
-def _kind_of(annotation: str) -> Kind:
-    bare = annotation.replace(" | None", "")
-    kinds: dict[str, Kind] = {
-        "int": "integer",
-        "float": "number",
-        "bool": "boolean",
-        "str": "text",
-        "Path": "path",
-        "tuple[str, ...]": "texts",
-        "Mapping[str, int]": "numbers by text",
-        "Mapping[str, float]": "numbers by text",
-        "Mapping[str, str]": "texts by text",
-    }
-    if bare.startswith("Literal[") or bare in ("TlsMode", "Protocol"):
-        return "text"
-    return kinds[bare]
+def _kind_of(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
+    """Give the kind of a field's type, and its choices where it is a Literal of texts."""
+    options = [a for a in get_args(annotation) if a is not NoneType]
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = options[0]
+        options = list(get_args(annotation))
+    if get_origin(annotation) is Literal:
+        return ("text", tuple(options)) if isinstance(options[0], str) else ("integer", ())
+    simple: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean", str: "text", Path: "path"}
+    if annotation in simple:
+        return simple[annotation], ()
+    if get_origin(annotation) is tuple:
+        return "texts", ()
+    return ("texts by text" if options[1] is str else "numbers by text"), ()
 
 
 def check(rows: Sequence[Setting], given: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -148,9 +149,11 @@ def _collect(
         name = f"{prefix}{key}"
         known_here = by_section.get(prefix[:-1], {})
         if name in sections:
-            found[name] = value if name not in parents or not isinstance(value, dict) else {
-                k: v for k, v in value.items() if f"{name}.{k}" not in sections
-            }
+            found[name] = (
+                value
+                if name not in parents or not isinstance(value, dict)
+                else {k: v for k, v in value.items() if f"{name}.{k}" not in sections}
+            )
             if not isinstance(value, dict | list):
                 errors.append(f"`{name}` is a table: write [{name}] and its settings below")
             elif name in parents and isinstance(value, dict):

@@ -42,7 +42,10 @@ def functions_page(rows: Iterable[Builtin]) -> str:
 
 def diagnostics_page(codes: Sequence[Code]) -> str:
     """Give the page of all diagnostics with their cures."""
-    out = [_HEAD, "# Diagnostics\n\n`E` codes are errors of the checker, `W` its warnings, `R` errors while a script runs.\n"]
+    out = [
+        _HEAD,
+        "# Diagnostics\n\n`E` codes are errors of the checker, `W` its warnings, `R` errors while a script runs.\n",
+    ]
     for family, title in _FAMILIES.items():
         rows = sorted((c for c in codes if c.code.startswith(family)), key=lambda c: c.code)
         if rows:

@@ -1,6 +1,6 @@
-"""A receiving SMTP server for the demo and for tests: it takes what comes and remembers it. In: connections. Out: `Received`.
+"""A receiving SMTP server for the demo and for tests: it remembers what comes.
 
-Not a mail server: no queue, no limits, no security; only ever bound to loopback.
+In: connections. Out: `Received`. Not a mail server: no queue, no limits, no security; only ever bound to loopback.
 """
 
 from __future__ import annotations

@@ -1,0 +1,217 @@
+"""Reading the settings, once. In: a TOML file and the environment. Out: `Settings`, the rooms' dataclasses filled.
+
+No other room reads a settings file or the environment. Raises OperatorError with every error found.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hslpy.client.smtp import ClientSettings
+from hslpy.config.settings import HOOK_HELP, ROWS
+from hslpy.config.table import Setting, check, from_environment, merge
+from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.dns.resolver import ResolverSettings
+from hslpy.egress.sources import Source
+from hslpy.errors import OperatorError
+from hslpy.lang.run import Limits
+from hslpy.queue.queue import QueueSettings
+from hslpy.queue.schedule import RetrySchedule
+from hslpy.rate.contract import RateSettings
+from hslpy.scan.rspamd import RspamdSettings
+from hslpy.scan.spamc import SpamdSettings
+from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.spool.sqlite import SpoolSettings
+from hslpy.store.redis import RedisSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, each room's in its own dataclass. `file` is None without a settings file.
+
+    `hooks` maps each hook to its script files; `values` has every setting by its dotted name, for `hslpy config`.
+    """
+
+    file: Path | None
+    values: Mapping[str, Any]
+    hostname: str
+    data_dir: Path
+    uvloop: bool
+    smtp: SmtpSettings
+    hooks: Mapping[str, tuple[Path, ...]]
+    packaged_hooks: bool
+    search_path: tuple[Path, ...]
+    reload_check_s: float
+    limits: Limits
+    spool: SpoolSettings
+    queue: QueueSettings
+    delivery: DeliverySettings
+    sources: tuple[Source, ...]
+    client: ClientSettings
+    resolver: ResolverSettings
+    rate: RateSettings
+    redis: RedisSettings
+    spamassassin: SpamdSettings | None
+    rspamd: RspamdSettings | None
+    scanner_failure: str
+    log_level: str
+    log_format: str
+
+    @property
+    def control_path(self) -> Path:
+        return self.data_dir / "control.sock"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.data_dir / "compiled"
+
+
+def read_settings(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Give the settings of `file` (else of HSLPY_CONFIG, else the defaults) under those of the environment.
+
+    Without a file the packaged scripts are on. Raises OperatorError naming the file and every error in it.
+    """
+    environment = os.environ if environment is None else environment
+    if file is None and environment.get("HSLPY_CONFIG"):
+        file = Path(environment["HSLPY_CONFIG"])
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = tomllib.loads(file.read_text("utf-8"))
+        except OSError as error:
+            raise OperatorError(f"can't read settings {file}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise OperatorError(f"settings {file}: {error}", hint="the file must be TOML") from error
+    folder = file.absolute().parent if file is not None else Path.cwd()
+    extra, errors = from_environment(ROWS, environment)
+    values, more = check(ROWS, merge(given, extra), folder)
+    errors += more
+    if errors:
+        place = f"settings {file}" if file is not None else "settings"
+        raise OperatorError("\n  ".join([f"{place} have {len(errors)} error{'s' if len(errors) > 1 else ''}:", *errors]))
+    if file is None:
+        values["hooks.packaged"] = True
+    return _settings(file, values, given, folder, environment)
+
+
+def _settings(
+    file: Path | None, values: dict[str, Any], given: Mapping[str, Any], folder: Path, environment: Mapping[str, str]
+) -> Settings:
+    hostname = values["server.hostname"] or _own_name()
+    data_dir = values["server.data_dir"]
+    if data_dir is None:
+        state = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or str(folder), ".local/state")
+        data_dir = Path(state) / "hslpy"
+    values["server.hostname"], values["server.data_dir"] = hostname, data_dir
+    listeners = tuple(Listener(**entry) for entry in values["listen[]"]) or (Listener(),)
+    transports = {entry["id"]: Transport(**entry) for entry in values["transport[]"]}
+    if len(transports) < len(values["transport[]"]):
+        raise OperatorError("two transports have the same id", hint="give each [[transport]] an `id` of its own")
+    smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname)
+    transports.setdefault(smtp.transport_id, Transport(smtp.transport_id))
+    sources = tuple(Source(**entry) for entry in values["source[]"])
+    _check_source_names(sources, transports, values["delivery.sources"])
+    scanners = given.get("scanners", {})
+    named = {row.name for row in ROWS if row.name.startswith("scanners.")}
+    in_environment = {name for name in named if "HSLPY_" + name.replace(".", "_").upper() in environment}
+
+    def wanted(scanner: str) -> bool:
+        return scanner in scanners or any(name.startswith(f"scanners.{scanner}.") for name in in_environment)
+
+    return Settings(
+        file=file,
+        values=values,
+        hostname=hostname,
+        data_dir=data_dir,
+        uvloop=values["server.uvloop"],
+        smtp=smtp,
+        hooks={hook: tuple(folder / path for path in values[f"hooks.{hook}"]) for hook in HOOK_HELP},
+        packaged_hooks=values["hooks.packaged"],
+        search_path=tuple(folder / path for path in values["hooks.search_path"]),
+        reload_check_s=values["hooks.reload_check_s"],
+        limits=Limits(**_section(values, "hooks.limits")),
+        spool=SpoolSettings(folder=data_dir / "spool", **_section(values, "spool")),
+        queue=QueueSettings(schedule=RetrySchedule(**_section(values, "queue.schedule")), **_section(values, "queue")),
+        delivery=DeliverySettings(helo=hostname, transports=transports, **_section(values, "delivery")),
+        sources=sources,
+        client=ClientSettings(**_section(values, "client")),
+        resolver=ResolverSettings(**_section(values, "dns")),
+        rate=RateSettings(**_section(values, "rate")),
+        redis=RedisSettings(**_section(values, "redis")),
+        spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
+        rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if wanted("rspamd") else None,
+        scanner_failure=values["scanners.on_failure"],
+        log_level=values["log.level"],
+        log_format=values["log.format"],
+    )
+
+
+def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    prefix = f"{section}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in values.items()
+        if name.startswith(prefix) and "." not in name.removeprefix(prefix)
+    }
+
+
+def _check_source_names(sources: tuple[Source, ...], transports: Mapping[str, Transport], defaults: tuple[str, ...]) -> None:
+    known = {source.id for source in sources}
+    places = [("delivery.sources", defaults), *((f"transport {t.id}: sources", t.sources) for t in transports.values())]
+    for place, ids in places:
+        for source_id in ids:
+            if source_id not in known:
+                raise OperatorError(
+                    f"{place} names {source_id!r}, which is no configured source",
+                    hint=f"the sources are {', '.join(sorted(known))}" if known else "add a [[source]] table for it",
+                )
+
+
+def _own_name() -> str:
+    name = socket.getfqdn()
+    return name if "." in name and not name.startswith("localhost") else socket.gethostname() or "localhost"
+
+
+def as_toml(rows: list[Setting], values: Mapping[str, Any] | None) -> str:
+    """Give every setting as a TOML file with its help: the defaults, or `values` where given. Secrets are starred."""
+    out: list[str] = []
+    section = None
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            name = section.removesuffix("[]")
+            out.append(f"\n# [[{name}]]" if section.endswith("[]") else f"\n[{name}]")
+        unit = f" ({row.unit})" if row.unit else ""
+        choices = f" One of: {', '.join(row.choices)}." if row.choices else ""
+        out.append(f"# {row.help[0].upper()}{row.help[1:]}{unit}.{choices}")
+        repeated = section is not None and section.endswith("[]")
+        value = row.default if values is None or repeated else values[row.name]
+        text = _toml(value, row)
+        out.append(f"# {row.key} = {text}" if repeated or text == "" else f"{row.key} = {text}")
+    return "\n".join(out).lstrip("\n") + "\n"
+
+
+def _toml(value: Any, row: Setting) -> str:
+    if value is None:
+        return ""
+    if row.secret and value:
+        return '"***"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f'"{k}" = {_toml(v, row)}' for k, v in value.items()) + "}"
+    if not isinstance(value, str | Path):
+        return ""
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,259 @@
+"""The settings table: every setting is a row here. In: nothing. Out: `ROWS`; `load.py` reads files against it.
+
+Names, kinds and defaults come from the settings dataclasses of the rooms; here stands what an operator is told.
+"""
+
+from __future__ import annotations
+
+from hslpy.client.smtp import ClientSettings
+from hslpy.config.table import About, Setting, rows_of
+from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.dns.resolver import ResolverSettings
+from hslpy.egress.sources import Source
+from hslpy.lang.run import Limits
+from hslpy.queue.queue import QueueSettings
+from hslpy.queue.schedule import RetrySchedule
+from hslpy.rate.contract import RateSettings
+from hslpy.scan.rspamd import RspamdSettings
+from hslpy.scan.spamc import SpamdSettings
+from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.spool.sqlite import SpoolSettings
+from hslpy.store.redis import RedisSettings
+
+# The hooks that can be given scripts, with what each is for. Source: the HSL manual's hook pages.
+HOOK_HELP = {
+    "connect": "a client connects",
+    "helo": "HELO or EHLO",
+    "auth": "AUTH",
+    "mailfrom": "MAIL FROM",
+    "rcptto": "RCPT TO",
+    "data": "end of DATA in the classic form, once a recipient",
+    "eod": "end of DATA in the modern form, once a message",
+    "predelivery": "before each delivery attempt",
+    "postdelivery": "after each delivery attempt",
+    "disconnect": "the client has gone",
+}
+
+ROWS: list[Setting] = [
+    Setting(
+        "server.hostname", "text", "", "the server's own name, for greetings, Received and reports; empty: the machine's"
+    ),
+    Setting("server.data_dir", "path", None, "folder of the spool, the control socket and caches; made with mode 0700"),
+    Setting("server.uvloop", "boolean", True, "run on uvloop's event loop"),
+    *rows_of(
+        "listen[]",
+        Listener,
+        {
+            "host": About("address to listen on"),
+            "port": About("port to listen on; 0 takes a free one", minimum=0),
+            "server_id": About("what scripts see as `$serverid`"),
+            "tls": About("`starttls` offers it where a certificate is set"),
+        },
+    ),
+    *rows_of(
+        "smtp",
+        SmtpSettings,
+        {
+            "relay_networks": About("networks whose clients may send to anywhere without signing in"),
+            "transport_id": About("transport of recipients that no script gave another"),
+            "tls_certificate": About("PEM file with the certificate chain"),
+            "tls_key": About("PEM file with the private key"),
+            "auth_without_tls": About("offer AUTH before TLS"),
+            "auth_mechanisms": About("mechanisms offered", choices=("PLAIN", "LOGIN")),
+            "auth_delay_s": About("wait before a refused AUTH is answered", "s", minimum=0),
+            "max_auth_failures": About("refused AUTH commands before the connection is closed", minimum=1),
+            "size_limit_bytes": About("the largest message accepted", "bytes", minimum=1024),
+            "header_limit_bytes": About("the largest header accepted", "bytes", minimum=1024),
+            "line_limit_bytes": About("the longest line accepted, its end included", "bytes", minimum=80),
+            "data_memory_bytes": About("messages being received, all sessions together", "bytes", minimum=1024),
+            "max_recipients": About("recipients of one message", minimum=1),
+            "max_received": About("Received headers before a message counts as looping", minimum=1),
+            "max_connections": About("connections at a time", minimum=1),
+            "max_connections_per_client": About("connections at a time from one address", minimum=1),
+            "max_errors": About("refused commands before the connection is closed", minimum=1),
+            "max_unknown_commands": About("unknown commands before the connection is closed", minimum=1),
+            "idle_timeout_s": About("how long a client may be silent", "s", minimum=1),
+            "data_timeout_s": About("how long the end of DATA may take before the message is deferred", "s", minimum=1),
+            "ptr_lookup": About("look up the client's name in DNS at connect"),
+            "backlog": About("connections that may wait to be taken", minimum=1),
+        },
+    ),
+    *(
+        Setting(f"hooks.{hook}", "texts", (), f"script file, or a list run in order until one gives a verdict: {text}")
+        for hook, text in HOOK_HELP.items()
+    ),
+    Setting(
+        "hooks.packaged", "boolean", False, "where a hook has no script of yours, use the one that comes with the server"
+    ),
+    Setting("hooks.search_path", "texts", (), "folders in which include and import look for a bare name"),
+    Setting("hooks.reload_check_s", "number", 1.0, "how often changed scripts are looked for; 0 for never", "s", minimum=0),
+    *rows_of(
+        "hooks.limits",
+        Limits,
+        {
+            "steps": About("loop turns, calls and work units of one run", minimum=1000),
+            "depth": About("nested calls of one run", minimum=10),
+            "wall_s": About("time of one run, waiting included", "s", minimum=0.1),
+            "cpu_s": About("computing time of one run", "s", minimum=0.01),
+            "memory_bytes": About("memory that one run's values may take", "bytes", minimum=1 << 20),
+            "regex_s": About("time of one match", "s", minimum=0.01),
+        },
+    ),
+    *rows_of(
+        "spool",
+        SpoolSettings,
+        {
+            "body_file_above_bytes": About("bodies above it are files beside the database", "bytes", minimum=0),
+            "min_free_bytes": About("free disk below which new mail is refused", "bytes", minimum=0),
+            "max_batch": About("messages that may share a commit", minimum=1),
+            "readers": About("threads that read messages", minimum=1),
+        },
+    ),
+    *rows_of(
+        "queue",
+        QueueSettings,
+        {
+            "spread_s": About("after a restart, overdue retries are spread over this time", "s", minimum=0),
+            "spread_above": About("only when more are overdue than this", minimum=0),
+            "max_metric_sets": About("sets of fields that GetMailQueueMetric may count at a time", minimum=1),
+        },
+    ),
+    *rows_of(
+        "queue.schedule",
+        RetrySchedule,
+        {
+            "wait_s": About("wait after the first attempt", "s", minimum=1),
+            "factor": About("how many times longer each wait is than the one before", minimum=1),
+            "ceiling_s": About("the longest wait", "s", minimum=1),
+            "jitter": About("share by which each wait is stretched or shortened at random", minimum=0),
+            "lifetime_s": About("a recipient is bounced this long after its first attempt", "s", minimum=1),
+            "bounce_lifetime_s": About("the same for mail with the null sender, which is dropped", "s", minimum=1),
+        },
+    ),
+    *rows_of(
+        "delivery",
+        DeliverySettings,
+        {
+            "sources": About(
+                "ids of the sources used where neither script nor transport names any; empty: the system's choice"
+            ),
+            "attempts": About("attempts under way at a time", minimum=1),
+            "destination_connections": About("attempts at a time to one next hop or recipient domain", minimum=1),
+            "parked": About("due recipients held in memory for a slot of their destination", minimum=0),
+            "target_addresses": About("addresses that one attempt tries", minimum=1),
+            "recipients_per_transaction": About("recipients of one message sent together", minimum=1),
+            "prefer_family": About("4 or 6: the IP version tried first"),
+            "allow_private_targets": About("deliver to loopback and private addresses"),
+            "source_suspension_s": About("how long a source that cannot be bound is left out", "s", minimum=1),
+            "wait_s": About("how long a recipient waits, uncharged, for something of ours to be put right", "s", minimum=1),
+        },
+    ),
+    *rows_of(
+        "transport[]",
+        Transport,
+        {
+            "id": About("the transport's id, as in `mailtransport:1`"),
+            "next_hop": About("host or IP that takes all its mail; left out: the recipient domain's MX"),
+            "port": About("the port", minimum=1),
+            "protocol": About("smtp or lmtp"),
+            "sources": About("ids of its sources"),
+            "helo": About("EHLO name instead of its sources'"),
+            "tls": About("how far TLS is wanted"),
+            "tls_names": About("names that the certificate may have, instead of the host's"),
+            "username": About("login at the next hop"),
+            "password": About("its password", secret=True),
+            "destination_connections": About("as `delivery.destination_connections`, for this transport", minimum=1),
+            "allow_private_targets": About("as `delivery.allow_private_targets`, for this transport"),
+        },
+    ),
+    *rows_of(
+        "source[]",
+        Source,
+        {
+            "id": About("the source's id, as in `netaddr:1`"),
+            "address": About("a local IP address"),
+            "helo": About("the EHLO name; it should be the address's name in DNS. Empty: the server's own"),
+        },
+    ),
+    *rows_of(
+        "client",
+        ClientSettings,
+        {
+            "idle_s": About("how long a connection is kept for another message", "s", minimum=0),
+            "messages_per_connection": About("messages sent over one connection", minimum=1),
+            "idle_connections": About("connections kept at a time", minimum=0),
+            "ca_file": About("PEM bundle for the verifying TLS modes; empty: the system's"),
+        },
+    ),
+    *rows_of(
+        "dns",
+        ResolverSettings,
+        {
+            "nameservers": About("name servers' addresses; empty: those of /etc/resolv.conf"),
+            "port": About("their port", minimum=1),
+            "try_s": About("time for one server to answer", "s", minimum=0.1),
+            "lifetime_s": About("time for the whole question", "s", minimum=0.1),
+            "cache_entries": About("answers kept", minimum=0),
+            "ttl_ceiling_s": About("the longest time an answer is kept", "s", minimum=0),
+            "negative_ceiling_s": About("the longest time a refusal is kept", "s", minimum=0),
+            "trust_ad": About("believe the server that an answer is validated; only for a resolver on this machine"),
+        },
+    ),
+    *rows_of(
+        "rate",
+        RateSettings,
+        {
+            "store": About("where rate counters are"),
+            "on_unreachable": About(
+                "what rate() gives while Redis is away: this node's own count, true, false, or none",
+            ),
+            "timeout_s": About("time for Redis to answer", "s", minimum=0.01),
+            "retry_s": About("wait before Redis is tried again", "s", minimum=0.01),
+            "batch_max": About("checks sent in one call", minimum=1),
+            "key_prefix": About("what the keys begin with"),
+            "max_entries": About("counters kept in memory", minimum=1),
+        },
+    ),
+    *rows_of(
+        "redis",
+        RedisSettings,
+        {
+            "url": About("redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path", secret=True),
+            "connect_timeout_s": About("time to connect", "s", minimum=0.01),
+            "max_connections": About("connections at a time", minimum=1),
+        },
+    ),
+    Setting(
+        "scanners.on_failure",
+        "text",
+        "zero",
+        "when a scanner fails: `zero` scores it 0, `defer` defers the message; both are logged",
+        choices=("zero", "defer"),
+    ),
+    *rows_of(
+        "scanners.spamassassin",
+        SpamdSettings,
+        {
+            "address": About("host:port or socket path of spamd; the table being there turns ScanSA on"),
+            "user": About("whose preferences spamd takes"),
+            "timeout_s": About("time for a whole scan", "s", minimum=0.1),
+            "max_size_bytes": About("larger messages are not scanned", "bytes", minimum=0),
+            "concurrency": About("scans at a time", minimum=1),
+        },
+    ),
+    *rows_of(
+        "scanners.rspamd",
+        RspamdSettings,
+        {
+            "url": About("URL or socket path of rspamd's worker; the table being there turns ScanRPD on"),
+            "password": About("its password, where it wants one", secret=True),
+            "timeout_s": About("time for a whole scan", "s", minimum=0.1),
+            "max_size_bytes": About("larger messages are not scanned", "bytes", minimum=0),
+            "concurrency": About("scans at a time", minimum=1),
+            "classes": About("class (0, 10, 40, 50 or 100) by rspamd's action, over the defaults"),
+            "score_classes": About("score from which each class holds, instead of by action"),
+        },
+    ),
+    Setting("log.level", "text", "info", "least level logged", choices=("debug", "info", "warning", "error")),
+    Setting("log.format", "text", "text", "`text` for people, `json` for machines", choices=("text", "json")),
+]
