@@ -101,7 +101,11 @@ def postfix(folder: Path) -> Iterator[tuple[int, int]]:
     for name in ("etc", "spool", "data"):
         (folder / name).mkdir()
     for parent in (folder, *folder.parents):
-        if parent != Path("/") and parent.stat().st_uid == os.getuid() and str(parent).startswith(tempfile.gettempdir() + "/"):
+        if (
+            parent != Path("/")
+            and parent.stat().st_uid == os.getuid()
+            and str(parent).startswith(tempfile.gettempdir() + "/")
+        ):
             parent.chmod(0o755)
     shutil.chown(folder / "data", "postfix")
     master = []

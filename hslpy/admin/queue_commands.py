@@ -1,0 +1,83 @@
+"""The queue's control requests: list, show, hold, release, delete. In: arguments from the socket. Out: plain data.
+
+Parses, calls one function of the queue, answers; the rules are the queue's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from hslpy.admin.control import Handler
+from hslpy.errors import OperatorError
+from hslpy.mail.address import Address
+from hslpy.queue.queue import Queue, QueueFilter
+from hslpy.spool.contract import QueuedRecipient, Spool
+
+_MOST_AT_ONCE = 1_000_000_000
+
+
+def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
+    """Give the handlers by command name."""
+
+    def wanted(arguments: Mapping[str, Any], state: str = "") -> QueueFilter:
+        return QueueFilter({name: [value] for name, value in arguments.get("filter", {}).items()}, state)
+
+    def shown(entry: QueuedRecipient) -> dict[str, Any]:
+        row: dict[str, Any] = {"queue_id": entry.queue_id, "state": queue.state(entry)}
+        for field in fields(QueuedRecipient):
+            value = getattr(entry, field.name)
+            if field.name not in ("queue_id", "message_id", "variant"):
+                row[field.name] = (
+                    str(value) if isinstance(value, Address) else dict(value) if isinstance(value, Mapping) else value
+                )
+        return row
+
+    async def find(text: str) -> tuple[QueuedRecipient, ...]:
+        if text.isdigit():
+            entry = queue.get(int(text))
+            found = (entry,) if entry is not None else ()
+        else:
+            found = await queue.of_transaction(text)
+        if not found:
+            raise OperatorError(f"nothing in the queue has the id {text}", hint="`hslpy queue list` shows what is there")
+        return found
+
+    async def list_(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        state = "held" if arguments.get("held") else ""
+        rows = await queue.list(wanted(arguments, state), limit=int(arguments.get("limit", 100)))
+        return {"recipients": [shown(row) for row in rows], "total": len(queue)}
+
+    async def show(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        found = await find(str(arguments["id"]))
+        answer: dict[str, Any] = {"recipients": [shown(row) for row in found]}
+        if arguments.get("content"):
+            content = await spool.read(found[0].message_id, found[0].variant)
+            answer["content"] = content.decode("utf-8", "replace").replace("\r\n", "\n")
+        return answer
+
+    async def ids_of(arguments: Mapping[str, Any]) -> list[int]:
+        ids: list[int] = []
+        for text in arguments.get("ids", ()):
+            ids += [entry.queue_id for entry in await find(str(text))]
+        if not ids and (arguments.get("filter") or arguments.get("all")):
+            ids = [entry.queue_id for entry in await queue.list(wanted(arguments), limit=_MOST_AT_ONCE)]
+        return ids
+
+    async def hold(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"count": len((await queue.hold(await ids_of(arguments))).done)}
+
+    async def release(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"count": len((await queue.release(await ids_of(arguments))).done)}
+
+    async def delete(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"count": len((await queue.delete(await ids_of(arguments))).done)}
+
+    return {
+        "queue.list": list_,
+        "queue.show": show,
+        "queue.hold": hold,
+        "queue.release": release,
+        "queue.delete": delete,
+    }

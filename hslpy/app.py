@@ -1,0 +1,244 @@
+"""Where the parts are joined into a server. In: `Settings`. Out: a running `App`.
+
+The rooms know nothing of each other but what is handed to them here. Start order: spool and queue, scripts, delivery,
+then the listeners; stopping goes the other way, so that nothing is accepted that can't be kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hslpy.admin.control import ControlServer
+from hslpy.admin.queue_commands import queue_commands
+from hslpy.builtins.host.contract import Services
+from hslpy.client.smtp import SmtpClient
+from hslpy.clock import Clock, SystemClock
+from hslpy.config import Settings
+from hslpy.delivery.loop import Delivery
+from hslpy.dns.contract import Resolver
+from hslpy.dns.resolver import DnsResolver
+from hslpy.egress.sources import Sources
+from hslpy.errors import OperatorError
+from hslpy.hooks.runner import Hooks, HookSettings
+from hslpy.hooks.scripts import packaged_hooks
+from hslpy.queue.queue import Queue
+from hslpy.rate.contract import RateCounters
+from hslpy.rate.memory import MemoryRateCounters
+from hslpy.rate.redis import RedisRateCounters
+from hslpy.scan.contract import Rspamd, SpamAssassin
+from hslpy.scan.rspamd import RspamdClient
+from hslpy.scan.spamc import SpamdClient
+from hslpy.smtp.server import SmtpServer
+from hslpy.spool.sqlite import SqliteSpool
+from hslpy.store.memory import SharedMemory
+from hslpy.store.redis import connect
+
+STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
+
+_log = logging.getLogger("hslpy.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a demo, a benchmark or a test puts in place of the real thing. `deliver` False leaves mail in the queue."""
+
+    clock: Clock | None = None
+    random: random.Random | None = None
+    resolver: Resolver | None = None
+    spamassassin: SpamAssassin | None = None
+    rspamd: Rspamd | None = None
+    deliver: bool = True
+    observe: Callable[[str, Mapping[str, object]], None] | None = None
+
+
+class App:
+    """One server: `start` once, `stop` once. `listening` has (host, port, server id) of each listener."""
+
+    def __init__(self, settings: Settings, overrides: Overrides | None = None) -> None:
+        """Raises OperatorError where settings contradict each other."""
+        over = overrides or Overrides()
+        self.settings = settings
+        self.listening: list[tuple[str, int, str]] = []
+        self._over = over
+        self._observe = over.observe
+        self._clock = over.clock or SystemClock()
+        chance = over.random or random.SystemRandom()
+        self.sources = Sources(settings.sources, self._clock)
+        self.spool = SqliteSpool(settings.spool)
+        self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
+        self.rates = self._rate_counters()
+        self.resolver = over.resolver or DnsResolver(settings.resolver, self._clock)
+        self.client = SmtpClient(settings.client, self._clock)
+        services = Services(
+            rates=self.rates,
+            memory=SharedMemory(),
+            resolver=self.resolver,
+            queue_metric=self.queue.metric,
+            spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
+            rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
+            source_ids=frozenset(source.id for source in settings.sources),
+            hostname=settings.hostname,
+            scanner_failure=settings.scanner_failure,
+            log=self.log,
+        )
+        self._services = services
+        self.hooks = Hooks(hook_settings(settings), services, self._clock, chance, self.log)
+        self.delivery = Delivery(
+            settings.delivery,
+            self.queue,
+            self.spool,
+            self.hooks,
+            self.resolver,
+            self.client,
+            self.sources,
+            self._clock,
+            chance,
+            self.log,
+        )
+        self.smtp = SmtpServer(
+            settings.smtp,
+            self.hooks,
+            self.queue.accept,
+            self._clock,
+            lambda: str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            self.log,
+        )
+        self._control = ControlServer(settings.control_path, queue_commands(self.queue, self.spool))
+        self._watcher: asyncio.Task[None] | None = None
+
+    def log(self, event: str, fields: Mapping[str, object]) -> None:
+        """Write one structured line. `fields` may name its own `level`; anything else is shown as key=value."""
+        if self._observe is not None:
+            self._observe(event, fields)
+        level = logging.getLevelName(str(fields.get("level", "info")).upper())
+        if _log.isEnabledFor(level):
+            _log.log(level, event, extra={"fields": {k: v for k, v in fields.items() if k != "level"}})
+
+    async def start(self) -> None:
+        """Start everything, or nothing: raises OperatorError with all that was started stopped again."""
+        self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with contextlib.AsyncExitStack() as undo:
+            self.hooks.load()
+            await self.spool.open()
+            undo.push_async_callback(self.spool.close)
+            await self.queue.open()
+            undo.push_async_callback(self.queue.close)
+            await self._control.start()
+            undo.push_async_callback(self._control.stop)
+            if self._over.deliver:
+                await self.delivery.start()
+                undo.push_async_callback(self.delivery.stop, 1.0)
+            self.listening = await self.smtp.start()
+            undo.pop_all()
+        if self.settings.reload_check_s > 0:
+            self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Stop accepting, let attempts and transactions finish within `grace_s`, and close everything."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        await self.smtp.stop(grace_s)
+        if self._over.deliver:
+            await self.delivery.stop(grace_s)
+        await self._control.stop()
+        await self.client.close()
+        await self.queue.close()
+        await self.spool.close()
+        await self.rates.close()
+        await self.resolver.close()
+        for scanner in (self._services.spamassassin, self._services.rspamd):
+            if scanner is not None:
+                await scanner.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(self.settings.reload_check_s)
+            await self.reload_if_changed()
+
+    async def reload_if_changed(self) -> bool:
+        """Take up changed scripts as a set; give whether there were any that compile. Sessions under way keep theirs."""
+        try:
+            if not await asyncio.to_thread(self.hooks.changed):
+                return False
+            await asyncio.to_thread(self.hooks.load)
+        except OperatorError as error:
+            self.log("scripts.kept", {"level": "error", "why": "the changed scripts have errors", "errors": error.message})
+            return False
+        self.log("scripts.reloaded", {"scripts": len(self.hooks.current.files)})
+        return True
+
+    def _rate_counters(self) -> RateCounters:
+        if self.settings.rate.store == "redis":
+            return RedisRateCounters(self.settings.rate, connect(self.settings.redis), self._clock, self.log)
+        return MemoryRateCounters(self.settings.rate, self._clock, self.log)
+
+
+def hook_settings(settings: Settings) -> HookSettings:
+    """Give what `hooks` wants: the settings' scripts, over the packaged ones where these are on."""
+    scripts = {hook: files for hook, files in settings.hooks.items() if files}
+    if settings.packaged_hooks:
+        scripts = {**packaged_hooks(), **scripts}
+    return HookSettings(
+        scripts=scripts, limits=settings.limits, search_path=settings.search_path, cache_dir=settings.cache_dir
+    )
+
+
+class _TextFormatter(logging.Formatter):
+    """`time level event key=value ...`; a value with blanks is quoted, one with line ends goes below, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        parts = [self.formatTime(record, "%Y-%m-%dT%H:%M:%S"), record.levelname.lower(), record.getMessage()]
+        below = []
+        for key, value in getattr(record, "fields", {}).items():
+            text = str(value)
+            if "\n" in text:
+                below += [f"    {line}" for line in text.splitlines()]
+            else:
+                parts.append(f"{key}={json.dumps(text) if ' ' in text or '"' in text or not text.isprintable() else text}")
+        if record.exc_info:
+            below.append(self.formatException(record.exc_info))
+        return "\n".join([" ".join(parts), *below])
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"time": record.created, "level": record.levelname.lower(), "event": record.getMessage()}
+        fields |= getattr(record, "fields", {})
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+def set_up_logging(level: str, log_format: str) -> None:
+    """Send all log records to standard error in the wanted form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    root = logging.getLogger("hslpy")
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False
+
+
+def run(main: Callable[[], Awaitable[Any]], *, uvloop: bool) -> Any:
+    """Run `main()` on a new event loop: uvloop's where wanted and there."""
+    factory = None
+    if uvloop:
+        with contextlib.suppress(ImportError):
+            import uvloop as fast
+
+            factory = fast.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_awaited(main))
+
+
+async def _awaited(main: Callable[[], Awaitable[Any]]) -> Any:
+    return await main()

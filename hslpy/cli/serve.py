@@ -1,0 +1,70 @@
+"""`hslpy serve`: the server, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from pathlib import Path
+
+from hslpy.app import App, run, set_up_logging
+from hslpy.cli.command import Command
+from hslpy.config import Settings, read_settings
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (TOML); `hslpy config` prints all settings"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = read_settings(arguments.config)
+    set_up_logging(settings.log_level, settings.log_format)
+    run(lambda: _serve(settings), uvloop=settings.uvloop)
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    app = App(settings)
+    await app.start()
+    print(_greeting(app), flush=True)
+    await stopping.wait()
+    print("stopping: letting transactions and attempts under way finish", flush=True)
+    await app.stop()
+
+
+def _greeting(app: App) -> str:
+    settings = app.settings
+    lines = [f"hslpy {settings.hostname}: settings from {settings.file or 'no file (the defaults)'}"]
+    lines += [f"  listening   {host} port {port} ({server_id})" for host, port, server_id in app.listening]
+    for hook, files in app.hooks.current.files_by_hook.items():
+        lines.append(f"  script      {hook}: {', '.join(str(file) for file in files)}")
+    if not app.hooks.current.files_by_hook:
+        lines.append("  script      none")
+    lines.append(f"  data        {settings.data_dir} ({len(app.queue)} queued)")
+    lines.append(f"  counters    {'in Redis' if settings.rate.store == 'redis' else 'in memory'}")
+    host, port, _ = app.listening[0]
+    config = f" --config {settings.file}" if settings.file else ""
+    lines += [
+        "Try next:",
+        f"  swaks --server {host}:{port} --from you@example.com --to someone@example.net",
+        f"  hslpy queue{config} list",
+        "  hslpy config          all settings, for a file of your own",
+        "  hslpy demo            a whole system at work, on loopback",
+    ]
+    return "\n".join(lines)
+
+
+COMMAND = Command(
+    "serve",
+    "run the server",
+    _add_arguments,
+    _run,
+    description="Runs the server until SIGTERM or Ctrl-C. Without --config: loopback port 2525, the packaged scripts,\n"
+    "counters in memory. Changed scripts are taken up without a restart; scripts with errors leave the old ones running.",
+)
