@@ -187,9 +187,7 @@ def hook_settings(settings: Settings) -> HookSettings:
     scripts = {hook: files for hook, files in settings.hooks.items() if files}
     if settings.packaged_hooks:
         scripts = {**packaged_hooks(), **scripts}
-    return HookSettings(
-        scripts=scripts, limits=settings.limits, search_path=settings.search_path, cache_dir=settings.cache_dir
-    )
+    return HookSettings(scripts=scripts, limits=settings.limits, library=settings.search_path, cache=settings.cache_dir)
 
 
 class _TextFormatter(logging.Formatter):
@@ -203,7 +201,8 @@ class _TextFormatter(logging.Formatter):
             if "\n" in text:
                 below += [f"    {line}" for line in text.splitlines()]
             else:
-                parts.append(f"{key}={json.dumps(text) if ' ' in text or '"' in text or not text.isprintable() else text}")
+                plain = text.isprintable() and " " not in text and '"' not in text
+                parts.append(f"{key}={text if plain else json.dumps(text)}")
         if record.exc_info:
             below.append(self.formatException(record.exc_info))
         return "\n".join([" ".join(parts), *below])

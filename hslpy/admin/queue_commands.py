@@ -15,8 +15,6 @@ from hslpy.mail.address import Address
 from hslpy.queue.queue import Queue, QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
 
-_MOST_AT_ONCE = 1_000_000_000
-
 
 def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     """Give the handlers by command name."""
@@ -37,7 +35,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     async def find(text: str) -> tuple[QueuedRecipient, ...]:
         if text.isdigit():
             entry = queue.get(int(text))
-            found = (entry,) if entry is not None else ()
+            found: tuple[QueuedRecipient, ...] = (entry,) if entry is not None else ()
         else:
             found = await queue.of_transaction(text)
         if not found:
@@ -46,8 +44,8 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
 
     async def list_(arguments: Mapping[str, Any]) -> dict[str, Any]:
         state = "held" if arguments.get("held") else ""
-        rows = await queue.list(wanted(arguments, state), limit=int(arguments.get("limit", 100)))
-        return {"recipients": [shown(row) for row in rows], "total": len(queue)}
+        count, rows = await queue.list(wanted(arguments, state), limit=int(arguments.get("limit", 100)))
+        return {"recipients": [shown(row) for row in rows], "matching": count, "total": len(queue)}
 
     async def show(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = await find(str(arguments["id"]))
@@ -62,7 +60,8 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         for text in arguments.get("ids", ()):
             ids += [entry.queue_id for entry in await find(str(text))]
         if not ids and (arguments.get("filter") or arguments.get("all")):
-            ids = [entry.queue_id for entry in await queue.list(wanted(arguments), limit=_MOST_AT_ONCE)]
+            _, entries = await queue.list(wanted(arguments), limit=len(queue))
+            ids = [entry.queue_id for entry in entries]
         return ids
 
     async def hold(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,8 +106,8 @@ def _list(result: Mapping[str, Any]) -> str:
         )
         if row["last_error"]:
             lines.append(f"{'':>10}{row['last_error']}")
-    if result["total"] > len(rows):
-        lines.append(f"({len(rows)} of {result['total']}; --limit N shows more)")
+    if result["matching"] > len(rows):
+        lines.append(f"({len(rows)} of {result['matching']}; --limit N shows more)")
     return "\n".join(lines)
 
 

@@ -67,7 +67,7 @@ def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Settin
         field = known[name]
         default: Any = field.default
         if default is MISSING:
-            default = field.default_factory() if field.default_factory is not MISSING else REQUIRED
+            default = REQUIRED if isinstance(field.default_factory, type(MISSING)) else field.default_factory()
         kind, choices = _kind_of(types[name])
         rows.append(
             Setting(

@@ -64,7 +64,8 @@ class Sink:
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer_ip = writer.get_extra_info("peername")[0]
         listener = writer.get_extra_info("sockname")[0]
-        helo, sender, recipients = "", "", []
+        helo, sender = "", ""
+        recipients: list[str] = []
         greeting = self.answer("CONNECT", peer_ip)
         writer.write(f"{greeting or '220 sink.test ESMTP'}\r\n".encode())
         while line := await reader.readline():
