@@ -15,6 +15,7 @@ import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hslpy.admin.control import ControlServer
@@ -28,8 +29,8 @@ from hslpy.dns.contract import Resolver
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
 from hslpy.errors import OperatorError
-from hslpy.hooks.runner import Hooks, HookSettings
-from hslpy.hooks.scripts import packaged_hooks
+from hslpy.hooks.runner import Hooks
+from hslpy.hooks.scripts import HookSettings
 from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
@@ -173,13 +174,24 @@ class App:
         except OperatorError as error:
             self.log("scripts.kept", {"level": "error", "why": "the changed scripts have errors", "errors": error.message})
             return False
-        self.log("scripts.reloaded", {"scripts": len(self.hooks.current.files)})
+        self.log("scripts.reloaded", {"files": len(self.hooks.current.sources)})
         return True
 
     def _rate_counters(self) -> RateCounters:
         if self.settings.rate.store == "redis":
             return RedisRateCounters(self.settings.rate, connect(self.settings.redis), self._clock, self.log)
         return MemoryRateCounters(self.settings.rate, self._clock, self.log)
+
+
+def packaged_scripts() -> Path:
+    """Give the folder of the scripts that come with the server: the checkout's, else the one in the wheel."""
+    checkout = Path(__file__).parents[1] / "scripts"
+    return checkout if (checkout / "hooks").is_dir() else Path(__file__).parent / "_data/scripts"
+
+
+def packaged_hooks() -> dict[str, tuple[Path, ...]]:
+    """Give the packaged script of each hook that has one: `hooks/<hook>.hsl`."""
+    return {file.stem: (file,) for file in sorted((packaged_scripts() / "hooks").glob("*.hsl"))}
 
 
 def hook_settings(settings: Settings) -> HookSettings:

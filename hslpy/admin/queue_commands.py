@@ -12,7 +12,7 @@ from typing import Any
 from hslpy.admin.control import Handler
 from hslpy.errors import OperatorError
 from hslpy.mail.address import Address
-from hslpy.queue.queue import Queue, QueueFilter
+from hslpy.queue.queue import Outcome, Queue, QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
 
 
@@ -31,6 +31,9 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
                     str(value) if isinstance(value, Address) else dict(value) if isinstance(value, Mapping) else value
                 )
         return row
+
+    def counted(outcome: Outcome) -> dict[str, Any]:
+        return {"count": len(outcome.done) + len(outcome.later), "later": len(outcome.later)}
 
     async def find(text: str) -> tuple[QueuedRecipient, ...]:
         if text.isdigit():
@@ -65,13 +68,13 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         return ids
 
     async def hold(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {"count": len((await queue.hold(await ids_of(arguments))).done)}
+        return counted(await queue.hold(await ids_of(arguments)))
 
     async def release(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {"count": len((await queue.release(await ids_of(arguments))).done)}
+        return counted(await queue.release(await ids_of(arguments)))
 
     async def delete(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {"count": len((await queue.delete(await ids_of(arguments))).done)}
+        return counted(await queue.delete(await ids_of(arguments)))
 
     return {
         "queue.list": list_,

@@ -85,7 +85,8 @@ def _run(arguments: argparse.Namespace) -> int:
             raise OperatorError(f"`queue {action}` wants ids, a filter or --all", hint=f"try `hslpy queue {action} --help`")
         result = request(path, f"queue.{action}", {"ids": arguments.ids, "filter": filters, "all": arguments.all})
         done = {"hold": "held", "release": "released", "delete": "deleted"}[action]
-        _print(result if arguments.json else None, result, lambda r: f"{done} {r['count']}")
+        later = f" ({result['later']} once their attempt has ended)" if result["later"] else ""
+        _print(result if arguments.json else None, result, lambda r: f"{done} {r['count']}{later}")
         return 0 if result["count"] else 1
     return 0
 

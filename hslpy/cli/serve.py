@@ -7,7 +7,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from hslpy.app import App, run, set_up_logging
+from hslpy.app import App, hook_settings, run, set_up_logging
 from hslpy.cli.command import Command
 from hslpy.config import Settings, read_settings
 
@@ -42,10 +42,10 @@ def _greeting(app: App) -> str:
     settings = app.settings
     lines = [f"hslpy {settings.hostname}: settings from {settings.file or 'no file (the defaults)'}"]
     lines += [f"  listening   {host} port {port} ({server_id})" for host, port, server_id in app.listening]
-    for hook, files in app.hooks.current.files_by_hook.items():
-        lines.append(f"  script      {hook}: {', '.join(str(file) for file in files)}")
-    if not app.hooks.current.files_by_hook:
-        lines.append("  script      none")
+    scripts = hook_settings(settings).scripts
+    lines += [f"  script      {hook}: {', '.join(str(file) for file in files)}" for hook, files in scripts.items()]
+    if not scripts:
+        lines.append("  script      none: every hook takes its default, see docs/guide/hooks.md")
     lines.append(f"  data        {settings.data_dir} ({len(app.queue)} queued)")
     lines.append(f"  counters    {'in Redis' if settings.rate.store == 'redis' else 'in memory'}")
     host, port, _ = app.listening[0]

@@ -67,7 +67,8 @@ def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Settin
         field = known[name]
         default: Any = field.default
         if default is MISSING:
-            default = REQUIRED if isinstance(field.default_factory, type(MISSING)) else field.default_factory()
+            factory: Any = field.default_factory
+            default = REQUIRED if factory is MISSING else factory()
         kind, choices = _kind_of(types[name])
         rows.append(
             Setting(
