@@ -53,6 +53,10 @@ async def end_of_data(session: Session, raw: bytes, watch: Watch, hung_up: Calla
         content = framing.unstuff(raw)
         wrong = _content_fault(content, raw, session.settings)
         if wrong is not None:
+            if raw.endswith(b"\r\r\n"):
+                # To a client that takes CR CR LF for no end of line, the message goes on past what we took for its end:
+                # what follows would be run as commands (SMTP smuggling).
+                session.closing = True
             return _refused(session, transaction, wrong)
         header, body = framing.split_header(content)
         wrong = _header_fault(header, session.settings)

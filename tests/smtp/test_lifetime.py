@@ -1,0 +1,216 @@
+"""Clients that leave, stay silent or wait too long; shutdown with mail under way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hslpy.clock import ManualClock
+from hslpy.hooks.facts import DataEvent
+from hslpy.mail.verdict import DataVerdict
+from tests.smtp.harness import FakeHooks, deliver_all, run, serving
+
+MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+def test_a_client_that_closes_its_side_is_still_served(uvloop: bool) -> None:
+    """`printf ... | nc` closes its side at once; aiosmtpd drops all of it."""
+
+    async def work() -> None:
+        async with serving() as world:
+            client = await world.greeted()
+            await client.envelope()
+            await client.ask(b"DATA")
+            client.send(MESSAGE + b".\r\nQUIT\r\n")
+            client.writer.write_eof()
+            assert await client.rest() == b"250 2.0.0 Ok: queued as id-2 (queue 1)\r\n221 2.0.0 Bye\r\n"
+            assert len(world.spool.messages) == 1
+
+    run(work, uvloop)
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_left_during_the_hook_is_not_accepted(uvloop: bool, reset: bool) -> None:
+    async def work() -> None:
+        started, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(event: DataEvent) -> DataVerdict:
+            started.set()
+            await go_on.wait()
+            return deliver_all(event)
+
+        async with serving(FakeHooks(data=slow)) as world:
+            client = await world.greeted()
+            await client.envelope()
+            await client.ask(b"DATA")
+            client.send(MESSAGE + b".\r\n")
+            await started.wait()
+            if reset:
+                client.writer.transport.abort()
+            else:
+                client.close()
+            await asyncio.sleep(0.05)
+            go_on.set()
+            await until(lambda: not world.server.connections)
+            assert world.spool.messages == []
+
+    run(work, uvloop)
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+def test_a_client_that_left_during_the_store_is_not_forgotten(uvloop: bool) -> None:
+    async def work() -> None:
+        started, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> None:
+            started.set()
+            await go_on.wait()
+
+        async with serving() as world:
+            world.spool.before = slow
+            client = await world.greeted()
+            await client.envelope()
+            await client.ask(b"DATA")
+            client.send(MESSAGE + b".\r\n")
+            await started.wait()
+            client.writer.transport.abort()
+            await asyncio.sleep(0.05)
+            go_on.set()
+            await until(lambda: not world.server.connections)
+            assert len(world.spool.messages) == 1
+            assert world.log[-1][1]["action"] == "accept"
+
+    run(work, uvloop)
+
+
+def test_half_a_message_is_nothing() -> None:
+    async def work() -> None:
+        async with serving() as world:
+            client = await world.greeted()
+            await client.envelope()
+            await client.ask(b"DATA")
+            client.send(MESSAGE + b".")
+            client.writer.write_eof()
+            assert await client.rest() == b""
+            assert world.spool.messages == [] and world.server.shared.data_bytes == 0
+
+    run(work)
+
+
+async def tick(clock: ManualClock, seconds: float) -> None:
+    for _ in range(int(seconds)):
+        clock.advance(1.0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+def test_idle_clients_are_told() -> None:
+    async def work() -> None:
+        clock = ManualClock()
+        async with serving(clock=clock) as world:
+            clients = [await world.greeted() for _ in range(3)]
+            await clients[1].envelope()
+            await clients[2].envelope()
+            await clients[2].ask(b"DATA")
+            await asyncio.sleep(0.05)
+            await tick(clock, 290)
+            assert len(world.server.connections) == 3
+            await clients[0].ask(b"NOOP")
+            await asyncio.sleep(0.05)
+            await tick(clock, 20)
+            for client in clients[1:]:
+                assert await client.rest() == b"421 4.4.2 Timeout\r\n"
+            await until(lambda: len(world.server.connections) == 1)
+
+    run(work)
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+def test_a_hook_that_takes_too_long_defers(uvloop: bool) -> None:
+    async def work() -> None:
+        clock = ManualClock()
+        never = asyncio.Event()
+
+        async def hang(_event: DataEvent) -> DataVerdict:
+            await never.wait()
+            raise AssertionError
+
+        hooks = FakeHooks(data=hang)
+        async with serving(hooks, clock=clock) as world:
+            client = await world.greeted()
+            await client.envelope()
+            await client.ask(b"DATA")
+            client.send(MESSAGE + b".\r\n")
+            await until(lambda: hooks.of("data"))
+            await tick(clock, 280)
+            assert await client.reply() == b"451 4.3.0 Processing took too long\r\n"
+            assert world.spool.messages == []
+            hooks.answers.clear()
+            await client.envelope()
+            assert (await client.data(MESSAGE))[:3] == b"250"
+
+    run(work, uvloop)
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+def test_shutdown_lets_transactions_end(uvloop: bool) -> None:
+    async def work() -> None:
+        async with serving() as world:
+            idle, busy = await world.greeted(), await world.greeted()
+            await busy.envelope()
+            stop = asyncio.create_task(world.server.stop(5.0))
+            assert await idle.rest() == b"421 4.3.2 Shutting down\r\n"
+            with pytest.raises(OSError):
+                await world.connect()
+            assert (await busy.data(MESSAGE))[:3] == b"250"
+            assert await busy.rest() == b"421 4.3.2 Shutting down\r\n"
+            await stop
+
+    run(work, uvloop)
+
+
+def test_shutdown_does_not_wait_for_ever() -> None:
+    async def work() -> None:
+        async with serving(FakeHooks(data=lambda _: asyncio.sleep(1000))) as world:
+            client = await world.greeted()
+            await client.envelope()
+            await client.ask(b"DATA")
+            client.send(MESSAGE + b".\r\n")
+            await asyncio.sleep(0.05)
+            await world.server.stop(0.1)
+            assert world.server.connections == []
+            assert world.spool.messages == []
+
+    run(work)
+
+
+def test_a_client_that_does_not_read_is_not_fed_for_ever() -> None:
+    async def work() -> None:
+        async with serving() as world:
+            client = await world.greeted()
+            client.writer.transport.pause_reading()
+            chunk = b"NOOP\r\n" * 5000
+            sent = 0
+            try:
+                async with asyncio.timeout(2):
+                    while sent < 200:
+                        client.send(chunk)
+                        await client.writer.drain()
+                        sent += 1
+            except TimeoutError:
+                pass
+            assert sent < 200
+            (connection,) = world.server._connections
+            assert connection.transport.get_write_buffer_size() < 2_000_000
+            assert len(connection._reader._buffer) < 1_000_000
+
+    run(work)
