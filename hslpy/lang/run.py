@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType, TracebackType
 from typing import Any
 
 from hslpy.clock import Clock, SystemClock
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin
+from hslpy.lang.faults import LimitExceeded, as_script_error, place
 from hslpy.lang.memory import live_bytes, resident_bytes
 from hslpy.lang.source import Source, Span
-from hslpy.lang.values import Array, HslFunction, HslObject, Value, type_name
+from hslpy.lang.values import HslFunction, Value, type_name
 
 _FIRST_QUANTUM = 64  # steps before the first look at the clock: a step may be a long straight stretch of script
 _MOST_QUANTUM = 20_000
@@ -41,19 +40,6 @@ class Limits:
     slice_s: float = 0.001
 
 
-class LimitExceeded(BaseException):
-    """A limit was exceeded; no HSL `catch` holds it. Rendered like a ScriptError: same attributes, codes R2xx."""
-
-    def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-        self.hint = hint
-        self.span: object | None = None
-        self.notes: tuple[str, ...] = ()
-        self.stack: tuple[object, ...] = ()
-
-
 class VerdictGiven(BaseException):
     """The script called a verdict function; `verdict` is what the run decided."""
 
@@ -70,7 +56,7 @@ class Thrown(ScriptError):
     """A value thrown by `throw` in a script."""
 
     def __init__(self, value: Value, text: str) -> None:
-        super().__init__("R190", text)
+        super().__init__("R107", text)
         self.value = value
 
 
@@ -88,7 +74,7 @@ class Program:
     variables: Mapping[str, str]
     sources: tuple[Source, ...]
     reads: frozenset[str]
-    code: CodeType
+    methods: Mapping[str, Builtin]
 
 
 def _no_echo(text: str) -> None:
@@ -366,75 +352,6 @@ def _fresh_random() -> random.Random:
     return random.SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One call of the script's stack: the HSL function (None at the top level) and the place in it."""
-
-    function: str | None
-    span: Span
-
-
-def frames_of(program: Program, traceback: TracebackType | None) -> list[tuple[str | None, Span]]:
-    """Give the script's frames in a traceback, innermost first."""
-    found: list[tuple[str | None, Span]] = []
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if code.co_filename == program.file:
-            line = traceback.tb_lineno
-            if line is not None and 0 < line <= len(program.spans):
-                found.append((program.names.get(code.co_name), program.spans[line - 1]))
-        traceback = traceback.tb_next
-    found.reverse()
-    return found
-
-
-_UNBOUND = re.compile(r"variable '(\w+)'")
-
-
-def as_script_error(program: Program, error: BaseException) -> BaseException:
-    """Give the ScriptError that a Python error of compiled code stands for, or the error itself when it is ours."""
-    if isinstance(error, (ScriptError, LimitExceeded)):
-        return error
-    if isinstance(error, RecursionError):
-        return LimitExceeded("R202", "calls or values are nested too deep", hint="is a recursion without end?")
-    if isinstance(error, MemoryError):
-        return LimitExceeded("R205", "the script's values do not fit in memory")
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None or traceback.tb_frame.f_code.co_filename != program.file:
-        if isinstance(error, KeyError) and error.args and error.args[0] in program.reads:
-            return _unset(str(error.args[0]))
-        return error
-    if isinstance(error, NameError):
-        match = _UNBOUND.search(str(error))
-        name = program.variables.get(match[1]) if match else None
-        return _unset(name) if name is not None else error
-    if isinstance(error, KeyError) and error.args and error.args[0] in program.reads:
-        return _unset(str(error.args[0]))
-    if isinstance(error, ZeroDivisionError):
-        return ScriptError("R104", "division by zero")
-    if isinstance(error, (OverflowError, ValueError)):
-        return ScriptError("R105", "the number is too large for this operation")
-    return error
-
-
-def _unset(name: str) -> ScriptError:
-    return ScriptError(
-        "R106", f"the variable `${name}` has no value yet", hint=f"assign it first, or test it with `isset(${name})`"
-    )
-
-
-def place(program: Program, error: BaseException, traceback: TracebackType | None) -> None:
-    """Fill in `span` and `stack` of a ScriptError or LimitExceeded from the traceback it was caught with."""
-    if isinstance(error, (ScriptError, LimitExceeded)) and not error.stack:
-        frames = frames_of(program, traceback)
-        if frames:
-            error.stack = tuple(frames)
-            if error.span is None:
-                error.span = frames[0][1]
-
-
 def execute(program: Program, run: Run) -> None:
     """Run the program. Raises ScriptError or LimitExceeded with `span` and `stack` (innermost first), VerdictGiven."""
     run.program = program
@@ -452,15 +369,18 @@ def execute(program: Program, run: Run) -> None:
 
 
 __all__ = [
-    "Array",
     "BoundBuiltin",
     "Cancelled",
-    "HslObject",
     "LimitExceeded",
     "Limits",
     "Program",
     "Run",
     "Thrown",
     "VerdictGiven",
+    "check_arguments",
+    "count_text",
+    "describe",
     "execute",
+    "fits",
+    "wrong_argument",
 ]

@@ -1,0 +1,237 @@
+"""What types the variables and expressions of a program can have, told without running it.
+
+In: a `Resolution`. Out: `Types`, sets of types as bits. A variable's type is the union over all its assignments,
+wherever they stand, so that the answer needs no order; being without a value is not a type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+
+from hslpy.lang import resolved as r
+
+NONE, BOOL, INT, FRACTION, STR, ARR, FUN, OBJ, OTHER = (1 << n for n in range(9))
+NUMBER = INT | FRACTION  # INT: a number without a fraction, or an infinity
+ANY = (1 << 9) - 1
+
+_BY_NAME = {
+    "any": ANY,
+    "none": NONE,
+    "boolean": BOOL,
+    "number": NUMBER,
+    "string": STR,
+    "array": ARR,
+    "function": FUN,
+    "object": OBJ,
+    "resource": OTHER,
+    "Regex": OTHER,
+    "terminates": NONE,
+}
+_COUNTING = frozenset({"count", "length", "strlen"})  # builtins whose numbers have no fraction
+
+
+def of_names(names: Iterable[str]) -> int:
+    """Give the bits of HSL type names; other names are of classes and of resources."""
+    bits = 0
+    for name in names:
+        bits |= _BY_NAME.get(name, OBJ | OTHER)
+    return bits
+
+
+def walk(nodes: Iterable[object]) -> Iterator[r.Node]:
+    """Give all nodes in and under `nodes`, without recursion, in no particular order."""
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, r.Node):
+            yield node
+            for name in _node_fields(type(node)):
+                value = getattr(node, name)
+                if isinstance(value, tuple):
+                    todo.extend(value)
+                elif isinstance(value, r.Node):
+                    todo.append(value)
+        elif isinstance(node, tuple):
+            todo.extend(node)
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def _node_fields(kind: type[r.Node]) -> tuple[str, ...]:
+    names = _FIELDS.get(kind)
+    if names is None:
+        names = _FIELDS[kind] = tuple(f.name for f in fields(kind) if f.name != "span")
+    return names
+
+
+@dataclass(slots=True)
+class Types:
+    """Answers by variable, unit and expression. `alterations` counts, per variable, the nodes that alter its array."""
+
+    variables: dict[r.Var, int] = field(default_factory=dict)
+    returns: dict[r.Unit, int] = field(default_factory=dict)
+
+    def of(self, node: r.Expr) -> int:
+        """Give the types that the value of an expression can have."""
+        kind = type(node)
+        if kind is r.Const:
+            return _of_constant(node.value)  # type: ignore[attr-defined]
+        if kind is r.Text:
+            return STR
+        if kind is r.Read:
+            return self.variables.get(node.var, 0)  # type: ignore[attr-defined]
+        if kind is r.BinaryOp:
+            return self._of_chain(node)  # type: ignore[arg-type]
+        match node:
+            case r.ArrayNew():
+                return ARR
+            case r.Logic() | r.IssetOf() | r.UnsetOf():
+                return BOOL
+            case r.UnaryOp():
+                return (
+                    BOOL
+                    if node.op in ("!", "not")
+                    else INT
+                    if node.op == "~"
+                    else NUMBER & (self.of(node.operand) | FRACTION)
+                )
+            case r.Fact():
+                return of_names(node.predefined.types) if not node.predefined.writable else ANY
+            case r.FunctionValue() | r.BuiltinValue():
+                return FUN
+            case r.RegexConst():
+                return OTHER
+            case r.Coalesce():
+                return (self.of(node.left) & ~NONE) | self.of(node.right)
+            case r.Conditional():
+                return self.of(node.then or node.condition) | self.of(node.otherwise)
+            case r.AssignTo():
+                return self.assigned(node)
+            case r.Step():
+                return INT if self.of(node.target) & ~INT == 0 else NUMBER
+            case r.CallUnit():
+                return OBJ if isinstance(node.symbol, r.ClassDef) else self.returns.get(node.symbol, 0)
+            case r.CallBuiltin():
+                if node.row.name in _COUNTING:
+                    return INT
+                return of_names(node.row.signature.returns)
+            case r.SlicePart():
+                base = self.of(node.base)
+                return base & (STR | ARR | NONE) if base & ~(STR | ARR | NONE) == 0 else STR | ARR | NONE
+        return ANY
+
+    def assigned(self, node: r.AssignTo) -> int:
+        if node.op is None:
+            return self.of(node.value)
+        return self._of_operation(node.op, self.of(node.target), self.of(node.value))
+
+    def _of_chain(self, node: r.BinaryOp) -> int:
+        links: list[r.BinaryOp] = []
+        at: r.Expr = node
+        while isinstance(at, r.BinaryOp):
+            links.append(at)
+            at = at.left
+        found = self.of(at)
+        for link in reversed(links):
+            found = self._of_operation(link.op, found, self.of(link.right))
+        return found
+
+    def _of_operation(self, op: str, left: int, right: int) -> int:
+        if op in _COMPARING:
+            return BOOL
+        if op in ("&", "|", "^", "<<", ">>", ">>>"):
+            return INT
+        if op == ".":
+            return STR
+        whole = INT if (left | right) & ~INT == 0 else NUMBER
+        if op in ("+", "-"):
+            return (ARR if left & ARR or (op == "+" and right & ARR) else 0) | (whole if left & ~ARR else 0)
+        if op == "*":
+            return whole | ((left | right) & (STR | ARR))
+        if op == "%":
+            return (STR if left & STR else 0) | (INT if left & ~STR else 0)
+        return NUMBER
+
+
+_COMPARING = frozenset({"==", "!=", "===", "!==", "<", ">", "<=", ">=", "=~", "!~"})
+
+
+def _of_constant(value: object) -> int:
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return BOOL
+    if isinstance(value, float):
+        return INT if value.is_integer() else FRACTION
+    return STR
+
+
+def infer(resolution: r.Resolution) -> Types:
+    """Find the types of all variables and returns: begin with none and add until nothing changes."""
+    types = Types()
+    events: list[tuple[r.Var | r.Unit, r.Expr | int]] = []
+    for unit in resolution.units:
+        if unit.this is not None:
+            events.append((unit.this, OBJ))
+        if unit.is_old_form:
+            events += [(unit.variables["argc"], INT), (unit.variables["argv"], ARR)]
+        events.extend((param.var, ANY if not param.is_variadic else ARR) for param in unit.params)
+        events.append((unit, NONE))
+        for node in walk(unit.body):
+            events.extend(_events(unit, node))
+    for class_def in resolution.classes:
+        for member in class_def.statics.values():
+            if member.var is not None:
+                events.append((member.var, member.value if member.value is not None else NONE))
+    changed = True
+    while changed:
+        changed = False
+        for target, source in events:
+            found = source if isinstance(source, int) else types.of(source)
+            if isinstance(target, r.Unit):
+                known = types.returns.get(target, 0)
+                if known | found != known:
+                    types.returns[target] = known | found
+                    changed = True
+            else:
+                known = types.variables.get(target, 0)
+                if known | found != known:
+                    types.variables[target] = known | found
+                    changed = True
+    return types
+
+
+def _events(unit: r.Unit, node: r.Node) -> Iterator[tuple[r.Var | r.Unit, r.Expr | int]]:
+    match node:
+        case r.AssignTo(target=r.Read(var=var)):
+            yield var, node
+        case r.AssignTo(target=r.Places() as places):
+            for place in walk([places]):
+                if isinstance(place, r.Place) and isinstance(place.target, r.Read):
+                    yield place.target.var, ANY
+        case r.AssignTo(target=r.Element() | r.SlicePart()):
+            yield from _created(node.target)
+        case r.Step(target=r.Read(var=var)):
+            yield var, node
+        case r.Step():
+            yield from _created(node.target)
+        case r.Foreach():
+            if isinstance(node.key, r.Read):
+                yield node.key.var, ANY
+            if isinstance(node.value, r.Read):
+                yield node.value.var, ANY
+        case r.Try(variable=r.Read(var=var)):
+            yield var, ANY
+        case r.Return(value=value) if value is not None:
+            yield unit, value
+
+
+def _created(target: r.Expr) -> Iterator[tuple[r.Var, int]]:
+    """A write to an element may create an array in the variable, or replace its string."""
+    at = target
+    while isinstance(at, (r.Element, r.SlicePart)):
+        at = at.base
+    if isinstance(at, r.Read):
+        yield at.var, ARR | (STR if isinstance(target, r.SlicePart) else 0)

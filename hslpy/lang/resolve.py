@@ -1,0 +1,720 @@
+"""Syntax nodes become the resolved program: every name is bound, includes are spliced, imports are modules.
+
+In: the main script's nodes, the tables of builtins and predefined variables, an opener of files. Out: a `Resolution`
+and diagnostics. Must not know Python, nor what a builtin does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from hslpy.lang import resolved as r
+from hslpy.lang import syntax as s
+from hslpy.lang.declare import Builtin
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.resolve_classes import declare_class, resolve_class
+from hslpy.lang.scopes import (
+    Files,
+    World,
+    bind_capture,
+    bind_global,
+    find_symbol,
+    lookup,
+    nest,
+    report_unknown_function,
+    spread_blocks,
+)
+from hslpy.lang.source import Span
+
+MOST_BLOCKS = 18  # Python's compiler allows 20 nested blocks; one is the function's, one an if-chain's or a switch's
+
+_UNSUPPORTED = {
+    s.Yield: ("E401", "generators (`yield`)"),
+    s.Match: ("E402", "`match`"),
+    s.ImportDataStmt: ("E403", "data imports"),
+    s.Cache: ("E404", "`cache`"),
+    s.BarrierStmt: ("E405", "`barrier`"),
+    s.ObjectLit: ("E406", "`object [...]` (use a class)"),
+}
+
+
+def resolve(world: World, script: s.Script) -> r.Resolution:
+    """Resolve the main script and everything it brings in. The diagnostics are in `world`."""
+    resolver = Resolver(world)
+    main = resolver.module(script)
+    return r.Resolution(main, world.units, world.classes, frozenset(world.facts), frozenset(world.used_builtins))
+
+
+@cache
+def method_name(node_class: Any) -> str:
+    """Give the visitor's method for a node class: `foreach_stmt` for `ForeachStmt`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", node_class.__name__).lower()
+
+
+class Resolver:
+    """The visitor; `unit` is the one at hand. Meeting a node class without a method, it raises AttributeError."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.files = Files(world)
+        self.unit: r.Unit = None  # type: ignore[assignment]  # set by module()
+        self.loops = 0
+        self.switches = 0
+        self.blocks = 0
+
+    def report(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        self.world.report(code, span, message, hint)
+
+    # ---- units -----------------------------------------------------------------------------------
+
+    def module(self, script: s.Script) -> r.Module:
+        path = script.span.source.path
+        module = r.Module(path)
+        self.world.modules[path] = module
+        module.unit = self.world.new_unit("module", None, script.span, module, None)
+        self.files.enter(path, script.span, "imports")
+        self.in_unit(module.unit, lambda: self.body(script.body))
+        self.files.leave()
+        module.is_done = True
+        return module
+
+    def in_unit(self, unit: r.Unit, make_body: Any) -> None:
+        """Resolve the body of a unit with fresh loop counts."""
+        saved = self.unit, self.loops, self.switches, self.blocks
+        self.unit, self.loops, self.switches, self.blocks = unit, 0, 0, 0
+        unit.body = make_body()
+        self.unit, self.loops, self.switches, self.blocks = saved
+
+    def body(self, statements: Iterable[s.Stmt]) -> tuple[r.Stmt, ...]:
+        """Resolve the statements of a unit: definitions first, then all in order."""
+        statements = tuple(statements)
+        pending: list[tuple[r.Unit, s.Function]] = []
+        classes: list[tuple[r.ClassDef, s.ClassStmt]] = []
+        self.hoist(statements, pending, classes)
+        for unit, function in pending:
+            self.function_body(unit, function)
+        for class_def, node in classes:
+            resolve_class(self, class_def, node)
+        return self.statements(statements)
+
+    def hoist(
+        self,
+        statements: Iterable[s.Stmt],
+        pending: list[tuple[r.Unit, s.Function]],
+        classes: list[tuple[r.ClassDef, s.ClassStmt]],
+    ) -> None:
+        """Register all functions, classes and imports, wherever they stand among the statements."""
+        for statement in spread_blocks(statements):
+            if isinstance(statement, s.FunctionStmt):
+                function = statement.function
+                unit = self.world.new_unit("function", function.name, statement.span, self.unit.module, self.unit)
+                if self.declare(function.name or "", unit, function.name_span or statement.span):
+                    pending.append((unit, function))
+            elif isinstance(statement, s.ClassStmt):
+                class_def = declare_class(self, statement)
+                if self.declare(statement.name, class_def, statement.name_span):
+                    classes.append((class_def, statement))
+            elif isinstance(statement, s.IncludeStmt):
+                script = self.files.include(self.unit, statement)
+                if script is not None and self.files.enter(script.span.source.path, statement.span, "includes"):
+                    self.hoist(script.body, pending, classes)
+                    self.files.leave()
+            elif isinstance(statement, (s.ImportStmt, s.ImportAllStmt)):
+                self.import_symbols(statement)
+
+    def declare(self, name: str, symbol: r.Symbol, span: Span) -> bool:
+        """Register a function or class under its name, and say whether it is a new one."""
+        known = self.unit.functions.get(name)
+        if known is None:
+            self.unit.functions[name] = symbol
+            return True
+        if known.span != symbol.span:  # else the same text, included once more
+            what = "class" if isinstance(symbol, r.ClassDef) else "function"
+            self.world.report(
+                "E201", span, f"the {what} `{name}` is defined twice", None, (f"first defined at {known.span}",)
+            )
+        return False
+
+    def function_body(self, unit: r.Unit, function: s.Function) -> None:
+        """Resolve parameters, captures and body of a function."""
+        for variable in function.captures:
+            assert unit.parent is not None
+            bind_capture(self.world, unit, unit.parent, variable)
+        self.in_unit(unit, lambda: self._function_statements(unit, function))
+
+    def _function_statements(self, unit: r.Unit, function: s.Function) -> tuple[r.Stmt, ...]:
+        if function.params is None:
+            unit.is_old_form = True
+            for name in ("argc", "argv"):
+                unit.variables[name] = self.world.new_var(name, unit, True)
+                unit.variables[name].is_assigned = True
+        seen_default = False
+        for param in function.params or ():
+            if param.name in unit.variables or param.name in unit.foreign:
+                self.report("E202", param.span, f"the parameter `${param.name}` stands here twice")
+                continue
+            var = unit.variables[param.name] = self.world.new_var(param.name, unit, True)
+            var.is_assigned = True
+            default = None
+            if param.default is not None:
+                seen_default = True
+                default = self.constant(param.default, "a default value")
+            elif seen_default and not param.variadic:
+                self.report("E210", param.span, f"`${param.name}` needs a default, since one before it has one")
+            unit.params.append(r.ParamDef(var, default, param.variadic))
+        return self.body(function.body.body)
+
+    def constant(self, node: s.Expr, what: str) -> r.Expr:
+        """Resolve an expression that must be constant."""
+        todo: list[object] = [node]
+        while todo:
+            part = todo.pop()
+            if isinstance(part, (s.Variable, s.Call, s.Assign, s.Increment, s.Function)):
+                self.report("E210", part.span, f"{what} must be a constant")
+                return r.Bad(node.span)
+            if isinstance(part, s.Node):
+                todo.extend(v for f in part.__dataclass_fields__ for v in _nodes(getattr(part, f)))
+        return self.expr(node)
+
+    # ---- modules ---------------------------------------------------------------------------------
+
+    def import_symbols(self, node: s.ImportStmt | s.ImportAllStmt) -> None:
+        if self.unit.kind != "module":
+            self.report("E216", node.span, "imports stand at the top level of a file")
+            return
+        opened = self.files.open(node.path)
+        if opened is None:
+            return
+        source, script = opened
+        module = self.world.modules.get(source.path)
+        if module is None:
+            if script is None:
+                return
+            module = self.module(script)
+        elif not module.is_done:
+            self.files.enter(source.path, node.path.span, "imports")
+            return
+        self.unit.module.imports.setdefault(id(node), module)
+        if isinstance(node, s.ImportAllStmt):
+            if node.name in self.unit.module.namespaces:
+                self.report("E215", node.span, f"the name `{node.name}` is imported twice")
+            self.unit.module.namespaces[node.name] = module
+            return
+        for symbol in node.symbols:
+            self.import_symbol(module, symbol)
+
+    def import_symbol(self, module: r.Module, symbol: s.ImportSymbol) -> None:
+        unit = self.unit
+        if symbol.is_variable:
+            found = module.unit.variables.get(symbol.name) or module.unit.foreign.get(symbol.name)
+            if not isinstance(found, r.Var):
+                known = [name for name, var in module.unit.variables.items() if var.is_assigned]
+                self.report("E212", symbol.span, f"the module has no variable `${symbol.name}`", suggest(symbol.name, known))
+                return
+            other = unit.foreign.get(symbol.alias)
+            if symbol.alias in unit.variables or (other is not None and other is not found):
+                self.report(
+                    "E215", symbol.span, f"`${symbol.alias}` is already a variable here", "import it `as` another name"
+                )
+                return
+            found.is_captured = found.is_assigned = True
+            unit.foreign[symbol.alias] = found
+            return
+        function = module.unit.functions.get(symbol.name)
+        if function is None:
+            hint = suggest(symbol.name, module.unit.functions)
+            self.report("E212", symbol.span, f"the module has no function or class `{symbol.name}`", hint)
+            return
+        known_here = unit.functions.get(symbol.alias)
+        if known_here is not None and known_here is not function:
+            self.report("E215", symbol.span, f"`{symbol.alias}` is already defined here", "import it `as` another name")
+            return
+        unit.functions[symbol.alias] = function
+
+    # ---- statements ------------------------------------------------------------------------------
+
+    def statements(self, nodes: Iterable[s.Stmt]) -> tuple[r.Stmt, ...]:
+        found: list[r.Stmt] = []
+        for node in nodes:
+            if type(node) in _UNSUPPORTED:
+                self.unsupported(node)
+                continue
+            result = getattr(self, method_name(type(node)))(node)
+            if isinstance(result, tuple):
+                found.extend(result)
+            elif result is not None:
+                found.append(result)
+        return tuple(found)
+
+    def unsupported(self, node: s.Node) -> None:
+        code, what = _UNSUPPORTED[type(node)]
+        self.report(code, node.span, f"{what} cannot be run yet: parsed, but not compiled by this version")
+
+    def block(self, node: s.Block) -> tuple[r.Stmt, ...]:
+        return self.statements(node.body)
+
+    def inner(self, node: s.Stmt | None) -> tuple[r.Stmt, ...]:
+        return () if node is None else self.statements((node,))
+
+    def enclosed(self, node: s.Stmt | Iterable[s.Stmt], *, loop: bool = False, switch: bool = False) -> tuple[r.Stmt, ...]:
+        """Resolve the body of a statement that is a block to Python: a loop, a switch, a try."""
+        nodes = (node,) if isinstance(node, s.Stmt) else tuple(node)
+        self.blocks += 1
+        self.loops += loop
+        self.switches += switch
+        if self.blocks == MOST_BLOCKS + 1 and nodes:
+            self.report(
+                "E407",
+                nodes[0].span,
+                f"loops, `switch` and `try` are nested more than {MOST_BLOCKS} deep",
+                "move a part into a function",
+            )
+        result = self.statements(nodes)
+        self.blocks -= 1
+        self.loops -= loop
+        self.switches -= switch
+        return result
+
+    def empty_stmt(self, node: s.EmptyStmt) -> None:
+        return None
+
+    def expr_stmt(self, node: s.ExprStmt) -> r.Stmt:
+        return r.Do(node.span, self.expr(node.value))
+
+    def echo_stmt(self, node: s.EchoStmt) -> r.Stmt:
+        return r.Echo(node.span, self.expr(node.value))
+
+    def if_stmt(self, node: s.IfStmt) -> r.Stmt:
+        branches = tuple((self.expr(condition), self.inner(body)) for condition, body in node.branches)
+        return r.If(node.span, branches, self.inner(node.otherwise))
+
+    def while_stmt(self, node: s.WhileStmt) -> r.Stmt:
+        self.unit.has_loop = True
+        condition = self.expr(node.condition) if node.condition is not None else None
+        return r.Loop(node.span, (), condition, (), self.enclosed(node.body, loop=True))
+
+    def for_stmt(self, node: s.ForStmt) -> r.Stmt:
+        self.unit.has_loop = True
+        start = self.exprs(node.start)
+        condition = self.expr(node.condition) if node.condition is not None else None
+        body = self.enclosed(node.body, loop=True)
+        return r.Loop(node.span, start, condition, self.exprs(node.step), body)
+
+    def foreach_stmt(self, node: s.ForeachStmt) -> r.Stmt:
+        self.unit.has_loop = True
+        subject = self.expr(node.subject)
+        key = self.target(node.key) if node.key is not None else None
+        value = self.target(node.value)
+        return r.Foreach(node.span, subject, key, value, self.enclosed(node.body, loop=True))
+
+    def switch_stmt(self, node: s.SwitchStmt) -> r.Stmt:
+        subject = self.expr(node.subject)
+        if node.before:
+            self.report("W503", node.before[0].span, "statements before the first `case` never run")
+        if sum(1 for case in node.cases if case.is_default) > 1:
+            self.report("E218", node.span, "a `switch` has one `default`, this one has several")
+        cases = tuple(
+            r.Case(c.span, self.expr(c.test) if c.test is not None else None, self.enclosed(c.body, switch=True))
+            for c in node.cases
+        )
+        return r.Switch(node.span, subject, cases)
+
+    def break_stmt(self, node: s.BreakStmt) -> r.Stmt:
+        outside = not self.loops and not self.switches
+        if outside:
+            self.report("W502", node.span, "`break` stands outside of any loop: it ends the function")
+        return r.Break(node.span, outside)
+
+    def continue_stmt(self, node: s.ContinueStmt) -> r.Stmt:
+        if not self.loops:
+            self.report("W502", node.span, "`continue` stands outside of any loop: it ends the function")
+        return r.Continue(node.span, not self.loops)
+
+    def return_stmt(self, node: s.ReturnStmt) -> r.Stmt:
+        return r.Return(node.span, self.expr(node.value) if node.value is not None else None)
+
+    def try_stmt(self, node: s.TryStmt) -> r.Stmt:
+        body = self.enclosed(node.body)
+        variable = self.target(node.variable)
+        return r.Try(node.span, body, variable, self.enclosed(node.handler))
+
+    def throw_stmt(self, node: s.ThrowStmt) -> r.Stmt:
+        return r.Throw(node.span, self.expr(node.value))
+
+    def global_stmt(self, node: s.GlobalStmt) -> None:
+        for variable in node.variables:
+            bind_global(self.world, self.unit, variable)
+
+    def include_stmt(self, node: s.IncludeStmt) -> tuple[r.Stmt, ...]:
+        script = self.world.included.get((self.unit.id, id(node)))
+        if script is None or not self.files.enter(script.span.source.path, node.span, "includes"):
+            return ()
+        result = self.statements(script.body)
+        self.files.leave()
+        return result
+
+    def import_stmt(self, node: s.ImportStmt | s.ImportAllStmt) -> r.Stmt | None:
+        module = self.unit.module.imports.get(id(node))
+        return r.RunModule(node.span, module) if module is not None else None
+
+    import_all_stmt = import_stmt
+
+    def function_stmt(self, node: s.FunctionStmt) -> None:
+        return None  # hoisted
+
+    def class_stmt(self, node: s.ClassStmt) -> None:
+        return None  # hoisted
+
+    # ---- expressions -----------------------------------------------------------------------------
+
+    def expr(self, node: s.Expr) -> r.Expr:
+        if type(node) in _UNSUPPORTED:
+            self.unsupported(node)
+            return r.Bad(node.span)
+        result: r.Expr = getattr(self, method_name(type(node)))(node)
+        return result
+
+    def exprs(self, nodes: Iterable[s.Expr]) -> tuple[r.Expr, ...]:
+        return tuple(self.expr(node) for node in nodes)
+
+    def number_lit(self, node: s.NumberLit) -> r.Expr:
+        return r.Const(node.span, float(node.value))
+
+    def string_lit(self, node: s.StringLit) -> r.Expr:
+        for span in node.bad_escapes:
+            text = span.source.text[span.start : span.end]
+            self.report(
+                "W504", span, f"unknown escape `{text}`: backslash and character are kept", "write `\\\\` for a backslash"
+            )
+        return r.Const(node.span, node.value)
+
+    def interpolation(self, node: s.Interpolation) -> r.Expr:
+        return r.Text(node.span, self.exprs(node.parts))
+
+    def regex_lit(self, node: s.RegexLit) -> r.Expr:
+        return r.RegexConst(node.span, node.pattern, node.modifiers)
+
+    def const_lit(self, node: s.ConstLit) -> r.Expr:
+        return r.Const(node.span, node.value)
+
+    def variable(self, node: s.Variable) -> r.Expr:
+        if node.name == "this" and self.unit.this is None and "this" not in self.unit.foreign:
+            self.report("E305", node.span, "`$this` is there in methods and constructors only")
+        found = lookup(self.world, self.unit, node.name, node.span)
+        if isinstance(found, r.Fact):
+            return found
+        if found.read_at is None:
+            found.read_at = node.span
+        return r.Read(node.span, found)
+
+    def name(self, node: s.Name) -> r.Expr:
+        symbol = find_symbol(self.unit, node.name)
+        if symbol is not None:
+            self.refer(symbol)
+            if isinstance(symbol, r.Unit):
+                symbol.is_value = True
+            return r.FunctionValue(node.span, symbol)
+        row = self.world.builtins.get(node.name)
+        if row is not None:
+            self.world.used_builtins.add(node.name)
+            return r.BuiltinValue(node.span, row)
+        report_unknown_function(self.world, self.unit, node.name, node.span)
+        return r.Bad(node.span)
+
+    def builtin_name(self, node: s.BuiltinName) -> r.Expr:
+        row = self.builtin_row(node)
+        return r.BuiltinValue(node.span, row) if row is not None else r.Bad(node.span)
+
+    def builtin_row(self, node: s.Name | s.BuiltinName) -> Builtin | None:
+        row = self.world.builtins.get(node.name)
+        if row is None:
+            report_unknown_function(self.world, self.unit, node.name, node.span)
+            return None
+        self.world.used_builtins.add(node.name)
+        return row
+
+    def refer(self, symbol: r.Symbol) -> None:
+        """Note that the unit at hand refers to a function, which may have to be in sight of its Python function."""
+        if isinstance(symbol, r.Unit):
+            self.unit.callees.add(symbol)
+            if symbol.is_nested and symbol.parent is not None and symbol.parent is not self.unit:
+                nest(self.unit, symbol.parent)
+        elif symbol.constructor is not None:
+            self.unit.callees.add(symbol.constructor)
+
+    def array_lit(self, node: s.ArrayLit) -> r.Expr:
+        items = tuple(
+            r.Item(i.span, self.expr(i.key) if i.key is not None else None, self.expr(i.value), i.spread) for i in node.items
+        )
+        return r.ArrayNew(node.span, items)
+
+    def unary(self, node: s.Unary) -> r.Expr:
+        return r.UnaryOp(node.span, node.op, self.expr(node.operand))
+
+    def binary(self, node: s.Binary) -> r.Expr:
+        """Resolve a chain of binary operators from its leftmost operand on, without recursion along it."""
+        chain: list[s.Binary] = [node]
+        while isinstance(chain[-1].left, s.Binary):
+            chain.append(chain[-1].left)
+        value = self.quiet(chain[-1].left) if chain[-1].op == "??" else self.expr(chain[-1].left)
+        running = ""  # the operator of a flat run such as `a . b . c`, its operands in `parts`
+        parts: list[r.Expr] = []
+        span = node.span
+        for link in reversed(chain):
+            if running and link.op != running:
+                value, running = _flat(running, span, parts), ""
+            right = self.expr(link.right)
+            span = link.span
+            if link.op in (".", "and", "or"):
+                if not running:
+                    running, parts = link.op, [value]
+                parts.append(right)
+            elif link.op == "??":
+                value = r.Coalesce(span, value, right)
+            else:
+                value = r.BinaryOp(span, link.op, value, right)
+        return _flat(running, span, parts) if running else value
+
+    def ternary(self, node: s.Ternary) -> r.Expr:
+        condition = self.expr(node.condition)
+        then = self.expr(node.then) if node.then is not None else None
+        return r.Conditional(node.span, condition, then, self.expr(node.otherwise))
+
+    def index(self, node: s.Index) -> r.Expr:
+        base = self.expr(node.base)
+        if node.index is None:
+            self.report("E206", node.span, "`[]` appends, and can only be assigned to")
+            return r.Bad(node.span)
+        return r.Element(node.span, base, self.expr(node.index), self.unit.class_def)
+
+    def slice(self, node: s.Slice) -> r.Expr:
+        return r.SlicePart(node.span, self.expr(node.base), *(self.optional(x) for x in (node.first, node.last, node.step)))
+
+    def optional(self, node: s.Expr | None) -> r.Expr | None:
+        return None if node is None else self.expr(node)
+
+    def member(self, node: s.Member) -> r.Expr:
+        return r.Element(node.span, self.expr(node.base), r.Const(node.span, node.name), self.unit.class_def, True)
+
+    def static_member(self, node: s.StaticMember) -> r.Expr:
+        found = self.find_static(node)
+        if isinstance(found, r.Var):
+            return r.Read(node.span, found)
+        if isinstance(found, r.Fact):
+            return found
+        if isinstance(found, Builtin):
+            return r.BuiltinValue(node.span, found)
+        if found is None:
+            return r.Bad(node.span)
+        if isinstance(found, r.Unit):
+            found.is_value = True
+        return r.FunctionValue(node.span, found)
+
+    def find_static(self, node: s.StaticMember) -> r.Var | r.Fact | r.Symbol | Builtin | None:
+        """Give what `Class::name`, `Class::$name` or `namespace::name` means, or None after an error."""
+        module = self.unit.module.namespaces.get(node.class_name)
+        if module is not None:
+            return self.find_exported(node, module)
+        if node.class_name == "static":
+            symbol: r.Symbol | None = self.unit.class_def
+            if symbol is None:
+                self.report("E304", node.span, "`static::` is there inside of classes only")
+                return None
+        else:
+            symbol = find_symbol(self.unit, node.class_name)
+        if not isinstance(symbol, r.ClassDef):
+            row = self.world.builtins.get(f"{node.class_name}::{node.name}")
+            if row is not None and not node.is_variable:
+                self.world.used_builtins.add(f"{node.class_name}::{node.name}")
+                return row
+            known = [n for n, x in self.unit.module.unit.functions.items() if isinstance(x, r.ClassDef)]
+            hint = suggest(node.class_name, known + list(self.unit.module.namespaces))
+            self.report("E208", node.span, f"unknown class or namespace `{node.class_name}`", hint)
+            return None
+        member = symbol.statics.get(node.name)
+        if member is None or (member.var is None) == node.is_variable:
+            shown = ("$" if node.is_variable else "") + node.name
+            self.report(
+                "E303",
+                node.span,
+                f"the class `{symbol.name}` has no static member `{shown}`",
+                suggest(node.name, symbol.statics),
+            )
+            return None
+        if member.is_private and self.unit.class_def is not symbol:
+            self.report("E302", node.span, f"`{symbol.name}::{node.name}` is private")
+            return None
+        if member.var is not None:
+            member.var.is_captured = True
+            self.unit.uses.add(member.var)
+            return member.var
+        assert member.unit is not None
+        self.refer(member.unit)
+        return member.unit
+
+    def find_exported(self, node: s.StaticMember, module: r.Module) -> r.Var | r.Fact | r.Symbol | None:
+        unit = module.unit
+        if node.is_variable:
+            found = unit.variables.get(node.name) or unit.foreign.get(node.name)
+            if isinstance(found, r.Var):
+                found.is_captured = True
+                self.unit.uses.add(found)
+                return found
+            known = list(unit.variables)
+        else:
+            symbol = unit.functions.get(node.name)
+            if symbol is not None:
+                self.refer(symbol)
+                return symbol
+            known = list(unit.functions)
+        shown = ("$" if node.is_variable else "") + node.name
+        self.report("E212", node.span, f"the module `{node.class_name}` has no `{shown}`", suggest(node.name, known))
+        return None
+
+    def function(self, node: s.Function) -> r.Expr:
+        unit = self.world.new_unit("function", node.name, node.span, self.unit.module, self.unit)
+        unit.is_value = True
+        self.function_body(unit, node)
+        self.unit.callees.add(unit)
+        return r.FunctionValue(node.span, unit)
+
+    def call(self, node: s.Call) -> r.Expr:
+        function = node.function
+        args = tuple(r.Arg(a.span, self.expr(a.value), a.spread) for a in node.arguments)
+        if isinstance(function, s.Name):
+            symbol = find_symbol(self.unit, function.name)
+            if symbol is not None:
+                self.refer(symbol)
+                self.unit.has_call = True
+                return r.CallUnit(node.span, symbol, args)
+        if isinstance(function, (s.Name, s.BuiltinName)):
+            row = self.builtin_row(function)
+            return r.CallBuiltin(node.span, row, args) if row is not None else r.Bad(node.span)
+        if isinstance(function, s.StaticMember) and not function.is_variable:
+            found = self.find_static(function)
+            if isinstance(found, Builtin):
+                return r.CallBuiltin(node.span, found, args)
+            if isinstance(found, (r.Unit, r.ClassDef)):
+                self.unit.has_call = True
+                return r.CallUnit(node.span, found, args)
+            return r.Bad(node.span)
+        self.unit.has_call = True
+        if isinstance(function, s.Member):
+            key: r.Expr = r.Const(function.span, function.name)
+            return r.CallMember(node.span, self.expr(function.base), key, args, self.unit.class_def)
+        if isinstance(function, s.Index) and function.index is not None:
+            base = self.expr(function.base)
+            return r.CallMember(node.span, base, self.expr(function.index), args, self.unit.class_def)
+        return r.CallValue(node.span, self.expr(function), args)
+
+    def isset(self, node: s.Isset) -> r.Expr:
+        return r.IssetOf(node.span, self.quiet(node.target))
+
+    def unset(self, node: s.Unset) -> r.Expr:
+        target = self.target(node.target, assigns=False)
+        if isinstance(target, r.Read):
+            target.var.is_unset = target.var.is_probed = True
+        return r.UnsetOf(node.span, target)
+
+    def quiet(self, node: s.Expr) -> r.Expr:
+        """Resolve the left side of `??` or the path of `isset`: a variable without value is no error in it."""
+        result = self.expr(node)
+        at = result
+        while isinstance(at, (r.Element, r.SlicePart)):
+            at = at.base
+        if isinstance(at, r.Read):
+            at.var.is_probed = True
+        return result
+
+    # ---- targets ---------------------------------------------------------------------------------
+
+    def assign(self, node: s.Assign) -> r.Expr:
+        op = node.op[:-1] or None
+        if isinstance(node.target, s.Pattern):
+            value = self.expr(node.value)
+            return r.AssignTo(node.span, None, self.pattern(node.target), value)
+        target = self.target(node.target)
+        return r.AssignTo(node.span, op, target, self.expr(node.value))
+
+    def increment(self, node: s.Increment) -> r.Expr:
+        if not isinstance(node.target, (s.Variable, s.Index, s.Member, s.StaticMember)):
+            self.report("E206", node.target.span, f"`{node.op}` wants a variable, an element or a property")
+            return r.Bad(node.span)
+        return r.Step(node.span, 1.0 if node.op == "++" else -1.0, self.target(node.target), node.prefix)
+
+    def pattern(self, node: s.Pattern) -> r.Places:
+        places = []
+        keyed = any(item.key is not None for item in node.items)
+        if keyed and any(item.key is None and not item.rest for item in node.items):
+            self.report("E206", node.span, "a destructuring has keys for all its places, or for none")
+        for number, item in enumerate(node.items):
+            key = self.expr(item.key) if item.key is not None else r.Const(item.span, float(number))
+            default = self.optional(item.default)
+            target = self.pattern(item.target) if isinstance(item.target, s.Pattern) else self.target(item.target)
+            places.append(r.Place(item.span, key, target, default, item.rest))
+        return r.Places(node.span, tuple(places))
+
+    def target(self, node: s.Expr, assigns: bool = True) -> r.Expr:
+        """Resolve what is assigned to, or unset."""
+        if isinstance(node, s.Variable) or (isinstance(node, s.StaticMember) and node.is_variable):
+            found = self.variable_target(node)
+            if isinstance(found, r.Read) and assigns:
+                found.var.is_assigned = True
+            return found
+        if isinstance(node, (s.Index, s.Member, s.Slice)):
+            base = self.container(node.base, assigns)
+            if isinstance(node, s.Member):
+                return r.Element(node.span, base, r.Const(node.span, node.name), self.unit.class_def, True)
+            if isinstance(node, s.Slice):
+                return r.SlicePart(node.span, base, *(self.optional(x) for x in (node.first, node.last, node.step)))
+            return r.Element(node.span, base, self.optional(node.index), self.unit.class_def)
+        self.report("E206", node.span, "only variables, elements and properties can be assigned to")
+        return r.Bad(node.span)
+
+    def container(self, node: s.Expr, assigns: bool) -> r.Expr:
+        """Resolve what holds an assigned element: the path's root is altered in place."""
+        if isinstance(node, (s.Variable, s.Index, s.Member, s.Slice)) or (
+            isinstance(node, s.StaticMember) and node.is_variable
+        ):
+            found = self.target(node, assigns and not (isinstance(node, s.Variable) and node.name == "this"))
+            if isinstance(found, r.Read):
+                found.var.is_altered = True
+                found.var.is_probed = True
+            return found
+        return self.expr(node)
+
+    def variable_target(self, node: s.Variable | s.StaticMember) -> r.Expr:
+        found = (
+            self.find_static(node)
+            if isinstance(node, s.StaticMember)
+            else lookup(self.world, self.unit, node.name, node.span)
+        )
+        if isinstance(found, r.Fact):
+            if not found.predefined.writable:
+                self.report(
+                    "E205", node.span, f"`${found.name}` is predefined and cannot be assigned", "copy it to another variable"
+                )
+            return found
+        if not isinstance(found, r.Var):
+            return r.Bad(node.span)
+        return r.Read(node.span, found)
+
+
+def _flat(op: str, span: Span, parts: list[r.Expr]) -> r.Expr:
+    """Give the node of a run of one operator; texts within a text become its parts."""
+    if op != ".":
+        return r.Logic(span, op, tuple(parts))
+    flat: list[r.Expr] = []
+    for part in parts:
+        flat.extend(part.parts if isinstance(part, r.Text) else (part,))
+    return r.Text(span, tuple(flat))
+
+
+def _nodes(value: object) -> list[object]:
+    """Give the nodes in a field of a syntax node."""
+    if isinstance(value, tuple):
+        return [node for item in value for node in _nodes(item)]
+    return [value] if isinstance(value, s.Node) else []

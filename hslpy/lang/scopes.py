@@ -1,0 +1,217 @@
+"""Where names live: units and their variables, functions hoisted from statements, files included and imported.
+
+In: syntax nodes and an opener of files. Out: units, variables and modules for `resolve.py`. Must not know expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from hslpy.errors import OperatorError
+from hslpy.lang import syntax
+from hslpy.lang.declare import Builtin
+from hslpy.lang.diagnostics import Diagnostic, suggest
+from hslpy.lang.resolved import ClassDef, Fact, Module, Predefined, Symbol, Unit, Var
+from hslpy.lang.source import Source, Span
+
+Opener = Callable[[str, str | None], tuple[Source, syntax.Script | None]]
+
+
+@dataclass(slots=True)
+class World:
+    """What one resolution works on: the tables given, the units made, the diagnostics found."""
+
+    builtins: Mapping[str, Builtin]
+    predefined: Mapping[str, Predefined]
+    open_script: Opener
+    hook: str | None = None
+    elsewhere: Mapping[str, Builtin] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
+    classes: list[ClassDef] = field(default_factory=list)
+    modules: dict[str, Module] = field(default_factory=dict)
+    facts: set[str] = field(default_factory=set)
+    used_builtins: set[str] = field(default_factory=set)
+    included: dict[tuple[int, int], syntax.Script | None] = field(default_factory=dict)
+    _next_id: int = 0
+
+    def next_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def report(self, code: str, span: Span, message: str, hint: str | None = None, notes: tuple[str, ...] = ()) -> None:
+        self.diagnostics.append(Diagnostic(code, span, message, hint, notes))
+
+    def new_unit(self, kind: str, name: str | None, span: Span, module: Module, parent: Unit | None) -> Unit:
+        class_def = parent.class_def if parent is not None else None
+        unit = Unit(self.next_id(), kind, name, span, module, parent, class_def)
+        self.units.append(unit)
+        return unit
+
+    def new_var(self, name: str, owner: Unit, is_param: bool = False) -> Var:
+        return Var(self.next_id(), name, owner, is_param)
+
+
+# ---- variables ----------------------------------------------------------------------------------------
+
+
+def lookup(world: World, unit: Unit, name: str, span: Span) -> Var | Fact:
+    """Give what `$name` means in `unit`; a name not seen before becomes a variable of the unit."""
+    known = unit.foreign.get(name) or unit.variables.get(name)
+    if isinstance(known, Fact):
+        return Fact(span, known.name, known.predefined)
+    if known is None and unit.kind == "module" and name in world.predefined:
+        world.facts.add(name)
+        return Fact(span, name, world.predefined[name])
+    if known is None:
+        known = unit.variables[name] = world.new_var(name, unit)
+    if known.owner is not unit:
+        known.is_captured = True
+    unit.uses.add(known)
+    return known
+
+
+def bind_global(world: World, unit: Unit, variable: syntax.Variable) -> None:
+    """Bind `$name` of a function to the module's variable, which need not exist yet."""
+    name, module_unit = variable.name, unit.module.unit
+    if unit is module_unit:
+        return
+    target = lookup(world, module_unit, name, variable.span)
+    if unit.foreign.get(name) is target or (isinstance(target, Fact) and isinstance(unit.foreign.get(name), Fact)):
+        return
+    if name in unit.variables or name in unit.foreign:
+        world.report("E209", variable.span, f"`${name}` is already a local variable here", "put `global` first")
+        return
+    unit.foreign[name] = target
+    if isinstance(target, Var):
+        target.is_captured = True
+
+
+def bind_capture(world: World, unit: Unit, parent: Unit, variable: syntax.Variable) -> None:
+    """Bind a name of `closure (...)` to the variable of the function around."""
+    target = lookup(world, parent, variable.name, variable.span)
+    unit.foreign[variable.name] = target
+    if isinstance(target, Var):
+        target.is_captured = True
+        if target.read_at is None:
+            target.read_at = variable.span
+        if target.owner.kind != "module":
+            nest(unit, target.owner)
+
+
+def nest(unit: Unit, owner: Unit) -> None:
+    """Note that `unit` sees something that lives in a call of `owner`: its Python function is nested there."""
+    at: Unit | None = unit
+    while at is not None and at is not owner:
+        at.is_nested = True
+        at = at.parent
+
+
+# ---- functions and classes ------------------------------------------------------------------------------
+
+
+def find_symbol(unit: Unit, name: str) -> Symbol | None:
+    """Give the function or class that `name` means in `unit`, its own, of the functions around, or of the module."""
+    at: Unit | None = unit
+    while at is not None:
+        symbol = at.functions.get(name)
+        if symbol is not None:
+            return symbol
+        at = at.parent
+    return unit.module.unit.functions.get(name)
+
+
+def known_functions(world: World, unit: Unit) -> list[str]:
+    """Give all names that a call may use in `unit`, the nearest first."""
+    names: list[str] = []
+    at: Unit | None = unit
+    while at is not None:
+        names.extend(at.functions)
+        at = at.parent
+    return names + [name for name in world.builtins if "-" not in name and ":" not in name]
+
+
+def report_unknown_function(world: World, unit: Unit, name: str, span: Span) -> None:
+    """Say that no function has this name: one of another hook, a misspelling, or unknown."""
+    row = world.elsewhere.get(name)
+    if row is not None and row.hooks is not None:
+        where = ", ".join(row.hooks)
+        here = f", not at {world.hook}" if world.hook else ", not outside of hooks"
+        world.report("E207", span, f"`{name}` is available at {where}{here}")
+        return
+    world.report("E204", span, f"unknown function `{name}`", suggest(name, known_functions(world, unit)))
+
+
+# ---- statements that bring in others -------------------------------------------------------------------
+
+
+def spread_blocks(statements: Iterable[syntax.Stmt]) -> Iterator[syntax.Stmt]:
+    """Walk statements and those within them, not into functions: where hoisted definitions may stand."""
+    todo = list(statements)[::-1]
+    while todo:
+        statement = todo.pop()
+        yield statement
+        inner: list[syntax.Stmt] = []
+        match statement:
+            case syntax.Block():
+                inner.extend(statement.body)
+            case syntax.IfStmt():
+                inner.extend(body for _, body in statement.branches)
+                if statement.otherwise is not None:
+                    inner.append(statement.otherwise)
+            case syntax.WhileStmt() | syntax.ForStmt() | syntax.ForeachStmt():
+                inner.append(statement.body)
+            case syntax.SwitchStmt():
+                for case in statement.cases:
+                    inner.extend(case.body)
+            case syntax.TryStmt():
+                inner += [statement.body, statement.handler]
+        todo.extend(reversed(inner))
+
+
+class Files:
+    """Opens included and imported files, and finds cycles."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._under_way: list[str] = []
+        self._once: set[tuple[int, str]] = set()
+
+    def open(self, path: syntax.StringLit) -> tuple[Source, syntax.Script | None] | None:
+        """Give the file that a statement names, or None after reporting that there is none."""
+        try:
+            return self.world.open_script(path.value, path.span.source.path)
+        except (OperatorError, OSError) as error:
+            hint = error.hint if isinstance(error, OperatorError) else None
+            self.world.report("E214", path.span, f'no file "{path.value}" to be found here', hint)
+            return None
+
+    def enter(self, path: str, span: Span, what: str) -> bool:
+        """Begin with a file; reports a cycle and gives False when it is under way already."""
+        if path in self._under_way:
+            chain = " -> ".join([*self._under_way[self._under_way.index(path) :], path])
+            self.world.report("E213", span, f"{what} in a circle: {chain}")
+            return False
+        self._under_way.append(path)
+        return True
+
+    def leave(self) -> None:
+        self._under_way.pop()
+
+    def include(self, unit: Unit, statement: syntax.IncludeStmt) -> syntax.Script | None:
+        """Give the script to splice in for an include, or None: an error, or an include_once done before."""
+        key = (unit.id, id(statement))
+        if key in self.world.included:
+            return self.world.included[key]
+        self.world.included[key] = None
+        opened = self.open(statement.path)
+        if opened is None:
+            return None
+        source, script = opened
+        once = (unit.module.unit.id, source.path)
+        if statement.once and once in self._once:
+            return None
+        self._once.add(once)
+        self.world.included[key] = script
+        return script
