@@ -18,6 +18,8 @@ from hslpy.mail.reply import Reply
 class SpoolError(MailError):
     """Nothing of what was asked was written, or what was to be read is not there. The peer hears `reply`."""
 
+    reply: Reply
+
     def __init__(self, message: str) -> None:
         super().__init__(message, temporary=True, reply=Reply(451, (4, 3, 0), ("Local storage failed, try again later",)))
 

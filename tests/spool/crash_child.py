@@ -1,0 +1,70 @@
+"""A process that stores and removes until it is killed, and says on stdout what it was told is done.
+
+usage: python -m tests.spool.crash_child FOLDER SEED [POINT COUNT]: with a point, it kills itself there.
+Lines: `+ID CRC` stored, `~ID N` retries set to N, `-ID` removal asked for, `=ID` removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import zlib
+from pathlib import Path
+
+from hslpy.spool.contract import QueuedRecipient, Remove, Update
+from hslpy.spool.sqlite import SpoolSettings, SqliteSpool
+from tests.spool.messages import message, recipient
+
+
+def say(text: str) -> None:
+    os.write(1, f"{text}\n".encode())
+
+
+async def main(folder: Path, seed: int, point: str, count: int) -> None:
+    passed = 0
+
+    def at(step: str) -> None:
+        nonlocal passed
+        if step == point:
+            passed += 1
+            if passed == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    spool = SqliteSpool(SpoolSettings(folder, body_file_above_bytes=20_000, min_free_bytes=0), at)
+    await spool.open()
+    rng = random.Random(seed)
+    alive: list[QueuedRecipient] = [entry async for batch in spool.recover() for entry in batch]
+
+    async def session() -> None:
+        while True:
+            body = rng.randbytes(rng.choice((10, 5000, 15_000, 30_000)))
+            contents = (body, body[::-1])
+            crcs = [zlib.crc32(content) for content in contents]
+            new = message(
+                recipient(metadata={"crc": str(crcs[0])}),
+                recipient(metadata={"crc": str(crcs[1])}, variant=0),
+                header=b"",
+                body=contents[0],
+                variants=((None, contents[1]),),
+            )
+            for entry in await spool.store(new):
+                say(f"+{entry.queue_id} {entry.metadata['crc']}")
+                alive.append(entry)
+            if len(alive) > 30:
+                entry = alive.pop(rng.randrange(len(alive)))
+                await spool.apply([Update(entry.queue_id, {"retries": 7})])
+                say(f"~{entry.queue_id} 7")
+                say(f"-{entry.queue_id}")
+                await spool.apply([Remove(entry.queue_id)])
+                say(f"={entry.queue_id}")
+
+    say("ready")
+    await asyncio.gather(*(session() for _ in range(12)))
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:] + ["", "0"][len(sys.argv) - 3 :]
+    asyncio.run(main(Path(arguments[0]), int(arguments[1]), arguments[2], int(arguments[3])))
