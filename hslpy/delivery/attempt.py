@@ -1,0 +1,254 @@
+"""One attempt: recipients of a message that share all decisions, at the hosts of one destination. Out: an `Outcome` each.
+
+Chooses target after target, a source for each, and hands both to the client. Must not know of hooks or the queue.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hslpy.client.contract import Client, RecipientResult, Route, TransactionResult
+from hslpy.clock import Clock
+from hslpy.delivery.outcome import Outcome, outcome_of_error, outcome_of_problem, outcome_of_reply, waiting
+from hslpy.delivery.plan import Target, TargetRules
+from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.delivery.targets import find_targets
+from hslpy.dns.contract import Resolver
+from hslpy.egress.sources import Choice, Look, Source, Sources, UnknownSource, choose_source, family_of, rotated
+from hslpy.hooks.facts import AttemptFacts, TlsFacts
+from hslpy.mail.address import Address
+from hslpy.mail.verdict import TryOptions
+
+Log = Callable[[str, Mapping[str, object]], None]
+
+LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; hooks.md 9.2
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What is to be sent: one envelope, its content, and `key`, which spreads messages over configured sources."""
+
+    sender: Address
+    recipients: tuple[Address, ...]
+    content: bytes
+    sender_params: Mapping[str, str]
+    recipient_params: tuple[Mapping[str, str], ...]
+    key: int
+    ids: Mapping[str, object]
+
+
+class Attempts:
+    """Makes attempts. Holds no state but what it is given."""
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        resolver: Resolver,
+        client: Client,
+        sources: Sources,
+        clock: Clock,
+        rng: random.Random,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._client = client
+        self._sources = sources
+        self._clock = clock
+        self._random = rng
+        self._log = log
+
+    async def make(self, parcel: Parcel, options: TryOptions, transport: Transport) -> tuple[Outcome, ...]:
+        """Try the parcel, and give an outcome a recipient, in order."""
+        try:
+            candidates = self._candidates(options, transport, parcel.key)
+        except UnknownSource as error:
+            self._log("delivery.source_unknown", {**parcel.ids, "error": error.message})
+            return self._all(parcel, waiting(error.message, self._settings.wait_s))
+        host, use_mx, port = destination(options, transport, parcel.recipients[0].domain)
+        rules = self._rules(options, transport, candidates)
+        prefer = self._settings.prefer_family
+        plan = await find_targets(self._resolver, host, port, rules, self._random, use_mx=use_mx, prefer=prefer)
+        if plan.problem is not None:
+            if plan.skipped:
+                self._log("delivery.no_target", {**parcel.ids, "skipped": list(plan.skipped)})
+            return self._all(parcel, outcome_of_problem(plan.problem))
+        return await self._over(plan.targets, parcel, options, transport, candidates)
+
+    async def _over(
+        self,
+        targets: Sequence[Target],
+        parcel: Parcel,
+        options: TryOptions,
+        transport: Transport,
+        candidates: Sequence[Source],
+    ) -> tuple[Outcome, ...]:
+        """Try target after target until one has taken the message or said no to it."""
+        outcomes: tuple[Outcome, ...] | None = None
+        missed: list[Choice] = []
+        unbound: dict[str, float] = {}
+        for number, target in enumerate(targets):
+            while True:
+                choice = self._choose(candidates, target, unbound)
+                if choice.source is None:
+                    missed.append(choice)
+                    break
+                route = self._route(target, choice.source, options, transport)
+                result = await self._send(route, parcel)
+                if result.bind_failed:
+                    unbound[choice.source.address] = self._suspend(choice.source, result, parcel)
+                    continue
+                outcomes = self._outcomes(route, choice.source, result)
+                self._record(route, choice, result, outcomes, parcel)
+                if not result.failed_at_connect or number == len(targets) - 1:
+                    return outcomes
+                break
+        return outcomes if outcomes is not None else self._all(parcel, self._no_source(missed))
+
+    def _choose(self, candidates: Sequence[Source], target: Target, unbound: Mapping[str, float]) -> Choice:
+        """Give the source for this target; none configured means that the system chooses."""
+        if not candidates:
+            return Choice(Source("", ""), (Look("", "", "the system's choice"),))
+        suspended = {**self._sources.suspended, **unbound}
+        return choose_source(candidates, suspended, family_of(target.address), self._clock.time())
+
+    def _no_source(self, missed: Sequence[Choice]) -> Outcome:
+        """No target could be reached from any source: it waits until one is back."""
+        backs = [choice.again_at for choice in missed if choice.again_at is not None]
+        wait_s = self._settings.wait_s
+        if backs:
+            wait_s = max(min(backs) - self._clock.time(), 1.0)
+        return waiting(f"no source can be used: {missed[-1].reason if missed else 'no candidate'}", wait_s)
+
+    async def _send(self, route: Route, parcel: Parcel) -> TransactionResult:
+        return await self._client.send(
+            route, parcel.sender, parcel.recipients, parcel.content, parcel.sender_params, parcel.recipient_params
+        )
+
+    def _suspend(self, source: Source, result: TransactionResult, parcel: Parcel) -> float:
+        """Leave the source out for a while, by all attempts; give until when."""
+        suspension_s = self._settings.source_suspension_s
+        self._sources.suspend(source.address, suspension_s, result.error or "it cannot be bound")
+        fields = {"source": source.id, "address": source.address, "error": result.error, "seconds": suspension_s}
+        self._log("delivery.source_suspended", {**parcel.ids, **fields})
+        return self._clock.time() + max(suspension_s, 1.0)
+
+    def _candidates(self, options: TryOptions, transport: Transport, key: int) -> tuple[Source, ...]:
+        """Give the sources in the order to try them: the script's, else the transport's, else the server's."""
+        if options.sources:
+            named = list(self._sources.resolve(options.sources))
+            if options.source_random:
+                self._random.shuffle(named)
+            return tuple(named)
+        configured = self._sources.by_ids(transport.sources or self._settings.sources)
+        return rotated(configured, key)
+
+    def _rules(self, options: TryOptions, transport: Transport, candidates: Sequence[Source]) -> TargetRules:
+        settings = self._settings
+        private = transport.allow_private_targets
+        return TargetRules(
+            families=tuple(sorted({source.family for source in candidates})) or (4, 6),
+            allow_private=settings.allow_private_targets if private is None else private,
+            own_listeners=settings.own_listeners,
+            limit=settings.target_addresses,
+            include=options.mx_include,
+            exclude=options.mx_exclude,
+        )
+
+    def _route(self, target: Target, source: Source, options: TryOptions, transport: Transport) -> Route:
+        timeouts = transport.timeouts
+        if options.connect_timeout_s is not None:
+            timeouts = replace(timeouts, connect_s=options.connect_timeout_s)
+        if options.timeout_s is not None:
+            step = options.timeout_s
+            timeouts = replace(timeouts, greeting_s=step, command_s=step, data_s=step, block_s=step, final_s=step)
+        return Route(
+            host=target.host,
+            address=target.address,
+            port=target.port,
+            source_ip=source.address or None,
+            helo=options.helo or source.helo or transport.helo or self._settings.helo,
+            protocol=options.protocol or transport.protocol,
+            tls=options.tls or transport.tls,
+            tls_sni=options.tls_sni,
+            tls_names=options.tls_verify_name or transport.tls_names,
+            tls_verify_host=options.tls_verify_host is not False,
+            sasl_username=options.sasl_username if options.sasl_username is not None else transport.username,
+            sasl_password=options.sasl_password if options.sasl_username is not None else transport.password,
+            xclient=tuple(sorted((options.xclient or {}).items())),
+            timeouts=timeouts,
+        )
+
+    def _outcomes(self, route: Route, source: Source, result: TransactionResult) -> tuple[Outcome, ...]:
+        base = _facts(route, source, result)
+        return tuple(_outcome(base, said, result) for said in result.results)
+
+    def _record(
+        self, route: Route, choice: Choice, result: TransactionResult, outcomes: tuple[Outcome, ...], parcel: Parcel
+    ) -> None:
+        fields: dict[str, Any] = {
+            "source": choice.source.id if choice.source else "",
+            "local_ip": result.local_ip,
+            "helo": route.helo,
+            "host": route.host,
+            "remote_ip": route.address,
+            "port": route.port,
+            "tls": result.tls.protocol if result.tls else "",
+            "reused": result.reused,
+            "duration_s": round(result.duration_s, 3),
+            "looked_at": choice.reason,
+        }
+        for number in range(len(outcomes)):
+            ids = _ids_of(parcel, number)
+            self._log("delivery.attempt", {**ids, **fields, "result": outcomes[number].text})
+
+    def _all(self, parcel: Parcel, outcome: Outcome) -> tuple[Outcome, ...]:
+        return (outcome,) * len(parcel.recipients)
+
+
+def destination(options: TryOptions, transport: Transport, domain: str) -> tuple[str, bool, int]:
+    """Give the name, whether it is a domain whose MX is to be asked for, and the port.
+
+    The script's host wins over the transport's next hop, which wins over the recipient domain's MX.
+    """
+    port = options.port or transport.port
+    host = options.host or transport.next_hop
+    if not host or host == LOOKUP_MX:
+        return domain, True, options.port or (transport.port if not transport.next_hop else 25)
+    return host, False, port
+
+
+def _facts(route: Route, source: Source, result: TransactionResult) -> AttemptFacts:
+    tls = result.tls
+    return AttemptFacts(
+        duration_s=result.duration_s,
+        local_ip=result.local_ip or route.source_ip or "",
+        helo=route.helo,
+        source_id=source.id,
+        remote_ip=route.address,
+        remote_port=route.port,
+        remote_mx=route.host,
+        tls=TlsFacts(tls.protocol, tls.cipher, tls.key_bits) if tls is not None else None,
+    )
+
+
+def _outcome(base: AttemptFacts, said: RecipientResult | None, result: TransactionResult) -> Outcome:
+    if said is None:
+        error = result.error or "nothing was said"
+        facts = replace(base, error=error, error_temporary=result.error_temporary, state=result.error_state)
+        return outcome_of_error(result, facts)
+    reply = said.reply
+    return outcome_of_reply(
+        said, replace(base, code=reply.code, enhanced=reply.enhanced, reason=reply.lines, state=said.state)
+    )
+
+
+def _ids_of(parcel: Parcel, number: int) -> dict[str, object]:
+    ids = dict(parcel.ids)
+    queue_ids = ids.get("queue_id")
+    if isinstance(queue_ids, tuple):
+        ids["queue_id"] = queue_ids[number]
+    return {**ids, "recipient": str(parcel.recipients[number])}

@@ -1,0 +1,269 @@
+"""The way of queued recipients through one attempt: pre-delivery hook, attempt, post-delivery hook, what becomes of them.
+
+In: claimed entries of one message that share a destination. Out: each of them finished, put back or bounced, whatever
+happens. Must not know of slots and turns, nor how mail is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from hslpy.clock import Clock
+from hslpy.delivery.attempt import Attempts, Log, Parcel
+from hslpy.delivery.outcome import Action, Outcome, waiting
+from hslpy.delivery.report import failure_report
+from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts
+from hslpy.mail.address import Address
+from hslpy.mail.dsn import wants_report
+from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
+from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
+
+if TYPE_CHECKING:
+    from hslpy.hooks.runner import Hooks, ScriptSet
+    from hslpy.queue.queue import Queue
+
+
+@dataclass(slots=True)
+class _Item:
+    """One recipient on its way. `settled` once the queue has been told what becomes of it."""
+
+    entry: QueuedRecipient
+    context: Context = field(default_factory=Context)
+    options: TryOptions = field(default_factory=TryOptions)
+    metadata: Mapping[str, str] | None = None
+    settled: bool = False
+
+    @property
+    def ids(self) -> dict[str, object]:
+        return {"transaction_id": self.entry.transaction_id, "queue_id": self.entry.queue_id}
+
+    @property
+    def sender(self) -> Address:
+        return self.options.sender if self.options.sender is not None else self.entry.sender
+
+    @property
+    def recipient(self) -> Address:
+        return self.options.recipient if self.options.recipient is not None else self.entry.recipient
+
+    @property
+    def sender_params(self) -> Mapping[str, str]:
+        given = self.options.sender_params
+        return given if given is not None else self.entry.sender_params
+
+    @property
+    def recipient_params(self) -> Mapping[str, str]:
+        given = self.options.recipient_params
+        return given if given is not None else self.entry.recipient_params
+
+    def facts(self) -> QueuedFacts:
+        """Give what scripts see, with the metadata as it is by now."""
+        entry = self.entry
+        return QueuedFacts(
+            transaction_id=entry.transaction_id,
+            queue_id=entry.queue_id,
+            received_at=entry.received_at,
+            sender=entry.sender,
+            recipient=entry.recipient,
+            transport_id=entry.transport_id,
+            retries=entry.retries,
+            size_bytes=entry.size_bytes,
+            server_id=entry.server_id,
+            remote_ip=entry.remote_ip,
+            helo=entry.helo,
+            sasl_username=entry.sasl_username,
+            metadata=entry.metadata if self.metadata is None else self.metadata,
+            sender_params=entry.sender_params,
+            recipient_params=entry.recipient_params,
+            job_id=entry.job_id,
+            priority=entry.priority,
+        )
+
+
+class Jobs:
+    """Carries jobs out. `counts` has what became of recipients: delivered, deferred, bounced, deleted, waiting."""
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        queue: Queue,
+        spool: Spool,
+        hooks: Hooks,
+        attempts: Attempts,
+        clock: Clock,
+        rng: random.Random,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._spool = spool
+        self._hooks = hooks
+        self._attempts = attempts
+        self._clock = clock
+        self._random = rng
+        self._log = log
+        self.counts: Counter[str] = Counter()
+
+    async def run(self, entries: Sequence[QueuedRecipient]) -> None:
+        """Take the entries through. Never raises but when cancelled; entries under way then are due again at once."""
+        scripts = self._hooks.current
+        items = [_Item(entry) for entry in entries]
+        try:
+            await self._each((item, self._before(scripts, item)) for item in items)
+            for group in _groups(item for item in items if not item.settled):
+                outcomes = await self._try(group)
+                await self._each(
+                    (item, self._after(scripts, item, outcome)) for item, outcome in zip(group, outcomes, strict=True)
+                )
+        finally:
+            for item in items:
+                if not item.settled:
+                    item.settled = True
+                    self._queue.postpone(item.entry, self._clock.time())
+
+    async def _each(self, steps: Iterable[tuple[_Item, Awaitable[None]]]) -> None:
+        """Take a step with each item, side by side so that they share commits; a fault of ours puts its item back."""
+        await asyncio.gather(*(self._guarded(item, step) for item, step in steps))
+
+    async def _guarded(self, item: _Item, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except Exception as error:
+            self._log("delivery.fault", {**item.ids, "error": repr(error), "exception": error})
+            if not item.settled:
+                await self._put_back(item, waiting("a fault of the server's own, see its log", self._settings.wait_s))
+
+    async def _before(self, scripts: ScriptSet, item: _Item) -> None:
+        """Run the pre-delivery hook; the item is settled afterwards unless it is to be tried."""
+        transport = self._transport(item)
+        if transport is None:
+            text = f"transport {item.entry.transport_id} is not configured"
+            self._log("delivery.transport_unknown", {**item.ids, "transport": item.entry.transport_id})
+            await self._put_back(item, waiting(text, self._settings.wait_s, hold=True))
+            return
+        event = PreDeliveryEvent(item.facts(), item.context, transport.next_hop or "", transport.port)
+        verdict = await self._verdict(scripts, "predelivery", event)
+        item.metadata = verdict.metadata
+        item.options = verdict.attempt
+        if verdict.action == "queue":
+            await self._requeue(item, verdict.queue, "put back by the pre-delivery script", "waiting")
+        elif verdict.action in ("bounce", "delete"):
+            action: Action = "BOUNCE" if verdict.action == "bounce" else "DELETE"
+            await self._after(scripts, item, Outcome(action, "by the pre-delivery script", status=(5, 7, 1)))
+
+    async def _try(self, group: Sequence[_Item]) -> Sequence[Outcome]:
+        first = group[0]
+        transport = self._transport(first)
+        assert transport is not None
+        try:
+            content = await self._spool.read(first.entry.message_id, first.entry.variant)
+            parcel = Parcel(
+                sender=first.sender,
+                recipients=tuple(item.recipient for item in group),
+                content=content,
+                sender_params=first.sender_params,
+                recipient_params=tuple(item.recipient_params for item in group),
+                key=first.entry.message_id,
+                ids={"transaction_id": first.entry.transaction_id, "queue_id": tuple(item.entry.queue_id for item in group)},
+            )
+            return await self._attempts.make(parcel, first.options, transport)
+        except SpoolError as error:
+            self._log("delivery.content_unreadable", {**first.ids, "error": error.message})
+            return [waiting(f"the content cannot be read: {error.message}", self._settings.wait_s)] * len(group)
+        except Exception as error:
+            self._log("delivery.fault", {**first.ids, "error": repr(error), "exception": error})
+            return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
+
+    async def _after(self, scripts: ScriptSet, item: _Item, outcome: Outcome) -> None:
+        """Settle the item by its outcome and what the post-delivery hook makes of it."""
+        entry = item.entry
+        action, expired = outcome.action, False
+        if action == "QUEUE" and self._queue.will_expire(entry, self._clock.time()) and not outcome.hold:
+            action, expired = "BOUNCE", True
+        if not outcome.charged and not expired:
+            await self._put_back(item, outcome)
+            return
+        if action is None:  # nothing a script says can change it any more, and a lost reply is a duplicate
+            item.settled = True
+            await self._queue.finish(entry)
+            self._done(item, "delivered", outcome.text)
+        event = PostDeliveryEvent(item.facts(), item.context, action, outcome.facts, expired)
+        verdict = await self._verdict(scripts, "postdelivery", event)
+        if item.settled:
+            return
+        if verdict.metadata is not None:
+            item.metadata = verdict.metadata
+        if verdict.action == "queue":
+            await self._requeue(item, verdict.queue, outcome.text, "deferred")
+        elif verdict.action == "default" and action == "QUEUE":
+            await self._requeue(item, QueueOptions(), outcome.text, "deferred")
+        elif verdict.action == "bounce" or (verdict.action == "default" and action == "BOUNCE"):
+            await self._bounce(item, outcome, expired)
+        else:
+            item.settled = True
+            await self._queue.finish(entry)
+            self._done(item, "deleted", outcome.text)
+
+    async def _verdict(self, scripts: ScriptSet, hook: str, event: PreDeliveryEvent | PostDeliveryEvent) -> QueueVerdict:
+        verdict = await self._hooks.run(scripts, hook, event)
+        if not isinstance(verdict, QueueVerdict):
+            raise TypeError(f"hook {hook} gave {verdict!r}")
+        return verdict
+
+    async def _put_back(self, item: _Item, outcome: Outcome) -> None:
+        options = QueueOptions(hold=outcome.hold, delay_s=outcome.wait_s, increment_retry=False, reason=outcome.text)
+        await self._requeue(item, options, outcome.text, "waiting")
+
+    async def _requeue(self, item: _Item, options: QueueOptions, text: str, count: str) -> None:
+        item.settled = True
+        await self._queue.reschedule(item.entry, options, self._clock.time(), error=text, metadata=item.metadata)
+        self._done(item, count, options.reason or text, {"due_at": item.entry.due_at, "hold": item.entry.hold})
+
+    async def _bounce(self, item: _Item, outcome: Outcome, expired: bool) -> None:
+        entry, now = item.entry, self._clock.time()
+        report = None
+        if not entry.sender.is_null and wants_report(entry.recipient_params, "failed"):
+            try:
+                content = await self._spool.read(entry.message_id, entry.variant)
+            except SpoolError:
+                content = b""
+            transport_id = self._settings.report_transport_id or entry.transport_id
+            report = failure_report(entry, outcome, content, self._settings.helo, transport_id, now, self._random)
+        item.settled = True
+        await self._queue.bounce(entry, report)
+        self._done(item, "bounced", outcome.text, {"expired": expired, "report": report.transaction_id if report else ""})
+
+    def _done(self, item: _Item, what: str, text: str, more: Mapping[str, object] | None = None) -> None:
+        self.counts[what] += 1
+        entry = item.entry
+        people = {"sender": str(entry.sender), "recipient": str(entry.recipient), "retries": entry.retries}
+        self._log(f"delivery.{what}", {**item.ids, **people, "reason": text, **(more or {})})
+
+    def _transport(self, item: _Item) -> Transport | None:
+        return self._settings.transports.get(item.entry.transport_id)
+
+
+def _groups(items: Iterable[_Item]) -> list[list[_Item]]:
+    """Give the items in groups that share all decisions and so one transaction. Options hold mappings: no hashing."""
+    groups: list[list[_Item]] = []
+    for item in items:
+        group = next((group for group in groups if _alike(group[0], item)), None)
+        if group is None:
+            groups.append([item])
+        else:
+            group.append(item)
+    return groups
+
+
+def _alike(one: _Item, other: _Item) -> bool:
+    if one.entry.transport_id != other.entry.transport_id or one.recipient.domain.lower() != other.recipient.domain.lower():
+        return False
+    if one.sender != other.sender or one.sender_params != other.sender_params:
+        return False
+    mine, theirs = (replace(item.options, recipient=None, recipient_params=None) for item in (one, other))
+    return mine == theirs

@@ -1,0 +1,83 @@
+"""Whose turn it is: jobs by destination, so that a slow one doesn't keep the others waiting. No I/O, no time.
+
+In: jobs with their destination. Out: the next job whose destination has a free slot, destinations in turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+J = TypeVar("J")
+
+
+@dataclass(slots=True)
+class _Lane(Generic[J]):
+    limit: int
+    waiting: deque[J] = field(default_factory=deque)
+    active: int = 0
+    turned_away: int = 0
+
+
+class Lanes(Generic[J]):
+    """Each destination has `limit` slots, and room for `room` jobs that wait for one."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._lanes: dict[str, _Lane[J]] = {}
+        self._ready: deque[str] = deque()  # destinations with a job waiting and a slot free, each once
+
+    def __len__(self) -> int:
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def offer(self, destination: str, limit: int, job: J) -> int:
+        """Take the job in and give 0, or give how many have been turned away since this destination last ran dry."""
+        lane = self._lanes.get(destination)
+        if lane is None:
+            lane = self._lanes[destination] = _Lane(limit)
+        lane.limit = limit
+        if len(lane.waiting) >= self._room:
+            lane.turned_away += 1
+            return lane.turned_away
+        lane.waiting.append(job)
+        if len(lane.waiting) == 1 and lane.active < limit:
+            self._ready.append(destination)
+        return 0
+
+    def next(self) -> tuple[str, J] | None:
+        """Give the next job with its destination, whose slot it holds until `done`; None when none may start."""
+        if not self._ready:
+            return None
+        destination = self._ready.popleft()
+        lane = self._lanes[destination]
+        job = lane.waiting.popleft()
+        lane.active += 1
+        if lane.waiting and lane.active < lane.limit:
+            self._ready.append(destination)
+        return destination, job
+
+    def done(self, destination: str) -> None:
+        """Give a slot back."""
+        lane = self._lanes[destination]
+        was_full = lane.active >= lane.limit
+        lane.active -= 1
+        if lane.waiting:
+            if was_full and lane.active < lane.limit:
+                self._ready.append(destination)
+        elif lane.active == 0:
+            del self._lanes[destination]
+
+    def drain(self) -> list[J]:
+        """Take out all that wait."""
+        jobs = [job for lane in self._lanes.values() for job in lane.waiting]
+        self._ready.clear()
+        for destination in list(self._lanes):
+            self._lanes[destination].waiting.clear()
+            if not self._lanes[destination].active:
+                del self._lanes[destination]
+        return jobs
+
+    def active(self) -> dict[str, int]:
+        """Give the slots in use by destination."""
+        return {destination: lane.active for destination, lane in self._lanes.items() if lane.active}

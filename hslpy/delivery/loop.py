@@ -1,0 +1,180 @@
+"""The dispatcher: what is due is claimed, parked by destination, and tried as slots come free. In: a queue. Out: attempts.
+
+Bounded in attempts, in attempts a destination and in what is parked; a slow destination never keeps the others waiting.
+Must not know what an attempt does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hslpy.client.contract import Client
+from hslpy.clock import Clock
+from hslpy.delivery.attempt import Attempts, Log
+from hslpy.delivery.job import Jobs
+from hslpy.delivery.lanes import Lanes
+from hslpy.delivery.settings import DeliverySettings
+from hslpy.dns.contract import Resolver
+from hslpy.egress.sources import Sources, UnknownSource
+from hslpy.errors import OperatorError
+from hslpy.spool.contract import QueuedRecipient, Spool
+
+if TYPE_CHECKING:
+    from hslpy.hooks.runner import Hooks
+    from hslpy.queue.queue import Queue
+
+_CLAIM = 500  # recipients claimed before others get a turn: a millisecond or two
+_LONGEST_TURN_AWAY_S = 60.0  # KumoMTA's, for what doesn't fit into a ready queue
+_TURN_AWAY_RATE = 50.0  # recipients of one destination a second that come back; more than most hosts take
+
+
+class Delivery:
+    """Delivers what `queue` holds, from `start` to `stop`. Raises OperatorError when a transport names an unknown source."""
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        queue: Queue,
+        spool: Spool,
+        hooks: Hooks,
+        resolver: Resolver,
+        client: Client,
+        sources: Sources,
+        clock: Clock,
+        rng: random.Random,
+        log: Log,
+    ) -> None:
+        _check(settings, sources)
+        self._settings = settings
+        self._queue = queue
+        self._clock = clock
+        self._random = rng
+        self._log = log
+        attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
+        self._jobs = Jobs(settings, queue, spool, hooks, attempts, clock, rng, log)
+        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(settings.parked)
+        self._running: set[asyncio.Task[None]] = set()
+        self._dispatcher: asyncio.Task[None] | None = None
+        self._awake = asyncio.Event()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What became of recipients since the start: delivered, deferred, bounced, deleted, waiting."""
+        return self._jobs.counts
+
+    @property
+    def under_way(self) -> int:
+        return len(self._running)
+
+    def connections(self) -> Mapping[str, int]:
+        """Give the attempts under way by destination."""
+        return self._lanes.active()
+
+    async def start(self) -> None:
+        self._dispatcher = asyncio.create_task(self._dispatch())
+
+    async def stop(self, grace_s: float = 30.0) -> None:
+        """Begin no more attempts, let those under way finish for `grace_s`, then cancel them: they are due again."""
+        if self._dispatcher is not None:
+            self._dispatcher.cancel()
+            await asyncio.gather(self._dispatcher, return_exceptions=True)
+            self._dispatcher = None
+        for entries in self._lanes.drain():
+            for entry in entries:
+                self._queue.postpone(entry, self._clock.time())
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=grace_s)
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look at the queue now, whatever it said last."""
+        self._awake.set()
+
+    async def _dispatch(self) -> None:
+        while True:
+            claimed = self._queue.claim(_CLAIM)
+            self._admit(claimed)
+            self._launch()
+            if claimed:
+                await asyncio.sleep(0)
+            else:
+                await self._something_due()
+
+    async def _something_due(self) -> None:
+        self._awake.clear()
+        waits = [asyncio.ensure_future(self._queue.wait()), asyncio.ensure_future(self._awake.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _admit(self, claimed: Sequence[QueuedRecipient]) -> None:
+        """Park what was claimed by destination, the recipients of a message together; send back what has no room."""
+        batches: dict[tuple[object, ...], list[QueuedRecipient]] = {}
+        for entry in claimed:
+            batches.setdefault((self._destination(entry), entry.message_id, entry.variant), []).append(entry)
+        most = self._settings.recipients_per_transaction
+        for (destination, *_), entries in batches.items():
+            limit = self._limit(entries[0])
+            for start in range(0, len(entries), most):
+                job = tuple(entries[start : start + most])
+                turned_away = self._lanes.offer(str(destination), limit, job)
+                if turned_away:
+                    self._turn_away(job, turned_away)
+
+    def _turn_away(self, job: Sequence[QueuedRecipient], turned_away: int) -> None:
+        longest_s = min(1.0 + turned_away / _TURN_AWAY_RATE, _LONGEST_TURN_AWAY_S)
+        due_at = self._clock.time() + 0.5 + longest_s * self._random.random()
+        for entry in job:
+            self._queue.postpone(entry, due_at)
+
+    def _launch(self) -> None:
+        while len(self._running) < self._settings.attempts:
+            turn = self._lanes.next()
+            if turn is None:
+                return
+            task = asyncio.create_task(self._carry_out(*turn))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _carry_out(self, destination: str, job: tuple[QueuedRecipient, ...]) -> None:
+        try:
+            await self._jobs.run(job)
+        finally:
+            self._lanes.done(destination)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log("delivery.fault", {"error": repr(error), "exception": error})
+        if self._dispatcher is not None:
+            self._launch()
+
+    def _destination(self, entry: QueuedRecipient) -> str:
+        """Give what attempts are counted by: the transport's next hop, else the transport and the recipient domain."""
+        transport = self._settings.transports.get(entry.transport_id)
+        if transport is not None and transport.next_hop:
+            return f"{transport.next_hop.lower()}:{transport.port}"
+        return f"{entry.transport_id} {entry.recipient.domain.lower()}"
+
+    def _limit(self, entry: QueuedRecipient) -> int:
+        transport = self._settings.transports.get(entry.transport_id)
+        limit = transport.destination_connections if transport is not None else None
+        return limit or self._settings.destination_connections
+
+
+def _check(settings: DeliverySettings, sources: Sources) -> None:
+    wanted = {"the default sources": settings.sources}
+    wanted.update({f"transport {transport.id}": transport.sources for transport in settings.transports.values()})
+    for where, ids in wanted.items():
+        try:
+            sources.by_ids(ids)
+        except UnknownSource as error:
+            raise OperatorError(f"{where}: {error.message}") from error

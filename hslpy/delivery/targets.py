@@ -1,0 +1,130 @@
+"""From a destination to addresses. In: a domain or a host, a resolver, rules. Out: a `Plan`. Asks, decides nothing.
+
+Source: RFC 5321 section 5.1: addresses of the domain itself only where it has no MX at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from hslpy.client.transaction import ascii_domain
+from hslpy.delivery.plan import (
+    Plan,
+    Problem,
+    Target,
+    TargetRules,
+    is_null_mx,
+    literal_address,
+    order_hosts,
+    refusal,
+    wanted_hosts,
+)
+from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
+from hslpy.egress.sources import family_of
+
+
+async def find_targets(
+    resolver: Resolver, name: str, port: int, rules: TargetRules, rng: random.Random, *, use_mx: bool, prefer: int = 4
+) -> Plan:
+    """Give where mail for the domain `name` (`use_mx`) or over the host `name` goes."""
+    search = _Search(resolver, port, rules, rng, prefer)
+    literal = literal_address(name)
+    if literal is not None:
+        search.consider(name if not use_mx else literal, [literal], 0)
+        return search.plan(name)
+    if not name or name.startswith("["):
+        return Plan(problem=Problem(550, (5, 1, 2), f"{name or 'an empty domain'} is no mail domain"))
+    name = ascii_domain(name)
+    if not use_mx:
+        await search.resolve(((0, name),))
+        return search.plan(name)
+    try:
+        answer = await resolver.query(name, "MX")
+    except NameNotFound as error:
+        if error.kind == "NXDOMAIN":
+            return Plan(problem=Problem(550, (5, 1, 2), f"Domain {name} does not exist"))
+        await search.resolve(((0, name),))
+        return search.plan(name)
+    except ResolutionFailed as error:
+        return Plan(problem=Problem(451, (4, 4, 3), f"DNS has no answer on {name} now: {error.message}"))
+    if is_null_mx(answer.mx):
+        return Plan(problem=Problem(556, (5, 1, 10), f"Domain {name} does not accept mail"))
+    hosts = wanted_hosts(order_hosts(answer.mx, rng), rules.include, rules.exclude)
+    if not hosts:
+        return Plan(problem=Problem(451, (4, 4, 4), f"No MX of {name} may be used", "policy"))
+    await search.resolve(hosts)
+    return search.plan(name)
+
+
+@dataclass
+class _Search:
+    resolver: Resolver
+    port: int
+    rules: TargetRules
+    rng: random.Random
+    prefer: int
+    found: list[tuple[int, Target]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    refused: bool = False
+    temporary: str = ""
+    ours_at: int | None = None
+
+    async def resolve(self, hosts: tuple[tuple[int, str], ...]) -> None:
+        """Look up hosts in order until there are targets enough."""
+        for preference, host in hosts:
+            if len(self.found) >= self.rules.limit or (self.ours_at is not None and preference >= self.ours_at):
+                break
+            literal = literal_address(host)
+            self.consider(host, [literal] if literal is not None else await self._addresses(host), preference)
+
+    def consider(self, host: str, addresses: list[str], preference: int) -> None:
+        for address in addresses:
+            why = refusal(address, self.port, self.rules)
+            if why == "self":
+                self.ours_at = preference
+            if why is not None:
+                self.refused = True
+                self.skipped.append(f"{host} [{address}]: {'ourselves' if why == 'self' else 'a private address'}")
+            elif family_of(address) not in self.rules.families:
+                self.skipped.append(f"{host} [{address}]: no source of IPv{family_of(address)}")
+            else:
+                self.found.append((preference, Target(host, address, self.port)))
+
+    async def _addresses(self, host: str) -> list[str]:
+        wanted = [family for family in (self.prefer, 10 - self.prefer) if family in self.rules.families]
+        answers = await asyncio.gather(*(self._query(host, family) for family in wanted))
+        if not any(answers):
+            self.skipped.append(f"{host}: no address")
+        return [address for addresses in answers for address in addresses]
+
+    async def _query(self, host: str, family: int) -> list[str]:
+        try:
+            answer = await self.resolver.query(host, "A" if family == 4 else "AAAA")
+        except NameNotFound:
+            return []
+        except ResolutionFailed as error:
+            self.temporary = error.message
+            return []
+        addresses = list(answer.records)
+        self.rng.shuffle(addresses)
+        return addresses
+
+    def plan(self, name: str) -> Plan:
+        found = self.found
+        if self.ours_at is not None:  # RFC 5321 5.1: hosts no better than ourselves would send it back to us
+            found = [(preference, target) for preference, target in found if preference < self.ours_at]
+        skipped = tuple(self.skipped)
+        if found:
+            return Plan(tuple(target for _, target in found[: self.rules.limit]), skipped=skipped)
+        if self.temporary:
+            return Plan(
+                problem=Problem(451, (4, 4, 3), f"DNS has no answer on {name} now: {self.temporary}"), skipped=skipped
+            )
+        if self.refused:
+            text = f"Mail for {name} would go to {'ourselves' if self.ours_at is not None else 'a private address'}"
+            return Plan(problem=Problem(554, (5, 4, 6), text, "policy"), skipped=skipped)
+        if any("no source" in text for text in skipped):
+            return Plan(problem=Problem(451, (4, 4, 4), f"No source reaches the hosts of {name}", "policy"), skipped=skipped)
+        return Plan(problem=Problem(550, (5, 4, 4), f"No host for {name} has an address"), skipped=skipped)
