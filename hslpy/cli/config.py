@@ -20,7 +20,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print("# All settings with their defaults; a file needs only those that differ.")
         print(as_toml(ROWS, None), end="")
     else:
-        print(as_toml(ROWS, read_settings(arguments.config).values), end="")
+        settings = read_settings(arguments.config)
+        print(as_toml(ROWS, settings.values, settings.given), end="")
     return 0
 
 

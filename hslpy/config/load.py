@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hslpy.client.smtp import ClientSettings
-from hslpy.config.settings import HOOK_HELP, ROWS
+from hslpy.config.settings import HOOK_HELP, OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
@@ -35,11 +35,13 @@ from hslpy.store.redis import RedisSettings
 class Settings:
     """All settings, each room's in its own dataclass. `file` is None without a settings file.
 
-    `hooks` maps each hook to its script files; `values` has every setting by its dotted name, for `hslpy config`.
+    `hooks` maps each hook to its script files; `values` has every setting by its dotted name and `given` what the file
+    has, both for `hslpy config`.
     """
 
     file: Path | None
     values: Mapping[str, Any]
+    given: Mapping[str, Any]
     hostname: str
     data_dir: Path
     uvloop: bool
@@ -127,6 +129,7 @@ def _settings(
     return Settings(
         file=file,
         values=values,
+        given=given,
         hostname=hostname,
         data_dir=data_dir,
         uvloop=values["server.uvloop"],
@@ -178,22 +181,28 @@ def _own_name() -> str:
     return name if "." in name and not name.startswith("localhost") else socket.gethostname() or "localhost"
 
 
-def as_toml(rows: list[Setting], values: Mapping[str, Any] | None) -> str:
-    """Give every setting as a TOML file with its help: the defaults, or `values` where given. Secrets are starred."""
+def as_toml(rows: list[Setting], values: Mapping[str, Any] | None, given: Mapping[str, Any] | None = None) -> str:
+    """Give every setting as a TOML file with its help: the defaults, or `values` where given. Secrets are starred.
+
+    Repeated tables are shown once, as comments; so are the optional ones, but for those that `given` has.
+    """
     out: list[str] = []
     section = None
+    quiet = ""
     for row in rows:
+        repeated = row.section.endswith("[]")
         if row.section != section:
             section = row.section
             name = section.removesuffix("[]")
-            out.append(f"\n# [[{name}]]" if section.endswith("[]") else f"\n[{name}]")
+            parent, _, key = name.rpartition(".")
+            optional = section in OPTIONAL_TABLES and key not in (given or {}).get(parent, {})
+            quiet = "# " if repeated or optional else ""
+            out.append(f"\n{quiet}[[{name}]]" if repeated else f"\n{quiet}[{name}]")
         unit = f" ({row.unit})" if row.unit else ""
         choices = f" One of: {', '.join(row.choices)}." if row.choices else ""
         out.append(f"# {row.help[0].upper()}{row.help[1:]}{unit}.{choices}")
-        repeated = section is not None and section.endswith("[]")
-        value = row.default if values is None or repeated else values[row.name]
-        text = _toml(value, row)
-        out.append(f"# {row.key} = {text}" if repeated or text == "" else f"{row.key} = {text}")
+        text = _toml(row.default if values is None or repeated else values[row.name], row)
+        out.append(f"{quiet or ('# ' if text == '' else '')}{row.key} = {text}")
     return "\n".join(out).lstrip("\n") + "\n"
 
 

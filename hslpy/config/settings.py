@@ -34,6 +34,9 @@ HOOK_HELP = {
     "disconnect": "the client has gone",
 }
 
+# Tables that turn something on by being there; `hslpy config` prints them as comments.
+OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd"})
+
 ROWS: list[Setting] = [
     Setting(
         "server.hostname", "text", "", "the server's own name, for greetings, Received and reports; empty: the machine's"

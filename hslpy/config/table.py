@@ -149,21 +149,25 @@ def _collect(
     for key, value in given.items():
         name = f"{prefix}{key}"
         known_here = by_section.get(prefix[:-1], {})
-        if name in sections:
-            found[name] = (
-                value
-                if name not in parents or not isinstance(value, dict)
-                else {k: v for k, v in value.items() if f"{name}.{k}" not in sections}
-            )
-            if not isinstance(value, dict | list):
-                errors.append(f"`{name}` is a table: write [{name}] and its settings below")
-            elif name in parents and isinstance(value, dict):
-                inner = {k: v for k, v in value.items() if f"{name}.{k}" in sections}
-                _collect(inner, f"{name}.", sections, parents, found, by_section, errors)
+        if name in sections and isinstance(value, dict):
+            inner = {k: v for k, v in value.items() if _is_table(f"{name}.{k}", k, v, sections, by_section.get(name, {}))}
+            found[name] = {k: v for k, v in value.items() if k not in inner}
+            _collect(inner, f"{name}.", sections, parents, found, by_section, errors)
+        elif name in sections and isinstance(value, list):
+            found[name] = value
+        elif name in sections:
+            errors.append(f"`{name}` is a table: write [{name}] and its settings below")
+        elif name in parents and isinstance(value, dict):
+            inner = {k: v for k, v in value.items() if f"{name}.{k}" in sections}
+            _collect(inner, f"{name}.", sections, parents, found, by_section, errors)
         elif name in parents and isinstance(value, dict):
             _collect(value, f"{name}.", sections, parents, found, by_section, errors)
         elif key not in known_here:
             errors.append(f"unknown table `{name}`" + _near(name, sorted(sections)))
+
+
+def _is_table(name: str, key: str, value: Any, sections: set[str], known: Mapping[str, Setting]) -> bool:
+    return name in sections or (isinstance(value, dict) and key not in known)
 
 
 def _table(

@@ -1,0 +1,112 @@
+"""The settings table: files, environment, errors with suggestions, and that the rows fit the rooms."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hslpy.cli import main
+from hslpy.config import read_settings
+from hslpy.config.load import as_toml
+from hslpy.config.settings import ROWS
+from hslpy.errors import OperatorError
+
+
+def settings_of(tmp_path: Path, text: str, environment: dict[str, str] | None = None):
+    file = tmp_path / "hslpy.toml"
+    file.write_text(text)
+    return read_settings(file, environment or {})
+
+
+def errors_of(tmp_path: Path, text: str, environment: dict[str, str] | None = None) -> str:
+    with pytest.raises(OperatorError) as caught:
+        settings_of(tmp_path, text, environment)
+    return caught.value.message
+
+
+def test_without_a_file_the_server_is_on_loopback_with_the_packaged_scripts(tmp_path):
+    settings = read_settings(None, {"XDG_STATE_HOME": str(tmp_path)})
+    assert [(x.host, x.port) for x in settings.smtp.listeners] == [("127.0.0.1", 2525)]
+    assert settings.packaged_hooks and settings.rate.store == "memory"
+    assert settings.data_dir == tmp_path / "hslpy"
+
+
+def test_paths_are_taken_from_the_file_s_folder(tmp_path):
+    settings = settings_of(tmp_path, '[server]\ndata_dir = "data"\n[hooks]\nrcptto = ["a.hsl", "/b.hsl"]\n')
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.hooks["rcptto"] == (tmp_path / "a.hsl", Path("/b.hsl"))
+    assert not settings.packaged_hooks
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[smtp]\nsize_limit_byte = 5\n", "unknown setting `smtp.size_limit_byte`; did you mean `size_limit_bytes`?"),
+        ("[smpt]\n", "unknown table `smpt`; did you mean `smtp`?"),
+        ('[smtp]\nsize_limit_bytes = "big"\n', "`smtp.size_limit_bytes` wants a whole number, got 'big'"),
+        ("[smtp]\nsize_limit_bytes = 3\n", "`smtp.size_limit_bytes` wants at least 1024 bytes, got 3"),
+        ('[rate]\nstore = "redish"\n', "wants one of memory, redis, got 'redish'; did you mean `redis`?"),
+        ("[[source]]\nid = 'netaddr:1'\n", "`source[1].address` is missing"),
+        ("[source]\nid = 'netaddr:1'\n", "write [[source]] for each entry"),
+        ("listen = 25\n", "`listen` is a table"),
+        ("[hooks]\nrcpt = 'x.hsl'\n", "unknown setting `hooks.rcpt`; did you mean `rcptto`?"),
+        ("[scanners.spamasassin]\n", "unknown table `scanners.spamasassin`; did you mean `scanners.spamassassin`?"),
+        ("[smtp\n", "Expected"),
+        ("[delivery]\nsources = ['netaddr:9']\n", "delivery.sources names 'netaddr:9', which is no configured source"),
+        ("[[transport]]\nid = 'a'\n[[transport]]\nid = 'a'\n", "two transports have the same id"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_was_wanted(tmp_path, text, error):
+    assert error in errors_of(tmp_path, text)
+
+
+def test_all_errors_are_told_at_once(tmp_path):
+    message = errors_of(tmp_path, "[smtp]\nport = 1\n[log]\nlevel = 'loud'\n")
+    assert "2 errors" in message and "smtp.port" in message and "log.level" in message
+
+
+def test_the_environment_goes_over_the_file(tmp_path):
+    settings = settings_of(
+        tmp_path,
+        '[rate]\nstore = "memory"\n[hooks.limits]\ndepth = 50\n',
+        {"HSLPY_RATE_STORE": "redis", "HSLPY_SMTP_RELAY_NETWORKS": "10.0.0.0/8, 127.0.0.1/32", "PATH": "/bin"},
+    )
+    assert settings.rate.store == "redis" and settings.limits.depth == 50
+    assert settings.smtp.relay_networks == ("10.0.0.0/8", "127.0.0.1/32")
+
+
+def test_a_misspelt_variable_is_an_error(tmp_path):
+    assert "did you mean `HSLPY_RATE_STORE`?" in errors_of(tmp_path, "", {"HSLPY_RATE_STOR": "redis"})
+
+
+def test_scanners_are_on_where_their_table_is(tmp_path):
+    assert settings_of(tmp_path, "").spamassassin is None
+    settings = settings_of(tmp_path, "[scanners.spamassassin]\n[scanners.rspamd]\nurl = 'http://127.0.0.1:1'\n")
+    assert settings.spamassassin is not None and settings.rspamd is not None and settings.rspamd.url.endswith(":1")
+
+
+def test_what_config_prints_is_a_settings_file_that_says_the_defaults(tmp_path, capsys):
+    assert main(["config"]) == 0
+    text = capsys.readouterr().out
+    tomllib.loads(text)
+    file = tmp_path / "all.toml"
+    file.write_text(text)
+    assert main(["config", "--config", str(file)]) == 0
+
+
+def test_secrets_are_not_printed(tmp_path):
+    settings = settings_of(tmp_path, "[redis]\nurl = 'redis://:hunter2@127.0.0.1/0'\n")
+    assert "hunter2" not in as_toml(ROWS, settings.values)
+
+
+def test_every_row_says_what_it_is_for():
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert all(row.help and not row.help.endswith(".") for row in ROWS)
+
+
+def test_a_misspelt_command_is_suggested(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["serv"])
+    assert caught.value.code == 2 and "did you mean `serve`?" in capsys.readouterr().err
