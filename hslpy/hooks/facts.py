@@ -149,7 +149,9 @@ class DisconnectEvent:
 
 @dataclass(frozen=True, slots=True)
 class QueuedFacts:
-    """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far."""
+    """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far, `most_retries` how
+    many there may be (0: the schedule goes by time).
+    """
 
     transaction_id: str
     queue_id: int
@@ -169,6 +171,7 @@ class QueuedFacts:
     action_id: int = 1
     job_id: str = ""
     priority: int = 0
+    most_retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,5 +220,13 @@ class PostDeliveryEvent:
 
 
 Event = (
-    ConnectEvent | HeloEvent | AuthEvent | MailFromEvent | RcptToEvent | DataEvent | DisconnectEvent | PreDeliveryEvent | PostDeliveryEvent
+    ConnectEvent
+    | HeloEvent
+    | AuthEvent
+    | MailFromEvent
+    | RcptToEvent
+    | DataEvent
+    | DisconnectEvent
+    | PreDeliveryEvent
+    | PostDeliveryEvent
 )

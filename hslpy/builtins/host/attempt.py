@@ -1,4 +1,4 @@
-"""Pre-delivery: how the attempt is made (setters, `Try`), or that it isn't made now. In: ids and options. Out: `QueueVerdict`.
+"""Pre-delivery: how the attempt is made, or that it isn't made now. In: ids and options. Out: a `QueueVerdict`.
 
 Setters gather the fields of `TryOptions` and change the classic variables; the attempt starts when the script ends.
 Source choice itself, DNS and connections are `delivery`'s. Source: hooks.md sections 9.2 and 9.3.
@@ -154,7 +154,8 @@ def _attempt(call: Run) -> dict[str, Any]:
 def _set_sources(call: Run, function: str, value: Value, nonlocal_source: bool) -> None:
     sources = read_sources(function, call.host, value, nonlocal_source)
     _attempt(call)["sources"] = sources
-    call.host.facts["sourceip"] = sources[0].address or sources[0].id
+    first = sources[0]
+    call.host.facts["sourceip"] = first.address or call.host.services.source_addresses.get(first.id or "", first.id)
 
 
 def _set_destination(call: Run, function: str, host: str | None, port: float | None) -> None:
@@ -251,7 +252,10 @@ def set_tls(call: Run, options: Array) -> None:
 
 
 @TOPIC.builtin(
-    "SetSASL(username: string, password: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetSASL("me", "secret");']
+    "SetSASL(username: string, password: string) -> none",
+    effect=Effect.IO,
+    hooks=_PRE,
+    examples=['SetSASL("me", "secret");'],
 )
 def set_sasl(call: Run, username: str, password: str) -> None:
     """Sign in at this attempt."""
@@ -266,13 +270,17 @@ def set_xclient(call: Run, attributes: Array) -> None:
     _attempt(call)["xclient"] = text_map("SetXCLIENT()", attributes)
 
 
-@TOPIC.builtin("SetSender(sender: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetSender("bounces@example.org");'])
+@TOPIC.builtin(
+    "SetSender(sender: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetSender("bounces@example.org");']
+)
 def set_sender(call: Run, sender: str) -> None:
     """Say this address in MAIL FROM at this attempt."""
     _set_address(call, "SetSender", "sender", sender)
 
 
-@TOPIC.builtin("SetRecipient(recipient: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetRecipient("a@example.org");'])
+@TOPIC.builtin(
+    "SetRecipient(recipient: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetRecipient("a@example.org");']
+)
 def set_recipient(call: Run, recipient: str) -> None:
     """Say this address in RCPT TO at this attempt."""
     _set_address(call, "SetRecipient", "recipient", recipient)

@@ -34,6 +34,7 @@ class Services:
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
     source_ids: frozenset[str] = frozenset()
+    source_addresses: Mapping[str, str] = field(default_factory=dict)  # by id, for `$sourceip`
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
     log: Callable[[str, Mapping[str, object]], None] = lambda event, fields: None

@@ -26,6 +26,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value, type_name
+from hslpy.mail.reply import Reply
 
 TOPIC = Topic("end of data")
 
@@ -57,35 +58,26 @@ _QUARANTINE = {
 def _act(call: Run, outcome: Outcome, order: Order | None = None) -> None:
     """Note an action of this recipient; `$actionid` counts them."""
     state: DataState = call.host.state
-    state.outcomes.append(outcome)
-    if order is not None:
-        state.orders.append(order)
-    state.actions += 1
+    state.act(outcome, order)
     call.host.facts["actionid"] = float(state.actions + 1)
 
 
 def _order(call: Run, function: str, given: dict[str, Value], **more: object) -> Order:
     """Give the copy for the current recipient as the options change it."""
     state: DataState = call.host.state
-    metadata = dict(state.metadata)
+    changes: dict[str, object] = dict(more)
     if "metadata" in given:
-        metadata |= text_map("`metadata`", given["metadata"])
-    recipient, params = state.recipient, state.recipient_params
+        changes["metadata"] = state.metadata | text_map("`metadata`", given["metadata"])
     if "recipient" in given:
-        recipient, changed = read_address(function, given["recipient"])
-        params = changed or params
-    assert recipient is not None
-    delay_s = read_seconds(function, "delay", given["delay"]) if "delay" in given else state.delay_s
+        changes["recipient"], params = read_address(function, given["recipient"])
+        if params:
+            changes["recipient_params"] = params
+    if "transportid" in given:
+        changes["transport_id"] = given["transportid"]
+    if "delay" in given:
+        changes["delay_s"] = read_seconds(function, "delay", given["delay"])
     call.reserve(len(state.message.header))
-    return Order(
-        recipient=recipient,
-        transport_id=given.get("transportid", state.transport_id),
-        metadata=metadata,
-        recipient_params=params,
-        header=state.header(),
-        delay_s=delay_s,
-        **more,  # type: ignore[arg-type]
-    )
+    return state.order(**changes)
 
 
 def _positional(function: str, arguments: tuple[Value, ...], names: tuple[str, ...]) -> dict[str, Value]:
@@ -149,6 +141,7 @@ def quarantine(
         given = read_options("Quarantine", more, _QUARANTINE)
         given |= _positional("Quarantine", (options, transportid), ("recipient", "transportid"))
     rejects = given.get("reject", True)
+    reply: Reply | None
     if rejects:
         default = REJECTED["data"]
         codes = given.get("reply_codes")

@@ -149,7 +149,10 @@ def set_sender(call: Run, sender: str) -> str | None:
 
 
 @TOPIC.builtin(
-    "SetRecipient(recipient: string) -> string | none", effect=Effect.IO, hooks=_DATA, examples=['SetRecipient("b@example.org");']
+    "SetRecipient(recipient: string) -> string | none",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=['SetRecipient("b@example.org");'],
 )
 def set_recipient(call: Run, recipient: str) -> str | None:
     """Change this recipient. Gives it, none when it is no address."""
@@ -163,7 +166,10 @@ def set_recipient(call: Run, recipient: str) -> str | None:
 
 
 @TOPIC.builtin(
-    "SetMailTransport(transportid: string) -> none", effect=Effect.IO, hooks=_DATA, examples=['SetMailTransport("mailtransport:2");']
+    "SetMailTransport(transportid: string) -> none",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=['SetMailTransport("mailtransport:2");'],
 )
 def set_mail_transport(call: Run, transportid: str) -> None:
     """Change the transport of this recipient."""
@@ -172,7 +178,9 @@ def set_mail_transport(call: Run, transportid: str) -> None:
     call.host.facts["transportid"] = transportid
 
 
-@TOPIC.builtin("SetDelayedDeliver(delay: number) -> none", effect=Effect.IO, hooks=_DATA, examples=["SetDelayedDeliver(60);"])
+@TOPIC.builtin(
+    "SetDelayedDeliver(delay: number) -> none", effect=Effect.IO, hooks=_DATA, examples=["SetDelayedDeliver(60);"]
+)
 def set_delayed_deliver(call: Run, delay: float) -> None:
     """Make the first attempt for this recipient no sooner than in `delay` seconds."""
     state: DataState = call.host.state

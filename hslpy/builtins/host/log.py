@@ -28,7 +28,7 @@ def syslog(call: Run, priority: Value, message: str) -> None:
             raise ScriptError("R108", f"syslog() wants a priority from 0 to 7, got {format_number(priority)}")
         name = PRIORITIES[int(priority) % 8]
     else:
-        name = _ALIASES.get(priority, priority)
+        name = _ALIASES.get(priority) or str(priority)
         if name not in PRIORITIES:
             hint = suggest(priority, PRIORITIES) or "priorities: " + ", ".join(PRIORITIES)
             raise ScriptError("R108", f'syslog() knows no priority "{priority[:20]}"', hint=hint)

@@ -7,7 +7,17 @@ applied to what is queued after them. Source: the EODMailMessage and MIMEPart cl
 from __future__ import annotations
 
 from hslpy.builtins.host.headers import edits, message_of
-from hslpy.builtins.host.options import ARRAY, BOOLEAN, NUMBER, TEXT, read_address, read_integer, read_options, read_seconds, text_map
+from hslpy.builtins.host.options import (
+    ARRAY,
+    BOOLEAN,
+    NUMBER,
+    TEXT,
+    read_address,
+    read_integer,
+    read_options,
+    read_seconds,
+    text_map,
+)
 from hslpy.builtins.host.state import DataState, Order
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
@@ -30,7 +40,9 @@ _INDEX = {"index": NUMBER}
     owner=CLASS,
     examples=['$arguments["mail"]->queue($transaction["senderaddress"], "a@example.org", "default");'],
 )
-def queue(call: Run, this: HslObject, sender: Value, recipient: Value, transportid: str, options: Array | None = None) -> Array:
+def queue(
+    call: Run, this: HslObject, sender: Value, recipient: Value, transportid: str, options: Array | None = None
+) -> Array:
     """Order a copy for one recipient; it is queued when the script accepts. Gives ["transaction", "queue"].
 
     "queue" is the number of the order within the message: queue ids are given out when the message is stored.
@@ -163,7 +175,12 @@ def del_header(call: Run, this: HslObject, name: str, options: Array | None = No
 
 
 @TOPIC.builtin(
-    "getSize() -> number", effect=Effect.READS, hooks=_EOD, kind="method", owner=CLASS, examples=['$arguments["mail"]->getSize()']
+    "getSize() -> number",
+    effect=Effect.READS,
+    hooks=_EOD,
+    kind="method",
+    owner=CLASS,
+    examples=['$arguments["mail"]->getSize()'],
 )
 def get_size(call: Run, this: HslObject) -> float:
     """Give the size of the received message in bytes."""

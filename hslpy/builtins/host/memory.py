@@ -1,4 +1,4 @@
-"""memory_*: values by key, shared by all runs. In: keys, values, callbacks. Out: values; a callback runs with its key locked.
+"""memory_*: values by key, shared by all runs; a callback runs with its key locked. In: keys, values. Out: values.
 
 Functions and objects belong to one run and cannot be stored. Source: language.md section 8.
 """
@@ -17,16 +17,18 @@ from hslpy.store.memory import SharedMemory
 
 TOPIC = Topic("memory")
 
+_NOTHING = object()
 _STORABLE = (type(None), bool, float, str)
 
 
 @contextmanager
 def _locked(call: Run, key: str) -> Iterator[dict[str, Any]]:
-    """Hold the key's lock and give the store's values."""
+    """Hold the key's lock and give the store's values. A callback may use the key it was called under."""
     memory: SharedMemory = call.host.services.memory
     held: set[str] = call.scratch.setdefault("memory", set())
     if key in held:
-        raise ScriptError("R309", f'the key "{key[:60]}" is locked by the callback that is running')
+        yield memory.values
+        return
     lock = memory.locked(key)
     call.wait(lock.__aenter__())
     held.add(key)
@@ -84,15 +86,11 @@ def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> b
     "memory_fetch(key: string, [callback: function]) -> any", effect=Effect.IO, examples=['memory_fetch("nothing")  // none']
 )
 def memory_fetch(call: Run, key: str, callback: Value = None) -> Value:
-    """Give the value, none when there is none; then `callback(key)` supplies one, which is stored."""
+    """Give the value; when there is none, what `callback(key)` gives (it may store it), else none."""
     with _locked(call, key) as values:
         if key in values:
             return own(values[key])
-        if callback is None:
-            return None
-        value = call.invoke(callback, key)
-        values[key] = _storable(call, "memory_fetch", value)
-        return own(value)
+        return call.invoke(callback, key) if callback is not None else None
 
 
 @TOPIC.builtin(
@@ -100,10 +98,15 @@ def memory_fetch(call: Run, key: str, callback: Value = None) -> Value:
     effect=Effect.IO,
     examples=['memory_update("n", 2, function ($key, $old, $new) { return $old + $new; }, 0)  // false'],
 )
-def memory_update(call: Run, key: str, value: Value, callback: Value, initial: Value = None) -> bool:
-    """Store what `callback(key, current, value)` gives; `initial` stands in for a missing value. Say whether there was one."""
+def memory_update(call: Run, key: str, value: Value, callback: Value, initial: Value = _NOTHING) -> bool:
+    """Store what `callback(key, current, value)` gives, and say whether there was a value.
+
+    Where there was none, `initial` is the current one; without it nothing is stored.
+    """
     with _locked(call, key) as values:
         existed = key in values
+        if not existed and initial is _NOTHING:
+            return False
         current = own(values[key]) if existed else initial
         result = call.invoke(callback, key, current, value)
         values[key] = _storable(call, "memory_update", result)
@@ -111,7 +114,9 @@ def memory_update(call: Run, key: str, value: Value, callback: Value, initial: V
 
 
 @TOPIC.builtin(
-    "memory_delete(key: string, [callback: function]) -> boolean", effect=Effect.IO, examples=['memory_delete("nothing")  // false']
+    "memory_delete(key: string, [callback: function]) -> boolean",
+    effect=Effect.IO,
+    examples=['memory_delete("nothing")  // false'],
 )
 def memory_delete(call: Run, key: str, callback: Value = None) -> bool:
     """Remove the value, which `callback(key, value)` sees; say whether there was one."""
@@ -125,7 +130,9 @@ def memory_delete(call: Run, key: str, callback: Value = None) -> bool:
 
 
 @TOPIC.builtin(
-    "memory_exists(key: string, [callback: function]) -> boolean", effect=Effect.IO, examples=['memory_exists("nothing")  // false']
+    "memory_exists(key: string, [callback: function]) -> boolean",
+    effect=Effect.IO,
+    examples=['memory_exists("nothing")  // false'],
 )
 def memory_exists(call: Run, key: str, callback: Value = None) -> bool:
     """Say whether there is a value, which `callback(key, value)` sees."""

@@ -27,7 +27,9 @@ def set_metadata(call: Run, metadata: Array) -> None:
         state.metadata_changed = True
 
 
-@TOPIC.builtin("GetMetaData() -> array", effect=Effect.READS, hooks=_HOOKS, examples=['$spam = GetMetaData()["spam"] ?? "no";'])
+@TOPIC.builtin(
+    "GetMetaData() -> array", effect=Effect.READS, hooks=_HOOKS, examples=['$spam = GetMetaData()["spam"] ?? "no";']
+)
 def get_metadata(call: Run) -> Array:
     """Give the metadata, an empty array when there is none."""
     return map_array(call.host.state.metadata)

@@ -37,17 +37,18 @@ def read_options(
         return {}
     found: dict[str, Value] = {}
     for key, value in options.items.items():
-        types = known.get(key) if key.__class__ is str else None  # type: ignore[call-overload]
+        name = str(key)
+        types = known.get(name)
         if types is None:
-            if key in unsupported:
-                raise ScriptError("R301", f"option `{key}` of {function}() is not supported here")
-            hint = suggest(str(key), known) or f"it takes {_listed(known)}"
-            raise ScriptError("R301", f"unknown option `{key}` of {function}()", hint=hint)
+            if name in unsupported:
+                raise ScriptError("R301", f"option `{name}` of {function}() is not supported here")
+            hint = suggest(name, known) or (f"it takes {_listed(known)}" if known else "it takes no options")
+            raise ScriptError("R301", f"unknown option `{name}` of {function}()", hint=hint)
         if value is None:
             continue
         if type_name(value) not in types:
-            raise ScriptError("R302", f"option `{key}` of {function}() wants {_either(types)}, got {type_name(value)}")
-        found[str(key)] = value
+            raise ScriptError("R302", f"option `{name}` of {function}() wants {_either(types)}, got {type_name(value)}")
+        found[name] = value
     return found
 
 
@@ -159,7 +160,9 @@ def _read_codes(function: str, codes: Array, code: int, enhanced: Enhanced) -> t
         if len(parts) != 3 or any(p.__class__ is not float or not 0 <= p <= 999 or p != math.floor(p) for p in parts):
             raise ScriptError("R304", f"{function}() wants `enhanced` as three whole numbers, as in [{family}, 7, 1]")
         if parts[0] != family and family != 3:
-            raise ScriptError("R304", f"{function}() wants an enhanced code of {family}.x.x, got {format_number(parts[0])}.x.x")
+            raise ScriptError(
+                "R304", f"{function}() wants an enhanced code of {family}.x.x, got {format_number(parts[0])}.x.x"
+            )
         enhanced = (int(parts[0]), int(parts[1]), int(parts[2]))
     return code, enhanced
 

@@ -28,14 +28,18 @@ def _check_undelivered(call: Run, function: str) -> None:
         )
 
 
-@TOPIC.builtin("Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Queue(["delay" => 3600]);'])
+@TOPIC.builtin(
+    "Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Queue(["delay" => 3600]);']
+)
 def queue(call: Run, options: Array | None = None) -> None:
     """Keep the message for another attempt, by the retry schedule or as the options say."""
     _check_undelivered(call, "Queue")
     raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Queue", options)))
 
 
-@TOPIC.builtin("Retry([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Retry(["delay" => 3600]);'])
+@TOPIC.builtin(
+    "Retry([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Retry(["delay" => 3600]);']
+)
 def retry(call: Run, options: Array | None = None) -> None:
     """Keep the message for another attempt. Now `Queue`."""
     _check_undelivered(call, "Retry")

@@ -59,5 +59,7 @@ def _text(name: str, value: Value) -> str:
     if value.__class__ is float:
         return format_number(value)
     if value.__class__ is not str:
-        raise ScriptError("R302", f"filter `{name}` of GetMailQueueMetric() wants a string or a list, got {type_name(value)}")
+        raise ScriptError(
+            "R302", f"filter `{name}` of GetMailQueueMetric() wants a string or a list, got {type_name(value)}"
+        )
     return str(value).lower() if name in _LOWER_CASE else str(value)

@@ -25,9 +25,9 @@ TOPIC = Topic("rates")
 def rate(
     call: Run, namespace: str, entry: str, count: float, interval: float, options: Array | None = None
 ) -> bool | float | None:
-    """Count one hit and say whether `entry` is still within `count` hits per `interval` seconds; a refused hit isn't counted.
+    """Count one hit and say whether `entry` is still within `count` hits per `interval` seconds.
 
-    With a count of 0 nothing is counted, and the number of hits within the interval is given.
+    A refused hit is not counted. A count of 0 counts nothing and gives the number of hits within the interval.
     """
     if options is not None:
         read_options("rate", options, {"sync": BOOLEAN, "local": BOOLEAN})

@@ -22,6 +22,7 @@ TOPIC = Topic("scanners")
 
 _HOOKS = ("data", "eod")
 _CLASS_NAMES = {0: "unknown", 10: "suspect", 40: "valid-bulk", 50: "bulk", 100: "spam"}
+_DEFERS = object()  # the kept result of a scanner that failed where the setting says `defer`
 _DEFERRED = Reply(451, (4, 3, 0), ("Temporary content scanner failure",))
 
 
@@ -70,7 +71,7 @@ def _scan(call: Run, function: str, name: str) -> Any:
     host: HookHost = call.host
     state: DataState = host.state
     if name in state.scans:
-        return state.scans[name]
+        return _answer(state, state.scans[name])
     scanner = getattr(host.services, name)
     if scanner is None:
         raise ScriptError(
@@ -94,9 +95,14 @@ def _scan(call: Run, function: str, name: str) -> Any:
         defers = host.services.scanner_failure == "defer"
         answer = "defer" if defers else "score 0"
         host.services.log("scanner-failed", {**host.ids, "scanner": name, "error": error.message, "answer": answer})
-        if defers:
-            state.outcomes.append(Outcome("defer", _DEFERRED))
-            raise VerdictGiven(None) from None
-        result = None
+        result = _DEFERS if defers else None
     state.scans[name] = result
+    return _answer(state, result)
+
+
+def _answer(state: DataState, result: Any) -> Any:
+    """Give a result as it was kept, or end the script for a scanner that failed and must not."""
+    if result is _DEFERS:
+        state.act(Outcome("defer", _DEFERRED))
+        raise VerdictGiven(None)
     return result

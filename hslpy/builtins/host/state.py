@@ -31,7 +31,7 @@ class Outcome:
 class Order:
     """One copy to be queued. `sender` None is the message's, which a later recipient's script may still change.
 
-    `outcome` is the index of the outcome that made it, -1 for copies. `header` None is the header as received.
+    `header` None is the header as received. `survives_reject`: it is kept although the client is told 5xx.
     """
 
     recipient: Address
@@ -77,6 +77,26 @@ class DataState:
     def header(self) -> bytes | None:
         """Give the header with the edits so far, None when there are none."""
         return self.editor.render() if self.editor is not None and self.editor.changed else None
+
+    def order(self, **changes: Any) -> Order:
+        """Give the copy for the current recipient, with `changes` of its fields."""
+        assert self.recipient is not None
+        fields: dict[str, Any] = {
+            "recipient": self.recipient,
+            "transport_id": self.transport_id,
+            "metadata": dict(self.metadata),
+            "recipient_params": self.recipient_params,
+            "header": self.header(),
+            "delay_s": self.delay_s,
+        }
+        return Order(**(fields | changes))
+
+    def act(self, outcome: Outcome, order: Order | None = None) -> None:
+        """Note an action on the message."""
+        self.outcomes.append(outcome)
+        if order is not None:
+            self.orders.append(order)
+        self.actions += 1
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Accept, Reject, Defer, Reply and Pass of the SMTP hooks. In: reasons and options. Out: an `SmtpVerdict`, by ending the run.
+"""Accept, Reject, Defer, Reply and Pass of the SMTP hooks. In: reasons and options. Out: an `SmtpVerdict`.
 
 The defaults of each hook's replies stand in one table here; `hooks` decides what happens when a script says nothing.
 """
@@ -10,7 +10,17 @@ import ipaddress
 from dataclasses import dataclass
 
 from hslpy.builtins.host.contract import HookHost
-from hslpy.builtins.host.options import ADDRESS, ARRAY, BOOLEAN, REASON, TEXT, read_address, read_options, read_reply, text_list
+from hslpy.builtins.host.options import (
+    ADDRESS,
+    ARRAY,
+    BOOLEAN,
+    REASON,
+    TEXT,
+    read_address,
+    read_options,
+    read_reply,
+    text_list,
+)
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven

@@ -1,0 +1,424 @@
+"""Shows events to scripts: one small function a variable, from the run's host to an HSL value, called when first read.
+
+In: `HookHost` (its event and state). Out: values, and `Facts`, the lazy mapping. The names that scripts use, and the hooks
+where each variable exists, are rows of `table.py`. Classic and modern variables are two views of the same event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.mailmessage import CLASS as MAIL_CLASS
+from hslpy.builtins.host.mailmessage import TOPIC as MAIL_METHODS
+from hslpy.builtins.host.options import map_array
+from hslpy.hooks.facts import AttemptFacts, ConnectionFacts, QueuedFacts, RecipientFacts, TlsFacts, TransactionFacts
+from hslpy.lang.values import Array, HslObject, Value
+from hslpy.mail.address import Address
+
+Builder = Callable[[HookHost], Value]
+
+
+class Facts(dict[str, Value]):
+    """The predefined variables of one run; each is built when it is first read."""
+
+    __slots__ = ("builders", "host")
+
+    def __init__(self, builders: Mapping[str, Builder], host: HookHost) -> None:
+        super().__init__()
+        self.builders = builders
+        self.host = host
+
+    def __missing__(self, name: str) -> Value:
+        value = self[name] = self.builders[name](self.host)
+        return value
+
+
+# ---- pieces -------------------------------------------------------------------------------------
+
+
+def address_array(address: Address) -> Array:
+    return Array.mapping({"localpart": address.local_part, "domain": address.domain})
+
+
+def lower(address: Address) -> str:
+    return str(address).lower()
+
+
+def _tls_array(tls: TlsFacts) -> dict[str, Value]:
+    fields: dict[str, Value] = {"protocol": tls.protocol, "cipher": tls.cipher, "keysize": float(tls.key_bits)}
+    if tls.sni is not None:
+        fields["sni"] = tls.sni
+    return fields
+
+
+def _recipient_array(one: RecipientFacts) -> Array:
+    return Array.mapping(
+        {
+            "recipient": lower(one.address),
+            "address": address_array(one.address),
+            "params": map_array(one.params),
+            "transportid": one.transport_id,
+        }
+    )
+
+
+def _connection(host: HookHost) -> ConnectionFacts:
+    return host.event.connection  # type: ignore[no-any-return]
+
+
+def _transaction(host: HookHost) -> TransactionFacts:
+    return host.event.transaction  # type: ignore[no-any-return]
+
+
+def _message(host: HookHost) -> QueuedFacts:
+    return host.event.message  # type: ignore[no-any-return]
+
+
+def _attempt(host: HookHost) -> AttemptFacts | None:
+    return host.event.attempt  # type: ignore[no-any-return]
+
+
+def context(host: HookHost) -> Value:
+    return host.event.context.value
+
+
+# ---- modern arrays. Source: hooks.md section 9.2 ------------------------------------------------
+
+
+def connection_array(host: HookHost) -> Array:
+    facts = _connection(host)
+    fields: dict[str, Value] = {
+        "id": facts.id,
+        "priority": float(facts.priority),
+        "remoteip": facts.remote_ip,
+        "remoteport": float(facts.remote_port),
+        "localip": facts.local_ip,
+        "localport": float(facts.local_port),
+        "serverid": facts.server_id,
+    }
+    if facts.remote_ptr is not None:
+        fields["remoteptr"] = facts.remote_ptr
+    if facts.helo is not None:
+        fields["helo"] = Array.mapping({"verb": facts.helo.verb, "host": facts.helo.host})
+    if facts.tls is not None:
+        fields["tls"] = Array.mapping(_tls_array(facts.tls))
+    if facts.auth is not None:
+        auth: dict[str, Value] = {"mechanism": facts.auth.mechanism}
+        if facts.auth.username is not None:
+            auth["username"] = facts.auth.username
+        fields["auth"] = Array.mapping(auth)
+    return Array.mapping(fields)
+
+
+def transaction_id_array(host: HookHost) -> Array:
+    """Before MAIL a transaction has nothing but an id: the connection's."""
+    return Array.mapping({"id": _connection(host).id})
+
+
+def transaction_array(host: HookHost) -> Array:
+    facts = _transaction(host)
+    fields: dict[str, Value] = {
+        "id": facts.id,
+        "sender": lower(facts.sender),
+        "senderaddress": address_array(facts.sender),
+        "senderparams": map_array(facts.sender_params),
+        "recipients": Array.of([_recipient_array(one) for one in facts.recipients]),
+    }
+    received_at = getattr(host.event, "received_at", None)
+    if received_at is not None:
+        fields["ts"] = received_at
+    return Array.mapping(fields)
+
+
+def connect_arguments(host: HookHost) -> Array:
+    facts = _connection(host)
+    fields: dict[str, Value] = {
+        "remoteip": facts.remote_ip,
+        "remoteport": float(facts.remote_port),
+        "localip": facts.local_ip,
+        "localport": float(facts.local_port),
+        "serverid": facts.server_id,
+    }
+    if facts.remote_ptr is not None:
+        fields["remoteptr"] = facts.remote_ptr
+    return Array.mapping(fields)
+
+
+def helo_arguments(host: HookHost) -> Array:
+    event = host.event
+    return Array.mapping({"verb": event.verb, "host": event.host, "extensions": Array.of(event.extensions)})
+
+
+def auth_arguments(host: HookHost) -> Array:
+    event = host.event
+    fields: dict[str, Value] = {"mechanism": event.mechanism, "state": float(event.state)}
+    for name in ("username", "password", "response"):
+        value = getattr(event, name)
+        if value is not None:
+            fields[name] = value
+    return Array.mapping(fields)
+
+
+def mail_arguments(host: HookHost) -> Array:
+    facts = _transaction(host)
+    return Array.mapping(
+        {"sender": lower(facts.sender), "address": address_array(facts.sender), "params": map_array(facts.sender_params)}
+    )
+
+
+def rcpt_arguments(host: HookHost) -> Array:
+    return _recipient_array(host.event.recipient)
+
+
+def data_arguments(host: HookHost) -> Array:
+    state = host.state
+    return _recipient_array(RecipientFacts(state.recipient, state.recipient_params, state.transport_id))
+
+
+_MAIL_METHODS = {row.name: row for row in MAIL_METHODS.rows}
+
+
+def eod_arguments(host: HookHost) -> Array:
+    return Array.mapping({"mail": HslObject(MAIL_CLASS, _MAIL_METHODS)})
+
+
+def disconnect_arguments(host: HookHost) -> Array:
+    event = host.event
+    fields: dict[str, Value] = {"close": event.closed_by}
+    if event.error is not None:
+        fields["error"] = event.error
+    return Array.mapping(fields)
+
+
+def message_array(host: HookHost) -> Array:
+    facts = _message(host)
+    return Array.mapping(
+        {
+            "id": Array.mapping({"transaction": facts.transaction_id, "queue": float(facts.queue_id)}),
+            "ts": facts.received_at,
+            "serverid": facts.server_id,
+            "sender": lower(facts.sender),
+            "senderaddress": address_array(facts.sender),
+            "recipient": lower(facts.recipient),
+            "recipientaddress": address_array(facts.recipient),
+            "transportid": facts.transport_id,
+            "jobid": facts.job_id,
+            "priority": float(facts.priority),
+            "size": float(facts.size_bytes),
+        }
+    )
+
+
+def pre_arguments(host: HookHost) -> Array:
+    return Array.mapping({"retry": float(_message(host).retries)})
+
+
+def post_arguments(host: HookHost) -> Array:
+    event = host.event
+    fields: dict[str, Value] = {"retry": float(event.message.retries), "expired": event.expired}
+    if event.action is not None:
+        fields["action"] = event.action
+    if event.attempt is not None:
+        fields["attempt"] = _attempt_array(event.attempt)
+    return Array.mapping(fields)
+
+
+def _attempt_array(facts: AttemptFacts) -> Array:
+    fields: dict[str, Value] = {"duration": facts.duration_s}
+    if facts.code:
+        result: dict[str, Value] = {
+            "code": float(facts.code),
+            "reason": Array.of(facts.reason),
+            "state": facts.state,
+        }
+        if facts.enhanced is not None:
+            result["enhanced"] = Array.of(float(n) for n in facts.enhanced)
+        fields["result"] = Array.mapping(result)
+    else:
+        fields["error"] = Array.mapping(
+            {"temporary": facts.error_temporary, "message": facts.error or "", "type": facts.error_type}
+        )
+    if facts.local_ip or facts.remote_ip:
+        connection: dict[str, Value] = {
+            "localip": facts.local_ip,
+            "helo": facts.helo,
+            "localipid": facts.source_id,
+            "remoteip": facts.remote_ip,
+            "remotemx": facts.remote_mx,
+        }
+        if facts.tls is not None:
+            connection["tls"] = Array.mapping({"started": True, **_tls_array(facts.tls)})
+        fields["connection"] = Array.mapping(connection)
+    return Array.mapping(fields)
+
+
+# ---- classic variables. Source: hooks.md section 9.3 --------------------------------------------
+
+
+def connection_field(name: str) -> Builder:
+    """Give the builder of a text of the connection."""
+    return lambda host: getattr(host.event.connection, name)
+
+
+def connection_number(name: str) -> Builder:
+    return lambda host: float(getattr(host.event.connection, name))
+
+
+def helo_host(host: HookHost) -> str:
+    helo = _connection(host).helo
+    return helo.host if helo is not None else ""
+
+
+def greeted_host(host: HookHost) -> str:
+    return str(host.event.host)
+
+
+def tls_started(host: HookHost) -> bool:
+    return _connection(host).tls is not None
+
+
+def tls_text(name: str) -> Builder:
+    def build(host: HookHost) -> str:
+        tls = _connection(host).tls
+        return str(getattr(tls, name)) if tls is not None else ""
+
+    return build
+
+
+def tls_key_bits(host: HookHost) -> float:
+    tls = _connection(host).tls
+    return float(tls.key_bits) if tls is not None else 0.0
+
+
+def signed_in(host: HookHost) -> bool:
+    return _connection(host).auth is not None
+
+
+def login(host: HookHost) -> str:
+    auth = _connection(host).auth
+    return (auth.username or "") if auth is not None else ""
+
+
+def auth_field(name: str) -> Builder:
+    """Give the builder of a field of the AUTH event, none where it has none."""
+    return lambda host: getattr(host.event, name)
+
+
+def auth_state(host: HookHost) -> float:
+    return float(host.event.state)
+
+
+def connection_id(host: HookHost) -> str:
+    return _connection(host).id
+
+
+def transaction_id(host: HookHost) -> str:
+    return _transaction(host).id
+
+
+def sender(host: HookHost) -> str:
+    return lower(_transaction(host).sender)
+
+
+def sender_domain(host: HookHost) -> str:
+    return _transaction(host).sender.domain.lower()
+
+
+def sender_local_part(host: HookHost) -> str:
+    return _transaction(host).sender.local_part
+
+
+def sender_params(host: HookHost) -> Array:
+    return map_array(_transaction(host).sender_params)
+
+
+def recipients(host: HookHost) -> Array:
+    return Array.of([lower(one.address) for one in _transaction(host).recipients])
+
+
+def recipient_domains(host: HookHost) -> Array:
+    return Array.of([one.address.domain.lower() for one in _transaction(host).recipients])
+
+
+def rcpt_field(build: Callable[[RecipientFacts], Value]) -> Builder:
+    """Give the builder of something of the recipient at RCPT TO."""
+    return lambda host: build(host.event.recipient)
+
+
+def data_sender(build: Callable[[Address], Value]) -> Builder:
+    """Give the builder of something of the sender as an earlier recipient's script may have changed it."""
+    return lambda host: build(host.state.sender)
+
+
+def data_recipient(build: Callable[[Address], Value]) -> Builder:
+    """Give the builder of something of the recipient whose turn it is."""
+    return lambda host: build(host.state.recipient)
+
+
+def data_recipient_params(host: HookHost) -> Array:
+    return map_array(host.state.recipient_params)
+
+
+def data_transport(host: HookHost) -> str:
+    return str(host.state.transport_id)
+
+
+def data_action_id(host: HookHost) -> float:
+    return float(host.state.actions + 1)
+
+
+def queued(build: Callable[[QueuedFacts], Any]) -> Builder:
+    """Give the builder of something of the queued recipient."""
+    return lambda host: build(host.event.message)
+
+
+def destination(host: HookHost) -> str:
+    return str(host.event.destination)
+
+
+def destination_port(host: HookHost) -> float:
+    return float(host.event.port)
+
+
+def nothing(host: HookHost) -> str:
+    return ""
+
+
+def tried(name: str) -> Builder:
+    """Give the builder of a text of the attempt, empty when there was none."""
+
+    def build(host: HookHost) -> str:
+        attempt = _attempt(host)
+        return str(getattr(attempt, name)) if attempt is not None else ""
+
+    return build
+
+
+def tried_number(name: str) -> Builder:
+    def build(host: HookHost) -> float:
+        attempt = _attempt(host)
+        return float(getattr(attempt, name)) if attempt is not None else 0.0
+
+    return build
+
+
+def error_message(host: HookHost) -> str:
+    """What the server said, after its enhanced code, or what went wrong in the network."""
+    attempt = _attempt(host)
+    if attempt is None:
+        return ""
+    if not attempt.code:
+        return attempt.error or ""
+    return " ".join((*([error_ndr(host)] if attempt.enhanced else []), *attempt.reason))
+
+
+def error_ndr(host: HookHost) -> str:
+    attempt = _attempt(host)
+    return "{}.{}.{}".format(*attempt.enhanced) if attempt is not None and attempt.enhanced else ""
+
+
+def classic_action(host: HookHost) -> str:
+    action = host.event.action
+    return "RETRY" if action == "QUEUE" else action or ""

@@ -1,0 +1,244 @@
+"""Runs the scripts of a hook on an event. In: a script set, a hook's name, an event. Out: a verdict, whatever happens.
+
+A script's fault never rises: it becomes the hook's failure verdict and one log record with the whole story. Peers hear
+only the failure's bland reply. Must not know SMTP, the spool or how sources are chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hslpy.builtins.host.contract import HookHost, Services
+from hslpy.builtins.host.state import DataState, Outcome, QueueState
+from hslpy.clock import Clock
+from hslpy.errors import ScriptError
+from hslpy.hooks.bind import Facts
+from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent
+from hslpy.hooks.scripts import HookSettings, Loader, ScriptSet
+from hslpy.hooks.suspend import Pool, wait
+from hslpy.hooks.table import BY_NAME, Hook
+from hslpy.hooks.verdicts import data_verdict, queue_verdict
+from hslpy.lang.diagnostics import render
+from hslpy.lang.run import BoundBuiltin, LimitExceeded, Program, Run, VerdictGiven, execute
+from hslpy.lang.values import Array, HslFunction, HslObject, Value
+from hslpy.mail.message import Message
+from hslpy.mail.verdict import DataVerdict, Delivery, Verdict
+
+Log = Callable[[str, Mapping[str, object]], None]
+
+ECHO_BYTES = 16_384  # of one line in the log
+
+
+class Hooks:
+    """The hooks of one process. `current` is the script set for whatever begins now."""
+
+    def __init__(self, settings: HookSettings, services: Services, clock: Clock, random: random.Random, log: Log) -> None:
+        self.settings = settings
+        self.services = services
+        self.clock = clock
+        self.random = random
+        self.log = log
+        self.current = ScriptSet()
+        self.failures = 0
+        self._loader = Loader(settings)
+        self._pool = Pool()
+
+    # ---- scripts --------------------------------------------------------------------------------
+
+    def load(self) -> ScriptSet:
+        """Compile all scripts and make them the current set. Raises OperatorError; the old set then stays."""
+        self._loader.settings = self.settings
+        self.current = self._loader.load()
+        return self.current
+
+    async def reload(self) -> ScriptSet:
+        """As `load`, in a worker thread, so that sessions go on meanwhile."""
+        self._loader.settings = self.settings
+        self.current = await asyncio.to_thread(self._loader.load)
+        return self.current
+
+    def changed(self) -> bool:
+        """Say whether scripts have changed since the last load, one that failed included."""
+        self._loader.settings = self.settings
+        return self._loader.changed()
+
+    # ---- runs -----------------------------------------------------------------------------------
+
+    async def run(self, scripts: ScriptSet, hook: str, event: Event) -> Any:
+        """Give the verdict of the hook's scripts on the event: SmtpVerdict, DataVerdict or QueueVerdict.
+
+        Raises nothing for a script's fault; CancelledError when the task is cancelled.
+        """
+        row = BY_NAME[hook]
+        programs = scripts.programs.get(hook)
+        if not programs:
+            return implicit_verdict(row, event)
+        execution = _Execution(self, row, programs, event)
+        try:
+            return await self._pool.run(execution.run, self.settings.limits.wall_s)
+        except (ScriptError, LimitExceeded) as error:
+            return self._failed(row, execution.host, error, _rendered(row, error))
+        except Exception as error:  # a fault of ours: the hook fails, the log has it in full
+            text = "".join(traceback.format_exception(error))
+            return self._failed(row, execution.host, error, f"{text} = outcome: hook {row.name} {row.outcome}")
+
+    def _failed(self, row: Hook, host: HookHost, error: BaseException, text: str) -> Verdict:
+        self.failures += 1
+        self.log("script-error", {**host.ids, "hook": row.name, "code": getattr(error, "code", "internal"), "text": text})
+        return row.failure
+
+
+def implicit_verdict(row: Hook, event: Event) -> Verdict:
+    """Give what a hook without scripts decides. At the end of DATA that is delivery to all recipients."""
+    if not isinstance(event, DataEvent):
+        return row.implicit
+    transaction = event.transaction
+    deliveries = tuple(
+        Delivery(transaction.sender, one.address, one.transport_id, transaction.sender_params, one.params)
+        for one in transaction.recipients
+    )
+    return DataVerdict("accept", deliveries=deliveries)
+
+
+def data_state(event: DataEvent) -> DataState:
+    """Give the state of a message at the end of DATA, with the scanners' results of an earlier run on it."""
+    transaction = event.transaction
+    if event.context.scans[0] != transaction.id:
+        event.context.scans = (transaction.id, {})
+    return DataState(
+        message=Message(event.content),
+        sender=transaction.sender,
+        sender_params=transaction.sender_params,
+        transaction_id=transaction.id,
+        scans=event.context.scans[1],
+    )
+
+
+class _Execution:
+    """One run of a hook: its host, and the plain function that a greenlet runs."""
+
+    __slots__ = ("event", "hooks", "host", "prefix", "programs", "row")
+
+    def __init__(self, hooks: Hooks, row: Hook, programs: tuple[Program, ...], event: Event) -> None:
+        self.hooks = hooks
+        self.row = row
+        self.programs = programs
+        self.event = event
+        self.host = HookHost(hook=row.name, services=hooks.services, event=event, facts={}, ids=_ids(event))
+        self.prefix = ""
+
+    def run(self) -> Verdict:
+        """Run the scripts and give the verdict. Raises what a script raises."""
+        event, host = self.event, self.host
+        host.facts = Facts(self.row.builders, host)
+        try:
+            if isinstance(event, DataEvent):
+                host.state = data_state(event)
+                if self.row.name == "data":
+                    self._each_recipient(event, host.state)
+                else:
+                    self._programs()
+                return data_verdict(self.row, host.state)
+            if isinstance(event, PreDeliveryEvent | PostDeliveryEvent):
+                host.state = QueueState(dict(event.message.metadata))
+                given = self._programs()
+                return queue_verdict(self.row, host.state, given.verdict if given is not None else None)
+            given = self._programs()
+            return given.verdict if given is not None else self.row.implicit
+        finally:
+            self._keep_context()
+
+    def _each_recipient(self, event: DataEvent, state: DataState) -> None:
+        """Run the scripts once a recipient; one whose scripts say nothing is delivered."""
+        for one in event.transaction.recipients:
+            state.recipient = one.address
+            state.recipient_params = one.params
+            state.transport_id = one.transport_id
+            state.delay_s = 0.0
+            self._keep_context()
+            self.host.facts = Facts(self.row.builders, self.host)
+            if self._programs() is None:
+                state.act(Outcome("deliver"), state.order())
+
+    def _programs(self) -> VerdictGiven | None:
+        """Run the files in order until one gives a verdict."""
+        hooks, host = self.hooks, self.host
+        for program in self.programs:
+            run = Run(
+                clock=hooks.clock,
+                random=hooks.random,
+                limits=hooks.settings.limits,
+                host=host,
+                facts=host.facts,
+                echo=self._echo,
+                waiter=wait,
+            )
+            try:
+                execute(program, run)
+            except VerdictGiven as given:
+                return given
+        return None
+
+    def _echo(self, text: str) -> None:
+        ids = self.host.ids
+        shown = ids.get("transaction") or ids.get("session") or ""
+        self.hooks.log("echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {text[:ECHO_BYTES]}"})
+
+    def _keep_context(self) -> None:
+        """Keep what the script left in `$context` for the next hook."""
+        facts = self.host.facts
+        if "context" not in facts:
+            return
+        context = self.event.context
+        value = facts["context"]
+        if not _outlives(value):
+            text = "functions and objects in $context end with their run"
+            self.hooks.log("script-warning", {**self.host.ids, "hook": self.row.name, "text": text})
+            value = None
+        context.value = value
+        context.defined = True
+
+
+def _outlives(value: Value) -> bool:
+    """Say whether a value may be kept after its run: functions and objects belong to the run that made them."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if one.__class__ is Array:
+            todo.extend(one.values())
+        elif one.__class__ in (HslFunction, HslObject, BoundBuiltin):
+            return False
+    return True
+
+
+def _rendered(row: Hook, error: ScriptError | LimitExceeded) -> str:
+    """Give the whole story of a script's fault: message, line, carets, stack, and what the hook did instead."""
+    story = ScriptError(
+        error.code,
+        error.message,
+        span=error.span,
+        hint=error.hint,
+        notes=(*error.notes, f"outcome: hook {row.name} {row.outcome}"),
+    )
+    frames = [frame for frame in error.stack if isinstance(frame, tuple)]
+    last = len(frames) - 1
+    story.stack = tuple(
+        f"{span}, hook {row.name}" if i == last else f"{span}, in {name or 'a function'}"
+        for i, (name, span) in enumerate(frames)
+    )[1:]
+    return render(story)
+
+
+def _ids(event: Event) -> dict[str, object]:
+    """Give the ids under which an event's log records are found."""
+    if isinstance(event, PreDeliveryEvent | PostDeliveryEvent):
+        return {"transaction": event.message.transaction_id, "queue": event.message.queue_id}
+    ids: dict[str, object] = {"session": event.connection.id}
+    transaction = getattr(event, "transaction", None)
+    if transaction is not None:
+        ids["transaction"] = transaction.id
+    return ids

@@ -1,0 +1,193 @@
+"""Scripts on disk to programs: what each hook runs, compiled as one set and swapped as one. In: paths. Out: `ScriptSet`.
+
+Every file is read once a load, so that a set is of one moment. Errors of all files are gathered before they are raised.
+Must not know events or verdicts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hslpy.builtins import ALL, for_hook
+from hslpy.errors import OperatorError
+from hslpy.hooks.table import BY_NAME
+from hslpy.lang.diagnostics import render, suggest
+from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.run import Limits, Program
+from hslpy.lang.source import Source
+
+log = logging.getLogger("hslpy.hooks")
+
+SCRIPT_BYTES = 16 * 1024 * 1024  # of one file; more is no script but a mistake
+
+
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """What runs at each hook: files run in order until one gives a verdict.
+
+    `library` are folders in which `include` and `import` look after the importing file's own. `cache` is a private folder
+    for compiled programs.
+    """
+
+    scripts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    library: tuple[Path, ...] = ()
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSet:
+    """The programs of all hooks as of one moment. Never changes; sessions keep the one they began with."""
+
+    programs: Mapping[str, tuple[Program, ...]] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+
+    def has(self, hook: str) -> bool:
+        """Say whether any script runs at `hook`."""
+        return bool(self.programs.get(hook))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A file as it was read; `digest` None where there was none."""
+
+    modified_ns: int
+    size_bytes: int
+    digest: bytes | None
+
+
+class FileReader:
+    """Finds and reads the files of one load. A bare name is looked for beside the importer, then in the library."""
+
+    def __init__(self, library: tuple[Path, ...]) -> None:
+        self.library = library
+        self.seen: dict[Path, _Seen] = {}
+        self._sources: dict[Path, Source] = {}
+
+    def __call__(self, name: str, importer: str | None) -> Source:
+        """Give the file that `name` means in `importer`. Raises OperatorError when there is none, or it cannot be read."""
+        if importer is None:
+            return self._read(Path(name), name)
+        wanted = name
+        for prefix in ("file://", "file:"):
+            wanted = wanted.removeprefix(prefix)
+        wanted = wanted.replace("extras://", "extras/")
+        folders = (Path(importer).parent, *self.library)
+        candidates = [folder / (wanted + suffix) for folder in folders for suffix in ("", ".hsl")]
+        for candidate in candidates:
+            if candidate.is_file():
+                return self._read(candidate, os.path.normpath(candidate))
+        for candidate in candidates:
+            self.seen.setdefault(candidate, _Seen(0, 0, None))
+        looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+        raise OperatorError(f"there is no file `{name}`", hint=f"looked in {looked}")
+
+    def _read(self, path: Path, shown: str) -> Source:
+        key = Path(os.path.normpath(path))
+        source = self._sources.get(key)
+        if source is None:
+            try:
+                with open(key, "rb") as file:
+                    status = os.fstat(file.fileno())
+                    content = file.read(SCRIPT_BYTES + 1)
+            except OSError as error:
+                self.seen[key] = _Seen(0, 0, None)
+                raise OperatorError(f"cannot read the script {shown}: {error.strerror}") from None
+            if len(content) > SCRIPT_BYTES:
+                raise OperatorError(f"the script {shown} has more than {SCRIPT_BYTES} bytes")
+            self.seen[key] = _Seen(status.st_mtime_ns, status.st_size, hashlib.sha256(content).digest())
+            source = self._sources[key] = Source(shown, content.decode("latin-1"))
+        return source
+
+
+class Loader:
+    """Compiles what the settings name, and says whether the files have changed since."""
+
+    def __init__(self, settings: HookSettings) -> None:
+        self.settings = settings
+        self._seen: dict[Path, _Seen] = {}
+        self._loaded_scripts: Mapping[str, tuple[Path, ...]] | None = None
+
+    def load(self) -> ScriptSet:
+        """Give a new set. Raises OperatorError holding all rendered errors; warnings are logged."""
+        settings = self.settings
+        reader = FileReader(settings.library)
+        check_hooks(settings.scripts)
+        programs: dict[str, tuple[Program, ...]] = {}
+        errors: list[str] = []
+        warnings: list[str] = []
+        sources: dict[str, Source] = {}
+        try:
+            for hook, paths in settings.scripts.items():
+                compiled: list[Program] = []
+                for path in paths:
+                    try:
+                        loaded = load_hook(str(path), reader, hook, settings.cache)
+                    except OperatorError as error:
+                        errors.append(f"error: {error.message}" + (f"\n = hint: {error.hint}" if error.hint else ""))
+                        continue
+                    for diagnostic in loaded.diagnostics:
+                        into = errors if diagnostic.is_error else warnings
+                        text = render(diagnostic)
+                        if text not in into:  # a module that several hooks import is one finding
+                            into.append(text)
+                    sources |= {source.path: source for source in loaded.sources}
+                    if loaded.program is not None:
+                        compiled.append(loaded.program)
+                programs[hook] = tuple(compiled)
+        finally:
+            self._seen = reader.seen
+            self._loaded_scripts = dict(settings.scripts)
+        for text in warnings:
+            log.warning("%s", text)
+        if errors:
+            raise OperatorError("\n\n".join(errors), exit_code=1)
+        return ScriptSet(programs, tuple(sources.values()))
+
+    def changed(self) -> bool:
+        """Say whether a file that the last load read (or missed) has changed, or the settings name others."""
+        if self._loaded_scripts is None or dict(self.settings.scripts) != self._loaded_scripts:
+            return True
+        return any(_differs(path, seen) for path, seen in self._seen.items())
+
+
+def load_hook(path: str, reader: FileReader, hook: str | None, cache: Path | None = None) -> Loaded:
+    """Load one script for a hook (None: for outside of hooks), with that hook's functions and variables."""
+    predefined = BY_NAME[hook].predefined if hook is not None else {}
+    return load_program(path, reader, for_hook(hook), predefined, hook=hook, elsewhere=ALL, cache=cache)
+
+
+def check_hooks(scripts: Mapping[str, tuple[Path, ...]]) -> None:
+    """Raises OperatorError for a hook that does not exist, or for two that decide the same."""
+    for name in scripts:
+        if name not in BY_NAME:
+            raise OperatorError(f"there is no hook `{name}`", hint=suggest(name, BY_NAME) or "hooks: " + ", ".join(BY_NAME))
+    if scripts.get("data") and scripts.get("eod"):
+        raise OperatorError(
+            "both `data` and `eod` have scripts",
+            hint="one of them decides the end of DATA: once a recipient, or once a message",
+        )
+
+
+def _differs(path: Path, seen: _Seen) -> bool:
+    """Say whether the file is another than was seen; its content decides where its time has changed."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return seen.digest is not None
+    if seen.digest is None:
+        return True
+    if status.st_mtime_ns == seen.modified_ns and status.st_size == seen.size_bytes:
+        return False
+    if status.st_size != seen.size_bytes:
+        return True
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return True
+    return hashlib.sha256(content).digest() != seen.digest

@@ -1,0 +1,158 @@
+"""Where synchronous scripts wait: each run has a greenlet of a pool, and waiting switches to the event loop's side.
+
+In: a plain function that may call `wait`. Out: its result, or what it raised. Cancelling the task throws `Cancelled` into
+the function and waits until it has unwound. Must not know what runs in it. Source: DESIGN section 2, Suspension.
+
+A greenlet does not see the task's contextvars: whatever a run needs is passed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from hslpy.lang.run import Cancelled, LimitExceeded
+
+T = TypeVar("T")
+
+MOST_IDLE = 128  # greenlets kept for reuse; each holds a few KB of stack
+
+
+def wait(awaitable: Awaitable[Any]) -> Any:
+    """Suspend the run that calls this until `awaitable` is done, and give its result or raise its error."""
+    return getcurrent().parent.switch(awaitable)
+
+
+class _Ended:
+    """What a greenlet hands over when a function has ended; emptied by the taker, for an idle greenlet keeps it."""
+
+    __slots__ = ("error", "result")
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+def _work(function: Callable[[], Any] | None) -> None:
+    """Run one function after another, each handed in by a switch."""
+    ended = _Ended()
+    while True:
+        assert function is not None
+        try:
+            ended.result = function()
+        except GreenletExit:
+            raise
+        except BaseException as error:
+            ended.error = error
+        function = None
+        function = getcurrent().parent.switch(ended)
+
+
+class Pool:
+    """Greenlets in which plain functions run and wait. Belongs to one event loop; needs no closing."""
+
+    def __init__(self, most_idle: int = MOST_IDLE) -> None:
+        self._idle: list[Any] = []
+        self._most_idle = most_idle
+        self.running = 0
+
+    async def run(self, function: Callable[[], T], wall_s: float) -> T:
+        """Run `function` and give its result. A wait that would last past `wall_s` is cancelled: LimitExceeded.
+
+        Raises what the function raises, and CancelledError when the task was cancelled meanwhile.
+        """
+        worker = self._idle.pop() if self._idle else greenlet(_work)
+        worker.parent = getcurrent()
+        self.running += 1
+        try:
+            asked = worker.switch(function)
+            if asked.__class__ is not _Ended:
+                asked = await self._drive(worker, asked, wall_s)
+        finally:
+            self.running -= 1
+        result, error = asked.result, asked.error
+        asked.result = asked.error = None
+        if len(self._idle) < self._most_idle:
+            self._idle.append(worker)
+        else:
+            worker.throw(GreenletExit)
+        if error is None:
+            return cast(T, result)
+        try:
+            if error.__class__ is Cancelled:
+                raise asyncio.CancelledError
+            raise error
+        finally:
+            del error, asked  # the traceback holds this frame: no cycle
+
+    async def _drive(self, worker: Any, asked: Any, wall_s: float) -> _Ended:
+        """Await what the function asks for, until it has ended."""
+        task = asyncio.current_task()
+        assert task is not None
+        expiry = _Expiry(task, wall_s)
+        cancelled = False
+        try:
+            while asked.__class__ is not _Ended:
+                try:
+                    value = await asked
+                except asyncio.CancelledError:
+                    if expiry.take():
+                        asked = worker.throw(_too_long(wall_s))
+                    elif task.cancelling():
+                        cancelled = True
+                        asked = worker.throw(Cancelled())
+                    else:
+                        asked = worker.throw(RuntimeError("what the script waited for was cancelled"))
+                except GeneratorExit:
+                    _abandon(worker)
+                    raise
+                except BaseException as error:
+                    asked = worker.throw(error)
+                else:
+                    asked = worker.switch(value)
+        finally:
+            expiry.timer.cancel()
+        if cancelled and asked.error is None:
+            asked.error = Cancelled()
+        return asked
+
+
+class _Expiry:
+    """A timer that cancels the task once, and says whether a cancellation was its own."""
+
+    __slots__ = ("fired", "task", "timer")
+
+    def __init__(self, task: asyncio.Task[Any], wall_s: float) -> None:
+        self.task = task
+        self.fired = False
+        self.timer = asyncio.get_running_loop().call_later(wall_s, self._fire)
+
+    def _fire(self) -> None:
+        self.fired = True
+        self.task.cancel()
+
+    def take(self) -> bool:
+        """Say whether the timer alone cancelled the task, and take that cancellation back."""
+        if not self.fired:
+            return False
+        self.fired = False
+        return self.task.uncancel() == 0
+
+
+def _too_long(wall_s: float) -> LimitExceeded:
+    return LimitExceeded("R204", f"the script took longer than {wall_s:g} s", hint="what it waited for did not come in time")
+
+
+def _abandon(worker: Any) -> None:
+    """Unwind a run whose task is being destroyed; it can wait for nothing more."""
+    asked = worker.throw(Cancelled())
+    if asked.__class__ is _Ended:
+        asked.result = asked.error = None
+    elif asyncio.iscoroutine(asked):
+        asked.close()
+    with contextlib.suppress(BaseException):
+        worker.throw(GreenletExit)

@@ -1,0 +1,316 @@
+"""The hooks: one row each, with its variables and what happens when its scripts say nothing or fail.
+
+In: nothing. Out: `HOOKS`, rows that the runner, the linter, the REPL and the docs walk. The functions of a hook are the
+builtins whose rows name it. Source: hooks.md section 9.1 (the newest column) to 9.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hslpy.builtins.host.options import map_array
+from hslpy.hooks import bind
+from hslpy.hooks.bind import Builder
+from hslpy.hooks.facts import QueuedFacts, RecipientFacts
+from hslpy.lang.resolved import Predefined
+from hslpy.lang.values import Value
+from hslpy.mail.reply import Enhanced, Reply
+from hslpy.mail.verdict import DataVerdict, QueueOptions, QueueVerdict, SmtpVerdict, Verdict
+
+FAILURE_TEXT = "Temporary policy failure"  # all that a peer hears of a script's fault
+FAILURE_DELAY_S = 300.0  # hooks.md section 9.1, pre-delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A predefined variable: its name without `$`, its HSL types, how it is built, whether scripts may assign it."""
+
+    name: str
+    types: tuple[str, ...]
+    build: Builder
+    help: str
+    writable: bool = False
+    classic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A hook. `implicit` is the verdict when its scripts end without one, `failure` when one fails.
+
+    `outcome` says what the failure verdict means, for the log. `data` has no single implicit verdict: a recipient whose
+    scripts end without one is delivered.
+    """
+
+    name: str
+    moment: str
+    facts: tuple[Fact, ...]
+    implicit: Verdict
+    failure: Verdict
+    outcome: str
+
+    @property
+    def builders(self) -> dict[str, Builder]:
+        return {fact.name: fact.build for fact in self.facts}
+
+    @property
+    def predefined(self) -> dict[str, Predefined]:
+        return {fact.name: Predefined(fact.types, fact.writable) for fact in self.facts}
+
+
+_STRING, _NUMBER, _BOOLEAN, _ARRAY = ("string",), ("number",), ("boolean",), ("array",)
+
+
+def _modern(name: str, build: Builder, help: str) -> Fact:
+    return Fact(name, _ARRAY, build, help, classic=False)
+
+
+def _text(name: str, build: Builder, help: str) -> Fact:
+    return Fact(name, _STRING, build, help)
+
+
+def _number(name: str, build: Builder, help: str) -> Fact:
+    return Fact(name, _NUMBER, build, help)
+
+
+_CONTEXT = Fact("context", ("any",), bind.context, "anything, kept for the connection", writable=True)
+_QUEUE_CONTEXT = Fact("context", ("any",), bind.context, "anything, kept from pre- to post-delivery", writable=True)
+
+_CONNECTION = (
+    _text("senderip", bind.connection_field("remote_ip"), "the client's IP address"),
+    _number("senderport", bind.connection_number("remote_port"), "the client's port"),
+    _text("serverip", bind.connection_field("local_ip"), "our IP address"),
+    _number("serverport", bind.connection_number("local_port"), "our port"),
+    _text("serverid", bind.connection_field("server_id"), "our listener, as in `mailserver:1`"),
+    Fact("tlsstarted", _BOOLEAN, bind.tls_started, "whether the session is under TLS"),
+    _modern("connection", bind.connection_array, "the connection, with HELO, TLS and login where there are any"),
+    _CONTEXT,
+)
+_HELO = (_text("senderhelo", bind.helo_host, "the name given in HELO or EHLO"),)
+_BEFORE_MAIL = (
+    _text("messageid", bind.connection_id, "the connection's id, before there is a message"),
+    _modern("transaction", bind.transaction_id_array, "the id only, before there is a sender"),
+)
+_LOGIN = (
+    Fact("saslauthed", _BOOLEAN, bind.signed_in, "whether the client has signed in"),
+    _text("saslusername", bind.login, "the login, empty without one"),
+)
+_TRANSACTION = (
+    _text("messageid", bind.transaction_id, "the transaction's id"),
+    Fact("senderparams", _ARRAY, bind.sender_params, "the parameters of MAIL FROM"),
+    _modern("transaction", bind.transaction_array, "id, sender and recipients so far"),
+)
+_SENDER = (
+    _text("sender", bind.sender, "the envelope's sender, in lower case"),
+    _text("senderdomain", bind.sender_domain, "the domain of the sender"),
+    _text("senderlocalpart", bind.sender_local_part, "the local part of the sender"),
+)
+_RECIPIENTS = (
+    Fact("recipients", _ARRAY, bind.recipients, "the recipients accepted so far, in lower case"),
+    Fact("recipientdomains", _ARRAY, bind.recipient_domains, "their domains"),
+)
+
+
+def _rcpt(build: Callable[[RecipientFacts], Value]) -> Builder:
+    return bind.rcpt_field(build)
+
+
+_RCPT = (
+    _text("recipient", _rcpt(lambda one: bind.lower(one.address)), "the recipient, in lower case"),
+    _text("recipientdomain", _rcpt(lambda one: one.address.domain.lower()), "the domain of the recipient"),
+    _text("recipientlocalpart", _rcpt(lambda one: one.address.local_part), "the local part of the recipient"),
+    Fact("recipientparams", _ARRAY, _rcpt(lambda one: map_array(one.params)), "the parameters of RCPT TO"),
+    _text("transportid", _rcpt(lambda one: one.transport_id), "the transport that will be used"),
+    _text("tlsprotocol", bind.tls_text("protocol"), "the TLS protocol, empty without TLS"),
+    _text("tlscipher", bind.tls_text("cipher"), "the TLS cipher, empty without TLS"),
+    _number("tlskeysize", bind.tls_key_bits, "the TLS key's bits, 0 without TLS"),
+    _modern("arguments", bind.rcpt_arguments, "recipient, address, params, transportid"),
+)
+_DATA_SENDER = (
+    _text("sender", bind.data_sender(bind.lower), "the envelope's sender, in lower case"),
+    _text("senderdomain", bind.data_sender(lambda a: a.domain.lower()), "the domain of the sender"),
+    _text("senderlocalpart", bind.data_sender(lambda a: a.local_part), "the local part of the sender"),
+)
+_DATA_RECIPIENT = (
+    _text("recipient", bind.data_recipient(bind.lower), "the recipient whose turn it is, in lower case"),
+    _text("recipientdomain", bind.data_recipient(lambda a: a.domain.lower()), "its domain"),
+    _text("recipientlocalpart", bind.data_recipient(lambda a: a.local_part), "its local part"),
+    Fact("recipientparams", _ARRAY, bind.data_recipient_params, "the parameters of its RCPT TO"),
+    _text("transportid", bind.data_transport, "the transport that will be used"),
+    _number("actionid", bind.data_action_id, "counts the actions on this message, from 1"),
+    _modern("arguments", bind.data_arguments, "recipient, address, params, transportid"),
+)
+
+
+def _queued(build: Callable[[QueuedFacts], Value]) -> Builder:
+    return bind.queued(build)
+
+
+_QUEUED = (
+    _text("messageid", _queued(lambda m: m.transaction_id), "the transaction's id"),
+    _number("queueid", _queued(lambda m: float(m.queue_id)), "the id in the queue"),
+    _number("actionid", _queued(lambda m: float(m.action_id)), "the action that queued it"),
+    _number("receivedtime", _queued(lambda m: m.received_at), "when it was received, Unix seconds"),
+    _text("senderip", _queued(lambda m: m.remote_ip), "the IP address of the client that sent it"),
+    _text("senderhelo", _queued(lambda m: m.helo), "that client's name in HELO"),
+    _text("serverid", _queued(lambda m: m.server_id), "the listener it came in by"),
+    _text("saslusername", _queued(lambda m: m.sasl_username), "the login it was sent with, empty without one"),
+    _text("sender", _queued(lambda m: bind.lower(m.sender)), "the envelope's sender, in lower case"),
+    _text("senderdomain", _queued(lambda m: m.sender.domain.lower()), "the domain of the sender"),
+    _text("senderlocalpart", _queued(lambda m: m.sender.local_part), "the local part of the sender"),
+    Fact("senderparams", _ARRAY, _queued(lambda m: map_array(m.sender_params)), "the parameters of MAIL FROM"),
+    _text("recipient", _queued(lambda m: bind.lower(m.recipient)), "the recipient, in lower case"),
+    _text("recipientdomain", _queued(lambda m: m.recipient.domain.lower()), "the domain of the recipient"),
+    _text("recipientlocalpart", _queued(lambda m: m.recipient.local_part), "the local part of the recipient"),
+    Fact("recipientparams", _ARRAY, _queued(lambda m: map_array(m.recipient_params)), "the parameters of RCPT TO"),
+    _text("transportid", _queued(lambda m: m.transport_id), "the transport that is used"),
+    _number("retry", _queued(lambda m: float(m.retries)), "how many attempts were charged so far"),
+    _number("retries", _queued(lambda m: float(m.most_retries)), "how many there may be, 0 when the schedule goes by time"),
+    _modern("message", bind.message_array, "the queued message"),
+    _QUEUE_CONTEXT,
+)
+_PRE = (
+    _text("sourceip", bind.nothing, "the source IP, once `SetSourceIP` has named one"),
+    _text("destination", bind.destination, "the host to deliver to, empty for the domain's MX"),
+    _number("destinationport", bind.destination_port, "the port to deliver to"),
+    _modern("arguments", bind.pre_arguments, "retry"),
+)
+_POST = (
+    _text("sourceip", bind.tried("local_ip"), "the source IP of the attempt"),
+    _text("serverip", bind.tried("remote_ip"), "the IP address tried, empty when it was never known"),
+    _number("serverport", bind.tried_number("remote_port"), "the port tried"),
+    _text("errormsg", bind.error_message, "what the server said, or what went wrong"),
+    _number("errorcode", bind.tried_number("code"), "the reply's code, 0 for trouble in the network"),
+    _text("errorndr", bind.error_ndr, "the enhanced code, as in `5.7.1`"),
+    _number("transfertime", bind.tried_number("duration_s"), "how long the attempt took, in seconds"),
+    _text("action", bind.classic_action, "`DELETE`, `BOUNCE`, `RETRY`, or empty after success"),
+    _modern("arguments", bind.post_arguments, "retry, expired, action and attempt"),
+)
+
+
+def _failure(code: int, enhanced: Enhanced = (4, 3, 0)) -> SmtpVerdict:
+    return SmtpVerdict("defer", Reply(code, enhanced, (FAILURE_TEXT,)), disconnect=code == 421, failed=True)
+
+
+def _deferred(code: int) -> str:
+    return f"fell back to Defer {code} 4.3.0"
+
+
+_ACCEPT = SmtpVerdict("accept")
+_DATA_FAILURE = DataVerdict("defer", Reply(451, (4, 3, 0), (FAILURE_TEXT,)), failed=True)
+_DATA_NOTHING = DataVerdict("defer", Reply(451, (4, 3, 0), ("Message not handled, try again later",)))
+
+HOOKS: tuple[Hook, ...] = (
+    Hook(
+        "connect",
+        "a client has connected",
+        (*_CONNECTION, *_BEFORE_MAIL, _modern("arguments", bind.connect_arguments, "the client's and our address")),
+        _ACCEPT,
+        _failure(421),
+        _deferred(421),
+    ),
+    Hook(
+        "helo",
+        "HELO or EHLO",
+        (
+            *_CONNECTION,
+            *_BEFORE_MAIL,
+            _text("senderhelo", bind.greeted_host, "the name just given"),
+            _modern("arguments", bind.helo_arguments, "verb, host, extensions"),
+        ),
+        _ACCEPT,
+        _failure(451),
+        _deferred(451),
+    ),
+    Hook(
+        "auth",
+        "AUTH",
+        (
+            *_CONNECTION,
+            *_HELO,
+            *_BEFORE_MAIL,
+            Fact("saslusername", ("string", "none"), bind.auth_field("username"), "the login, with PLAIN and LOGIN"),
+            Fact("saslpassword", ("string", "none"), bind.auth_field("password"), "the password, with PLAIN and LOGIN"),
+            _text("saslmechanism", bind.auth_field("mechanism"), "the mechanism, in upper case"),
+            _number("saslstate", bind.auth_state, "counts the answers of the client, from 0"),
+            Fact("saslresponse", ("string", "none"), bind.auth_field("response"), "the client's answer"),
+            _modern("arguments", bind.auth_arguments, "mechanism, state, and username, password, response where given"),
+        ),
+        SmtpVerdict("reject", Reply(535, (5, 7, 8), ("Authentication failed",))),
+        _failure(454),
+        _deferred(454),
+    ),
+    Hook(
+        "mailfrom",
+        "MAIL FROM",
+        (
+            *_CONNECTION,
+            *_HELO,
+            *_LOGIN,
+            *_TRANSACTION,
+            *_SENDER,
+            _modern("arguments", bind.mail_arguments, "sender, address, params"),
+        ),
+        _ACCEPT,
+        _failure(451),
+        _deferred(451),
+    ),
+    Hook(
+        "rcptto",
+        "RCPT TO",
+        (*_CONNECTION, *_HELO, *_LOGIN, *_TRANSACTION, *_SENDER, *_RECIPIENTS, *_RCPT),
+        _ACCEPT,
+        _failure(451),
+        _deferred(451),
+    ),
+    Hook(
+        "data",
+        "the end of DATA, once a recipient",
+        (*_CONNECTION, *_HELO, *_LOGIN, *_TRANSACTION, *_DATA_SENDER, *_RECIPIENTS, *_DATA_RECIPIENT),
+        _DATA_NOTHING,
+        _DATA_FAILURE,
+        _deferred(451),
+    ),
+    Hook(
+        "eod",
+        "the end of DATA, once a message",
+        (
+            *_CONNECTION,
+            *_HELO,
+            *_LOGIN,
+            *_TRANSACTION,
+            *_SENDER,
+            *_RECIPIENTS,
+            _modern("arguments", bind.eod_arguments, "mail: the message"),
+        ),
+        _DATA_NOTHING,
+        _DATA_FAILURE,
+        _deferred(451),
+    ),
+    Hook(
+        "predelivery",
+        "before an attempt at a recipient",
+        (*_QUEUED, *_PRE),
+        QueueVerdict("try"),
+        QueueVerdict("queue", queue=QueueOptions(delay_s=FAILURE_DELAY_S, increment_retry=False), failed=True),
+        f"fell back to Queue, in {FAILURE_DELAY_S:g} seconds, the attempt not counted",
+    ),
+    Hook(
+        "postdelivery",
+        "after an attempt, an expiry or an order to delete or bounce",
+        (*_QUEUED, *_POST),
+        QueueVerdict("default"),
+        QueueVerdict("default", failed=True),
+        "took the default action",
+    ),
+    Hook(
+        "disconnect",
+        "the connection has ended",
+        (*_CONNECTION, *_HELO, *_LOGIN, *_BEFORE_MAIL, _modern("arguments", bind.disconnect_arguments, "close, error")),
+        _ACCEPT,
+        SmtpVerdict("accept", failed=True),
+        "was ignored",
+    ),
+)
+
+BY_NAME: dict[str, Hook] = {hook.name: hook for hook in HOOKS}

@@ -1,0 +1,64 @@
+"""From what the scripts of a hook left behind to its verdict. In: the state of a run. Out: verdicts, nothing else happens.
+
+Over the recipients of one message the weightiest outcome gives the reply: reject, defer, quarantine, delete, deliver.
+Nothing is queued when the reply is 4xx or 5xx, except the copies that a quarantine keeps while it answers 5xx.
+Source: hooks.md section 9.3 and DESIGN section 3.
+"""
+
+from __future__ import annotations
+
+from hslpy.builtins.host.state import DataState, Order, Outcome, QueueState
+from hslpy.hooks.table import Hook
+from hslpy.mail.verdict import DataVerdict, Delivery, QueueVerdict, TryOptions
+
+_WEIGHT = {"reject": 4, "defer": 3, "quarantine": 2, "delete": 1, "deliver": 0}
+
+
+def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
+    """Give the verdict over all recipients. Without any action the message is deferred."""
+    if not state.outcomes:
+        assert isinstance(hook.implicit, DataVerdict)
+        return hook.implicit
+    outcome = max(state.outcomes, key=_weight)
+    disconnect = any(one.disconnect for one in state.outcomes)
+    rejects = outcome.kind == "reject" or outcome.keeps_held
+    if rejects:
+        kept = tuple(order for order in state.orders if order.survives_reject)
+        return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept))
+    if outcome.kind == "defer":
+        return DataVerdict("defer", outcome.reply, disconnect)
+    return DataVerdict("accept", outcome.reply, disconnect, deliveries=_deliveries(state, tuple(state.orders)))
+
+
+def _weight(outcome: Outcome) -> tuple[int, bool]:
+    return _WEIGHT[outcome.kind], outcome.keeps_held
+
+
+def _deliveries(state: DataState, orders: tuple[Order, ...]) -> tuple[Delivery, ...]:
+    return tuple(
+        Delivery(
+            sender=order.sender if order.sender is not None else state.sender,
+            recipient=order.recipient,
+            transport_id=order.transport_id,
+            sender_params=order.sender_params if order.sender_params is not None else state.sender_params,
+            recipient_params=order.recipient_params,
+            metadata=order.metadata,
+            header=order.header,
+            delay_s=order.delay_s,
+            hold=order.hold,
+            quarantine_id=order.quarantine_id,
+            job_id=order.job_id,
+        )
+        for order in orders
+    )
+
+
+def queue_verdict(hook: Hook, state: QueueState, given: QueueVerdict | None) -> QueueVerdict:
+    """Give the verdict in the queue: what the script gave, or the implicit one with what its setters asked for."""
+    assert isinstance(hook.implicit, QueueVerdict)
+    verdict = given if given is not None else hook.implicit
+    attempt = TryOptions(**state.attempt) if verdict.action == "try" and state.attempt else verdict.attempt
+    metadata = dict(state.metadata) if state.metadata_changed else None
+    if metadata is None and attempt is verdict.attempt:
+        return verdict
+    return QueueVerdict(verdict.action, attempt=attempt, queue=verdict.queue, metadata=metadata)
