@@ -93,8 +93,10 @@ class _Search:
                 self.found.append((preference, Target(host, address, self.port)))
 
     async def _addresses(self, host: str) -> list[str]:
-        wanted = [family for family in (self.prefer, 10 - self.prefer) if family in self.rules.families]
-        answers = await asyncio.gather(*(self._query(host, family) for family in wanted))
+        families = (self.prefer, 10 - self.prefer)
+        answers = await asyncio.gather(*(self._query(host, family) for family in families if family in self.rules.families))
+        if not any(answers):  # asked only to say what is the matter
+            answers = [await self._query(host, family) for family in families if family not in self.rules.families]
         if not any(answers):
             self.skipped.append(f"{host}: no address")
         return [address for addresses in answers for address in addresses]
