@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -41,6 +42,10 @@ _CONTROL = bytes(range(32)) + b"\x7f"
 _COMMAND_CONTROL = _CONTROL.replace(b"\t", b"")
 
 
+class PeerGone(Exception):
+    """The connection is over; there is nobody to answer."""
+
+
 class _NoTimer:
     """Stands for aiosmtpd's timer a command: the server's sweep closes who is idle (`server.py`)."""
 
@@ -62,7 +67,7 @@ class Owner(Protocol):
 
 
 class Connection(SMTP):
-    """One connection. `waiting_since` (monotonic seconds) is when it began to wait for its client, 0.0 while it works."""
+    """One connection. `waiting_since` (monotonic seconds): when it began to wait for its client; infinite while it works."""
 
     def __init__(self, owner: Owner, server_id: str, starttls: bool, loop: asyncio.AbstractEventLoop) -> None:
         # aiosmtpd's own __init__ looks through `dir` and `inspect` at each connection: half of a short session's time.
@@ -85,7 +90,7 @@ class Connection(SMTP):
         self.owner = owner
         self.shared = owner.shared
         self.watch = receive.Watch()
-        self.waiting_since = 0.0
+        self.waiting_since = math.inf
         self.gone = False
         self.counted_ip = ""
         self._server_id = server_id
@@ -149,8 +154,8 @@ class Connection(SMTP):
                 await self.push(session.close_with(refusal))
             else:
                 await self._converse(session)
-        except (ConnectionError, TimeoutError, ssl.SSLError, EOFError) as error:
-            _logger.debug("session=%s ended: %s", session.id, error)
+        except PeerGone:
+            pass
         except Exception as error:
             await self.push(await self.handle_exception(error))
         finally:
@@ -173,6 +178,8 @@ class Connection(SMTP):
                 del buffer[: end + 1]
                 try:
                     await self._command(session, line)
+                except PeerGone:
+                    raise
                 except Exception as error:
                     await self.push((await self.handle_exception(error)).encode("ascii") + b"\r\n")
                 continue
@@ -185,18 +192,19 @@ class Connection(SMTP):
             await self._more()
 
     async def _more(self) -> None:
-        """Send what is to be sent and wait for more input. Raises EOFError when there will be none."""
-        if self._out:
-            self._flush()
-            if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:
-                self.waiting_since = self.shared.clock.monotonic()
-                await self._writer.drain()
+        """Send what is to be sent and wait for more input. Raises PeerGone when there will be none."""
+        self._flush()
         reader = self._reader
         if self.gone or reader._eof:
-            raise EOFError
+            raise PeerGone
         self.waiting_since = self.shared.clock.monotonic()
-        await reader._wait_for_data("hslpy")
-        self.waiting_since = 0.0
+        try:
+            if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:
+                await self._writer.drain()
+            await reader._wait_for_data("hslpy")
+        except OSError as error:  # ssl.SSLError is one
+            raise PeerGone from error
+        self.waiting_since = math.inf
 
     def _flush(self) -> None:
         out = self._out
@@ -317,7 +325,9 @@ class Connection(SMTP):
             return
         await self.push(replies.START_TLS.wire)
         self._flush()
-        # The 220 is out and nothing was in the buffer; what may come from here on is the handshake.
+        # Up to its first suspension start_tls takes the socket over: no more clear text can come into the buffer, and what
+        # is in it afterwards was sent under TLS, at times together with the end of the handshake.
+        self._reader._buffer.clear()
         self._original_transport = self.transport
         try:
             secure = await self.loop.start_tls(
@@ -334,7 +344,6 @@ class Connection(SMTP):
         if secure is None:
             session.closing = True
             return
-        self._reader._buffer.clear()
         self._reader._transport = secure
         self._writer._transport = secure
         self._transport = secure
@@ -411,9 +420,9 @@ class Connection(SMTP):
     def sweep(self, now: float) -> None:
         """Close a client silent for too long, cancel a hook that is too late."""
         settings = self.shared.settings
-        if self.waiting_since and now - self.waiting_since >= settings.idle_timeout_s:
+        if now - self.waiting_since >= settings.idle_timeout_s:
             self.say_goodbye(replies.IDLE)
-        elif self.watch.deadline and now >= self.watch.deadline and not self.watch.late:
+        elif now >= self.watch.deadline and not self.watch.late:
             self.watch.late = True
             self._handler_coroutine.cancel()
 

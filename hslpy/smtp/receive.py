@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from hslpy.hooks.facts import DataEvent
@@ -19,7 +20,7 @@ from hslpy.smtp import framing, replies
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Session, Transaction
 from hslpy.smtp.settings import SmtpSettings
-from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
+from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient, SpoolError
 
 _logger = logging.getLogger("hslpy.smtp")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -30,15 +31,15 @@ _IDS_NAMED = 20
 class Watch:
     """What the adapter needs to know of a message under way.
 
-    `deadline` (monotonic seconds, 0.0 for none) is when the hook is too late; whoever sees it pass sets `late` and cancels
-    the task. While `committing` the task must not be cancelled: what is being stored is also being queued.
+    `deadline` (monotonic seconds, infinite for none) is when the hook is too late; whoever sees it pass sets `late` and
+    cancels the task. While `committing` the task must not be cancelled: what is being stored is also being queued.
     """
 
     __slots__ = ("committing", "deadline", "late")
 
     def __init__(self) -> None:
         self.committing = False
-        self.deadline = 0.0
+        self.deadline = math.inf
         self.late = False
 
 
@@ -106,7 +107,7 @@ async def _decide(
         task.uncancel()
         return _refused(session, transaction, replies.TOO_LATE)
     finally:
-        watch.deadline = 0.0
+        watch.deadline = math.inf
     if not isinstance(verdict, DataVerdict):
         raise TypeError(f"hook {hook} gave {type(verdict).__name__}")
     if verdict.disconnect:
@@ -121,10 +122,7 @@ async def _decide(
     try:
         queued = await shared.accept(message)
     except Exception as error:
-        full = is_storage_full(error)
-        if not full:
-            _logger.exception("message not stored transaction=%s session=%s", transaction.id, session.id)
-        return _refused(session, transaction, replies.STORAGE_FULL if full else replies.FAILURE)
+        return _not_stored(session, transaction, error)
     finally:
         watch.committing = False
     return _answer(session, transaction, verdict, queued, len(header) + len(body))
@@ -236,8 +234,16 @@ def queue_ids(queued: Sequence[QueuedRecipient]) -> str:
     return ids if len(queued) <= _IDS_NAMED else f"{ids} and {len(queued) - _IDS_NAMED} more"
 
 
-def is_storage_full(error: BaseException) -> bool:
-    """Say whether `error` means that there is no room: by its errno, or by its own `storage_full`."""
-    if getattr(error, "storage_full", False):
-        return True
-    return isinstance(error, OSError) and error.errno in _FULL
+def _not_stored(session: Session, transaction: Transaction, error: Exception) -> bytes:
+    """Give the reply to a message that was not taken; a full disk is the operator's to see, not a fault to trace."""
+    if isinstance(error, SpoolError):
+        reply = error.reply
+        _logger.error("message not stored transaction=%s session=%s: %s", transaction.id, session.id, error)
+    elif isinstance(error, OSError) and error.errno in _FULL:
+        reply = replies.STORAGE_FULL.reply
+        _logger.error("message not stored transaction=%s session=%s: %s", transaction.id, session.id, error)
+    else:
+        reply = replies.FAILURE.reply
+        _logger.error("message not stored transaction=%s session=%s", transaction.id, session.id, exc_info=error)
+    _log_message(session, transaction, "defer", True, reply, 0, 0)
+    return reply.render()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -139,7 +140,7 @@ class SmtpServer:
             server.close()
         for connection in list(self._connections):
             session = connection.session
-            if connection.waiting_since and session.transaction is None:
+            if connection.waiting_since < math.inf and session.transaction is None:
                 connection.say_goodbye(replies.SHUTTING_DOWN)
         await self._until_empty(grace_s)
         for connection in list(self._connections):

@@ -196,11 +196,18 @@ def run(work: Callable[[], Awaitable[None]], uvloop: bool = False) -> None:
         asyncio.run(limited())
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what another task is about to do."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 (there is no event to wait for: the server is looked at from outside)
+            await asyncio.sleep(0.005)
+
+
 def certificate(folder: Path) -> tuple[Path, Path]:
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)],
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+        f" -addext subjectAltName=DNS:localhost -keyout {key} -out {cert}".split(),
         check=True,
         capture_output=True,
     )

@@ -84,6 +84,9 @@ def test_what_connection_made_does() -> None:
             def get_extra_info(self, name: str, default: Any = None) -> Any:
                 return ("192.0.2.1", 1234) if name == "peername" else default
 
+            def is_closing(self) -> bool:
+                return True
+
         async def handle() -> None:
             seen.append("handled")
 

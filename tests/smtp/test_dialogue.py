@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import pytest
@@ -11,7 +10,8 @@ from hslpy.hooks.facts import DataEvent
 from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DataVerdict, Delivery, SmtpVerdict
-from tests.smtp.harness import FakeHooks, deliver_all, run, serving
+from hslpy.spool.contract import SpoolFull
+from tests.smtp.harness import FakeHooks, deliver_all, run, serving, until
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -24,7 +24,8 @@ def test_a_whole_session_with_facts() -> None:
             client = await world.connect()
             assert await client.reply() == b"220 mx.test ESMTP\r\n"
             assert await client.ask(b"EHLO client.test") == (
-                b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 33554432\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n"
+                b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 33554432\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
+                b"250 HELP\r\n"
             )
             assert await client.ask(b"MAIL FROM:<A@Sender.test> BODY=8bitmime SIZE=10") == b"250 2.1.0 Sender ok\r\n"
             assert await client.ask(b"RCPT TO:<b@dest.test>") == b"250 2.1.5 Recipient ok\r\n"
@@ -32,8 +33,7 @@ def test_a_whole_session_with_facts() -> None:
             assert await client.data(MESSAGE) == b"250 2.0.0 Ok: queued as id-2 (queue 1,2)\r\n"
             assert await client.ask(b"QUIT") == b"221 2.0.0 Bye\r\n"
             await client.rest()
-            while not hooks.of("disconnect"):
-                await asyncio.sleep(0.01)
+            await until(lambda: hooks.of("disconnect"))
         assert [name for name, _ in hooks.events] == [
             "connect",
             "helo",
@@ -70,8 +70,8 @@ def test_a_whole_session_with_facts() -> None:
         assert message.body == b"hello\r\n"
         assert (message.transaction_id, message.remote_ip, message.helo) == ("id-2", "127.0.0.1", "client.test")
         assert hooks.of("disconnect")[0].closed_by == "local"
-        assert {event.context for _, event in hooks.events} == {connect and hooks.of("connect")[0].context}
-        (event, fields), *_ = [each for each in world.log if each[0] == "smtp.message"]
+        assert {event.context for _, event in hooks.events} == {hooks.of("connect")[0].context}
+        (_event, fields), *_ = [each for each in world.log if each[0] == "smtp.message"]
         assert (fields["transaction"], fields["session"], fields["action"], fields["queued"]) == (
             "id-2",
             "id-1",
@@ -258,7 +258,7 @@ def test_variants_are_shared() -> None:
                 to("a", None, None),
                 to("b", same, body),
                 to("c", b"X: 1\r\n\r\n", None),
-                to("d", bytes(b"X: 1\r\n") + b"\r\n", body, 60.0),
+                to("d", b"".join((b"X: 1\r\n", b"\r\n")), body, 60.0),
                 to("e", b"X: 1\r\n\r\n", b"new"),
             )
 
@@ -274,7 +274,7 @@ def test_variants_are_shared() -> None:
     run(work)
 
 
-@pytest.mark.parametrize("hook", ["connect", "helo", "mailfrom", "rcptto", "data", "accept", "full", "wrong"])
+@pytest.mark.parametrize("hook", ["connect", "helo", "mailfrom", "rcptto", "data", "accept", "full", "spool", "wrong"])
 def test_our_faults_are_temporary_and_untold(hook: str, caplog: pytest.LogCaptureFixture) -> None:
     """aiosmtpd would answer 500 with the exception's text."""
     caplog.set_level(logging.CRITICAL, "hslpy.smtp")
@@ -283,14 +283,16 @@ def test_our_faults_are_temporary_and_untold(hook: str, caplog: pytest.LogCaptur
         raise RuntimeError("secret /etc/path")
 
     async def fail_to_store() -> None:
+        if hook == "spool":
+            raise SpoolFull("secret")
         raise OSError(28, "No space left on secret device") if hook == "full" else RuntimeError("secret")
 
     async def work() -> None:
-        hooks = FakeHooks(**({hook: fail} if hook not in ("accept", "full", "wrong") else {}))
+        hooks = FakeHooks(**({hook: fail} if hook not in ("accept", "full", "spool", "wrong") else {}))
         if hook == "wrong":
             hooks.answers["data"] = SmtpVerdict("accept")
         async with serving(hooks) as world:
-            if hook in ("accept", "full"):
+            if hook in ("accept", "full", "spool"):
                 world.spool.before = fail_to_store
             client = await world.connect()
             if hook == "connect":
@@ -310,7 +312,11 @@ def test_our_faults_are_temporary_and_untold(hook: str, caplog: pytest.LogCaptur
                 assert await client.ask(b"DATA") == b"554 5.5.1 No valid recipients\r\n"
                 return
             await client.ask(b"RCPT TO:<b@x.test>")
-            expected = b"452 4.3.1 Insufficient system storage\r\n" if hook == "full" else b"451 4.3.0 Temporary failure\r\n"
+            expected = (
+                b"452 4.3.1 Insufficient system storage\r\n"
+                if hook in ("full", "spool")
+                else b"451 4.3.0 Temporary failure\r\n"
+            )
             assert await client.data(MESSAGE) == expected
             assert world.spool.messages == [] and world.server.shared.data_bytes == 0
             world.spool.before = None
@@ -347,8 +353,7 @@ def test_limits_of_connections() -> None:
             assert len(world.server.connections) == 2
             await first.ask(b"QUIT")
             await first.rest()
-            while len(world.server.connections) > 1:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(world.server.connections) == 1)
             await world.greeted()
         async with serving(max_connections=1) as world:
             await world.greeted()

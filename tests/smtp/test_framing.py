@@ -297,7 +297,7 @@ def test_header_ends_where_fields_end(content: bytes, header: bytes, body: bytes
 
 
 def test_long_lines_are_found_wherever_they_are() -> None:
-    for before in range(0, 40):
+    for before in range(40):
         for length in (8, 9, 10, 11, 25):
             content = b"ab\r\n" * 3 + b"c" * before + b"\r\n" + b"d" * (length - 2) + b"\r\n" + b"ef\r\n"
             longest = max(len(line) for line in content.splitlines(keepends=True))
