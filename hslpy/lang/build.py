@@ -6,22 +6,19 @@ Knows nothing of scopes, types or what a name stands for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import fields, replace
+from math import isinf
 from typing import Any
 
 from lark import Token, Tree
 from lark.tree import Meta
 
+from hslpy.lang import literals
 from hslpy.lang import syntax as s
 from hslpy.lang.diagnostics import Diagnostic
+from hslpy.lang.nesting import too_deep
 from hslpy.lang.source import Source, Span
-
-# Nodes nested deeper than this are refused: later stages, and Python's own compiler, recurse over the nodes with a
-# few frames a level, and Python's default limit is 1,000 frames. The left side of a chain of binary operators is
-# not counted, since the stages walk it in a loop.
-MOST_NESTING = 250
 
 # The editor grammar of 2026 marks these as no names.
 ILLEGAL_NAMES = frozenset(
@@ -29,11 +26,6 @@ ILLEGAL_NAMES = frozenset(
     | {"in", "extends", "print", "trait", "assert", "finally", "lambda", "pass", "destroy", "export", "use"}
 )
 
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$"}
-_STRING_PART = re.compile(
-    r"\\x(?P<hex>[0-9a-fA-F]{2})|\\(?P<escape>.)|\$(?:\{(?P<braced>[a-zA-Z_]\w*)\}|(?P<plain>[a-zA-Z_]\w*))",
-    re.DOTALL | re.ASCII,
-)
 _PLACES = (s.Variable, s.Index, s.Slice, s.Member)
 
 Children = list[Any]
@@ -44,7 +36,7 @@ def build(tree: Tree[Token], source: Source) -> tuple[s.Script, list[Diagnostic]
     builder = _Builder(source)
     script = builder.run(tree)
     builder.found.extend(_append_misuses(builder.appends))
-    builder.found.extend(_too_deep(script))
+    builder.found.extend(too_deep(script))
     return script, builder.found
 
 
@@ -428,65 +420,19 @@ class _Builder:
     # ---- primaries --------------------------------------------------------------------------------
 
     def number(self, meta: Meta, children: Children) -> s.NumberLit:
-        text = children[0].replace("_", "")
-        base = {"0x": 16, "0o": 8, "0b": 2}.get(text[:2])
-        try:
-            value = float(text) if base is None else float(int(text[2:], base))
-        except OverflowError:
-            value = float("inf")
-        if value == float("inf"):
+        value = literals.number(children[0])
+        if isinf(value):
             self.complain("E120", self.span(meta), "this number is beyond the largest there is, about 1.8 with 308 zeros")
         return s.NumberLit(self.span(meta), value)
 
-    def string(self, meta: Meta, children: Children) -> s.Expr:
-        token: Token = children[0]
-        assert token.start_pos is not None
-        parts: list[s.Expr] = []
-        text: list[str] = []
-        bad: list[Span] = []
-        part_start = at = 1
-
-        def close(end: int) -> None:
-            if text:
-                place = Span(self.source, offset + part_start, offset + end)
-                parts.append(s.StringLit(place, "".join(text), bad_escapes=tuple(bad)))
-                text.clear()
-                bad.clear()
-
-        offset = token.start_pos
-        last = len(token) - 1
-        for match in _STRING_PART.finditer(token, 1, last):
-            if match.start() > at:
-                text.append(token[at : match.start()])
-            at = match.end()
-            if match["hex"]:
-                text.append(chr(int(match["hex"], 16)))
-            elif match["escape"] is not None:
-                known = _ESCAPES.get(match["escape"])
-                text.append(match[0] if known is None else known)
-                if known is None:
-                    bad.append(Span(self.source, offset + match.start(), offset + at))
-            else:
-                close(match.start())
-                place = Span(self.source, offset + match.start(), offset + at)
-                parts.append(s.Variable(place, match["braced"] or match["plain"]))
-                part_start = at
-        if last > at:
-            text.append(token[at:last])
-        if any(isinstance(part, s.Variable) for part in parts):
-            close(last)
-            return s.Interpolation(self.span(meta), tuple(parts))
-        return s.StringLit(self.span(meta), "".join(text), bad_escapes=tuple(bad))
+    def string(self, meta: Meta, children: Children) -> s.StringLit | s.Interpolation:
+        return literals.string(self.span(meta))
 
     def raw_string(self, meta: Meta, children: Children) -> s.StringLit:
-        token: Token = children[0]
-        width = token.index("'", 1) + 1
-        return s.StringLit(self.span(meta), token[width:-width], token[:width])
+        return literals.raw_string(self.span(meta))
 
     def regex(self, meta: Meta, children: Children) -> s.RegexLit:
-        pattern, _, modifiers = children[0][2:].rpartition("/")
-        pattern = re.sub(r"\\(.)", lambda match: "/" if match[1] == "/" else match[0], pattern, flags=re.DOTALL)
-        return s.RegexLit(self.span(meta), pattern, modifiers)
+        return literals.regex(self.span(meta))
 
     def constant(self, meta: Meta, children: Children) -> s.ConstLit:
         return s.ConstLit(self.span(meta), {"true": True, "false": False, "none": None}[children[0]])
@@ -573,6 +519,11 @@ _DESCRIPTIONS: dict[type[s.Expr], str] = {
     s.Function: "a function",
     s.BuiltinName: "a builtin",
     s.StaticMember: "a static function",
+    s.Variable: "a variable",
+    s.Index: "an element",
+    s.Slice: "a slice",
+    s.Member: "a member",
+    s.Assign: "an assignment",
 }
 
 
@@ -582,45 +533,3 @@ def _append_misuses(appends: dict[int, s.Index]) -> list[Diagnostic]:
         Diagnostic("E114", node.span, "`[]` stands for the next free place and cannot be read", hint)
         for node in appends.values()
     ]
-
-
-_WRAPPERS = (s.ArrayItem, s.PatternItem, s.Argument, s.Param, s.MatchArm, s.SwitchCase, s.ClassMember)
-_CHILD_FIELDS: dict[type, tuple[str, ...]] = {}
-
-
-def children_of(node: s.Node) -> list[s.Node]:
-    """Give the nodes directly under `node`, in the order of its fields."""
-    names = _CHILD_FIELDS.get(type(node))
-    if names is None:
-        names = _CHILD_FIELDS[type(node)] = tuple(
-            field.name
-            for field in fields(node)
-            if field.name not in ("span", "name", "op", "op_span", "name_span", "bad_escapes")
-            or (field.name == "name" and isinstance(node, s.BarrierStmt))
-        )
-    found: list[s.Node] = []
-    for name in names:
-        value = getattr(node, name)
-        if isinstance(value, s.Node):
-            found.append(value)
-        elif isinstance(value, tuple):
-            for item in value:
-                if isinstance(item, s.Node):
-                    found.append(item)
-                elif isinstance(item, tuple):
-                    found.extend(item)
-    return found
-
-
-def _too_deep(script: s.Script) -> list[Diagnostic]:
-    waiting: list[tuple[s.Node, int]] = [(script, 0)]
-    while waiting:
-        node, depth = waiting.pop()
-        if depth > MOST_NESTING:
-            hint = "name a part of it as a variable or a function"
-            return [Diagnostic("E124", node.span, f"nested more than {MOST_NESTING} levels deep", hint)]
-        first = node.left if isinstance(node, s.Binary) else None
-        for child in children_of(node):
-            same = isinstance(child, _WRAPPERS) or (child is first and isinstance(child, s.Binary))
-            waiting.append((child, depth if same else depth + 1))
-    return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
 
 from hslpy.lang import syntax as s
@@ -221,7 +222,8 @@ class _Printer:
             case s.ObjectLit():
                 return _POSTFIX, f"object {self.expr(node.items, _POSTFIX, depth)}"
             case s.Call():
-                return _POSTFIX, self.expr(node.function, _POSTFIX, depth) + self.arguments(node.arguments, depth)
+                arguments = ", ".join(map(self.argument, node.arguments, repeat(depth)))
+                return _POSTFIX, f"{self.expr(node.function, _POSTFIX, depth)}({arguments})"
             case s.Index():
                 index = "" if node.index is None else self.expr(node.index, _LOOSEST, depth)
                 return _POSTFIX, f"{self.expr(node.base, _POSTFIX, depth)}[{index}]"
@@ -289,9 +291,8 @@ class _Printer:
         default = "" if item.default is None else f" = {self.expr(item.default, _LOOSEST, depth)}"
         return f"{'...' if item.rest else ''}{key}{self.expr(item.target, _POSTFIX, depth)}{default}"
 
-    def arguments(self, arguments: Iterable[s.Argument], depth: int) -> str:
-        written = [("..." if item.spread else "") + self.expr(item.value, _LOOSEST, depth) for item in arguments]
-        return f"({', '.join(written)})"
+    def argument(self, item: s.Argument, depth: int) -> str:
+        return ("..." if item.spread else "") + self.expr(item.value, _LOOSEST, depth)
 
     def bounds(self, node: s.Slice, depth: int) -> str:
         first, last, step = [

@@ -77,6 +77,7 @@ class Trail:
     before: Word | None = None
     callee: Word | None = None  # what stood before the bracket that `last` closes, if it closes one
     head: Word | None = None  # the word of the statement whose block comes next: `foreach`, `class`, ...
+    askew: tuple[Word, Opened] | None = None  # the first `}` not indented as the line it was opened in
 
     @property
     def end(self) -> int:
@@ -91,6 +92,12 @@ class Trail:
             self.open.append(Opened(word, what, start, depth))
         elif kind in _PAIRS and self.open:
             closed = self.open.pop()
+            if (
+                kind == "RBRACE"
+                and self.askew is None
+                and self._indent(word.start) not in (None, self._line_indent(closed.start))
+            ):
+                self.askew = (word, closed)
             if kind == "RPAR" and closed.what == "the call":
                 self.callee = self._callees.pop() if self._callees else None
         elif kind in _BLOCK_HEADS:
@@ -116,6 +123,15 @@ class Trail:
                 return "the call", word.start
             return "the index", word.start
         return ("the parenthesis" if word.kind == "LPAR" else "the array"), word.start
+
+    def _line_indent(self, at: int) -> int:
+        line = self.source.line(self.source.position(at)[0])
+        return len(line) - len(line.lstrip())
+
+    def _indent(self, at: int) -> int | None:
+        """Give the indentation of the line in which `at` is the first word, else None."""
+        indent = self._line_indent(at)
+        return indent if self.source.position(at)[1] == indent + 1 else None
 
     def close_beyond(self, depth: int) -> None:
         """Forget brackets opened since the parser was at `depth`."""
@@ -193,11 +209,11 @@ _WORD_HABITS = {
     "const": "a variable begins where it is assigned: `$x = 1;`",
     "do": "HSL has no `do`: write `forever { ... if (...) break; }`",
     "unless": "write `if (!...)`",
-    "foreach": "",
     "fn": "write `function ($x) { return ...; }`",
     "def": "a function is declared by `function name(...) { ... }`",
     "func": "a function is declared by `function name(...) { ... }`",
     "null": "write `none`",
+    "then": "the statement follows the bracket: `if (...) echo 1;`",
 }
 
 
@@ -209,7 +225,7 @@ def _habit(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake | None:
         start = text.rfind(operator, max(word.start - len(operator) + 1, 0), word.start + len(operator))
         if start >= 0 and start <= word.start < start + len(operator):
             return _wrong(trail, "E112", start, start + len(operator), f"HSL has no operator `{operator}`", hint)
-    last, before = trail.last, trail.before
+    last = trail.last
     if word.kind == "NAME" and last is not None and last.kind == "NUMBER" and last.end == word.start:
         if re.fullmatch(r"e\d*", word.text, re.IGNORECASE):
             return _wrong(trail, "E120", last.start, word.end, "numbers have no exponent in HSL", "write it in full")
@@ -229,24 +245,15 @@ def _habit(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake | None:
         )
     if word.kind in ("NAME", "IDENT") and word.text in _WORD_HABITS:
         return _habit_word(trail, word)
-    if word.kind == "LBRACE" and trail.callee is not None:
-        callee = trail.callee
-        if callee.text in _WORD_HABITS:
-            return _habit_word(trail, callee)
-        if callee.kind == "NAME" and "SEMICOLON" in wanted:
-            hint = "a function is declared by `function name(...) { ... }`"
-            return _wrong(trail, "E103", word.start, word.end, f"a block cannot follow the call of `{callee.text}`", hint)
-    if word.text == "=>" and trail.callee is not None and trail.callee.text == "fn":
-        return _habit_word(trail, trail.callee)
-    if (
-        last is not None
-        and last.kind == "NAME"
-        and last.text in _WORD_HABITS | dict.fromkeys(ILLEGAL_NAMES, "")
-        and word.start > last.end
-    ):
+    callee = trail.callee
+    if callee is not None and callee.text in _WORD_HABITS:
+        return _habit_word(trail, callee)
+    if callee is not None and callee.kind == "NAME" and word.kind == "LBRACE" and "SEMICOLON" in wanted:
+        hint = "a function is declared by `function name(...) { ... }`"
+        return _wrong(trail, "E103", word.start, word.end, f"a block cannot follow the call of `{callee.text}`", hint)
+    is_habit = last is not None and last.kind == "NAME" and (last.text in _WORD_HABITS or last.text in ILLEGAL_NAMES)
+    if last is not None and is_habit and word.start > last.end:
         return _habit_word(trail, last)
-    if before is not None and before.kind == "_AS" and word.kind == "LSQB":
-        return None
     if word.kind == "COMMA" and trail.open and trail.open[-1].what in ("`isset`", "`unset`"):
         what = trail.open[-1].what.strip("`")
         joint = "and" if what == "isset" else ";"
@@ -273,13 +280,18 @@ def _missing_closer(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake
         return None
     message = f"missing `{closer.text}` to close {top.what} opened at {trail.place(top.start)}"
     place = trail.span(trail.end, trail.end) if at_end else trail.span(word.start, word.end)
+    hint = None
+    if at_end and trail.askew is not None and closer.kind == "RBRACE":
+        word, opened = trail.askew
+        other = f"{opened.what} opened at {trail.place(opened.start)}"
+        hint = f"by its indentation, the `}}` at {trail.place(word.start)} was not meant for {other}"
     fits = closer.kind in wanted and not at_end
-    return Mistake(Diagnostic("E102", place, message), closer if fits else None, fatal=at_end)
+    return Mistake(Diagnostic("E102", place, message, hint), closer if fits else None, fatal=at_end)
 
 
 def _missing_semicolon(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake | None:
     last = trail.last
-    if "SEMICOLON" not in wanted or last is None or (trail.open and trail.open[-1].what == "`for`"):
+    if "SEMICOLON" not in wanted or "_ECHO" in wanted or last is None or (trail.open and trail.open[-1].what == "`for`"):
         return None
     starts_anew = word.kind in _STATEMENT_ENDS or (
         word.kind in ("VARIABLE", "NAME", "RBRACE", "INCREMENT", "STATIC")
@@ -316,20 +328,35 @@ def _plain(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake:
     message = f"{found}, wanted {awaited}" if awaited else found
     if word.kind == "$END":
         return Mistake(Diagnostic("E103", trail.span(trail.end, trail.end), message), fatal=True)
-    return _wrong(trail, "E103", word.start, word.end, message, _plain_hint(word, wanted))
+    return _wrong(trail, "E103", word.start, word.end, message, _plain_hint(trail, word, wanted))
 
 
-def _plain_hint(word: Word, wanted: frozenset[str]) -> str | None:
+def _plain_hint(trail: Trail, word: Word, wanted: frozenset[str]) -> str | None:
+    last = trail.last
+    if last is not None and last.kind == "STRING" and last.end == word.start and "\n" in last.text:
+        return f'the string before it began at {trail.place(last.start)}: is its closing `"` missing?'
     if wanted == {"VARIABLE"}:
         if word.kind == "NAME":
             return f"a variable has a dollar: `${word.text}`"
         if word.kind == "LSQB":
             return "take the value apart in a statement of its own: `[$a, $b] = $item;`"
-    if word.kind == "EQUALS":
-        return "`==` compares"
-    if word.kind == "VARIABLE" and "CONCAT" in wanted:
+    if word.kind in ("VARIABLE", "STRING", "RAW_STRING") and "CONCAT" in wanted:
         return "strings are joined by `.`"
-    return None
+    if trail.open and trail.open[-1].what == "`for`" and "SEMICOLON" in wanted:
+        return "`for` has three parts: `for (start; condition; step)`"
+    if trail.open and trail.open[-1].what == "the parameters" and word.kind == "NAME":
+        return "parameters have no types"
+    hints = {
+        "EQUALS": ("CONCAT", "`==` compares"),
+        "VARIABLE": ("IDENT", "a member named by a variable is `[...]`: `$object[$name]`"),
+        "BITAND": ("VARIABLE", "HSL has no `&` for references"),
+        "LBRACE": ("NUMBER", "arrays are in `[...]`"),
+        "COLON": ("_CLOSURE", "functions have no declared type of result")
+        if "_CLOSURE" in wanted
+        else ("CONCAT", "`=>` parts key and value"),
+    }
+    needs, hint = hints.get(word.kind, ("", ""))
+    return hint if needs in wanted else None
 
 
 def _shown(word: Word) -> str:

@@ -21,7 +21,8 @@ from hslpy.lang.source import Source
 from hslpy.lang.syntax import Script
 
 MOST_SYNTAX_ERRORS = 10  # in one file: what comes after so many is mostly a consequence of them
-_SETTLED = 3  # words read since the last error before a new one is believed to be a fault of its own
+_MOST_ATTEMPTS = 4 * MOST_SYNTAX_ERRORS  # errors met in one file, told or not: each costs a millisecond
+_SETTLED = 2  # words read since the last error before a new one is believed to be a fault of its own
 
 # What is stepped over, whole, when looking for the next statement after an error.
 _STEP = re.compile(
@@ -89,7 +90,9 @@ class _Reader:
         """Give the tree; None after a mistake that could not be mended."""
         waiting: Token | None = None  # a word the parser refused, to be offered again
         inserted: list[tuple[int, str]] = []
-        while len(self.found) < MOST_SYNTAX_ERRORS:
+        for _ in range(_MOST_ATTEMPTS):
+            if len(self.found) >= MOST_SYNTAX_ERRORS:
+                break
             try:
                 if waiting is not None:
                     token, waiting = waiting, None
