@@ -231,7 +231,7 @@ def _clean(text: str) -> str:
 
 def _token(text: str) -> str:
     """Give the text fit for a place where no space, quote or bracket may stand."""
-    return "".join(ch for ch in text if "!" <= ch <= "~" and ch not in '"<>()\\;') or "unknown"
+    return "".join(ch for ch in text if "!" <= ch <= "~" and ch not in '"<>()\\;')[:255] or "unknown"
 
 
 def _field(name: str, value: str) -> str:
