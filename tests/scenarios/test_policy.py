@@ -106,13 +106,15 @@ def test_changed_scripts_are_taken_up_as_a_set_and_broken_ones_are_not(tmp_path)
 
 @pytest.mark.xdist_group("scanners")
 def test_real_spamd_and_rspamd_mark_gtube_and_leave_clean_mail_alone(tmp_path):
-    clean = "From: a@example.com\r\nTo: b@example.net\r\nSubject: minutes\r\nDate: {}\r\nMessage-ID: <1@example.com>\r\n\r\nHello\r\n"
-    clean = clean.format(time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime()))
+    date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
+    clean = "From: a@example.com\r\nTo: b@example.net\r\nSubject: minutes\r\n"
+    clean += f"Date: {date}\r\nMessage-ID: <1@example.com>\r\n\r\nHello\r\n"
     gtube = clean.replace("Hello", GTUBE if isinstance(GTUBE, str) else GTUBE.decode())
 
     async def scenario():
         with Spamd() as spamd, Rspamd() as rspamd:
-            settings = f'{SEED_HOOKS}[scanners.spamassassin]\naddress = "{spamd.address}"\n[scanners.rspamd]\nurl = "{rspamd.url}"\n'
+            settings = f'{SEED_HOOKS}[scanners.spamassassin]\naddress = "{spamd.address}"\n'
+            settings += f'[scanners.rspamd]\nurl = "{rspamd.url}"\n'
             async with server(tmp_path, settings, deliver=False) as s:
                 client = await s.client()
                 assert (await client.send("a@example.com", "b@example.net", content=clean)).startswith("250")
@@ -163,7 +165,7 @@ def test_the_control_socket_lists_holds_releases_and_deletes(tmp_path):
             assert [r["recipient"] for r in shown["recipients"]] == ["b@example.net", "c@example.net"]
             assert "Subject: hello" in shown["content"]
             assert (await ask("queue.hold", ids=[1]))["count"] == 1
-            assert [r["state"] for r in (await ask("queue.list"))["recipients"]][0] == "held"
+            assert (await ask("queue.list"))["recipients"][0]["state"] == "held"
             assert (await ask("queue.release", all=True))["count"] == 2
             assert (await ask("queue.delete", filter={"recipient": "b@example.net"}))["count"] == 1
             assert (await ask("queue.list"))["total"] == 1
