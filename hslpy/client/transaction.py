@@ -45,6 +45,7 @@ class Transaction:
         self._envelope = envelope
         self._content = content
         self._open = False
+        self._is_7bit = content.isascii()
 
     async def run(self) -> None:
         """Send it. Raises LinkFailed when the link broke; afterwards a link still usable is ready for the next."""
@@ -192,7 +193,7 @@ class Transaction:
     def _refusal(self) -> Reply | None:
         """Say why this peer cannot have the message as it is, if so: it is refused in its stead, nothing is sent."""
         link = self._link
-        if not self._content.isascii() and not link.offers("8bitmime"):
+        if not self._is_7bit and not link.offers("8bitmime"):
             return _ours(554, (5, 6, 3), "The message has 8-bit text, and the receiving server takes none")
         if self._needs_utf8 and not link.offers("smtputf8"):
             return _ours(553, (5, 6, 7), "An address or header is internationalised, and the receiving server takes none")
@@ -216,7 +217,7 @@ class Transaction:
         words = [b"MAIL FROM:<" + (_path(self._envelope.sender) or b"") + b">"]
         if self._link.offers("size"):
             words.append(b"SIZE=%d" % len(self._content))
-        if not self._content.isascii():
+        if not self._is_7bit:
             words.append(b"BODY=8BITMIME")
         if self._needs_utf8:
             words.append(b"SMTPUTF8")

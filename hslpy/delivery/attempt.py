@@ -60,6 +60,9 @@ class Attempts:
         self._clock = clock
         self._random = rng
         self._log = log
+        everywhere = {port for address, port in settings.own_listeners if address in ("0.0.0.0", "::")}
+        at_sources = {(source.address, port) for source in sources.all for port in everywhere}
+        self._own_listeners = settings.own_listeners | at_sources
 
     async def make(self, parcel: Parcel, options: TryOptions, transport: Transport) -> tuple[Outcome, ...]:
         """Try the parcel, and give an outcome a recipient, in order."""
@@ -152,7 +155,7 @@ class Attempts:
         return TargetRules(
             families=tuple(sorted({source.family for source in candidates})) or (4, 6),
             allow_private=settings.allow_private_targets if private is None else private,
-            own_listeners=settings.own_listeners,
+            own_listeners=self._own_listeners,
             limit=settings.target_addresses,
             include=options.mx_include,
             exclude=options.mx_exclude,

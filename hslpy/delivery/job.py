@@ -22,10 +22,12 @@ from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, Queu
 from hslpy.mail.address import Address
 from hslpy.mail.dsn import wants_report
 from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
+from hslpy.queue.entries import lower_domain
 from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
 
 if TYPE_CHECKING:
-    from hslpy.hooks.runner import Hooks, ScriptSet
+    from hslpy.hooks.runner import Hooks
+    from hslpy.hooks.scripts import ScriptSet
     from hslpy.queue.queue import Queue
 
 
@@ -260,8 +262,12 @@ def _groups(items: Iterable[_Item]) -> list[list[_Item]]:
     return groups
 
 
+def _domain(item: _Item) -> str:
+    return lower_domain(item.recipient.domain)
+
+
 def _alike(one: _Item, other: _Item) -> bool:
-    if one.entry.transport_id != other.entry.transport_id or one.recipient.domain.lower() != other.recipient.domain.lower():
+    if one.entry.transport_id != other.entry.transport_id or _domain(one) != _domain(other):
         return False
     if one.sender != other.sender or one.sender_params != other.sender_params:
         return False

@@ -23,13 +23,16 @@ class _Lane(Generic[J]):
 class Lanes(Generic[J]):
     """Each destination has `limit` slots, and room for `room` jobs that wait for one."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, crowded: int = 50_000) -> None:
+        """With `crowded` jobs waiting in all, each destination has room for a twentieth only."""
         self._room = room
+        self._crowded = crowded
+        self._waiting = 0
         self._lanes: dict[str, _Lane[J]] = {}
         self._ready: deque[str] = deque()  # destinations with a job waiting and a slot free, each once
 
     def __len__(self) -> int:
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return self._waiting
 
     def offer(self, destination: str, limit: int, job: J) -> int:
         """Take the job in and give 0, or give how many have been turned away since this destination last ran dry."""
@@ -37,10 +40,12 @@ class Lanes(Generic[J]):
         if lane is None:
             lane = self._lanes[destination] = _Lane(limit)
         lane.limit = limit
-        if len(lane.waiting) >= self._room:
+        room = self._room if self._waiting < self._crowded else max(self._room // 20, 1)
+        if len(lane.waiting) >= room:
             lane.turned_away += 1
             return lane.turned_away
         lane.waiting.append(job)
+        self._waiting += 1
         if len(lane.waiting) == 1 and lane.active < limit:
             self._ready.append(destination)
         return 0
@@ -52,6 +57,7 @@ class Lanes(Generic[J]):
         destination = self._ready.popleft()
         lane = self._lanes[destination]
         job = lane.waiting.popleft()
+        self._waiting -= 1
         lane.active += 1
         if lane.waiting and lane.active < lane.limit:
             self._ready.append(destination)
@@ -72,6 +78,7 @@ class Lanes(Generic[J]):
         """Take out all that wait."""
         jobs = [job for lane in self._lanes.values() for job in lane.waiting]
         self._ready.clear()
+        self._waiting = 0
         for destination in list(self._lanes):
             self._lanes[destination].waiting.clear()
             if not self._lanes[destination].active:

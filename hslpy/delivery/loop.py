@@ -21,6 +21,7 @@ from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Sources, UnknownSource
 from hslpy.errors import OperatorError
+from hslpy.queue.entries import lower_domain
 from hslpy.spool.contract import QueuedRecipient, Spool
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Delivery:
         transport = self._settings.transports.get(entry.transport_id)
         if transport is not None and transport.next_hop:
             return f"{transport.next_hop.lower()}:{transport.port}"
-        return f"{entry.transport_id} {entry.recipient.domain.lower()}"
+        return f"{entry.transport_id} {lower_domain(entry.recipient.domain)}"
 
     def _limit(self, entry: QueuedRecipient) -> int:
         transport = self._settings.transports.get(entry.transport_id)

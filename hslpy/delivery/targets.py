@@ -32,7 +32,7 @@ async def find_targets(
     search = _Search(resolver, port, rules, rng, prefer)
     literal = literal_address(name)
     if literal is not None:
-        search.consider(name if not use_mx else literal, [literal], 0)
+        search.consider(literal, [literal], 0)
         return search.plan(name)
     if not name or name.startswith("["):
         return Plan(problem=Problem(550, (5, 1, 2), f"{name or 'an empty domain'} is no mail domain"))

@@ -59,7 +59,8 @@ class DnsResolver:
         self._resolver = _configured(settings)
 
     async def query(self, name: str, record_type: RecordType) -> Answer:
-        key = (name.rstrip(".").lower(), record_type)
+        name = name.rstrip(".")
+        key = (name.lower() if name.isascii() else name, record_type)  # lower() would harm the bytes of UTF-8
         known = self._cache.get(key)
         if known is not None and known[0] > self._clock.monotonic():
             self._cache.move_to_end(key)

@@ -1,0 +1,162 @@
+"""Plain decisions: the order of hosts, which addresses are refused, what a reply means, whose turn it is."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hslpy.client.contract import RecipientResult, TransactionResult
+from hslpy.delivery.attempt import destination
+from hslpy.delivery.lanes import Lanes
+from hslpy.delivery.outcome import action_of, outcome_of_error, outcome_of_reply
+from hslpy.delivery.plan import TargetRules, is_null_mx, literal_address, order_hosts, refusal, wanted_hosts
+from hslpy.delivery.settings import Transport
+from hslpy.hooks.facts import AttemptFacts
+from hslpy.mail.reply import Reply
+from hslpy.mail.verdict import TryOptions
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abcdef"))), st.integers())
+def test_hosts_go_by_preference_each_once(mx: list[tuple[int, str]], seed: int) -> None:
+    hosts = order_hosts(mx, random.Random(seed))
+    assert [preference for preference, _ in hosts] == sorted(preference for preference, _ in hosts)
+    assert {host: preference for preference, host in hosts} == {h: min(p for p, o in mx if o == h) for _, h in mx}
+
+
+def test_equal_preferences_take_turns() -> None:
+    rng = random.Random(1)
+    firsts = Counter(order_hosts([(10, "a"), (10, "b"), (20, "c")], rng)[0][1] for _ in range(1000))
+    assert set(firsts) == {"a", "b"} and abs(firsts["a"] - 500) < 80
+
+
+def test_null_mx() -> None:
+    assert is_null_mx([(0, "")]) and is_null_mx([(0, ".")])
+    assert not is_null_mx([(0, ""), (10, "mx.example")]) and not is_null_mx([])
+    assert order_hosts([(0, ""), (10, "mx.example")], random.Random()) == ((10, "mx.example"),)
+
+
+def test_patterns_of_hosts() -> None:
+    hosts = ((1, "mx1.google.com"), (2, "MX.example"))
+    assert wanted_hosts(hosts, ("*.google.com",), ()) == hosts[:1]
+    assert wanted_hosts(hosts, (), ("mx.EXAMPLE",)) == hosts[:1]
+
+
+@pytest.mark.parametrize(
+    ("address", "refused"),
+    [
+        ("8.8.8.8", False),
+        ("127.0.0.1", True),
+        ("10.0.0.1", True),
+        ("172.31.0.1", True),
+        ("192.168.1.1", True),
+        ("100.64.0.1", True),
+        ("169.254.169.254", True),
+        ("0.0.0.0", True),
+        ("224.0.0.1", True),
+        ("255.255.255.255", True),
+        ("2606:4700::1111", False),
+        ("::1", True),
+        ("::", True),
+        ("fe80::1", True),
+        ("fd00::1", True),
+        ("ff02::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:8.8.8.8", False),
+        ("2002:7f00:1::", True),
+        ("64:ff9b::10.0.0.1", True),
+        ("64:ff9b::8.8.8.8", False),
+    ],
+)
+def test_private_addresses(address: str, refused: bool) -> None:
+    assert refusal(address, 25, TargetRules()) == ("private" if refused else None)
+    assert refusal(address, 25, TargetRules(allow_private=True)) is None
+
+
+def test_own_listeners() -> None:
+    rules = TargetRules(allow_private=True, own_listeners=frozenset({("0.0.0.0", 25), ("192.0.2.1", 587)}))
+    assert refusal("127.0.0.1", 25, rules) == "self" and refusal("127.0.0.1", 26, rules) is None
+    assert refusal("192.0.2.1", 587, rules) == "self" and refusal("192.0.2.1", 25, rules) is None
+
+
+def test_literals() -> None:
+    assert literal_address("[192.0.2.1]") == "192.0.2.1"
+    assert literal_address("[IPv6:2001:DB8::1]") == "2001:db8::1"
+    assert literal_address("example.org") is None and literal_address("[example]") is None
+
+
+def test_destination() -> None:
+    relay, plain = Transport("r", "relay.example", 2525), Transport("p")
+    assert destination(TryOptions(), plain, "d.example") == ("d.example", True, 25)
+    assert destination(TryOptions(), relay, "d.example") == ("relay.example", False, 2525)
+    assert destination(TryOptions(host="h", port=26), relay, "d.example") == ("h", False, 26)
+    assert destination(TryOptions(host="lookup-mx"), relay, "d.example") == ("d.example", True, 25)
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "state", "action"),
+    [
+        (250, None, "EOD", None),
+        (450, (4, 2, 1), "RCPT", "QUEUE"),
+        (550, (5, 1, 1), "RCPT", "BOUNCE"),
+        (552, None, "RCPT", "QUEUE"),
+        (552, (5, 2, 2), "RCPT", "BOUNCE"),
+        (552, None, "EOD", "BOUNCE"),
+        (554, None, "BANNER", "BOUNCE"),
+        (535, (5, 7, 8), "AUTH", "QUEUE"),
+        (421, None, "MAIL", "QUEUE"),
+    ],
+)
+def test_what_a_reply_means(code: int, enhanced: tuple[int, int, int] | None, state: str, action: str | None) -> None:
+    reply = Reply(code, enhanced, ("text",))
+    assert action_of(reply, state) == action
+    outcome = outcome_of_reply(
+        RecipientResult(reply, state), AttemptFacts(0.0, remote_mx="mx.example", remote_ip="192.0.2.1")
+    )
+    assert outcome.action == action and (outcome.status[0] == {None: 2, "QUEUE": 4, "BOUNCE": 5}[action])
+
+
+def test_what_an_error_means() -> None:
+    facts = AttemptFacts(0.0, remote_mx="mx.example", remote_ip="192.0.2.1", error="no answer in time")
+    outcome = outcome_of_error(TransactionResult((None,), "no answer in time", error_state="EOD"), facts)
+    assert outcome.action == "QUEUE" and outcome.text == "mx.example [192.0.2.1]: no answer in time (EOD)"
+
+
+@given(st.data())
+def test_lanes_keep_their_limits_and_lose_nothing(data: st.DataObject) -> None:
+    lanes: Lanes[int] = Lanes(room=3, crowded=8)
+    limits = {"a": 1, "b": 2, "c": 3}
+    active: Counter[str] = Counter()
+    offered = set()
+    begun = set()
+    for number in range(data.draw(st.integers(0, 60))):
+        step = data.draw(st.sampled_from(["offer", "next", "done"]))
+        if step == "offer":
+            where = data.draw(st.sampled_from("abc"))
+            if not lanes.offer(where, limits[where], number):
+                offered.add(number)
+        elif step == "next":
+            turn = lanes.next()
+            if turn is None:
+                assert all(active[where] == limits[where] for where, lane in lanes._lanes.items() if lane.waiting)
+            else:
+                active[turn[0]] += 1
+                begun.add(turn[1])
+                assert active[turn[0]] <= limits[turn[0]]
+        elif +active:
+            where = data.draw(st.sampled_from(sorted(+active)))
+            active[where] -= 1
+            lanes.done(where)
+        assert len(lanes) == len(offered - begun)
+        assert lanes.active() == dict(+active)
+    assert set(lanes.drain()) == offered - begun and len(lanes) == 0
+
+
+def test_destinations_take_turns() -> None:
+    lanes: Lanes[str] = Lanes(room=10)
+    for job in ("a1", "a2", "a3", "b1", "c1"):
+        lanes.offer(job[0], 5, job)
+    assert [lanes.next()[1] for _ in range(5)] == ["a1", "b1", "c1", "a2", "a3"]  # type: ignore[index]
