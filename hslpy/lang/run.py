@@ -197,6 +197,7 @@ class Run:
         self._resident_at_measure = 0
         self._looked_at_memory = 0.0
         self._measure_cost_s = 0.0
+        self.started_at = 0.0  # on the run's clock
         self._deadline = 0.0
         self._slice_started = 0.0
         self._cpu_mark = 0.0
@@ -262,7 +263,8 @@ class Run:
 
     def start(self) -> int:
         """Begin: start the clocks, and give the first number of steps."""
-        self._deadline = self.clock.monotonic() + self.limits.wall_s
+        self.started_at = self.clock.monotonic()
+        self._deadline = self.started_at + self.limits.wall_s
         self._start_watch()
         self._resident_at_measure = 0
         self._quantum = min(_FIRST_QUANTUM, self.limits.steps)

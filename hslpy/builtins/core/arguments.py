@@ -1,0 +1,114 @@
+"""What core builtins share: option arrays, whole numbers, bytes, and work done a stretch at a time.
+
+In: arguments of builtins and the run. Out: plain Python values, or ScriptError R108, R301, R302 naming the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hslpy.errors import ScriptError
+from hslpy.lang.conversions import format_number, truth
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Value, type_name
+
+STRETCH = 1 << 18  # bytes handled between two looks at the clock: C functions do 0.3 to 5 GB a second
+
+
+def whole(value: float, what: str) -> int:
+    """Give a number truncated to an integer. `what` names function and parameter, as in "chr() wants `number`"."""
+    try:
+        return int(value)
+    except (OverflowError, ValueError):
+        raise ScriptError("R108", f"{what} as a finite number, got {format_number(value)}") from None
+
+
+def read_options(function: str, options: Array | None, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all options by name, `known` giving their defaults. A boolean default takes any value for its truth.
+
+    Raises ScriptError R301 for an unknown option, R302 for a value of another type than the default's.
+    """
+    found = dict(known)
+    if options is None:
+        return found
+    for key, value in options.items.items():
+        if key not in known:
+            hint = suggest(str(key), [*known]) or ("it takes " + ", ".join(f"`{name}`" for name in known))
+            raise ScriptError("R301", f"{function}() has no option `{key}`", hint=hint)
+        default = known[key]  # type: ignore[index]
+        if default.__class__ is bool:
+            found[key] = truth(value)  # type: ignore[index]
+        elif default is not None and value.__class__ is not default.__class__:
+            raise ScriptError("R302", f"{function}() wants option `{key}` as {type_name(default)}, got {type_name(value)}")
+        else:
+            found[key] = value  # type: ignore[index]
+    return found
+
+
+def as_bytes(text: str) -> bytes:
+    """Give the bytes of a string."""
+    return text.encode("latin-1")
+
+
+def as_text(data: bytes) -> str:
+    """Give bytes as a string."""
+    return data.decode("latin-1")
+
+
+def from_utf8(text: str) -> str | None:
+    """Give a byte string decoded, or None when it is not valid UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def to_utf8(text: str) -> str:
+    """Give decoded text as a byte string; what cannot be encoded becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("latin-1")
+
+
+def stretches(call: Run, text: str, size: int = STRETCH) -> Iterator[str]:
+    """Give the text in pieces of `size` characters, charging the run for each."""
+    if len(text) <= size:
+        call.charge(1 + (len(text) >> 10))
+        yield text
+        return
+    for start in range(0, len(text), size):
+        call.charge(1 + (size >> 10))
+        call.pause()
+        yield text[start : start + size]
+
+
+def in_stretches(call: Run, text: str, function: Callable[[str], str], size: int = STRETCH) -> str:
+    """Give `function` of the text, applied a stretch at a time: it must map each part by itself."""
+    if len(text) <= size:
+        if len(text) > 1024:
+            call.reserve(len(text))
+            call.charge(1 + (len(text) >> 10))
+        return function(text)
+    call.reserve(len(text))
+    return "".join([function(part) for part in stretches(call, text, size)])
+
+
+def find_from(call: Run, text: str, wanted: str, start: int) -> int:
+    """Give the position of `wanted` in `text` at or after `start`, or -1, searching a stretch at a time."""
+    if len(text) - start <= STRETCH:
+        return text.find(wanted, start)
+    overlap = len(wanted) - 1
+    while start <= len(text):
+        at = text.find(wanted, start, start + STRETCH + overlap)
+        if at >= 0:
+            return at
+        call.charge(STRETCH >> 10)
+        start += STRETCH
+    return -1
+
+
+def callback_error(function: str, wanted: str, got: Value) -> ScriptError:
+    """Give the error of a callback that returned something of a wrong type."""
+    return ScriptError("R108", f"the callback of {function}() must return {wanted}, got {type_name(got)}")

@@ -1,0 +1,336 @@
+"""Functions on strings of bytes, in both generations of names. In: strings and numbers. Out: strings, positions, arrays.
+
+Letters are those of ASCII. What takes time or grows is charged to the run and reserved before.
+"""
+
+from __future__ import annotations
+
+from hslpy.builtins.core.arguments import STRETCH, find_from, in_stretches, whole
+from hslpy.errors import ScriptError
+from hslpy.lang import operators
+from hslpy.lang.conversions import WORTH_RESERVING, format_number
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Value
+
+TOPIC = Topic("strings")
+
+WHITE_SPACE = " \t\n\r\x0b\x0c"  # ASCII's; str.strip() would take \x85 and \xa0 too
+_PART_BYTES = 150  # an array element holding a short string of its own
+_SPLIT_STRETCH = 1 << 15  # bytes: up to as many parts, about a millisecond
+
+
+def lower(text: str) -> str:
+    """Give the text with ASCII letters in lower case; str.lower() would change bytes above 0x7f."""
+    return text.lower() if text.isascii() else text.encode("latin-1").lower().decode("latin-1")
+
+
+def upper(text: str) -> str:
+    """Give the text with ASCII letters in upper case; str.upper() leaves latin-1 for some bytes."""
+    return text.upper() if text.isascii() else text.encode("latin-1").upper().decode("latin-1")
+
+
+@TOPIC.builtin("chr(number: number) -> string", effect=Effect.PURE, examples=['chr(65)  // "A"'])
+def chr_(number: float) -> str:
+    """Give the byte with the code `number`, from 0 to 255."""
+    code = whole(number, "chr() wants `number`")
+    if not 0 <= code <= 255:
+        raise ScriptError("R108", f"chr() wants `number` from 0 to 255, got {format_number(number)}")
+    return chr(code)
+
+
+@TOPIC.builtin("ord(character: string) -> number", effect=Effect.PURE, examples=['ord("A")  // 65'])
+def ord_(character: str) -> float:
+    """Give the code of the first byte."""
+    if not character:
+        raise ScriptError("R108", "ord() wants `character` as a string of at least one byte, got an empty one")
+    return float(ord(character[0]))
+
+
+@TOPIC.builtin(
+    "str_repeat(string: string, multiplier: number) -> string",
+    effect=Effect.PURE,
+    examples=['str_repeat("ab", 3)  // "ababab"'],
+)
+def str_repeat(call: Run, string: str, multiplier: float) -> Value:
+    """Give the string `multiplier` times over, as the operator `*` does."""
+    return operators.repeat(call, string, multiplier)
+
+
+@TOPIC.builtin(
+    "str_replace(search: string, replace: string, subject: string) -> string",
+    effect=Effect.PURE,
+    examples=['str_replace("Hello", "Hej", "Hello World")  // "Hej World"', 'str_replace("a", "", "banana")  // "bnn"'],
+)
+def str_replace(call: Run, search: str, replace: str, subject: str) -> str:
+    """Replace all occurrences of `search` in `subject`; an empty `search` is found nowhere."""
+    if not search:
+        return subject
+    if len(subject) <= STRETCH:
+        growth = len(replace) - len(search)
+        if growth > 0:
+            growth *= subject.count(search)
+        if len(subject) + growth >= WORTH_RESERVING:
+            call.reserve(len(subject) + growth)
+            call.charge((len(subject) + max(growth, 0)) >> 8)
+        return subject.replace(search, replace)
+    call.reserve(len(subject))
+    parts: list[str] = []
+    start = 0
+    while True:
+        at = find_from(call, subject, search, start)
+        if at < 0:
+            break
+        if len(parts) & 127 == 0:
+            call.charge(64)
+            call.reserve(64 * (len(replace) + 100))
+        parts.append(subject[start:at])
+        parts.append(replace)
+        start = at + len(search)
+    parts.append(subject[start:])
+    call.reserve(sum(map(len, parts)))
+    return "".join(parts)
+
+
+def _split(call: Run, text: str, delimiter: str, limit: float, function: str) -> Array:
+    if not delimiter:
+        raise ScriptError("R108", f"{function}() wants a `delimiter` of at least one byte, got an empty one")
+    most = whole(limit, f"{function}() wants `limit`")
+    if len(text) <= _SPLIT_STRETCH or most < 0 or _overlaps_itself(delimiter):
+        parts = text.rsplit(delimiter, -most - 1) if most < 0 else text.split(delimiter, most - 1)
+        if len(parts) > 64:
+            call.reserve(len(parts) * _PART_BYTES)
+            call.charge(len(parts) >> 3)
+        return Array.of(parts)
+    parts = []
+    start = 0
+    while len(text) - start > _SPLIT_STRETCH and (most == 0 or len(parts) + 1 < most):
+        at = text.rfind(delimiter, start, start + _SPLIT_STRETCH)
+        if at < 0:
+            at = find_from(call, text, delimiter, start + _SPLIT_STRETCH - len(delimiter) + 1)
+            if at < 0:
+                break
+        more = text[start:at].split(delimiter, most - len(parts) - 2 if most else -1)
+        call.reserve(len(more) * _PART_BYTES)
+        call.charge(32 + (len(more) >> 3))
+        if most and len(parts) + len(more) + 1 >= most:
+            break
+        parts.extend(more)
+        start = at + len(delimiter)
+    parts.extend(text[start:].split(delimiter, most - len(parts) - 1 if most else -1))
+    return Array.of(parts)
+
+
+def _overlaps_itself(text: str) -> bool:
+    return any(text.endswith(text[:size]) for size in range(1, min(len(text), 1000))) or len(text) > 1000
+
+
+@TOPIC.builtin(
+    "str_split(string: string, delimiter: string, [limit: number = 0]) -> array",
+    effect=Effect.PURE,
+    examples=[
+        'str_split("how are you", " ", 2)  // ["how", "are you"]',
+        'str_split("how are you", " ", -2)  // ["how are", "you"]',
+        'str_split("", ",")  // [""]',
+    ],
+)
+def str_split(call: Run, string: str, delimiter: str, limit: float = 0.0) -> Array:
+    """Split on a delimiter, into at most `limit` parts from the left, or from the right when it is negative."""
+    return _split(call, string, delimiter, limit, "str_split")
+
+
+@TOPIC.builtin(
+    "explode(delimiter: string, string: string, [limit: number = 0]) -> array",
+    effect=Effect.PURE,
+    examples=['explode("@", "user@example.com")  // ["user", "example.com"]'],
+    deprecated="use str_split(), whose string comes first",
+)
+def explode(call: Run, delimiter: str, string: str, limit: float = 0.0) -> Array:
+    """Split on a delimiter, which comes first."""
+    return _split(call, string, delimiter, limit, "explode")
+
+
+def _find(call: Run, string: str, substring: str, offset: float, function: str) -> float:
+    start = max(0, whole(offset, f"{function}() wants `offset`"))
+    return float(find_from(call, string, substring, start)) if start <= len(string) else -1.0
+
+
+def _find_last(call: Run, string: str, substring: str, offset: float, function: str) -> float:
+    end = len(string) - max(0, whole(offset, f"{function}() wants `offset`"))
+    call.charge(len(string) >> 10)
+    return float(string.rfind(substring, 0, end)) if end >= 0 else -1.0
+
+
+@TOPIC.builtin(
+    "str_find(string: string, substring: string, [offset: number = 0]) -> number",
+    effect=Effect.PURE,
+    examples=['str_find("banana", "an")  // 1', 'str_find("banana", "an", 2)  // 3', 'str_find("banana", "x")  // -1'],
+)
+def str_find(call: Run, string: str, substring: str, offset: float = 0.0) -> float:
+    """Give the position of the first occurrence at or after `offset`, or -1."""
+    return _find(call, string, substring, offset, "str_find")
+
+
+@TOPIC.builtin(
+    "strpos(string: string, find: string, [offset: number = 0]) -> number",
+    effect=Effect.PURE,
+    examples=['strpos("banana", "na")  // 2'],
+    deprecated="use str_find()",
+)
+def strpos(call: Run, string: str, find: str, offset: float = 0.0) -> float:
+    """Give the position of the first occurrence at or after `offset`, or -1."""
+    return _find(call, string, find, offset, "strpos")
+
+
+@TOPIC.builtin(
+    "str_rfind(string: string, substring: string, [offset: number = 0]) -> number",
+    effect=Effect.PURE,
+    examples=['str_rfind("banana", "an")  // 3', 'str_rfind("banana", "an", 2)  // 1'],
+)
+def str_rfind(call: Run, string: str, substring: str, offset: float = 0.0) -> float:
+    """Give the position of the last occurrence, leaving out the last `offset` bytes, or -1."""
+    return _find_last(call, string, substring, offset, "str_rfind")
+
+
+@TOPIC.builtin(
+    "strrpos(string: string, find: string, [offset: number = 0]) -> number",
+    effect=Effect.PURE,
+    examples=['strrpos("banana", "na")  // 4'],
+    deprecated="use str_rfind()",
+)
+def strrpos(call: Run, string: str, find: str, offset: float = 0.0) -> float:
+    """Give the position of the last occurrence, leaving out the last `offset` bytes, or -1."""
+    return _find_last(call, string, find, offset, "strrpos")
+
+
+@TOPIC.builtin(
+    "strlen(string: string) -> number", effect=Effect.PURE, examples=['strlen("abc")  // 3'], deprecated="use length()"
+)
+def strlen(string: str) -> float:
+    """Give the number of bytes."""
+    return float(len(string))
+
+
+@TOPIC.builtin("str_lower(string: string) -> string", effect=Effect.PURE, examples=['str_lower("ABC")  // "abc"'])
+def str_lower(call: Run, string: str) -> str:
+    """Give the string with ASCII letters in lower case."""
+    return lower(string) if len(string) < 1024 else in_stretches(call, string, lower)
+
+
+@TOPIC.builtin(
+    "strtolower(string: string) -> string",
+    effect=Effect.PURE,
+    examples=['strtolower("ABC")  // "abc"'],
+    deprecated="use str_lower()",
+)
+def strtolower(call: Run, string: str) -> str:
+    """Give the string with ASCII letters in lower case."""
+    return lower(string) if len(string) < 1024 else in_stretches(call, string, lower)
+
+
+@TOPIC.builtin("str_upper(string: string) -> string", effect=Effect.PURE, examples=['str_upper("abc")  // "ABC"'])
+def str_upper(call: Run, string: str) -> str:
+    """Give the string with ASCII letters in upper case."""
+    return upper(string) if len(string) < 1024 else in_stretches(call, string, upper)
+
+
+@TOPIC.builtin(
+    "strtoupper(string: string) -> string",
+    effect=Effect.PURE,
+    examples=['strtoupper("abc")  // "ABC"'],
+    deprecated="use str_upper()",
+)
+def strtoupper(call: Run, string: str) -> str:
+    """Give the string with ASCII letters in upper case."""
+    return upper(string) if len(string) < 1024 else in_stretches(call, string, upper)
+
+
+def _slice(call: Run, text: str, offset: float, length: float | None, function: str) -> str:
+    start = whole(offset, f"{function}() wants `offset`")
+    start = max(0, len(text) + start) if start < 0 else start
+    end = len(text)
+    if length is not None:
+        size = whole(length, f"{function}() wants `length`")
+        end = len(text) + size if size < 0 else start + size
+    if len(text) >= WORTH_RESERVING:
+        call.reserve(max(0, min(end, len(text)) - start))
+    return text[start : max(start, end)]
+
+
+@TOPIC.builtin(
+    "str_slice(string: string, offset: number, [length: number]) -> string",
+    effect=Effect.PURE,
+    examples=['str_slice("Halon", 1, 3)  // "alo"', 'str_slice("Halon", -2)  // "on"', 'str_slice("Halon", 9)  // ""'],
+)
+def str_slice(call: Run, string: str, offset: float, length: float | None = None) -> str:
+    """Give the part from `offset`, of at most `length` bytes; a negative `offset` or `length` counts from the end."""
+    return _slice(call, string, offset, length, "str_slice")
+
+
+@TOPIC.builtin(
+    "substr(string: string, [start: number = 0, [length: number]]) -> string",
+    effect=Effect.PURE,
+    examples=['substr("Halon", 1, 3)  // "alo"'],
+    deprecated="use str_slice() or a slice",
+)
+def substr(call: Run, string: str, start: float = 0.0, length: float | None = None) -> str:
+    """Give the part from `start`, of at most `length` bytes; a negative `start` or `length` counts from the end."""
+    return _slice(call, string, start, length, "substr")
+
+
+@TOPIC.builtin(
+    "str_strip(string: string, [characters: string]) -> string",
+    effect=Effect.PURE,
+    examples=['str_strip("  abc\\r\\n")  // "abc"', 'str_strip("<abc>", "<>")  // "abc"'],
+)
+def str_strip(string: str, characters: str = WHITE_SPACE) -> str:
+    """Remove white space, or any of `characters`, from both ends."""
+    return string.strip(characters)
+
+
+@TOPIC.builtin(
+    "str_lstrip(string: string, [characters: string]) -> string",
+    effect=Effect.PURE,
+    examples=['str_lstrip("  a ")  // "a "'],
+)
+def str_lstrip(string: str, characters: str = WHITE_SPACE) -> str:
+    """Remove white space, or any of `characters`, from the start."""
+    return string.lstrip(characters)
+
+
+@TOPIC.builtin(
+    "str_rstrip(string: string, [characters: string]) -> string",
+    effect=Effect.PURE,
+    examples=['str_rstrip(" a  ")  // " a"'],
+)
+def str_rstrip(string: str, characters: str = WHITE_SPACE) -> str:
+    """Remove white space, or any of `characters`, from the end."""
+    return string.rstrip(characters)
+
+
+@TOPIC.builtin(
+    "trim(string: string) -> string", effect=Effect.PURE, examples=['trim(" a ")  // "a"'], deprecated="use str_strip()"
+)
+def trim(string: str) -> str:
+    """Remove white space from both ends."""
+    return string.strip(WHITE_SPACE)
+
+
+@TOPIC.builtin(
+    "str_chunk(string: string, length: number, [firstlength: number]) -> array",
+    effect=Effect.PURE,
+    examples=['str_chunk("abcde", 2)  // ["ab", "cd", "e"]', 'str_chunk("abcde", 2, 1)  // ["a", "bc", "de"]'],
+)
+def str_chunk(call: Run, string: str, length: float, firstlength: float | None = None) -> Array:
+    """Cut into pieces of `length` bytes, the first one of `firstlength` if that is given."""
+    size = whole(length, "str_chunk() wants `length`")
+    first = size if firstlength is None else whole(firstlength, "str_chunk() wants `firstlength`")
+    if size < 1 or first < 1:
+        raise ScriptError("R108", "str_chunk() wants lengths of at least 1")
+    call.reserve(len(string) + len(string) // size * _PART_BYTES)
+    parts = [string[:first]] if string else []
+    for start in range(first, len(string), size):
+        parts.append(string[start : start + size])
+        if len(parts) & 1023 == 0:
+            call.charge(128)
+    return Array.of(parts)
