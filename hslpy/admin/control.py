@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,22 @@ LONGEST_REQUEST_BYTES = 1 << 20  # an id list of a hundred thousand recipients f
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 _log = logging.getLogger("hslpy.admin")
+
+
+LONGEST_PATH = 107  # sun_path of Linux, less its final NUL
+
+
+@contextmanager
+def reachable(path: Path) -> Iterator[str]:
+    """Give a name of the socket at `path` that is short enough to bind or connect to, while the context lasts."""
+    if len(os.fsencode(path)) <= LONGEST_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 class ControlServer:
@@ -34,7 +51,8 @@ class ControlServer:
         """Listen. Raises OperatorError when another process answers there or the path can't be used."""
         if self.path.exists():
             try:
-                _, writer = await asyncio.open_unix_connection(str(self.path))
+                with reachable(self.path) as name:
+                    _, writer = await asyncio.open_unix_connection(name)
             except OSError:
                 self.path.unlink()  # left over from a process that was killed
             else:
@@ -42,11 +60,12 @@ class ControlServer:
                 raise OperatorError(f"another server listens at {self.path}", hint="stop it, or set another server.data_dir")
         old = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=LONGEST_REQUEST_BYTES)
+            with reachable(self.path) as name:
+                self._server = await asyncio.start_unix_server(self._serve, name, limit=LONGEST_REQUEST_BYTES)
         except OSError as error:
             raise OperatorError(
                 f"can't listen at {self.path}: {error.strerror or error}",
-                hint="a socket's path must be short (about 100 characters) and its folder writable",
+                hint="its folder must be there and writable",
             ) from error
         finally:
             os.umask(old)

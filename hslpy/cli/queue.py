@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hslpy.admin.control import reachable
 from hslpy.cli.command import Command
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
@@ -23,9 +24,9 @@ def request(path: Path, command: str, arguments: Mapping[str, Any]) -> Any:
     Raises OperatorError when no server answers at `path`, or with the server's own error.
     """
     try:
-        with socket.socket(socket.AF_UNIX) as link:
+        with socket.socket(socket.AF_UNIX) as link, reachable(path) as name:
             link.settimeout(30)
-            link.connect(str(path))
+            link.connect(name)
             link.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
             with link.makefile("rb") as stream:
                 line = stream.readline()
