@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Log, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
-from hslpy.delivery.report import failure_report
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts
 from hslpy.mail.address import Address
 from hslpy.mail.dsn import wants_report
 from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.entries import lower_domain
+from hslpy.queue.report import Failure, ReportSettings, report_on
 from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Jobs:
         self._clock = clock
         self._random = rng
         self._log = log
+        self._reports = ReportSettings(settings.helo, settings.report_transport_id)
         self.counts: Counter[str] = Counter()
 
     async def run(self, entries: Sequence[QueuedRecipient]) -> None:
@@ -234,8 +235,10 @@ class Jobs:
                 content = await self._spool.read(entry.message_id, entry.variant)
             except SpoolError:
                 content = b""
-            transport_id = self._settings.report_transport_id or entry.transport_id
-            report = failure_report(entry, outcome, content, self._settings.helo, transport_id, now, self._random)
+            text = str(outcome.reply) if outcome.reply is not None else outcome.text
+            failure = Failure(outcome.status, text, bool(outcome.remote_host), outcome.remote_host)
+            tried = replace(entry, last_at=now) if outcome.facts is not None else entry
+            report = report_on(tried, content, failure, self._reports, now, self._random)
         item.settled = True
         await self._queue.bounce(entry, report)
         self._done(item, "bounced", outcome.text, {"expired": expired, "report": report.transaction_id if report else ""})

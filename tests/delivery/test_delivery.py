@@ -108,7 +108,7 @@ def test_a_bounce_reaches_the_sender_as_a_report() -> None:
             await w.put("bad@a.example", recipient_params={"ORCPT": "rfc822;bad@a.example"})
             await w.settled(2)
             report = sink.received[0]
-            assert report.mail.startswith("<>") and report.rcpts == ["<from@sender.example>"]
+            assert report.mail.startswith("<>") and report.rcpts == ["<from@sender.example> NOTIFY=NEVER"]
             assert b"Final-Recipient: rfc822; bad@a.example" in report.content
             assert b"Diagnostic-Code: smtp; 550 5.1.1 no such user" in report.content
             assert b"Remote-MTA: dns; mx.a.example" in report.content
