@@ -37,6 +37,10 @@ INPUT_LIMIT = 64 * 1024
 # Replies over this wait until the peer has read some.
 OUTPUT_LIMIT = 64 * 1024
 TLS_HANDSHAKE_S = 30.0
+# How long a peer may take to read our last reply.
+CLOSE_S = 30.0
+# Pipelined commands worked off before other sessions have a turn: about a millisecond's worth.
+COMMANDS_A_TURN = 100
 
 _CONTROL = bytes(range(32)) + b"\x7f"
 _COMMAND_CONTROL = _CONTROL.replace(b"\t", b"")
@@ -91,7 +95,9 @@ class Connection(SMTP):
         self.shared = owner.shared
         self.watch = receive.Watch()
         self.waiting_since = math.inf
+        self.closing_since = math.inf
         self.gone = False
+        self.done = False
         self.counted_ip = ""
         self._server_id = server_id
         self._starttls = starttls
@@ -116,6 +122,8 @@ class Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """End the dialogue; one that is storing a message finishes that first, so that nothing stored is forgotten."""
         self.gone = True
+        if self.done:
+            self.owner.left(self)
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         if self._original_transport is not None:
             self._original_transport.close()
@@ -157,23 +165,32 @@ class Connection(SMTP):
         except PeerGone:
             pass
         except Exception as error:
-            await self.push(await self.handle_exception(error))
+            await self.handle_exception(error)
+            await self.push(session.close_with(replies.FAILURE_CLOSING))
         finally:
             self._release()
             if session.closing:
                 session.closed_by = "local"
             self._flush()
-            if self.transport is not None:
+            self.closing_since = self.shared.clock.monotonic()
+            self.done = True
+            if self.gone:
+                self.owner.left(self)
+            else:
                 self.transport.close()
-            self.owner.left(self)
 
     async def _converse(self, session: Session) -> None:
         await self.push(await session.greet())
         reader = self._reader
         buffer: bytearray = reader._buffer
+        turns = 0
         while not session.closing:
             end = buffer.find(b"\n")
             if end >= 0:
+                turns += 1
+                if turns > COMMANDS_A_TURN:
+                    turns = 0
+                    await asyncio.sleep(0)
                 line = bytes(buffer[: end + 1])
                 del buffer[: end + 1]
                 try:
@@ -189,6 +206,7 @@ class Connection(SMTP):
             if self.shared.stopping and session.transaction is None:
                 await self.push(session.close_with(replies.SHUTTING_DOWN))
                 return
+            turns = 0
             await self._more()
 
     async def _more(self) -> None:
@@ -360,14 +378,15 @@ class Connection(SMTP):
         await self.push(replies.GO_AHEAD.wire)
         try:
             raw = await self._read_message(session)
+        except PeerGone:
+            raise
         except Exception:
             # Out of step with the client: what comes next may be the middle of a message.
             session.closing = True
             raise
         try:
             if isinstance(raw, OwnReply):
-                session.transaction = None
-                await self.push(session.fault(raw))
+                await self.push(receive.refused(session, raw))
             else:
                 await self.push(await receive.end_of_data(session, raw, self.watch, self._hung_up))
         finally:
@@ -381,6 +400,7 @@ class Connection(SMTP):
         most = settings.size_limit_bytes + settings.size_limit_bytes // 3 + len(framing.END)
         reader._limit = most
         seen, fresh = 0, True
+        line_ends = framing.LineEnds()
         refusal: OwnReply | None = None
         try:
             while True:
@@ -396,11 +416,19 @@ class Connection(SMTP):
                 if end >= 0:
                     break
                 seen = size
-                if refusal is not None:
+                if refusal is None:
+                    line_ends.arrived(buffer)
+                else:
                     self._release()
                     del buffer[: 1 - len(framing.END)]
                     seen, fresh = len(buffer), False
                 await self._more()
+            if refusal is None and line_ends.ended(buffer, end):
+                refusal = replies.BARE_IN_MESSAGE
+                if buffer.startswith(b"\r\r\n", max(0, end - 3)):
+                    # To a client that takes CR CR LF for no end of line, the message goes on past what we took for its
+                    # end: what follows would be run as commands (SMTP smuggling).
+                    session.closing = True
             raw = b"" if refusal is not None else bytes(memoryview(buffer)[:end])
             del buffer[: end + framing.END_SKIP]
         finally:
@@ -420,7 +448,9 @@ class Connection(SMTP):
     def sweep(self, now: float) -> None:
         """Close a client silent for too long, cancel a hook that is too late."""
         settings = self.shared.settings
-        if now - self.waiting_since >= settings.idle_timeout_s:
+        if now - self.closing_since >= CLOSE_S:
+            self.transport.abort()
+        elif now - self.waiting_since >= settings.idle_timeout_s:
             self.say_goodbye(replies.IDLE)
         elif now >= self.watch.deadline and not self.watch.late:
             self.watch.late = True
@@ -432,6 +462,7 @@ class Connection(SMTP):
         if self.transport is None or self.gone or session.closing:
             return
         session.close_with(reply)
+        self.closing_since = self.shared.clock.monotonic()
         self._out.append(reply.wire)
         self._flush()
         if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:

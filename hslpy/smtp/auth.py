@@ -89,6 +89,15 @@ async def _finish(session: Session, mechanism: str, username: str | None, verdic
     if verdict.action == "accept":
         session.auth = AuthFacts(mechanism, verdict.username if verdict.username is not None else username)
         session.changed()
+        session.shared.log(
+            "smtp.signed_in",
+            {
+                "session": session.id,
+                "remote_ip": session.remote_ip,
+                "mechanism": mechanism,
+                "username": session.auth.username,
+            },
+        )
         return session.accepted_reply(verdict, replies.AUTH_OK)
     session.auth_failures += 1
     # Each failure waits longer than the one before: guessing is slow, a typing error is not.

@@ -26,10 +26,30 @@ def find_end(buffer: bytearray, seen: int, fresh: bool) -> int:
     return at + 2 if at >= 0 else -1
 
 
-def has_bare_line_end(content: bytes) -> bool:
-    """Say whether a CR stands without its LF, or an LF without its CR."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\n") != pairs or content.count(b"\r") != pairs
+class LineEnds:
+    """Counts the line ends of a message while it comes in, so that a large one is never looked through at a stretch."""
+
+    __slots__ = ("_cr", "_lf", "_pairs", "_upto")
+
+    def __init__(self) -> None:
+        self._cr = self._lf = self._pairs = self._upto = 0
+
+    def arrived(self, buffer: bytearray) -> None:
+        """Count all but the last bytes, which may yet turn out to be the end of the message."""
+        self._count(buffer, len(buffer) - len(END))
+
+    def ended(self, buffer: bytearray, end: int) -> bool:
+        """Count up to `end`, and say whether a CR stands without its LF anywhere, or an LF without its CR."""
+        self._count(buffer, end)
+        return self._lf != self._pairs or self._cr != self._pairs
+
+    def _count(self, buffer: bytearray, end: int) -> None:
+        start = self._upto
+        if end > start:
+            self._cr += buffer.count(b"\r", start, end)
+            self._lf += buffer.count(b"\n", start, end)
+            self._pairs += buffer.count(b"\r\n", start - 1 if start else 0, end)
+            self._upto = end
 
 
 def unstuff(content: bytes) -> bytes:

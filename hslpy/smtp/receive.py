@@ -26,6 +26,8 @@ _logger = logging.getLogger("hslpy.smtp")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # How many queue ids a 250 names one by one; a reply line is at most 512 bytes (RFC 5321 section 4.5.3.1.5).
 _IDS_NAMED = 20
+# A message over this lets other sessions have a turn between the steps that go through all of it.
+_BIG = 1024 * 1024
 
 
 class Watch:
@@ -46,31 +48,35 @@ class Watch:
 async def end_of_data(session: Session, raw: bytes, watch: Watch, hung_up: Callable[[], bool]) -> bytes:
     """Decide on the message that ended and give the reply. The transaction is over, whatever happens.
 
-    `raw` is the content with transparency dots; `hung_up` says whether the client is known to have left.
+    `raw` is the content with transparency dots, its line ends found sound; `hung_up` says whether the client is known to
+    have left.
     """
-    transaction = session.transaction
-    assert transaction is not None
     try:
         content = framing.unstuff(raw)
-        wrong = _content_fault(content, raw, session.settings)
+        if len(raw) > _BIG:
+            await asyncio.sleep(0)
+        wrong = _content_fault(content, session.settings)
         if wrong is not None:
-            if raw.endswith(b"\r\r\n"):
-                # To a client that takes CR CR LF for no end of line, the message goes on past what we took for its end:
-                # what follows would be run as commands (SMTP smuggling).
-                session.closing = True
-            return _refused(session, transaction, wrong)
+            return refused(session, wrong)
         header, body = framing.split_header(content)
         wrong = _header_fault(header, session.settings)
         if wrong is not None:
-            return _refused(session, transaction, wrong)
-        return await _decide(session, transaction, header, body, watch, hung_up)
+            return refused(session, wrong)
+        if len(raw) > _BIG:
+            await asyncio.sleep(0)
+        return await _decide(session, header, body, watch, hung_up)
     finally:
         session.transaction = None
 
 
-def _content_fault(content: bytes, raw: bytes, settings: SmtpSettings) -> OwnReply | None:
-    if framing.has_bare_line_end(raw):
-        return replies.BARE_IN_MESSAGE
+def refused(session: Session, own: OwnReply) -> bytes:
+    """Give the reply to a message that no hook was asked about, and end its transaction."""
+    _log_message(session, "reject" if own.reply.code >= 500 else "defer", False, own.reply, 0, 0)
+    session.transaction = None
+    return own.wire
+
+
+def _content_fault(content: bytes, settings: SmtpSettings) -> OwnReply | None:
     if len(content) > settings.size_limit_bytes:
         return replies.TOO_BIG
     if framing.has_long_line(content, settings.line_limit_bytes):
@@ -86,9 +92,9 @@ def _header_fault(header: bytes, settings: SmtpSettings) -> OwnReply | None:
     return None
 
 
-async def _decide(
-    session: Session, transaction: Transaction, header: bytes, body: bytes, watch: Watch, hung_up: Callable[[], bool]
-) -> bytes:
+async def _decide(session: Session, header: bytes, body: bytes, watch: Watch, hung_up: Callable[[], bool]) -> bytes:
+    transaction = session.transaction
+    assert transaction is not None
     shared = session.shared
     now = shared.clock.time()
     recipients = transaction.recipients
@@ -105,7 +111,7 @@ async def _decide(
         if not watch.late or task is None:
             raise
         task.uncancel()
-        return _refused(session, transaction, replies.TOO_LATE)
+        return refused(session, replies.TOO_LATE)
     finally:
         watch.deadline = math.inf
     if not isinstance(verdict, DataVerdict):
@@ -116,7 +122,7 @@ async def _decide(
     if not deliveries:
         return _answer(session, transaction, verdict, (), len(header) + len(body))
     if hung_up():
-        return _refused(session, transaction, replies.HUNG_UP)
+        return refused(session, replies.HUNG_UP)
     message = new_message(session, transaction, header, body, deliveries, now)
     watch.committing = True
     try:
@@ -198,19 +204,13 @@ def _answer(
         session.closing = True
     if verdict.action == "accept":
         session.accepted += 1
-    _log_message(session, transaction, verdict.action, verdict.failed, reply, len(queued), size_bytes)
+    _log_message(session, verdict.action, verdict.failed, reply, len(queued), size_bytes)
     return reply.render()
 
 
-def _refused(session: Session, transaction: Transaction, own: OwnReply) -> bytes:
-    action = "reject" if own.reply.code >= 500 else "defer"
-    _log_message(session, transaction, action, False, own.reply, 0, 0)
-    return own.wire
-
-
-def _log_message(
-    session: Session, transaction: Transaction, action: str, failed: bool, reply: Reply, queued: int, size_bytes: int
-) -> None:
+def _log_message(session: Session, action: str, failed: bool, reply: Reply, queued: int, size_bytes: int) -> None:
+    transaction = session.transaction
+    assert transaction is not None
     session.shared.log(
         "smtp.message",
         {
@@ -245,5 +245,5 @@ def _not_stored(session: Session, transaction: Transaction, error: Exception) ->
     else:
         reply = replies.FAILURE.reply
         _logger.error("message not stored transaction=%s session=%s", transaction.id, session.id, exc_info=error)
-    _log_message(session, transaction, "defer", True, reply, 0, 0)
+    _log_message(session, "defer", True, reply, 0, 0)
     return reply.render()

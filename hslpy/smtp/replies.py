@@ -104,6 +104,7 @@ MAIL_LOOP = _row(554, "5.4.6", "Too many hops", "DATA with more than max_receive
 
 # us, not them
 FAILURE = _row(451, "4.3.0", "Temporary failure", "a fault of ours")
+FAILURE_CLOSING = _row(421, "4.3.0", "Temporary failure", "a fault of ours after which the session cannot go on")
 STORAGE_FULL = _row(452, "4.3.1", "Insufficient system storage", "no room on disk")
 NO_MEMORY = _row(452, "4.3.1", "Insufficient system resources", "DATA over data_memory_bytes")
 TOO_LATE = _row(451, "4.3.0", "Processing took too long", "the data hook ran over data_timeout_s")

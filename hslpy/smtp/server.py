@@ -18,7 +18,7 @@ from typing import Any
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.smtp import replies
-from hslpy.smtp.adapter import Connection
+from hslpy.smtp.adapter import TLS_HANDSHAKE_S, Connection
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, Log, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -64,6 +64,7 @@ class SmtpServer:
         self._connections: set[Connection] = set()
         self._clients: Counter[str] = Counter()
         self._endings: set[asyncio.Task[None]] = set()
+        self._emptied = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -124,6 +125,7 @@ class SmtpServer:
                 backlog=self.settings.backlog,
                 reuse_port=self.settings.reuse_port or None,
                 ssl=self.tls_context if listener.tls == "implicit" else None,
+                ssl_handshake_timeout=TLS_HANDSHAKE_S if listener.tls == "implicit" else None,
             )
         except OSError as error:
             raise OperatorError(
@@ -156,11 +158,11 @@ class SmtpServer:
             await asyncio.wait(self._endings, timeout=max(grace_s, 1.0))
 
     async def _until_empty(self, limit_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + limit_s
-        while self._connections and loop.time() < end:
-            tasks = {each._handler_coroutine for each in self._connections}
-            await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
+        if self._connections:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._emptied.wait()
 
     # what a connection calls --------------------------------------------------------------------------------------
 
@@ -187,6 +189,8 @@ class SmtpServer:
         self._clients[ip] -= 1
         if self._clients[ip] <= 0:
             del self._clients[ip]
+        if not self._connections:
+            self._emptied.set()
         session = connection.session
         if session.connected and session.scripts.has("disconnect"):
             task = asyncio.get_running_loop().create_task(self._end(session))

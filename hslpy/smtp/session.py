@@ -5,12 +5,15 @@ Knows nothing of sockets, buffers or aiosmtpd, which are `adapter.py`'s, nor of 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.clock import Clock
+from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.facts import (
     AuthFacts,
     ConnectEvent,
@@ -39,6 +42,7 @@ from hslpy.spool.contract import NewMessage, QueuedRecipient
 Log = Callable[[str, Mapping[str, object]], None]
 Accept = Callable[[NewMessage], Awaitable[tuple[QueuedRecipient, ...]]]
 PtrLookup = Callable[[str], Awaitable[str | None]]
+_PTR_S = 5.0  # how long a client waits for its greeting because of its PTR record, at most
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -75,7 +79,10 @@ class Shared:
     relay_networks: tuple[Network, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.relay_networks = tuple(ipaddress.ip_network(text, strict=False) for text in self.settings.relay_networks)
+        try:
+            self.relay_networks = tuple(ipaddress.ip_network(text, strict=False) for text in self.settings.relay_networks)
+        except ValueError as error:
+            raise OperatorError(f"relay_networks: {error}", hint="write networks as in 192.0.2.0/24") from error
 
 
 class Transaction:
@@ -222,7 +229,9 @@ class Session:
         self.connected = True
         shared = self.shared
         if self.settings.ptr_lookup and shared.lookup_ptr is not None:
-            self.remote_ptr = await shared.lookup_ptr(self.remote_ip)
+            with contextlib.suppress(MailError, TimeoutError):
+                async with asyncio.timeout(_PTR_S):
+                    self.remote_ptr = await shared.lookup_ptr(self.remote_ip)
         text = "ESMTP"
         if self.scripts.has("connect"):
             verdict = await self.ask("connect", ConnectEvent(self.connection_facts(), self.context))

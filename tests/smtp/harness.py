@@ -199,7 +199,7 @@ def run(work: Callable[[], Awaitable[None]], uvloop: bool = False) -> None:
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what another task is about to do."""
     async with asyncio.timeout(LIMIT_S):
-        while not condition():  # noqa: ASYNC110 (there is no event to wait for: the server is looked at from outside)
+        while not condition():
             await asyncio.sleep(0.005)
 
 

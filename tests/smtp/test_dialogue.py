@@ -296,7 +296,7 @@ def test_our_faults_are_temporary_and_untold(hook: str, caplog: pytest.LogCaptur
                 world.spool.before = fail_to_store
             client = await world.connect()
             if hook == "connect":
-                assert await client.rest() == b"451 4.3.0 Temporary failure\r\n"
+                assert await client.rest() == b"421 4.3.0 Temporary failure\r\n"
                 return
             await client.reply()
             if hook == "helo":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 
 import pytest
@@ -302,3 +303,27 @@ def test_long_lines_are_found_wherever_they_are() -> None:
             content = b"ab\r\n" * 3 + b"c" * before + b"\r\n" + b"d" * (length - 2) + b"\r\n" + b"ef\r\n"
             longest = max(len(line) for line in content.splitlines(keepends=True))
             assert framing.has_long_line(content, 10) == (longest > 10)
+
+
+def test_ends_and_line_ends_do_not_depend_on_the_chunks() -> None:
+    """Random messages in random pieces, against the definition."""
+    chance = random.Random(7)
+    for _ in range(4000):
+        content = b"".join(chance.choice((b"\r\n", b"\r", b"\n", b".", b"..", b"ab", b"\r\n", b"c\r\n")) for _ in range(12))
+        stream = content + b"\r\n.\r\nQUIT\r\n"
+        true_end = 0 if stream.startswith(b".\r\n") else stream.index(b"\r\n.\r\n") + 2
+        message = stream[:true_end]
+        bare = b"\r" in message.replace(b"\r\n", b"") or b"\n" in message.replace(b"\r\n", b"")
+        buffer, seen, ends, at = bytearray(), 0, framing.LineEnds(), 0
+        while True:
+            step = chance.randint(1, 7)
+            buffer += stream[at : at + step]
+            at += step
+            end = framing.find_end(buffer, seen, True)
+            if end >= 0:
+                break
+            ends.arrived(buffer)
+            seen = len(buffer)
+        assert (end, ends.ended(buffer, end)) == (true_end, bare), stream
+        lines = message.split(b"\r\n")
+        assert framing.unstuff(message) == b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)

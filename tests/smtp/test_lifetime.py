@@ -208,3 +208,44 @@ def test_a_client_that_does_not_read_is_not_fed_for_ever() -> None:
             assert len(connection._reader._buffer) < 1_000_000
 
     run(work)
+
+
+def test_a_flood_of_commands_does_not_stop_others() -> None:
+    async def work() -> None:
+        async with serving() as world:
+            flood, other = await world.greeted(), await world.greeted()
+            order: list[str] = []
+
+            async def first() -> None:
+                flood.send(b"NOOP\r\n" * 10_000)
+                for _ in range(10_000):
+                    await flood.reply()
+                order.append("flood")
+
+            async def second() -> None:
+                await asyncio.sleep(0.005)
+                await other.ask(b"NOOP")
+                order.append("other")
+
+            await asyncio.gather(first(), second())
+            assert order == ["other", "flood"]
+
+    run(work)
+
+
+def test_a_peer_that_never_reads_its_goodbye_is_cut_off() -> None:
+    async def work() -> None:
+        clock = ManualClock()
+        async with serving(clock=clock) as world:
+            client = await world.greeted()
+            client.writer.transport.pause_reading()
+            for _ in range(500):
+                client.send(b"NOOP\r\n" * 1000)
+            await asyncio.sleep(0.3)
+            client.send(b"QUIT\r\n")
+            await asyncio.sleep(0.3)
+            assert len(world.server.connections) == 1
+            await tick(clock, 345)
+            await until(lambda: not world.server.connections)
+
+    run(work)
