@@ -253,7 +253,7 @@ class Queue:
     async def list(
         self, wanted: QueueFilter = QueueFilter(), limit: int = 100, offset: int = 0
     ) -> tuple[int, tuple[QueuedRecipient, ...]]:
-        """Give how many match, and those from `offset` on, in the order of their ids. Others get turns meanwhile.
+        """Give how many match, and those from `offset` on, in the order they came in. Others get turns meanwhile.
 
         Raises ValueError for an unknown field.
         """
@@ -386,7 +386,7 @@ class Queue:
     ) -> tuple[int, tuple[QueuedRecipient, ...]]:
         found: list[QueuedRecipient] = []
         count = 0
-        for number, queue_id in enumerate(sorted(self._index.ids())):
+        for number, queue_id in enumerate(self._index.ids()):
             if number % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
             entry = self._index.get(queue_id)

@@ -19,6 +19,7 @@ from hslpy.spool.schema import PAGE_BYTES
 
 Row = tuple[object, ...]
 
+_BATCH_BYTES = 8 << 20  # a commit of this size takes about 50 ms; others should not wait longer for theirs
 _IDLE_S = 1.0  # how long nothing may come before free pages are given back to the disk
 _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for milliseconds
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
@@ -35,6 +36,7 @@ class Work:
     recipients: Sequence[Row] = ()
     updates: Sequence[tuple[tuple[str, ...], Row]] = ()
     removals: Sequence[int] = ()
+    size_bytes: int = 0
     may_use_reserve: bool = False
     error: BaseException | None = None
     gone: list[int] = field(default_factory=list)  # messages with body files that this work removed
@@ -115,7 +117,8 @@ class Writer(threading.Thread):
         if first is None:
             return [], True
         batch = [first]
-        while len(batch) < self._max_batch:
+        size = first.size_bytes
+        while len(batch) < self._max_batch and size < _BATCH_BYTES:
             try:
                 work = self._work.get_nowait()
             except queue.Empty:
@@ -123,6 +126,7 @@ class Writer(threading.Thread):
             if work is None:
                 return batch, True
             batch.append(work)
+            size += work.size_bytes
         return batch, False
 
     def _wake(self, batch: list[Work]) -> None:

@@ -153,7 +153,7 @@ def test_counts_stay_those_of_a_recount() -> None:
 
 
 def test_an_unknown_metric_or_field_is_refused() -> None:
-    metrics = QueueMetrics(lambda: [])
+    metrics = QueueMetrics(list)
     with pytest.raises(ValueError, match="unknown queue metric `size`"):
         metrics.metric("size", {})
     for name in ("senderdomian", "metadata.", "metadata", ""):
