@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -42,8 +43,8 @@ CLOSE_S = 30.0
 # Pipelined commands worked off before other sessions have a turn: about a millisecond's worth.
 COMMANDS_A_TURN = 100
 
-_CONTROL = bytes(range(32)) + b"\x7f"
-_COMMAND_CONTROL = _CONTROL.replace(b"\t", b"")
+# A command: a word, then perhaps a blank and printable ASCII. What else comes is `line_fault`'s to name.
+_SOUND_LINE = re.compile(rb"([A-Za-z]+)(?: ([\t -~]*))?\r\n\Z").match
 
 
 class PeerGone(Exception):
@@ -245,29 +246,23 @@ class Connection(SMTP):
         await self.push(session.fault(replies.LINE_TOO_LONG))
 
     async def _command(self, session: Session, line: bytes) -> None:
-        if line[-2:-1] != b"\r" or b"\r" in line[:-2]:
-            await self.push(session.fault(replies.BARE_LINE_END))
+        sound = _SOUND_LINE(line)
+        if sound is None:
+            self._out.append(session.fault(line_fault(line)))
             return
-        verb, _, argument = line[:-2].partition(b" ")
-        verb = verb.upper()
-        if len(line) > COMMAND_LIMITS.get(verb, COMMAND_LIMIT):
-            await self.push(session.fault(replies.LINE_TOO_LONG))
-            return
-        if not argument.isascii() and verb in (b"MAIL", b"RCPT"):
-            await self.push(session.fault(replies.ADDRESS_8BIT))
-            return
-        if not line.isascii() or len(argument.translate(None, _COMMAND_CONTROL)) != len(argument):
-            await self.push(session.fault(replies.BAD_CHARACTER))
+        verb, argument = sound[1].upper(), sound[2]
+        if len(line) > COMMAND_LIMIT and len(line) > COMMAND_LIMITS.get(verb, COMMAND_LIMIT):
+            self._out.append(session.fault(replies.LINE_TOO_LONG))
             return
         method = COMMANDS.get(verb)
         if method is None:
-            await self.push(session.unrecognized())
+            self._out.append(session.unrecognized())
             return
         # Only what may be followed by other commands in one write may have any input behind it (RFC 2920 section 3.1).
         if verb in LAST_IN_GROUP and self._reader._buffer:
-            await self.push(self._early_talk(session))
+            self._out.append(self._early_talk(session))
             return
-        await method(self, argument.decode("ascii").strip(" \t"))
+        await method(self, argument.decode("ascii").strip(" \t") if argument else "")
 
     def _early_talk(self, session: Session) -> bytes:
         self._reader._buffer.clear()
@@ -497,6 +492,19 @@ COMMANDS: dict[bytes, Method] = {
     b"AUTH": Connection.smtp_AUTH,
 }
 LAST_IN_GROUP = frozenset({b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"AUTH"})
+
+
+def line_fault(line: bytes) -> OwnReply:
+    """Give what is wrong with a line that is no command."""
+    if line[-2:-1] != b"\r" or b"\r" in line[:-2]:
+        return replies.BARE_LINE_END
+    if len(line) > COMMAND_LIMIT:
+        return replies.LINE_TOO_LONG
+    verb, _, argument = line[:-2].partition(b" ")
+    if verb.upper() in (b"MAIL", b"RCPT") and not argument.isascii() and b"\0" not in argument:
+        return replies.ADDRESS_8BIT
+    text = line[:-2].replace(b"\t", b" ")
+    return replies.UNKNOWN if all(b" " <= bytes((byte,)) <= b"~" for byte in text) else replies.BAD_CHARACTER
 
 
 def tls_facts(secure: Any) -> TlsFacts:
