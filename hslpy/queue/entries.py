@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.spool.contract import QueuedRecipient
@@ -86,33 +85,3 @@ def compact(entry: QueuedRecipient) -> QueuedRecipient:
     entry.first_at = entry.first_at or 0.0
     entry.last_at = entry.last_at or 0.0
     return entry
-
-
-def describe(entry: QueuedRecipient, state: str) -> dict[str, Any]:
-    """Give the entry as plain data for an operator's command."""
-    return {
-        "queue_id": entry.queue_id,
-        "transaction_id": entry.transaction_id,
-        "state": state,
-        "sender": str(entry.sender),
-        "recipient": str(entry.recipient),
-        "transport_id": entry.transport_id,
-        "received_at": entry.received_at,
-        "due_at": entry.due_at,
-        "size_bytes": entry.size_bytes,
-        "retries": entry.retries,
-        "first_at": entry.first_at,
-        "last_at": entry.last_at,
-        "last_error": entry.last_error,
-        "hold": entry.hold,
-        "quarantine_id": entry.quarantine_id,
-        "remote_ip": entry.remote_ip,
-        "helo": entry.helo,
-        "sasl_username": entry.sasl_username,
-        "server_id": entry.server_id,
-        "sender_params": dict(entry.sender_params),
-        "recipient_params": dict(entry.recipient_params),
-        "metadata": dict(entry.metadata),
-        "job_id": entry.job_id,
-        "priority": entry.priority,
-    }

@@ -36,6 +36,8 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.chmod(self.path, 0o700)
             (self.path / _BODIES).mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(self.path.parent)
+            _sync_folder(self.path)
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OperatorError(f"the spool folder {self.path} cannot be used: {error.strerror}") from error

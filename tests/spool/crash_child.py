@@ -1,7 +1,8 @@
 """A process that stores and removes until it is killed, and says on stdout what it was told is done.
 
 usage: python -m tests.spool.crash_child FOLDER SEED [POINT COUNT]: with a point, it kills itself there.
-Lines: `+ID CRC` stored, `~ID N` retries set to N, `-ID` removal asked for, `=ID` removed.
+Lines: `+ID CRC` stored, `~ID N` retries set to N, `-ID` removal asked for, `=ID` removed,
+`?ID` removal for a report asked for, `!ID` done.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ async def main(folder: Path, seed: int, point: str, count: int) -> None:
     spool = SqliteSpool(SpoolSettings(folder, body_file_above_bytes=20_000, min_free_bytes=0), at)
     await spool.open()
     rng = random.Random(seed)
-    alive: list[QueuedRecipient] = [entry async for batch in spool.recover() for entry in batch]
+    everything: list[QueuedRecipient] = [entry async for batch in spool.recover() for entry in batch]
+    alive = [entry for entry in everything if "of" not in entry.metadata]
 
     async def session() -> None:
         while True:
@@ -57,6 +59,13 @@ async def main(folder: Path, seed: int, point: str, count: int) -> None:
                 entry = alive.pop(rng.randrange(len(alive)))
                 await spool.apply([Update(entry.queue_id, {"retries": 7})])
                 say(f"~{entry.queue_id} 7")
+                if rng.random() < 0.5:
+                    crc = str(zlib.crc32(body))
+                    report = message(recipient(metadata={"crc": crc, "of": str(entry.queue_id)}), header=b"", body=body)
+                    say(f"?{entry.queue_id}")
+                    await spool.apply([Remove(entry.queue_id)], report)
+                    say(f"!{entry.queue_id}")
+                    continue
                 say(f"-{entry.queue_id}")
                 await spool.apply([Remove(entry.queue_id)])
                 say(f"={entry.queue_id}")

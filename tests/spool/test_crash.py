@@ -26,6 +26,8 @@ class Ledger:
         self.asked: set[int] = set()
         self.removed: set[int] = set()
         self.changed: set[int] = set()
+        self.reports_asked: set[int] = set()
+        self.reported: set[int] = set()
 
     def read(self, lines: list[str]) -> None:
         for line in lines:
@@ -37,6 +39,10 @@ class Ledger:
                 self.asked.add(int(queue_id))
             elif line[0] == "=":
                 self.removed.add(int(queue_id))
+            elif line[0] == "?":
+                self.reports_asked.add(int(queue_id))
+            elif line[0] == "!":
+                self.reported.add(int(queue_id))
             elif line[0] == "~":
                 self.changed.add(int(queue_id))
 
@@ -49,7 +55,11 @@ class Ledger:
                 content = await spool.read(entry.message_id, entry.variant)
                 assert str(zlib.crc32(content)) == entry.metadata["crc"], "half a message"
                 there[entry.queue_id] = entry
-        assert set(self.stored) - self.asked <= set(there), "an acknowledged recipient is lost"
+        reports = {int(entry.metadata["of"]) for entry in there.values() if "of" in entry.metadata}
+        assert self.reported <= reports, "an acknowledged report is lost"
+        for queue_id in self.reports_asked - self.asked:
+            assert (queue_id in there) != (queue_id in reports), "neither recipient nor report, or both"
+        assert set(self.stored) - self.asked - self.reports_asked <= set(there), "an acknowledged recipient is lost"
         assert not self.removed & set(there), "a removed recipient is back"
         assert all(there[queue_id].retries == 7 for queue_id in self.changed & set(there))
         for queue_id in set(there) & set(self.stored):

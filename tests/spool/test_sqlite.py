@@ -208,6 +208,36 @@ def test_no_room_is_said_as_such(settings: SpoolSettings) -> None:
     assert files(settings) == []
 
 
+def test_a_database_that_may_not_grow_takes_no_mail_but_changes(settings: SpoolSettings) -> None:
+    async def step(spool: SqliteSpool) -> None:
+        await spool.store(message(recipient("a"), recipient("b")))
+        assert spool._writer is not None
+        connection = spool._writer._connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(SpoolFull):
+            for _ in range(1000):
+                await spool.store(message(body=b"x" * 900))
+        await spool.apply([Update(1, {"retries": 2})])
+        await spool.apply([Remove(2)])
+        connection.execute("PRAGMA max_page_count=1000000")
+        await spool.store(message(body=b"x" * 900))
+
+    with_spool(settings, step)
+
+
+def test_readers_do_not_make_the_log_grow(settings: SpoolSettings) -> None:
+    settings = replace(settings, body_file_above_bytes=1 << 20)
+
+    async def step(spool: SqliteSpool) -> None:
+        for _ in range(20):
+            entries = await asyncio.gather(*(spool.store(message(body=b"x" * 60_000)) for _ in range(50)))
+            await asyncio.gather(*(spool.read(entry.message_id, -1) for (entry,) in entries))
+        assert (settings.folder / "spool.db-wal").stat().st_size < 40_000_000  # of 64 MB written
+
+    with_spool(settings, step)
+
+
 def test_below_the_watermark_mail_is_refused_and_deliveries_go_on(settings: SpoolSettings) -> None:
     async def first(spool: SqliteSpool) -> None:
         await spool.store(message(recipient("a"), recipient("b")))
