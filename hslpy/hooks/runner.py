@@ -88,7 +88,8 @@ class Hooks:
 
     def _failed(self, row: Hook, host: HookHost, error: BaseException, text: str) -> Verdict:
         self.failures += 1
-        self.log("script-error", {**host.ids, "hook": row.name, "code": getattr(error, "code", "internal"), "text": text})
+        code = getattr(error, "code", "internal")
+        self.log("hooks.script_error", {"level": "error", **host.ids, "hook": row.name, "code": code, "text": text})
         return row.failure
 
 
@@ -186,7 +187,7 @@ class _Execution:
     def _echo(self, text: str) -> None:
         ids = self.host.ids
         shown = ids.get("transaction") or ids.get("session") or ""
-        self.hooks.log("echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {text[:ECHO_BYTES]}"})
+        self.hooks.log("hooks.echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {text[:ECHO_BYTES]}"})
 
     def _keep_context(self) -> None:
         """Keep what the script left in `$context` for the next hook."""
@@ -197,7 +198,9 @@ class _Execution:
         value = facts["context"]
         if not _outlives(value):
             text = "functions and objects in $context end with their run"
-            self.hooks.log("script-warning", {**self.host.ids, "hook": self.row.name, "text": text})
+            self.hooks.log(
+                "hooks.script_warning", {"level": "warning", **self.host.ids, "hook": self.row.name, "text": text}
+            )
             value = None
         context.value = value
         context.defined = True

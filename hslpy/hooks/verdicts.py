@@ -7,6 +7,8 @@ Source: hooks.md section 9.3 and DESIGN section 3.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hslpy.builtins.host.state import DataState, Order, Outcome, QueueState
 from hslpy.hooks.table import Hook
 from hslpy.mail.verdict import DataVerdict, Delivery, QueueVerdict, TryOptions
@@ -23,7 +25,7 @@ def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
     disconnect = any(one.disconnect for one in state.outcomes)
     rejects = outcome.kind == "reject" or outcome.keeps_held
     if rejects:
-        kept = tuple(order for order in state.orders if order.survives_reject)
+        kept = tuple(_quarantined(order) for order in state.orders if order.survives_reject)
         return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept))
     if outcome.kind == "defer":
         return DataVerdict("defer", outcome.reply, disconnect)
@@ -32,6 +34,11 @@ def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
 
 def _weight(outcome: Outcome) -> tuple[int, bool]:
     return _WEIGHT[outcome.kind], outcome.keeps_held
+
+
+def _quarantined(order: Order) -> Order:
+    """A copy held while the client is told 5xx is in quarantine, in one without a name if the script gave none."""
+    return order if order.quarantine_id is not None else replace(order, quarantine_id="")
 
 
 def _deliveries(state: DataState, orders: tuple[Order, ...]) -> tuple[Delivery, ...]:

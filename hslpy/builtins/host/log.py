@@ -12,6 +12,14 @@ from hslpy.lang.values import Value
 TOPIC = Topic("log")
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")  # 0 to 7, as in syslog(3)
+_LEVELS = {
+    "emerg": "critical",
+    "alert": "critical",
+    "crit": "critical",
+    "err": "error",
+    "warning": "warning",
+    "debug": "debug",
+}
 _ALIASES = {"panic": "emerg", "error": "err", "warn": "warning"}
 LOG_TEXT_BYTES = 16_384  # of one record
 
@@ -32,4 +40,5 @@ def syslog(call: Run, priority: Value, message: str) -> None:
         if name not in PRIORITIES:
             hint = suggest(priority, PRIORITIES) or "priorities: " + ", ".join(PRIORITIES)
             raise ScriptError("R108", f'syslog() knows no priority "{priority[:20]}"', hint=hint)
-    call.host.services.log("script-log", {**call.host.ids, "priority": name, "text": message[:LOG_TEXT_BYTES]})
+    fields = {"level": _LEVELS.get(name, "info"), **call.host.ids, "priority": name, "text": message[:LOG_TEXT_BYTES]}
+    call.host.services.log("hooks.script_log", fields)

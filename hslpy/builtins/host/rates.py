@@ -13,6 +13,7 @@ from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array
+from hslpy.rate.contract import MAX_INTERVAL_S
 
 TOPIC = Topic("rates")
 
@@ -27,13 +28,17 @@ def rate(
 ) -> bool | float | None:
     """Count one hit and say whether `entry` is still within `count` hits per `interval` seconds.
 
-    A refused hit is not counted. A count of 0 counts nothing and gives the number of hits within the interval.
+    A refused hit is not counted. A count of 0 counts nothing and gives the number of hits within the interval. With
+    "sync" => false (or "local" => true) the hits of this process alone count.
     """
+    shared = True
     if options is not None:
-        read_options("rate", options, {"sync": BOOLEAN, "local": BOOLEAN})
-    if not 0 < interval < math.inf:
-        raise ScriptError("R108", f"rate() wants `interval` above 0 seconds, got {format_number(interval)}")
+        given = read_options("rate", options, {"sync": BOOLEAN, "local": BOOLEAN})
+        shared = given.get("sync", not given.get("local", False))
+    if not 0 < interval <= MAX_INTERVAL_S:
+        wanted = f"above 0 and at most {MAX_INTERVAL_S:g} seconds" if interval > 0 else "above 0 seconds"
+        raise ScriptError("R108", f"rate() wants `interval` {wanted}, got {format_number(interval)}")
     if not 0 <= count < 2**53:
         raise ScriptError("R108", f"rate() wants `count` of at least 0, got {format_number(count)}")
-    result = call.wait(call.host.services.rates.check(namespace, entry, math.floor(count), interval))
+    result = call.wait(call.host.services.rates.check(namespace, entry, math.floor(count), interval, shared=shared))
     return result if result is None or result.__class__ is bool else float(result)

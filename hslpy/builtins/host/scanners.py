@@ -94,7 +94,8 @@ def _scan(call: Run, function: str, name: str) -> Any:
     except ScannerFailed as error:
         defers = host.services.scanner_failure == "defer"
         answer = "defer" if defers else "score 0"
-        host.services.log("scanner-failed", {**host.ids, "scanner": name, "error": error.message, "answer": answer})
+        fields = {"level": "warning", **host.ids, "scanner": name, "error": error.message, "answer": answer}
+        host.services.log("hooks.scanner_failed", fields)
         result = _DEFERS if defers else None
     state.scans[name] = result
     return _answer(state, result)

@@ -1,0 +1,119 @@
+"""Functions on services: rates, shared memory, the queue's metric, the log."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.hooks.world import World, wait_for
+
+
+def test_rate_counts_and_refuses(world: World) -> None:
+    world.run(
+        "rcptto",
+        'for ($i = 0; $i < 3; $i++) echo rate("n", "e", 2, 60); echo rate("n", "e", 0, 60); echo rate("n", "f", 0, 60);',
+    )
+    assert world.echoed() == ["true", "true", "false", "2", "0"]
+
+
+def test_rate_takes_its_options(world: World) -> None:
+    world.run("rcptto", 'echo rate("n", "e", 1, 60, ["sync" => false]); echo rate("n", "e", 1, 60, ["local" => true]);')
+    assert world.echoed() == ["true", "false"]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ('rate("n", "e", 1, 0);', "rate() wants `interval` above 0 seconds, got 0"),
+        ('rate("n", "e", -1, 60);', "rate() wants `count` of at least 0, got -1"),
+        ('rate("n", "e", 1, 60, ["snyc" => true]);', "did you mean `sync`?"),
+        ('rate("n", 5, 1, 60);', "rate() wants string as `entry`"),
+        ('GetMailQueueMetric(["metrics" => "count"]);', "did you mean `metric`?"),
+        ('GetMailQueueMetric(["metric" => "size"]);', "knows no metric"),
+        ('GetMailQueueMetric(["filter" => ["senderdomian" => "x"]]);', "did you mean `senderdomain`?"),
+        ('GetMailQueueMetric(["filter" => ["sender" => true]]);', "wants a string or a list"),
+        ('syslog("loud", "x");', "knows no priority"),
+        ('memory_store("k", function () { return 1; });', "cannot store a value of type function"),
+    ],
+)
+def test_mistakes(world: World, script: str, message: str) -> None:
+    assert world.run("rcptto", script).failed
+    assert message in world.failure()
+
+
+def test_queue_metric_filters(world: World) -> None:
+    world.metrics[("count", ())] = 7.0
+    world.metrics[
+        ("bytes", (("senderdomain", ("a.org", "b.org")), ("transportid", ("t",)), ("retry", ("1",)), ("metadata.x", ("Y",))))
+    ] = 9.0
+    world.run(
+        "rcptto",
+        """
+        echo GetMailQueueMetric();
+        echo GetMailQueueMetric(["metric" => "bytes", "filter" =>
+            ["senderdomain" => ["A.org", "b.org"], "transportid" => "t", "retry" => 1, "metadata.x" => "Y"]]);
+        echo GetMailQueueMetric(["filter" => ["senderip" => []]]);
+        """,
+    )
+    assert world.echoed() == ["7", "9", "0"]
+
+
+def test_memory(world: World) -> None:
+    world.run(
+        "rcptto",
+        """
+        echo [memory_add("a", 1), memory_add("a", 2), memory_fetch("a"), memory_exists("a"), memory_exists("b")];
+        echo memory_store("a", [1, [2]], function ($k, $v) { echo "$k was $v"; });
+        $x = memory_fetch("a"); $x[] = 3; $x[1][] = 4; echo memory_fetch("a");
+        echo [memory_inc("n"), memory_inc("n", 4), memory_dec("n", 2), memory_dec("n", 3, true), memory_exists("n")];
+        echo is_none(memory_inc("a")) ? 1 : 0;
+        echo memory_update("list", "item", function ($k, $c, $v) { $c[] = $v; return $c; }, []);
+        echo memory_update("list", "item", function ($k, $c, $v) { $c[] = $v; return $c; });
+        echo memory_update("none", "item", function ($k, $c, $v) { return 1; });
+        echo [memory_fetch("list"), memory_exists("none")];
+        echo memory_delete("list", function ($k, $v) { echo "gone: $k"; });
+        echo memory_delete("list");
+        echo memory_fetch("x", function ($k) { $v = 123; memory_store("x", $v); return $v; });
+        echo memory_fetch("x");
+        """,
+    )
+    assert world.echoed() == [
+        "[0=>true,1=>false,2=>1,3=>true,4=>false]",
+        "a was 1",
+        "true",
+        "[0=>1,1=>[0=>2]]",
+        "[0=>1,1=>5,2=>3,3=>0,4=>false]",
+        "1",
+        "false",
+        "true",
+        "false",
+        '[0=>[0=>"item",1=>"item"],1=>false]',
+        "gone: list",
+        "true",
+        "false",
+        "123",
+        "123",
+    ]
+
+
+def test_memory_is_shared_and_updated_in_turn(world: World) -> None:
+    script = 'memory_update("n", 1, function ($k, $c, $v) { rate("x", "y", 0, 60); ScanRPD(); return $c + $v; }, 0);'
+    hooks = world.hooks({"data": script})
+
+    async def main() -> None:
+        await asyncio.gather(*(hooks.run(hooks.current, "data", world.data()) for _ in range(50)))
+
+    wait_for(main())
+    assert hooks.services.memory.values == {"n": 50.0}
+    assert not world.events
+
+
+def test_syslog(world: World) -> None:
+    world.run("rcptto", 'syslog("warning", "careful"); syslog(6, "fine"); syslog(22, "facility 2");')
+    assert [(fields["priority"], fields["level"], fields["text"]) for fields in world.logged("hooks.script_log")] == [
+        ("warning", "warning", "careful"),
+        ("info", "info", "fine"),
+        ("info", "info", "facility 2"),
+    ]
+    assert world.logged("hooks.script_log")[0]["transaction"] == "message-1"

@@ -1,0 +1,154 @@
+"""Script sets: found, compiled and swapped as one; what changed is noticed, what is wrong is said in full."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hslpy.errors import OperatorError
+from hslpy.hooks.scripts import HookSettings, Loader
+from tests.hooks.world import World, wait_for
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def loader(folder: Path, *library: Path, **scripts: str) -> Loader:
+    files = {hook: (write(folder / f"{hook}.hsl", text),) for hook, text in scripts.items()}
+    return Loader(HookSettings(files, library=library))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("limits", "limits.hsl"),
+        ("limits.hsl", "limits.hsl"),
+        ("./limits.hsl", "limits.hsl"),
+        ("sub/limits", "sub/limits.hsl"),
+        ("../limits.hsl", "../limits.hsl"),
+        ("file:limits", "limits"),
+        ("file:1", "1.hsl"),
+        ("file://sub/limits.hsl", "sub/limits.hsl"),
+        ("extras://limits", "library/extras/limits.hsl"),
+        ("shared", "library/shared.hsl"),
+    ],
+)
+def test_where_modules_are_found(tmp_path: Path, name: str, file: str) -> None:
+    folder = tmp_path / "scripts"
+    write(folder / file, "function f() { return 1; }")
+    found = loader(folder, folder / "library", rcptto=f'import {{ f }} from "{name}"; echo f();').load()
+    assert {Path(source.path).resolve() for source in found.sources} == {
+        (folder / "rcptto.hsl").resolve(),
+        (folder / file).resolve(),
+    }
+
+
+def test_missing_module_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, tmp_path / "lib", rcptto='import { f } from "nowhere"; f();').load()
+    assert "nowhere" in caught.value.message and "lib" in caught.value.message
+
+
+def test_errors_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, rcptto="Rejct();", mailfrom="echo 1 +;", data="Deliver(").load()
+    assert caught.value.exit_code == 1
+    for text in ("rcptto.hsl:1:1", "`Reject`?", "mailfrom.hsl:1", "data.hsl:1"):
+        assert text in caught.value.message
+
+
+def test_error_in_a_shared_module_is_told_once(tmp_path: Path) -> None:
+    write(tmp_path / "m.hsl", "function f() { nosuch(); }")
+    script = 'import { f } from "m"; f();'
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, rcptto=script, mailfrom=script).load()
+    assert caught.value.message.count("m.hsl:1") == 1
+
+
+def test_missing_script(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="cannot read the script"):
+        Loader(HookSettings({"rcptto": (tmp_path / "none.hsl",)})).load()
+
+
+def test_unknown_hook(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, rcptot="").load()
+    assert caught.value.hint == "did you mean `rcptto`?"
+
+
+def test_two_ways_at_the_end_of_data(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="both"):
+        loader(tmp_path, data="", eod="").load()
+
+
+def touch_later(path: Path) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+
+
+def test_changes_are_noticed(tmp_path: Path) -> None:
+    module = write(tmp_path / "m.hsl", "function f() { return 1; }")
+    one = loader(tmp_path, rcptto='import { f } from "m"; f();')
+    assert one.changed()
+    one.load()
+    assert not one.changed()
+    touch_later(module)
+    assert not one.changed()
+    write(module, "function f() { return 2; }")
+    touch_later(module)
+    assert one.changed()
+    one.load()
+    assert not one.changed()
+    module.unlink()
+    assert one.changed()
+    with pytest.raises(OperatorError):
+        one.load()
+    assert not one.changed()
+    write(module, "function f() { return 3; }")
+    assert one.changed()
+    one.load()
+    one.settings = HookSettings({**one.settings.scripts, "mailfrom": one.settings.scripts["rcptto"]})
+    assert one.changed()
+
+
+def test_broken_set_leaves_the_old_one_and_sessions_keep_theirs(world: World) -> None:
+    hooks = world.hooks({"rcptto": 'Reject("old");', "mailfrom": ""})
+    old = hooks.current
+    event = world.event("rcptto")
+    script = world.folder / "rcptto.hsl"
+
+    async def main() -> None:
+        script.write_text('Reject("broken"')
+        with pytest.raises(OperatorError):
+            await hooks.reload()
+        assert hooks.current is old
+        assert not hooks.changed()
+        script.write_text('Reject("new, longer");')
+        assert hooks.changed()
+        await hooks.reload()
+        assert (await hooks.run(hooks.current, "rcptto", event)).reply.lines == ("new, longer",)
+        assert (await hooks.run(old, "rcptto", event)).reply.lines == ("old",)
+
+    wait_for(main())
+
+
+def test_has() -> None:
+    from hslpy.hooks.scripts import ScriptSet
+
+    assert not ScriptSet().has("rcptto")
+
+
+def test_globals_are_of_one_run(world: World) -> None:
+    hooks = world.hooks({"rcptto": "$n = ($n ?? 0) + 1; echo $n;"})
+
+    async def main() -> None:
+        for _ in range(2):
+            await hooks.run(hooks.current, "rcptto", world.event("rcptto"))
+
+    wait_for(main())
+    assert world.echoed() == ["1", "1"]
