@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import random
@@ -28,7 +29,7 @@ from hslpy.delivery.loop import Delivery
 from hslpy.dns.contract import Resolver
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
-from hslpy.errors import OperatorError
+from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
 from hslpy.queue.queue import Queue
@@ -46,6 +47,7 @@ from hslpy.store.redis import connect
 STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
 
 _log = logging.getLogger("hslpy.app")
+_LEVELS: dict[object, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class App:
             self._clock,
             lambda: str(uuid.UUID(int=chance.getrandbits(128), version=4)),
             self.log,
+            self._name_of,
         )
         self._control = ControlServer(settings.control_path, queue_commands(self.queue, self.spool))
         self._watcher: asyncio.Task[None] | None = None
@@ -120,9 +123,17 @@ class App:
         """Write one structured line. `fields` may name its own `level`; anything else is shown as key=value."""
         if self._observe is not None:
             self._observe(event, fields)
-        level = logging.getLevelName(str(fields.get("level", "info")).upper())
+        level = _LEVELS[fields.get("level", "info")]
         if _log.isEnabledFor(level):
             _log.log(level, event, extra={"fields": {k: v for k, v in fields.items() if k != "level"}})
+
+    async def _name_of(self, address: str) -> str | None:
+        """Give a client's name in DNS, None where it has none or it can't be found out."""
+        try:
+            answer = await self.resolver.query(ipaddress.ip_address(address).reverse_pointer, "PTR")
+        except MailError:
+            return None
+        return answer.records[0] if answer.records else None
 
     async def start(self) -> None:
         """Start everything, or nothing: raises OperatorError with all that was started stopped again."""
