@@ -80,6 +80,13 @@ class QueueMachine(RuleBasedStateMachine):
         assert entry is not None
         return entry, self.known[queue_id]
 
+    def claimable(self) -> bool:
+        now = self.clock.time()
+        return any(not known.hold and not known.in_flight and known.due_at <= now for known in self.known.values())
+
+    def flies(self) -> bool:
+        return any(known.in_flight for known in self.known.values())
+
     def some(self, pick: int) -> list[int]:
         return [queue_id for place, queue_id in enumerate(sorted(self.known)) if pick >> place % 30 & 1] + [10**9]
 
@@ -113,7 +120,7 @@ class QueueMachine(RuleBasedStateMachine):
                 null_sender=wanted.sender.is_null,
             )
 
-    @rule(count=st.integers(1, 3), pick=_PICK)
+    @rule(count=st.integers(1, 5), pick=_PICK)
     def accept(self, count: int, pick: int) -> None:
         new = self.new(count, pick)
         try:
@@ -124,7 +131,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert not self.spool.failing
         self.learn(new, entries)
 
-    @rule(limit=st.integers(0, 4))
+    @precondition(lambda self: self.claimable())
+    @rule(limit=st.sampled_from([1, 2, 4, 100]))
     def claim(self, limit: int) -> None:
         now = self.clock.time()
         due = sorted(
@@ -137,6 +145,7 @@ class QueueMachine(RuleBasedStateMachine):
         for entry in claimed:
             self.known[entry.queue_id].in_flight = True
 
+    @precondition(lambda self: self.flies())
     @rule(pick=_PICK, charged=st.booleans(), hold=st.booleans(), delay=st.sampled_from([None, 0.0, 60.0]))
     def reschedule(self, pick: int, charged: bool, hold: bool, delay: float | None) -> None:
         found = self.flying(pick)
@@ -160,6 +169,7 @@ class QueueMachine(RuleBasedStateMachine):
         known.transport_id = transport_id or known.transport_id
         known.metadata = metadata or known.metadata
 
+    @precondition(lambda self: self.flies())
     @rule(pick=_PICK)
     def finish(self, pick: int) -> None:
         found = self.flying(pick)
@@ -168,6 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.owed |= self.spool.failing
             del self.known[found[0].queue_id]
 
+    @precondition(lambda self: self.flies())
     @rule(pick=_PICK)
     def postpone(self, pick: int) -> None:
         found = self.flying(pick)
@@ -187,6 +198,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.owed |= self.spool.failing
             del self.known[entry.queue_id]
 
+    @precondition(lambda self: self.flies())
     @rule(pick=_PICK)
     def bounce(self, pick: int) -> None:
         found = self.flying(pick)
@@ -232,6 +244,7 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 del self.known[queue_id]
 
+    @precondition(lambda self: self.flies())
     @rule(pick=_PICK)
     def set_metadata(self, pick: int) -> None:
         found = self.flying(pick)
@@ -243,7 +256,7 @@ class QueueMachine(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(failing=st.booleans())
+    @rule(failing=st.sampled_from([False, False, True]))
     def break_or_mend(self, failing: bool) -> None:
         self.spool.failing = failing
 
