@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Protocol
 
 from hslpy.errors import ScriptError
+from hslpy.lang.growth import Budget, TextBuilder
 from hslpy.lang.values import Array, HslFunction, HslObject, Key, Regex, Resource, Value, type_name
 
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -19,14 +19,6 @@ _INTEGER_TEXT = re.compile(r"0|-?[1-9][0-9]{0,15}")  # 16 digits hold 2**53 - 1
 EXACT_INTEGERS = 2**53 - 1  # the largest integer up to which all are exact. Source: HSL manual, Number
 IN_FULL_BELOW = 1e21  # integers below are printed in full. Source: language.md section 11
 WORTH_RESERVING = 1024  # bytes; smaller texts are left to the limit on steps
-_SHORT = 4096  # characters a conversion handles in microseconds
-
-
-class Budget(Protocol):
-    """What conversions and operators need of a run: somewhere to book work and memory."""
-
-    def charge(self, units: int) -> None: ...
-    def reserve(self, size_bytes: int) -> None: ...
 
 
 def truth(value: Value) -> bool:
@@ -123,34 +115,27 @@ def quote(text: str) -> str:
 
 def array_text(run: Budget | None, array: Array) -> str:
     """Give `[0=>"a","k"=>1]`, however deep; work and growth are booked as it goes."""
-    parts = ["["]
+    text = TextBuilder(run)
+    text.add("[")
     levels: list[Iterator[tuple[Key, Value]]] = [iter(array.items.items())]
-    size = booked = count = 0
     fresh = True  # nothing written yet on this level
     while levels:
         entry = next(levels[-1], None)
         if entry is None:
             levels.pop()
-            parts.append("]")
+            text.add("]")
             fresh = False
             continue
         key, value = entry
-        head = ("" if fresh else ",") + (quote(key) if key.__class__ is str else str(key)) + "=>"
+        head = ("" if fresh else ",") + (quote(key) if isinstance(key, str) else str(key)) + "=>"
         fresh = False
         if value.__class__ is Array:
-            parts.append(head + "[")
+            text.add(head + "[")
             levels.append(iter(value.items.items()))
             fresh = True
         else:
-            head += quote(value) if value.__class__ is str else _plain_text(value)
-            parts.append(head)
-        size += len(head)
-        count += 1
-        if run is not None and (count & 255 == 0 or size - booked > _SHORT):
-            run.charge(256)
-            run.reserve(size - booked)
-            booked = size
-    return "".join(parts)
+            text.add(head + (quote(value) if value.__class__ is str else _plain_text(value)))
+    return text.text()
 
 
 def key_of_text(text: str) -> Key:

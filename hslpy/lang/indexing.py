@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 from hslpy.errors import ScriptError
-from hslpy.lang.conversions import WORTH_RESERVING, Budget, key_of_text, key_value, normalise_key, to_number
+from hslpy.lang.conversions import WORTH_RESERVING, key_of_text, key_value, normalise_key, to_number
+from hslpy.lang.growth import ELEMENT_BYTES, Budget, array_of
 from hslpy.lang.values import Array, HslObject, Key, Value, own, type_name
 
-ELEMENT_BYTES = 100  # an array element in CPython 3.11: dict entry and a boxed float or a short str
 _CHUNK = 8192  # elements handled between two charges, about half a millisecond
 _FAR = float(2**62)  # beyond any length, for bounds that do not fit a machine integer
 
@@ -103,7 +103,7 @@ def get_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
         if size > 64:
             run.charge(size >> 4)
             run.reserve(len(range(*part.indices(size))) * ELEMENT_BYTES)
-        return Array.of([own(value) for value in list(container.items.values())[part]])
+        return array_of(run, [own(value) for value in list(container.items.values())[part]])
     if container is None:
         return None
     raise ScriptError("R126", f"{type_name(container)} cannot be sliced")
@@ -138,7 +138,7 @@ def set_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
         if wanted != len(inserted):
             raise ScriptError("R126", f"this slice has {wanted} elements, and {len(inserted)} were given")
     values[part] = inserted
-    _refill(container, values)
+    _refill(run, container, values)
     return container
 
 
@@ -153,13 +153,13 @@ def unset_slice(run: Budget, container: Value, first: Value, last: Value, step: 
     values = list(unshare(run, container).values())
     before = len(values)
     del values[part]
-    _refill(container, values)
+    _refill(run, container, values)
     return len(values) < before
 
 
-def _refill(array: Array, values: list[Value]) -> None:
-    """Key the values anew from 0, keeping the array's dict if nobody else has it."""
-    array.items = dict(enumerate(values))
+def _refill(run: Budget, array: Array, values: list[Value]) -> None:
+    """Key the values anew from 0."""
+    array.items = array_of(run, values).items
     array.next_index = len(values)
 
 

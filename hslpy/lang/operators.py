@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import (
     WORTH_RESERVING,
-    Budget,
     array_text,
     format_number,
     key_of_text,
@@ -26,7 +25,8 @@ from hslpy.lang.conversions import (
     truth,
 )
 from hslpy.lang.formatting import format_percent
-from hslpy.lang.indexing import ELEMENT_BYTES, copy_items, get_index, get_slice, set_slice, unset_slice, unshare
+from hslpy.lang.growth import ELEMENT_BYTES, Budget
+from hslpy.lang.indexing import copy_items, get_index, get_slice, set_slice, unset_slice, unshare
 from hslpy.lang.values import Array, Key, Regex, Value, own, type_name
 
 __all__ = [

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import regex as engine
 
 from hslpy.errors import ScriptError
+from hslpy.lang.growth import Growth
 from hslpy.lang.pcre import PatternError, translate
 from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Regex
@@ -202,6 +203,7 @@ def find_all(run: Run, pattern: Compiled, subject: str, limit: int = 0) -> list[
             run.charge(1 + int((time.perf_counter() - started) * 1e6))
     iterator = pattern.engine.finditer(subject, concurrent=run.waiter is not None, timeout=run.limits.regex_s)
     found = []
+    growth = Growth(run)
     while len(found) < wanted:
         try:
             chunk = run.offload(list, islice(iterator, min(wanted - len(found), _CHUNK)))
@@ -209,7 +211,7 @@ def find_all(run: Run, pattern: Compiled, subject: str, limit: int = 0) -> list[
             raise _too_long(run.limits.regex_s) from None
         if not chunk:
             break
-        run.reserve(len(chunk) * _MATCH_BYTES)
+        growth.add(len(chunk) * _MATCH_BYTES)
         found.extend(chunk)
     return found
 

@@ -6,14 +6,14 @@ Arguments are never changed. Keys are kept unless a docstring says that they cou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hslpy.builtins.core.arguments import read_options
 from hslpy.builtins.core.types import is_function
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import format_number, key_value, normalise_key, to_string, truth
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.indexing import ELEMENT_BYTES
+from hslpy.lang.growth import ELEMENT_BYTES, TextBuilder, array_of
 from hslpy.lang.operators import identical, loose_equal
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Key, Value, own
@@ -124,15 +124,16 @@ def in_array(call: Run, needle: Value, array: Array) -> bool:
 
 
 def _join(call: Run, array: Array, separator: str) -> str:
-    parts: list[str] = []
-    size = 0
+    result = TextBuilder(call)
+    first = True
     for key, value in _walk(call, array):
         if value.__class__ is not str:
-            value = to_string(call, value, f"the element {key_value(key)!r}" if key.__class__ is str else f"element {key}")
-        size += len(value)
-        parts.append(value)
-    call.reserve(size + len(separator) * len(parts))
-    return separator.join(parts)
+            value = to_string(call, value, f'element "{key}"' if isinstance(key, str) else f"element {key}")
+        if not first and separator:
+            result.add(separator)
+        first = False
+        result.add(value)
+    return result.text()
 
 
 @TOPIC.builtin(
@@ -160,7 +161,7 @@ def implode(call: Run, glue: str, array: Array) -> str:
 def array_keys(call: Run, array: Array) -> Array:
     """Give the keys in order, as a list."""
     _book(call, len(array.items))
-    return Array.of([key_value(key) for key, _ in _walk(call, array)])
+    return array_of(call, [key_value(key) for key, _ in _walk(call, array)])
 
 
 @TOPIC.builtin(
@@ -260,15 +261,16 @@ def array_reverse(call: Run, array: Array) -> Array:
     """Give the elements in reverse order; number keys count anew from 0."""
     _book(call, len(array.items))
     call.charge(len(array.items) >> 4)
-    return _keyed_anew(call, [*reversed(array.items.items())])
+    return _keyed_anew(call, array, reversed(array.items))
 
 
-def _keyed_anew(call: Run, entries: list[tuple[Key, Value]]) -> Array:
+def _keyed_anew(call: Run, array: Array, order: Iterable[Key]) -> Array:
     items: dict[Key, Value] = {}
     index = 0
-    for number, (key, value) in enumerate(entries, 1):
+    for number, key in enumerate(order, 1):
         if number % _STRIDE == 0:
             call.charge(_STRIDE >> 2)
+        value = array.items[key]
         if key.__class__ is str:
             items[key] = own(value)
         else:
@@ -282,29 +284,38 @@ def _keyed_anew(call: Run, entries: list[tuple[Key, Value]]) -> Array:
 )
 def array_shuffle(call: Run, array: Array) -> Array:
     """Give the elements in an order made by chance; number keys count anew from 0."""
-    entries = [*array.items.items()]
-    _book(call, len(entries))
-    for last in range(len(entries) - 1, 0, -1):
+    order = list(array.items)
+    _book(call, len(order))
+    for last in range(len(order) - 1, 0, -1):
         if last % _STRIDE == 0:
             call.charge(_STRIDE)
         chosen = call.random.randrange(last + 1)
-        entries[last], entries[chosen] = entries[chosen], entries[last]
-    return _keyed_anew(call, entries)
+        order[last], order[chosen] = order[chosen], order[last]
+    return _keyed_anew(call, array, order)
 
 
-class _Ordered:
-    """An element that sorts by a script's less-than function; the sort of CPython asks for `<` alone."""
-
-    __slots__ = ("callback", "entry", "invoke", "shown")
-
-    def __init__(self, call: Run, callback: Value, shown: Value, entry: tuple[Key, Value]) -> None:
-        self.invoke = call.invoke
-        self.callback = callback
-        self.shown = shown
-        self.entry = entry
-
-    def __lt__(self, other: _Ordered) -> bool:
-        return truth(self.invoke(self.callback, self.shown, other.shown))
+def _sorted(call: Run, keys: list[Key], less: Callable[[Key, Key], bool]) -> list[Key]:
+    """Give the keys merge-sorted, equals in their old order. Any `less` ends it, and it may wait in between."""
+    width = 1
+    while width < len(keys):
+        merged: list[Key] = []
+        for start in range(0, len(keys), 2 * width):
+            left, right = start, start + width
+            middle, end = min(right, len(keys)), min(right + width, len(keys))
+            while left < middle and right < end:
+                call.charge(1)
+                if less(keys[right], keys[left]):
+                    merged.append(keys[right])
+                    right += 1
+                else:
+                    merged.append(keys[left])
+                    left += 1
+            merged.extend(keys[left:middle])
+            merged.extend(keys[right:end])
+        call.charge(len(keys) >> 4)
+        keys = merged
+        width *= 2
+    return keys
 
 
 @TOPIC.builtin(
@@ -322,11 +333,19 @@ def array_sort(call: Run, callback: Value, array: Array, options: Array | None =
     """
     by_key = read_options("array_sort", options, {"keys": False})["keys"]
     _book(call, 2 * len(array.items))
-    entries = [
-        _Ordered(call, callback, key_value(key) if by_key else value, (key, value)) for key, value in _walk(call, array)
-    ]
-    entries.sort()
-    return Array({entry.entry[0]: own(entry.entry[1]) for entry in entries}, array.next_index)
+    values = array.items
+
+    def less(a: Key, b: Key) -> bool:
+        if by_key:
+            return truth(call.invoke(callback, key_value(a), key_value(b)))
+        return truth(call.invoke(callback, values[a], values[b]))
+
+    items: dict[Key, Value] = {}
+    for number, key in enumerate(_sorted(call, list(values), less), 1):
+        items[key] = own(values[key])
+        if number % _STRIDE == 0:
+            call.charge(_STRIDE >> 2)
+    return Array(items, array.next_index)
 
 
 @TOPIC.builtin(
@@ -338,14 +357,14 @@ def array_unique(call: Run, array: Array) -> Array:
     """Drop elements strictly equal to an earlier one; the first keeps its key."""
     _book(call, len(array.items))
     items: dict[Key, Value] = {}
-    seen: set[tuple[type, Value]] = set()
+    seen: dict[type, set[Value]] = {kind: set() for kind in _HASHED}
     others: list[Value] = []
     for key, value in _walk(call, array):
         if value.__class__ in _HASHED:
-            mark = (value.__class__, value)
-            if mark in seen:
+            alike = seen[value.__class__]
+            if value in alike:
                 continue
-            seen.add(mark)
+            alike.add(value)
         else:
             call.charge(1 + (len(others) >> 3))
             if any(identical(call, value, other) for other in others):

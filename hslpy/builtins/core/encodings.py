@@ -7,16 +7,17 @@ import binascii
 import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from hslpy.builtins.core.arguments import as_bytes, as_text, in_stretches
+from hslpy.builtins.core.arguments import as_bytes, as_text, find_from, in_stretches
 from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.growth import TextBuilder
 from hslpy.lang.run import Run
 
 TOPIC = Topic("encodings")
 
 _STRETCH = 3 * (1 << 16)  # a multiple of 3, 4 and 8, so that the parts of an encoding can be joined
-_NOT_BASE64 = re.compile("[^A-Za-z0-9+/]+")
-_NOT_BASE32 = re.compile("[^A-Z2-7]+")
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _XTEXT_PLAIN = re.compile(r"[^!-*,-<>-~]")  # RFC 3461 section 4: all but "+" and "=" of the printable ones
 _XTEXT_ESCAPE = re.compile(r"\+([0-9A-F]{2})")
 
@@ -25,9 +26,15 @@ def _base64(part: str) -> str:
     return as_text(binascii.b2a_base64(as_bytes(part), newline=False))
 
 
+def _only(alphabet: bytes, part: str) -> str:
+    data = as_bytes(part)
+    foreign = data.translate(None, alphabet)
+    return as_text(data.translate(None, foreign)) if foreign else part
+
+
 def _base64_decode(call: Run, text: str) -> str:
     """Decode leniently, as other scripting languages do: foreign characters are passed over, padding may lack."""
-    letters = in_stretches(call, text.split("=", 1)[0], lambda part: _NOT_BASE64.sub("", part))
+    letters = in_stretches(call, text.split("=", 1)[0], lambda part: _only(_BASE64, part))
     if len(letters) % 4 == 1:
         letters = letters[:-1]
     letters += "=" * (-len(letters) % 4)
@@ -80,7 +87,7 @@ def base32_encode(call: Run, string: str) -> str:
 )
 def base32_decode(call: Run, string: str) -> str:
     """Decode base32; characters that are not of its alphabet are passed over."""
-    letters = in_stretches(call, string.split("=", 1)[0], lambda part: _NOT_BASE32.sub("", part))
+    letters = in_stretches(call, string.split("=", 1)[0], lambda part: _only(_BASE32, part))
     kept = len(letters) - {1: 1, 3: 1, 6: 1}.get(len(letters) % 8, 0)
     letters = letters[:kept] + "=" * (-kept % 8)
     return in_stretches(call, letters, lambda part: as_text(base64.b32decode(as_bytes(part))), 8192)
@@ -100,15 +107,7 @@ def url_decode(call: Run, string: str) -> str:
     """Decode %XX; anything else stays as it is."""
     if len(string) <= 16384:
         return as_text(unquote_to_bytes(as_bytes(string)))
-    pieces = string.split("%")
-    call.reserve(len(string) + len(pieces) * 100)
-    parts = [pieces[0]]
-    for number, piece in enumerate(pieces[1:], 1):
-        escape = "%" + piece[:2]
-        parts.append(chr(int(piece[:2], 16)) + piece[2:] if _ESCAPE.fullmatch(escape) else "%" + piece)
-        if number & 511 == 0:
-            call.charge(256)
-    return "".join(parts)
+    return _unescaped(call, string, "%", _ESCAPE)
 
 
 @TOPIC.builtin(
@@ -123,12 +122,21 @@ def xtext_encode(call: Run, text: str) -> str:
 @TOPIC.builtin("xtext_decode(text: string) -> string", effect=Effect.PURE, examples=['xtext_decode("a+2Bb")  // "a+b"'])
 def xtext_decode(call: Run, text: str) -> str:
     """Decode xtext; a `+` that begins no escape stays as it is."""
-    head, *pieces = text.split("+")
-    parts = [head]
-    for number, piece in enumerate(pieces, 1):
-        found = _XTEXT_ESCAPE.match("+" + piece[:2])
-        parts.append(chr(int(found[1], 16)) + piece[2:] if found else "+" + piece)
-        if number & 511 == 0:
-            call.charge(256)
-            call.reserve(512 * 100)
-    return "".join(parts)
+    return _unescaped(call, text, "+", _XTEXT_ESCAPE)
+
+
+def _unescaped(call: Run, text: str, mark: str, escape: re.Pattern[str]) -> str:
+    """Replace each escape, which begins with `mark` and gives a byte in hex, by its byte."""
+    result = TextBuilder(call)
+    start = position = 0
+    while True:
+        at = find_from(call, text, mark, position)
+        if at < 0:
+            break
+        found = escape.match(text, at)
+        position = at + 1
+        if found is not None:
+            result.add(text[start:at] + chr(int(found[1], 16)))
+            start = position = found.end()
+    result.add(text[start:])
+    return result.text()

@@ -16,6 +16,7 @@ from typing import Any
 from hslpy.builtins.core.arguments import from_utf8, read_options, to_utf8
 from hslpy.lang.conversions import format_number, key_of_text
 from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.growth import Growth, TextBuilder
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Key, Value
 
@@ -49,11 +50,9 @@ def json_encode(call: Run, value: Value, options: Array | None = None) -> str | 
     """
     chosen = read_options("json_encode", options, {"ensure_ascii": True, "pretty_print": False})
     try:
-        parts = _encode(call, value, chosen["ensure_ascii"], chosen["pretty_print"])
+        return _encode(call, value, chosen["ensure_ascii"], chosen["pretty_print"])
     except _Malformed:
         return None
-    text = "".join(parts)
-    return text if chosen["ensure_ascii"] else to_utf8(text)
 
 
 def _scalar(value: Value, ascii_only: bool) -> str:
@@ -62,7 +61,7 @@ def _scalar(value: Value, ascii_only: bool) -> str:
         text = from_utf8(value)
         if text is None:
             raise _Malformed
-        return encode_basestring_ascii(text) if ascii_only else encode_basestring(text)
+        return encode_basestring_ascii(text) if ascii_only else to_utf8(encode_basestring(text))
     if kind is float:
         if not math.isfinite(value):
             raise _Malformed
@@ -80,21 +79,18 @@ def _is_list(array: Array) -> bool:
     return all(key == number for number, key in enumerate(array.items))
 
 
-def _encode(call: Run, value: Value, ascii_only: bool, pretty: bool) -> list[str]:
+def _encode(call: Run, value: Value, ascii_only: bool, pretty: bool) -> str:
     if value.__class__ is not Array:
-        text = _scalar(value, ascii_only)
-        call.reserve(len(text))
-        return [text]
-    parts: list[str] = []
+        return _scalar(value, ascii_only)
+    result = TextBuilder(call)
     levels: list[tuple[Iterator[tuple[Key, Value]], str]] = []
-    size = booked = count = 0
     opening: Array | None = value
     first = True
     while True:
         if opening is not None:
             is_list = _is_list(opening)
             call.charge(len(opening.items) >> 6)
-            parts.append("[" if is_list else "{")
+            result.add("[" if is_list else "{")
             levels.append((iter(opening.items.items()), "]" if is_list else "}"))
             opening = None
             first = True
@@ -102,10 +98,9 @@ def _encode(call: Run, value: Value, ascii_only: bool, pretty: bool) -> list[str
         entry = next(entries, None)
         if entry is None:
             levels.pop()
-            parts.append(closing if first or not pretty else "\n" + _INDENT * len(levels) + closing)
+            result.add(closing if first or not pretty else "\n" + _INDENT * len(levels) + closing)
             if not levels:
-                call.reserve(size - booked)
-                return parts
+                return result.text()
             first = False
             continue
         key, item = entry
@@ -119,13 +114,7 @@ def _encode(call: Run, value: Value, ascii_only: bool, pretty: bool) -> list[str
             opening = item
         else:
             head += _scalar(item, ascii_only)
-        parts.append(head)
-        size += len(head)
-        count += 1
-        if count & 255 == 0 or size - booked > 65536:
-            call.charge(128 + ((size - booked) >> 9))
-            call.reserve(size - booked)
-            booked = size
+        result.add(head)
 
 
 # Decoding
@@ -209,6 +198,7 @@ class _Scanner:
         self.position = 0
         self.space = _SPACE_AND_COMMENTS if comments else _SPACE
         self.count = 0
+        self.growth = Growth(call)
 
     def value(self) -> Value:
         open_arrays: list[tuple[Array, Key | None]] = []  # with the key waiting for its value, None in lists
@@ -273,7 +263,7 @@ class _Scanner:
         self.count += 1
         if self.count & 127 == 0:
             self.call.charge(200)
-            self.call.reserve(128 * _ELEMENT_BYTES)
+            self.growth.add(128 * _ELEMENT_BYTES)
         found = _SIMPLE.match(self.text, self.position)
         if found is not None:
             self.position = found.end()

@@ -10,6 +10,7 @@ from hslpy.builtins.core.types import is_function
 from hslpy.lang import regex
 from hslpy.lang.conversions import key_of_text, to_string
 from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.growth import Growth, TextBuilder, array_of
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Key, Regex, Value
 
@@ -56,15 +57,16 @@ def pcre_match_all(call: Run, pattern: str | Regex, subject: str) -> Array:
     if not found:
         return Array({}, 0)
     columns: list[list[Value]] = [[] for _ in range(compiled.groups + 1)]
+    growth = Growth(call)
     for number, match in enumerate(found, 1):
         for column, part in zip(columns, compiled.texts(match), strict=True):
             column.append(part)
+            growth.add(_ELEMENT_BYTES + len(part))
         if number & 255 == 0:
             call.charge(256)
-            call.reserve(256 * len(columns) * _ELEMENT_BYTES)
-    result = Array.of([Array.of(column) for column in columns])
+    result = Array.of([array_of(call, column) for column in columns])
     for name, group in compiled.names:
-        result.set(key_of_text(to_utf8(name)), Array.of(columns[group]))
+        result.set(key_of_text(to_utf8(name)), result.items[group].share())
     return result
 
 
@@ -108,21 +110,15 @@ def pcre_replace(call: Run, pattern: str | Regex, replace: Value, subject: str, 
         substitute = _by_callback(call, compiled, replace)
     else:
         substitute = _by_template(compiled, replace)
-    parts: list[str] = []
-    position = size = booked = 0
-    for number, match in enumerate(found, 1):
+    result = TextBuilder(call)
+    position = 0
+    for match in found:
         start, end = match.span()
-        parts.append(regex.decoded(compiled, text[position:start]))
-        parts.append(substitute(match))
-        size += start - position + len(parts[-1])
+        result.add(regex.decoded(compiled, text[position:start]))
+        result.add(substitute(match))
         position = end
-        if number & 127 == 0 or size - booked > 65536:
-            call.charge(128)
-            call.reserve(size - booked)
-            booked = size
-    parts.append(regex.decoded(compiled, text[position:]))
-    call.reserve(size + len(subject))
-    return "".join(parts)
+    result.add(regex.decoded(compiled, text[position:]))
+    return result.text()
 
 
 def _by_callback(call: Run, compiled: regex.Compiled, callback: Value) -> Callable[[regex.Match], str]:

@@ -5,11 +5,12 @@ Letters are those of ASCII. What takes time or grows is charged to the run and r
 
 from __future__ import annotations
 
-from hslpy.builtins.core.arguments import STRETCH, find_from, in_stretches, whole
+from hslpy.builtins.core.arguments import STRETCH, find_from, in_stretches, stretches, whole
 from hslpy.errors import ScriptError
 from hslpy.lang import operators
 from hslpy.lang.conversions import WORTH_RESERVING, format_number
 from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.growth import TextBuilder, array_of
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value
 
@@ -74,51 +75,44 @@ def str_replace(call: Run, search: str, replace: str, subject: str) -> str:
             call.reserve(len(subject) + growth)
             call.charge((len(subject) + max(growth, 0)) >> 8)
         return subject.replace(search, replace)
-    call.reserve(len(subject))
-    parts: list[str] = []
+    result = TextBuilder(call)
     start = 0
     while True:
         at = find_from(call, subject, search, start)
         if at < 0:
             break
-        if len(parts) & 127 == 0:
-            call.charge(64)
-            call.reserve(64 * (len(replace) + 100))
-        parts.append(subject[start:at])
-        parts.append(replace)
+        result.add(subject[start:at])
+        result.add(replace)
         start = at + len(search)
-    parts.append(subject[start:])
-    call.reserve(sum(map(len, parts)))
-    return "".join(parts)
+    result.add(subject[start:])
+    return result.text()
 
 
 def _split(call: Run, text: str, delimiter: str, limit: float, function: str) -> Array:
     if not delimiter:
         raise ScriptError("R108", f"{function}() wants a `delimiter` of at least one byte, got an empty one")
     most = whole(limit, f"{function}() wants `limit`")
+    if len(text) > _SPLIT_STRETCH:
+        found = sum(part.count(delimiter) for part in stretches(call, text))
+        call.reserve(min(found, abs(most) or found) * _PART_BYTES + len(text))
     if len(text) <= _SPLIT_STRETCH or most < 0 or _overlaps_itself(delimiter):
-        parts = text.rsplit(delimiter, -most - 1) if most < 0 else text.split(delimiter, most - 1)
-        if len(parts) > 64:
-            call.reserve(len(parts) * _PART_BYTES)
-            call.charge(len(parts) >> 3)
-        return Array.of(parts)
-    parts = []
+        return array_of(call, text.rsplit(delimiter, -most - 1) if most < 0 else text.split(delimiter, most - 1))
+    parts: list[Value] = []
     start = 0
-    while len(text) - start > _SPLIT_STRETCH and (most == 0 or len(parts) + 1 < most):
+    while len(text) - start > _SPLIT_STRETCH:
         at = text.rfind(delimiter, start, start + _SPLIT_STRETCH)
         if at < 0:
             at = find_from(call, text, delimiter, start + _SPLIT_STRETCH - len(delimiter) + 1)
-            if at < 0:
-                break
-        more = text[start:at].split(delimiter, most - len(parts) - 2 if most else -1)
-        call.reserve(len(more) * _PART_BYTES)
-        call.charge(32 + (len(more) >> 3))
-        if most and len(parts) + len(more) + 1 >= most:
+        if at < 0:
             break
+        more = text[start:at].split(delimiter)
+        if most and len(parts) + len(more) >= most:
+            break
+        call.charge(32 + (len(more) >> 3))
         parts.extend(more)
         start = at + len(delimiter)
     parts.extend(text[start:].split(delimiter, most - len(parts) - 1 if most else -1))
-    return Array.of(parts)
+    return array_of(call, parts)
 
 
 def _overlaps_itself(text: str) -> bool:
@@ -328,9 +322,9 @@ def str_chunk(call: Run, string: str, length: float, firstlength: float | None =
     if size < 1 or first < 1:
         raise ScriptError("R108", "str_chunk() wants lengths of at least 1")
     call.reserve(len(string) + len(string) // size * _PART_BYTES)
-    parts = [string[:first]] if string else []
+    parts: list[Value] = [string[:first]] if string else []
     for start in range(first, len(string), size):
         parts.append(string[start : start + size])
         if len(parts) & 1023 == 0:
             call.charge(128)
-    return Array.of(parts)
+    return array_of(call, parts)

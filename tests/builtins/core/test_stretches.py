@@ -1,0 +1,99 @@
+"""No builtin on large arguments keeps other sessions waiting for long, or takes memory unasked."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from hslpy.clock import ManualClock
+from hslpy.errors import ScriptError
+from hslpy.lang.run import BoundBuiltin, LimitExceeded, Limits, Run
+from hslpy.lang.values import Array
+from tests.builtins.core.support import ROWS, Watch, call, value_of
+
+TEXT = "lorem ipsum, dolor sit amet; " * 150_000  # 4 MB
+WIDE = "caf\xc3\xa9 " * 300_000
+NUMBERS = Array.of([float(n * 7919 % 100_003) for n in range(100_000)])
+WORDS = Array.of([f"word{n}" for n in range(100_000)])
+JSON = "[" + ",".join(f'{{"id":{n},"name":"caf\xc3\xa9 {n}"}}' for n in range(40_000)) + "]"
+
+HEAVY: list[tuple[str, list[Any]]] = [
+    ("str_lower", [TEXT]),
+    ("str_upper", [WIDE]),
+    ("str_replace", ["o", "00", TEXT]),
+    ("str_replace", ["nowhere", "x", TEXT]),
+    ("str_split", [TEXT[:600_000], " "]),
+    ("explode", [", ", TEXT]),
+    ("str_find", [TEXT, "nowhere"]),
+    ("str_chunk", [TEXT, 30]),
+    ("array_map", [lambda x: x, NUMBERS]),
+    ("array_filter", [lambda x: True, NUMBERS]),
+    ("array_includes", ["x", WORDS]),
+    ("array_join", [WORDS, ","]),
+    ("array_join", [NUMBERS, ","]),
+    ("array_keys", [WORDS]),
+    ("array_range", [0, 300_000]),
+    ("array_reverse", [WORDS]),
+    ("array_shuffle", [WORDS]),
+    ("array_sort", [lambda a, b: a < b, NUMBERS]),
+    ("array_unique", [WORDS]),
+    ("array_combine", [WORDS, NUMBERS]),
+    ("string", [WORDS]),
+    ("pcre_match", ["nowhere[0-9]", TEXT]),
+    ("pcre_match_all", [r"(\w+) (\w+)", TEXT[:600_000]]),
+    ("pcre_replace", [r"\w+", "<$0>", TEXT[:600_000]]),
+    ("pcre_replace", ["/\xc3\xa9/u", "e", WIDE[:600_000]]),
+    ("pcre_quote", [TEXT]),
+    ("md5", [TEXT]),
+    ("hmac_sha2", [TEXT, TEXT, 512]),
+    ("hash", [TEXT]),
+    ("base64_encode", [TEXT]),
+    ("base64_decode", [TEXT]),
+    ("base32_encode", [TEXT[:1_000_000]]),
+    ("url_encode", [TEXT[:1_000_000]]),
+    ("url_decode", ["%20" * 300_000]),
+    ("xtext_encode", [TEXT[:1_000_000]]),
+    ("json_encode", [WORDS]),
+    ("json_decode", [JSON]),
+    ("random_bytes", [1 << 20]),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), HEAVY, ids=[f"{name}-{n}" for n, (name, _) in enumerate(HEAVY)])
+def test_turns_are_given(name: str, args: list[Any]) -> None:
+    best = 1.0
+    for _ in range(3):  # a busy machine lengthens single stretches
+        watch = Watch()
+        run = Run(clock=ManualClock(), random=random.Random(1), limits=Limits(), waiter=watch)
+        values = [value_of(arg) for arg in args]
+        run.start()
+        watch.__init__()  # type: ignore[misc]
+        BoundBuiltin(ROWS[name], run).call(*values)
+        best = min(best, watch.end())
+        if best < 0.008:
+            break
+    assert best < 0.02
+
+
+HUGE: list[tuple[str, list[Any]]] = [
+    ("str_repeat", ["x" * 1000, 2_000_000]),
+    ("str_replace", ["l", "x" * 10_000, TEXT]),
+    ("array_range", [0, 1e12]),
+    ("range", [0, 1e9]),
+    ("array_join", [NUMBERS, "x" * 10_000]),
+    ("pcre_replace", ["l", "x" * 10_000, TEXT]),
+    ("str_split", ["," * 4_000_000, ","]),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), HUGE, ids=[f"{name}-{n}" for n, (name, _) in enumerate(HUGE)])
+def test_growth_without_end_is_stopped(name: str, args: list[Any]) -> None:
+    with pytest.raises(LimitExceeded):
+        call(name, *args)
+
+
+def test_numbers_without_end_are_refused() -> None:
+    with pytest.raises(ScriptError):
+        call("array_range", 0, 1e30)
