@@ -6,14 +6,22 @@ Must not know where files are found or what hooks there are.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hslpy.lang import syntax
+from hslpy.lang.check import check
+from hslpy.lang.compile import compile_program, link
 from hslpy.lang.declare import Builtin
-from hslpy.lang.diagnostics import Diagnostic
+from hslpy.lang.diagnostics import MOST_DIAGNOSTICS, Diagnostic
+from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
+from hslpy.lang.parse import parse
+from hslpy.lang.resolve import resolve
 from hslpy.lang.resolved import Predefined
 from hslpy.lang.run import Program
+from hslpy.lang.scopes import World
 from hslpy.lang.source import Source
 
 Reader = Callable[[str, str | None], Source]
@@ -26,6 +34,26 @@ class Loaded:
     program: Program | None
     diagnostics: list[Diagnostic]
     sources: list[Source]
+
+
+class _Opener:
+    """Reads and parses each file once."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.sources: list[Source] = []
+        self.found: list[Diagnostic] = []
+        self._scripts: dict[str, tuple[Source, syntax.Script | None]] = {}
+
+    def __call__(self, path: str, importer: str | None) -> tuple[Source, syntax.Script | None]:
+        source = self.reader(path, importer)
+        known = self._scripts.get(source.path)
+        if known is None:
+            script, diagnostics = parse(source)
+            self.sources.append(source)
+            self.found.extend(diagnostics)
+            known = self._scripts[source.path] = (source, script)
+        return known
 
 
 def load_program(
@@ -44,7 +72,33 @@ def load_program(
     OperatorError where there is none. `elsewhere` are all builtins, for hints about those of another hook than `hook`.
     `cache` is a private directory for compiled programs.
     """
-    raise NotImplementedError
+    builtins = {**{row.name: row for row in EXCEPTIONS.rows}, **builtins}
+    opener = _Opener(reader)
+    _, script = opener(path, None)
+    found = opener.found
+    if script is None:
+        return Loaded(None, _in_order(found, opener.sources), opener.sources)
+    known_elsewhere = {row.name: row for row in elsewhere}
+    world = World(builtins, predefined, opener, hook, known_elsewhere)
+    resolution = resolve(world, script)
+    check(world, resolution)
+    found = _in_order([*opener.found, *world.diagnostics], opener.sources)
+    if any(diagnostic.is_error for diagnostic in found):
+        return Loaded(None, found, opener.sources)
+    digest = hashlib.sha256()
+    for source in opener.sources:
+        digest.update(source.text.encode("latin-1") + b"\0")
+    compiled = compile_program(resolution, opener.sources, f"<hsl {digest.hexdigest()[:16]}>")
+    return Loaded(link(compiled, opener.sources, builtins), found, opener.sources)
+
+
+def _in_order(found: Sequence[Diagnostic], sources: Sequence[Source]) -> list[Diagnostic]:
+    """Give the findings in source order, each once, the errors first to stay within the limit."""
+    numbers = {id(source): number for number, source in enumerate(sources)}
+    unique = list({(d.code, d.span, d.message): d for d in found}.values())
+    errors = [d for d in unique if d.is_error]
+    kept = [*errors, *(d for d in unique if not d.is_error)][:MOST_DIAGNOSTICS]
+    return sorted(kept, key=lambda d: (numbers.get(id(d.span.source), 0), d.span.start))
 
 
 __all__ = ["Loaded", "Predefined", "Program", "Reader", "load_program"]

@@ -637,6 +637,8 @@ class Resolver:
             value = self.expr(node.value)
             return r.AssignTo(node.span, None, self.pattern(node.target), value)
         target = self.target(node.target)
+        if op == "+" and isinstance(target, r.Read):
+            target.var.is_altered = True  # an array grows in place
         return r.AssignTo(node.span, op, target, self.expr(node.value))
 
     def increment(self, node: s.Increment) -> r.Expr:

@@ -354,6 +354,14 @@ class UnsetOf(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Held(Expr):
+    """A value that compiled code holds in a temporary of this name; `types` are its types as bits. Made by `compile`."""
+
+    name: str
+    types: int
+
+
+@dataclass(frozen=True, slots=True)
 class Bad(Expr):
     """Stands where an error was diagnosed; never compiled."""
 

@@ -72,6 +72,18 @@ def join(run: Run, parts: Iterable[Value]) -> str:
     return "".join(texts)
 
 
+def about_to_grow(run: Run, tail: str) -> None:
+    """Account a long text before it is put at the end of another."""
+    if len(tail) >= LONG_TEXT:
+        run.reserve(len(tail))
+
+
+def grown(run: Run, whole: str, address: int) -> None:
+    """Account a long text that Python could not grow in place: it was copied."""
+    if id(whole) != address:
+        run.reserve(len(whole))
+
+
 def missing(name: str) -> NoReturn:
     raise ScriptError(
         "R106", f"the variable `${name}` has no value yet", hint=f"assign it first, or test it with `isset(${name})`"
@@ -225,6 +237,28 @@ def put(run: Run, container: Value, key: Value, value: Value, inside: int) -> Va
     raise ScriptError("R112", f"{_a(container)} has no elements to write")
 
 
+def fact_holder(run: Run, facts: dict[str, Value], name: str) -> Value:
+    """Give a writable predefined variable as the container of an element to be written."""
+    value = fact(facts, name)
+    holder = element_holder(run, value, name)
+    if holder is not value:
+        facts[name] = holder
+    return holder
+
+
+def add_assign(run: Run, left: Value, right: Value) -> Value:
+    """Give `left + right` for `left += right`, in place where `left` is an array: it is the caller's own."""
+    return add_into(run, left, right) if left.__class__ is Array else add(run, left, right)
+
+
+def put_slice(
+    run: Run, container: Value, key: Value, first: Value, last: Value, step: Value, value: Value, inside: int
+) -> Value:
+    """Replace a slice of an element of a container that is the caller's own. Gives the value."""
+    put(run, container, key, set_slice(run, peek(run, container, key, inside), first, last, step, value), inside)
+    return value
+
+
 def holder_of(value: Value) -> Value:
     """Give the value of an expression that is no place as a container to write to: only an object can be that."""
     if value.__class__ is HslObject:
@@ -242,6 +276,13 @@ def peek(run: Run, container: Value, key: Value, inside: int) -> Value:
         value = container.fields.get(normalise_key(key))
     else:
         return None
+    if value.__class__ is Array and value.shared:
+        unshare(run, value)
+    return value
+
+
+def ready(run: Run, value: Value) -> Value:
+    """Give a variable's value as the container of an unset path."""
     if value.__class__ is Array and value.shared:
         unshare(run, value)
     return value
@@ -290,6 +331,27 @@ def fact(facts: Mapping[str, Value], name: str) -> Value:
         return UNSET
 
 
+def fact_or_none(facts: Mapping[str, Value], name: str) -> Value:
+    """Give a predefined variable, or none where it has no value."""
+    try:
+        return facts[name]
+    except KeyError:
+        return None
+
+
+def set_fact(facts: dict[str, Value], name: str, value: Value) -> Value:
+    """Assign a predefined variable that scripts may write, and give the value."""
+    facts[name] = value
+    return value
+
+
+def unset_fact(facts: dict[str, Value], name: str) -> bool:
+    """Do `unset` of a predefined variable that scripts may write."""
+    there = fact(facts, name) is not UNSET
+    facts.pop(name, None)
+    return there
+
+
 # ---- arrays -----------------------------------------------------------------------------------------
 
 
@@ -305,6 +367,11 @@ def spread_args(value: Value) -> Iterable[Value]:
     if value.__class__ is not Array:
         raise ScriptError("R111", f"only an array can be spread with `...`, got {describe(value)}")
     return value.items.values()  # type: ignore[no-any-return]
+
+
+def rest_array(values: tuple[Value, ...]) -> Array:
+    """Give the array of a variadic parameter."""
+    return Array.of([own(value) for value in values])
 
 
 def iterate(run: Run, value: Value) -> Iterable[Value]:

@@ -31,6 +31,7 @@ class Builder:
 
     def __init__(self) -> None:
         self.line = 1
+        self.used: set[str] = set()  # all names read
 
     def at(self) -> dict[str, Any]:
         return {"lineno": self.line, "col_offset": 0, "end_lineno": self.line, "end_col_offset": 0}
@@ -41,6 +42,7 @@ class Builder:
         return ast.Constant(value, **self.at())
 
     def name(self, name: str) -> ast.expr:
+        self.used.add(name)
         return ast.Name(name, _LOAD, **self.at())
 
     def attr(self, base: ast.expr, name: str) -> ast.expr:

@@ -28,6 +28,7 @@ _BY_NAME = {
     "Regex": OTHER,
     "terminates": NONE,
 }
+EXACT = frozenset({"none", "boolean", "number", "string", "array", "function", "object", "resource", "Regex"})
 _COUNTING = frozenset({"count", "length", "strlen"})  # builtins whose numbers have no fraction
 
 
@@ -75,15 +76,14 @@ class Types:
 
     def of(self, node: r.Expr) -> int:
         """Give the types that the value of an expression can have."""
-        kind = type(node)
-        if kind is r.Const:
-            return _of_constant(node.value)  # type: ignore[attr-defined]
-        if kind is r.Text:
+        if isinstance(node, r.Const):
+            return _of_constant(node.value)
+        if isinstance(node, r.Read):
+            return self.variables.get(node.var, 0)
+        if isinstance(node, r.Text):
             return STR
-        if kind is r.Read:
-            return self.variables.get(node.var, 0)  # type: ignore[attr-defined]
-        if kind is r.BinaryOp:
-            return self._of_chain(node)  # type: ignore[arg-type]
+        if isinstance(node, r.BinaryOp):
+            return self._of_chain(node)
         match node:
             case r.ArrayNew():
                 return ARR
@@ -103,6 +103,8 @@ class Types:
                 return FUN
             case r.RegexConst():
                 return OTHER
+            case r.Held():
+                return node.types
             case r.Coalesce():
                 return (self.of(node.left) & ~NONE) | self.of(node.right)
             case r.Conditional():
@@ -211,6 +213,8 @@ def _events(unit: r.Unit, node: r.Node) -> Iterator[tuple[r.Var | r.Unit, r.Expr
             for place in walk([places]):
                 if isinstance(place, r.Place) and isinstance(place.target, r.Read):
                     yield place.target.var, ANY
+                elif isinstance(place, r.Place):
+                    yield from _created(place.target)
         case r.AssignTo(target=r.Element() | r.SlicePart()):
             yield from _created(node.target)
         case r.Step(target=r.Read(var=var)):

@@ -1,0 +1,56 @@
+"""What the parts of one compilation share: the span table, names of Python variables, links to runtime objects.
+
+In: a `Resolution` and its `Types`. Out: line numbers, names, and `Link`s that `program.py` binds when a program is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hslpy.lang import resolved as r
+from hslpy.lang.compile.pyast import Builder
+from hslpy.lang.compile.types import Types
+from hslpy.lang.declare import Builtin
+from hslpy.lang.source import Span
+
+Link = tuple[str, str, object]  # global name, kind (function, row, types, regex), what
+
+
+def builtin_key(row: Builtin) -> str:
+    """Give the key of a row in the table of builtins."""
+    return f"{row.owner}::{row.name}" if row.kind == "static method" else row.name
+
+
+@dataclass(slots=True)
+class Context:
+    types: Types
+    b: Builder = field(default_factory=Builder)
+    spans: list[Span] = field(default_factory=list)
+    links: dict[tuple[str, object], str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)  # Python name -> HSL name
+    names: dict[str, str | None] = field(default_factory=dict)  # code name -> HSL function name
+    _lines: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+    def line_of(self, span: Span) -> int:
+        """Give the line number that stands for a span."""
+        key = (id(span.source), span.start, span.end)
+        line = self._lines.get(key)
+        if line is None:
+            self.spans.append(span)
+            line = self._lines[key] = len(self.spans)
+        return line
+
+    def link(self, kind: str, what: object) -> str:
+        """Give the global name under which a runtime object will be found."""
+        name = self.links.get((kind, what))
+        if name is None:
+            name = self.links[(kind, what)] = f"{kind[0]}_{len(self.links)}"
+        return name
+
+    def variable(self, var: r.Var) -> str:
+        name = f"v{var.id}"
+        self.variables.setdefault(name, var.name)
+        return name
+
+    def function(self, symbol: r.Symbol) -> str:
+        return f"c{symbol.id}" if isinstance(symbol, r.ClassDef) else f"f{symbol.id}"

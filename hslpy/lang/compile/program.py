@@ -1,0 +1,353 @@
+"""A resolution becomes one Python function, `program(run)`, with all HSL functions nested in it.
+
+In: a `Resolution`. Out: `Compiled`, plain data that `marshal` can keep, and `link`, which makes a `Program` of it.
+Module variables are locals of `program` where nobody else uses them, else cells; so globals are a run's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from hslpy.errors import ScriptError
+from hslpy.lang import operators, runtime
+from hslpy.lang import regex as regexes
+from hslpy.lang import resolved as r
+from hslpy.lang.compile.context import Context, Link
+from hslpy.lang.compile.statements import Statements
+from hslpy.lang.compile.types import infer, walk
+from hslpy.lang.declare import Builtin
+from hslpy.lang.run import BoundBuiltin, Program
+from hslpy.lang.source import Source, Span
+from hslpy.lang.values import Array, HslFunction, HslObject, Regex, Resource
+
+_RECURSION = 20_000  # Python frames and levels of Python's compiler: nesting of nodes is bounded (build.MOST_NESTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled program as plain data. `spans` are (source number, start, end)."""
+
+    code: CodeType
+    file: str
+    spans: tuple[tuple[int, int, int], ...]
+    names: dict[str, str | None]
+    variables: dict[str, str]
+    links: tuple[Link, ...]
+    reads: frozenset[str]
+
+
+def compile_program(resolution: r.Resolution, sources: Sequence[Source], file: str) -> Compiled:
+    """Compile a resolution that has no errors. `file` is the unique name of its code objects."""
+    context = Context(infer(resolution))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        tree = ast.Module([_Assembler(context, resolution).program()], [])
+        code = compile(tree, file, "exec", dont_inherit=True)
+    finally:
+        sys.setrecursionlimit(limit)
+    numbers = {id(source): number for number, source in enumerate(sources)}
+    spans = tuple((numbers[id(span.source)], span.start, span.end) for span in context.spans)
+    links = tuple((name, kind, what) for (kind, what), name in context.links.items())
+    reads = resolution.facts | resolution.builtins
+    return Compiled(code, file, spans, context.names, context.variables, links, reads)
+
+
+def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, Builtin]) -> Program:
+    """Bind a compiled program to the builtins and give what can be executed."""
+    space: dict[str, Any] = dict(_GLOBALS)
+    for name, kind, what in compiled.links:
+        space[name] = _bind(kind, what, builtins)
+    exec(compiled.code, space)
+    spans = tuple(Span(sources[number], start, end) for number, start, end in compiled.spans)
+    methods = {key: row for key, row in builtins.items() if "->" in key}
+    return Program(
+        space["program"], compiled.file, spans, compiled.names, compiled.variables, tuple(sources), compiled.reads, methods
+    )
+
+
+def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
+    if kind == "function":
+        return builtins[what].function
+    if kind == "row":
+        return builtins[what]
+    if kind == "types":
+        return frozenset(kind for name in what for kind in _KINDS[name])
+    if kind == "regex":
+        return Regex(*what)
+    raise ValueError(kind)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "none": (type(None),),
+    "boolean": (bool,),
+    "number": (float,),
+    "string": (str,),
+    "array": (Array,),
+    "function": (HslFunction, BoundBuiltin),
+    "object": (HslObject,),
+    "resource": (Resource,),
+    "Regex": (Regex,),
+}
+
+_OPERATORS = (
+    "add add_into bit_and bit_not bit_or bit_xor divide get_slice identical less less_equal loose_equal modulo multiply"
+    " negate normalise_key power set_slice shift_left shift_right shift_right_unsigned subtract to_echo unset_slice unshare"
+).split()
+_RUNTIME = (
+    "Method ClassInfo UNSET about_to_grow add_assign at call_bound call_member call_spread caught element_holder fact"
+    " fact_holder fact_or_none fitting grown has holder_of inner iterate iterate_pairs join missing peek pick put put_slice"
+    " ready remove rest_array rest_of set_fact spread_args spread_into step_value text throw unset_fact wrong"
+).split()
+_GLOBALS: dict[str, Any] = {
+    "__builtins__": {},
+    "Array": Array,
+    "BoundBuiltin": BoundBuiltin,
+    "HslFunction": HslFunction,
+    "HslObject": HslObject,
+    "Resource": Resource,
+    "bool": bool,
+    "float": float,
+    "frozenset": frozenset,
+    "id": id,
+    "int": int,
+    "len": len,
+    "str": str,
+    "matches": regexes.matches,
+    # what `catch` looks at; `caught` lets rise what is no error of the script
+    "CATCHABLE": (ScriptError, NameError, ArithmeticError, LookupError, ValueError, RecursionError, MemoryError),
+    **{name: getattr(operators, name) for name in _OPERATORS},
+    **{name: getattr(runtime, name) for name in _RUNTIME},
+}
+
+
+class _Assembler:
+    """Puts the Python functions of all units together."""
+
+    def __init__(self, context: Context, resolution: r.Resolution) -> None:
+        self.context = context
+        self.b = context.b
+        self.resolution = resolution
+        self.main = resolution.main.unit
+        self.units = _reached(resolution)
+        self.nested: dict[int, list[r.Unit]] = {}
+        for unit in self.units:
+            if unit.is_nested and unit.parent is not None:
+                self.nested.setdefault(unit.parent.id, []).append(unit)
+
+    def program(self) -> ast.stmt:
+        b, context, main = self.b, self.context, self.main
+        b.line = context.line_of(main.span)
+        functions: list[ast.stmt] = []
+        for unit in self.units:
+            if unit.kind != "module" and not unit.is_nested:
+                functions.append(self.function(unit))
+        for unit in self.units:
+            if unit.kind == "module" and unit is not main:
+                functions.extend([b.set_(f"done_m{unit.id}", b.const(False)), self.function(unit)])
+        classes = [statement for class_def in self.resolution.classes for statement in self.class_(class_def)]
+        body = Statements(context, main)
+        statements = body.block(main.body)
+        values = [
+            b.set_(f"h{symbol.id}", self._value_of(symbol))
+            for symbol in (*self.units, *self.resolution.classes)
+            if f"h{symbol.id}" in b.used
+        ]
+        start = self._first_values(main) + self._statics()
+        prologue = [
+            b.set_(name, make)
+            for name, make in (
+                ("facts", b.attr(b.name("run"), "facts")),
+                ("echo", b.attr(b.name("run"), "echo")),
+                ("invoke", b.attr(b.name("run"), "invoke")),
+                ("next_slice", b.attr(b.name("run"), "slice")),
+                ("too_deep", b.attr(b.name("run"), "too_deep")),
+                ("depth", b.attr(b.attr(b.name("run"), "limits"), "depth")),
+            )
+            if name in b.used
+        ]
+        prologue.append(b.set_("steps", b.call(b.attr(b.name("run"), "start"))))
+        unreached = [b.give(None), *self._bindings(main)]
+        context.names["program"] = None
+        everything = [*prologue, *start, *functions, *classes, *values, *statements, *unreached]
+        return b.function("program", [("run", None)], None, everything)
+
+    # ---- variables -------------------------------------------------------------------------------
+
+    def holds(self, unit: r.Unit) -> list[r.Var]:
+        """Give the variables that live in the Python function of a unit."""
+        own = [var for var in unit.variables.values() if not (unit.kind == "module" and unit is not self.main and var.is_captured)]
+        if unit is self.main:
+            for other in self.units:
+                if other.kind == "module" and other is not unit:
+                    own.extend(var for var in other.variables.values() if var.is_captured)
+        return own
+
+    def _first_values(self, unit: r.Unit) -> list[ast.stmt]:
+        """Give UNSET to the variables whose being unset is asked for."""
+        b = self.b
+        return [
+            b.set_(self.context.variable(var), b.name("UNSET")) for var in self.holds(unit) if var.is_probed and not var.is_param
+        ]
+
+    def _bindings(self, unit: r.Unit) -> list[ast.stmt]:
+        """Bind, where it is never reached, what nested functions use, so that Python knows whose variable it is."""
+        b = self.b
+        return [b.set_(self.context.variable(var), b.const(None)) for var in self.holds(unit) if var.is_captured]
+
+    def _statics(self) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        maker = Statements(self.context, self.main)
+        for class_def in self.resolution.classes:
+            for member in class_def.statics.values():
+                if member.var is not None:
+                    value = maker.owned(member.value) if member.value is not None else self.b.const(None)
+                    result.append(self.b.set_(self.context.variable(member.var), value))
+        return result
+
+    # ---- functions and classes -------------------------------------------------------------------
+
+    def function(self, unit: r.Unit) -> ast.stmt:
+        """Give the Python function of a unit."""
+        b, context = self.b, self.context
+        saved = b.line
+        b.line = context.line_of(unit.span)
+        maker = Statements(context, unit)
+        maker.counts_depth = unit.kind != "module" and _may_recur(unit)
+        params: list[tuple[str, ast.expr | None]] = []
+        rest: str | None = None
+        entry: list[ast.stmt] = []
+        if unit.this is not None:
+            params.append((context.variable(unit.this), None))
+            maker.assigned.add(unit.this)
+        if unit.is_old_form:
+            rest = "rest"
+            argc, argv = context.variable(unit.variables["argc"]), context.variable(unit.variables["argv"])
+            entry.append(b.set_(argc, b.call("float", b.call("len", b.name(rest)))))
+            entry.append(b.set_(argv, b.call("rest_array", b.name(rest))))
+        for param in unit.params:
+            name = context.variable(param.var)
+            if not param.var.is_unset:
+                maker.assigned.add(param.var)
+            if param.is_variadic:
+                rest = name
+                entry.append(b.set_(name, b.call("rest_array", b.name(name))))
+            elif isinstance(param.default, r.Const):
+                params.append((name, b.const(param.default.value)))
+            elif param.default is not None:
+                params.append((name, b.name("UNSET")))
+                entry.append(b.when(b.compare(b.name(name), "is", b.name("UNSET")), [b.set_(name, maker.value(param.default))]))
+            else:
+                params.append((name, None))
+            if (param.var.is_altered or param.var.is_captured) and not param.is_variadic:
+                shared = b.set_(name, b.call(b.attr(b.name(name), "share")))
+                entry.append(b.when(b.is_kind(b.name(name), "Array"), [shared]))
+        if maker.counts_depth:
+            b.name("too_deep")
+            entry = [
+                *maker.count_round(),
+                b.add_to("depth", b.const(1), "-"),
+                b.when(b.compare(b.name("depth"), "<", b.const(0)), [b.fail(b.call("too_deep"))]),
+                *entry,
+            ]
+        if unit.kind == "module":
+            entry.append(b.set_(f"done_m{unit.id}", b.const(True)))
+        inner = [self.function(child) for child in self.nested.get(unit.id, ())]
+        body = maker.block(unit.body)
+        local = set(self.holds(unit))
+        foreign = [context.variable(var) for var in sorted(maker.stores - local, key=lambda v: v.id)]
+        if maker.uses_steps:
+            foreign.append("steps")
+        if maker.counts_depth or maker.tries:
+            foreign.append("depth")
+        if unit.kind == "module":
+            foreign.append(f"done_m{unit.id}")
+        if foreign:
+            entry.insert(0, b.nonlocal_(foreign))
+        ending = [b.add_to("depth", b.const(1))] if maker.counts_depth else []
+        unreached = self._bindings(unit)
+        name = f"m{unit.id}" if unit.kind == "module" else context.function(unit)
+        context.names[name] = unit.name
+        everything = [*entry, *inner, *self._first_values(unit), *body, *ending, b.give(b.const(None)), *unreached]
+        result = b.function(name, params, rest, everything)
+        b.line = saved
+        return result
+
+    def _value_of(self, symbol: r.Symbol) -> ast.expr:
+        b = self.b
+        name = b.name(self.context.function(symbol))
+        return b.call("HslFunction", name, b.const(symbol.name), b.const(symbol.required), b.const(symbol.maximum))
+
+    def class_(self, class_def: r.ClassDef) -> list[ast.stmt]:
+        """Give what makes a class: its `ClassInfo`, and the function that makes an object."""
+        b, context = self.b, self.context
+        saved = b.line
+        b.line = context.line_of(class_def.span)
+        info = f"i{class_def.id}"
+        keys: list[ast.expr] = []
+        methods: list[ast.expr] = []
+        fields: list[ast.expr] = []
+        values: list[ast.expr] = []
+        maker = Statements(context, self.main)
+        for member in class_def.members.values():
+            if member.unit is not None:
+                keys.append(b.const(member.name))
+                bounds = [b.const(member.unit.required), b.const(member.unit.maximum), b.const(member.is_private)]
+                methods.append(b.call("Method", b.name(context.function(member.unit)), *bounds))
+            else:
+                fields.append(b.const(member.name))
+                values.append(maker.owned(member.value) if member.value is not None else b.const(None))
+        private = tuple(m.name for m in class_def.members.values() if m.is_private and m.unit is None)
+        readonly = tuple(m.name for m in class_def.members.values() if m.is_readonly)
+        made = b.call(
+            "ClassInfo",
+            b.const(class_def.id),
+            b.const(class_def.name),
+            b.dict_(keys, methods),
+            b.call("frozenset", b.const(private)),
+            b.call("frozenset", b.const(readonly)),
+        )
+        name = context.function(class_def)
+        context.names[name] = class_def.name
+        body = [b.set_("this", b.call("HslObject", b.const(class_def.name), b.name(info)))]
+        if fields:
+            body.append(b.set_attr(b.name("this"), "fields", b.dict_(fields, values)))
+        if class_def.constructor is not None:
+            constructor = context.function(class_def.constructor)
+            body.append(b.do(b.call(constructor, b.name("this"), b.starred(b.name("args")))))
+        body.append(b.give(b.name("this")))
+        result = [b.set_(info, made), b.function(name, [], "args", body)]
+        b.line = saved
+        return result
+
+
+def _reached(resolution: r.Resolution) -> list[r.Unit]:
+    """Give the units that can be called, in the order of their making."""
+    found: set[r.Unit] = set()
+    todo = [unit for unit in resolution.units if unit.kind != "function"]
+    todo += [m.unit for c in resolution.classes for m in c.statics.values() if m.unit is not None]
+    while todo:
+        unit = todo.pop()
+        if unit not in found:
+            found.add(unit)
+            todo.extend(unit.callees)
+    return [unit for unit in resolution.units if unit in found]
+
+
+def _may_recur(unit: r.Unit) -> bool:
+    """Say whether a call of the unit can lead to another call of script code."""
+    for node in walk(unit.body):
+        if isinstance(node, (r.CallUnit, r.CallValue, r.CallMember)):
+            return True
+        if isinstance(node, r.CallBuiltin) and node.row.takes_call:
+            for parameter in node.row.signature.parameters:
+                if "function" in parameter.types or "any" in parameter.types:
+                    return True
+    return False
+
+
