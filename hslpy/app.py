@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -144,6 +145,8 @@ class App:
             undo.push_async_callback(self.spool.close)
             await self.queue.open()
             undo.push_async_callback(self.queue.close)
+            gc.collect()
+            gc.freeze()  # a full collection over a million queued recipients would stop everything for 0.7 s
             await self._control.start()
             undo.push_async_callback(self._control.stop)
             if self._over.deliver:
