@@ -74,10 +74,56 @@ _ROWS: list[Code] = [
     Code("E123", "malformed `match`", "write `match (value) { candidate => result, default => result }`"),
     Code("E124", "nested too deep", "name a part of it as a variable or a function"),
     # E2xx names and calls (back end)
+    Code("E201", "function or class defined twice", "rename one of them, or delete it"),
+    Code("E202", "parameter named twice", "rename one of them"),
+    Code("E203", "wrong number of arguments", "give as many as the function takes; `...$array` gives an array's values"),
+    Code("E204", "unknown function", "check the spelling, define the function, or import it"),
+    Code("E205", "assignment to a predefined variable", "copy it to a variable of your own"),
+    Code("E206", "no place that can be assigned", "assign to a variable, an element or a property"),
+    Code("E207", "function of another hook", "call it at the hook that has it"),
+    Code("E208", "unknown class or namespace", "check the spelling, define the class, or import it"),
+    Code("E209", "`global` of a name that is local already", "put `global` before the first use of the name"),
+    Code("E210", "not a constant", "write a literal, or assign the value in the body"),
+    Code("E212", "import of what the module has not", "check the spelling, or define it in the module"),
+    Code("E213", "files that include or import each other in a circle", "move what both need to a third file"),
+    Code("E214", "file not found", "check the path; it is looked up beside the script and in the library folders"),
+    Code("E215", "two meanings for one name", "import it `as` another name"),
+    Code("E216", "import within a function", "move it to the top level of the file"),
+    Code("E218", "second `default`", "keep one"),
+    Code("E219", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # E3xx classes and modules (back end)
+    Code("E301", "two members of one name", "rename one of them"),
+    Code("E302", "private member used from outside", "add a method for it, or make it public"),
+    Code("E303", "unknown static member", "check the spelling, or declare it `static`"),
+    Code("E304", "`static::` outside of a class", "name the class instead"),
+    Code("E305", "`$this` outside of a method", "pass the object as a parameter, or capture it with `closure ($this)`"),
     # E4xx parsed but not supported here
+    Code("E401", "generators cannot be run yet", "collect the values in an array and return it"),
+    Code("E402", "`match` cannot be run yet", "use `switch`"),
+    Code("E403", "data imports cannot be run yet", "put the data in a module: `$table = [...]`, and import the variable"),
+    Code("E404", "`cache` cannot be run yet", "keep the value with `memory_store` and `memory_fetch`"),
+    Code("E405", "`barrier` cannot be run yet", "`memory_update` changes a shared value under a lock"),
+    Code("E406", "`object [...]` cannot be run", "write a class"),
+    Code("E407", "loops, `switch` and `try` nested too deep", "move the inner ones to a function"),
     # W5xx warnings
+    Code(
+        "W501", "variable that nothing assigns", "assign it first; functions see outer variables after `global` or `closure`"
+    ),
+    Code("W502", "`break` or `continue` outside of a loop", "write `return` to end the function"),
+    Code("W503", "statements before the first `case`", "move them ahead of the `switch`"),
+    Code("W504", "unknown escape in a string", "write two backslashes for a backslash"),
+    Code("W505", "string added with `+`", "put texts together with `.`, convert with `number()`"),
     # R1xx run time: operators and builtins
+    Code("R101", "a builtin's argument of the wrong type", "convert it, or test the type first"),
+    Code("R102", "wrong number of arguments", "give as many as the function takes"),
+    Code("R103", "a call of what is no function", "test with `is_function` first"),
+    Code("R105", "a number too large for the operation", "test the range first"),
+    Code("R106", "a variable without value", "assign it first, or test it with `isset`"),
+    Code("R107", "an exception that nothing caught", "catch it with `try { } catch ($error) { }`"),
+    Code("R110", "a private or readonly member", "use the methods of the class"),
+    Code("R111", "iteration or spreading of what is no array", "test with `is_array` first"),
+    Code("R112", "a write to an element of what has none", "assign an array first"),
+    Code("R113", "an unknown method", "check the spelling"),
     Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
     Code("R121", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
     Code("R122", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),
@@ -96,6 +142,11 @@ _ROWS: list[Code] = [
     ),
     Code("R129", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # R2xx run time: limits
+    Code("R201", "too many steps", "end the loop, or raise the limit `steps`"),
+    Code("R202", "calls nested too deep", "end the recursion, or raise the limit `depth`"),
+    Code("R203", "too much CPU time", "do less, or raise the limit `cpu_s`"),
+    Code("R204", "too long a run", "do less, or raise the limit `wall_s`"),
+    Code("R205", "too much memory", "keep less, or raise the limit `memory_bytes`"),
     Code("R206", "a regular expression that takes too long", "avoid repeats inside repeats, such as `(a+)+`"),
     # R3xx run time: hooks and services
     Code("R301", "an option that does not exist", "read the function's reference for the options it takes"),
@@ -107,6 +158,8 @@ _ROWS: list[Code] = [
     Code("R307", "a scanner that is not configured", "set it in the `[scanners]` part of the configuration"),
     Code("R308", "a header field's name that cannot be", "use letters, digits and `-`"),
     Code("R309", "a key or value that `memory_*` cannot use", "store numbers, strings, booleans and arrays of them"),
+    Code("R320", "an expectation of a script test that does not hold", "put the script right, or the expectation"),
+    Code("R321", "a function of script tests used wrongly", "read the function's reference for what it wants"),
 ]
 CODES: dict[str, Code] = {row.code: row for row in _ROWS}
 

@@ -198,7 +198,7 @@ class _Assembler:
     def _bindings(self, unit: r.Unit) -> list[ast.stmt]:
         """Bind, where it is never reached, what nested functions use, so that Python knows whose variable it is."""
         b = self.b
-        return [b.set_(self.context.variable(var), b.const(None)) for var in self.holds(unit) if var.is_captured]
+        return [b.set_(self.context.variable(var), b.const(None)) for var in self.holds(unit) if var.is_captured or not var.is_assigned]
 
     def _statics(self) -> list[ast.stmt]:
         result: list[ast.stmt] = []
