@@ -114,6 +114,24 @@ def facts_from_texts(given: Mapping[str, str]) -> dict[str, Any]:
     return out
 
 
+def facts_from_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give facts by name from values (text, float, bool, list, dict), none left out. Raises OperatorError for a bad one."""
+    out: dict[str, Any] = {}
+    for name, value in given.items():
+        kind = _fact(name).kind
+        if value is None:
+            continue
+        if kind == "table" and value == []:
+            value = {}
+        wanted = {"text": str, "number": float, "boolean": bool, "texts": list, "table": dict}[kind]
+        parts = value if kind == "texts" else value.values() if isinstance(value, dict) else ()
+        if not isinstance(value, wanted) or not all(isinstance(part, str) for part in parts):
+            shown = {"text": "a string", "number": "a number", "boolean": "true or false", "texts": "an array of strings"}
+            raise OperatorError(f"`{name}` wants {shown.get(kind, 'an array of strings by name')}")
+        out[name] = value
+    return out
+
+
 def _fact(name: str) -> Fact:
     fact = _BY_NAME.get(name)
     if fact is None:

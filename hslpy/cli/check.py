@@ -1,0 +1,69 @@
+"""`hslpy check PATH...`: what is wrong with scripts, before any mail meets them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hslpy.app import hook_settings
+from hslpy.cli.command import Command
+from hslpy.config import read_settings
+from hslpy.errors import OperatorError
+from hslpy.hooks.table import BY_NAME
+from hslpy.lang.diagnostics import render, suggest
+from hslpy.tooling.check import ANY, TEST, Checked, check_file, find_scripts
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="script, or a folder of *.hsl files")
+    parser.add_argument("--hook", metavar="NAME", help="the hook that the scripts are for, instead of what their names say")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="check the scripts that these settings name")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if not arguments.paths and arguments.config is None:
+        raise OperatorError("`check` wants scripts, folders or --config FILE", hint="try `hslpy check scripts`")
+    if arguments.hook is not None and arguments.hook not in BY_NAME:
+        raise OperatorError(
+            f"there is no hook `{arguments.hook}`",
+            hint=suggest(arguments.hook, BY_NAME) or f"the hooks are {', '.join(BY_NAME)}",
+        )
+    work: list[tuple[Path, str | None]] = [(file, arguments.hook) for file in find_scripts(arguments.paths)]
+    library: tuple[Path, ...] = ()
+    if arguments.config is not None:
+        settings = read_settings(arguments.config)
+        library = settings.search_path
+        work += [(file, hook) for hook, files in hook_settings(settings).scripts.items() for file in files]
+    if not work:
+        print("no scripts found: they are in files named *.hsl")
+        return 1
+    return _report([check_file(file, hook, library) for file, hook in work])
+
+
+def _report(all_checked: list[Checked]) -> int:
+    """Print each finding once, and the count."""
+    seen: dict[str, bool] = {}
+    for checked in all_checked:
+        new = {text: f.is_error for f in checked.findings if (text := render(f)) not in seen}
+        for text in new:
+            print(f"{text}\n")
+        if any(new.values()) and checked.guessed and checked.place not in (ANY, TEST):
+            print(f"({checked.file} was taken for a script of hook {checked.place}; --hook NAME says otherwise)\n")
+        seen |= new
+    errors = sum(seen.values())
+    print(f"{_count(len(all_checked), 'file')} checked: {_count(errors, 'error')}, {_count(len(seen) - errors, 'warning')}")
+    return 1 if errors else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+COMMAND = Command(
+    "check",
+    "check scripts without running them",
+    _add_arguments,
+    _run,
+    description="Prints errors and warnings of scripts with their places. The hook of a script is taken from its name\n"
+    "(rcptto.hsl, pre-delivery.hsl); other files are checked as modules, with what all hooks have. Exit status 1 on errors.",
+)

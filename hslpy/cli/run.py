@@ -1,0 +1,167 @@
+"""`hslpy run FILE`: one script, outside of hooks or at one, with what it echoes and its verdict."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hslpy.builtins.host.contract import Services
+from hslpy.cli.command import Command
+from hslpy.clock import SystemClock
+from hslpy.config import Settings, read_settings
+from hslpy.dns.resolver import DnsResolver, ResolverSettings
+from hslpy.errors import OperatorError, ScriptError
+from hslpy.lang.diagnostics import Diagnostic, render
+from hslpy.lang.run import LimitExceeded, Limits, Program
+from hslpy.scan.rspamd import RspamdClient
+from hslpy.scan.spamc import SpamdClient
+from hslpy.tooling.bench import Bench, rendered, services_in_memory
+from hslpy.tooling.events import DEFAULT_CONTENT, FACTS, facts_from_texts, make_event
+from hslpy.tooling.verdicts import verdict_lines
+
+
+def add_hook_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `run` and `repl` share."""
+    parser.add_argument("--hook", metavar="NAME", help="the hook: its variables, its functions and its verdict")
+    parser.add_argument("--message", type=Path, metavar="FILE", help="the message, as a file with header and body")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"a variable of the hook, any number of times: {', '.join(fact.name for fact in FACTS)}",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings with scanners, DNS, sources and limits")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="the script")
+    add_hook_arguments(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_run_file(arguments))
+
+
+async def _run_file(arguments: argparse.Namespace) -> int:
+    bench = make_bench(arguments)
+    try:
+        given, content = read_facts(arguments)
+        programs, findings = bench.load([arguments.file], arguments.hook)
+        report(findings)
+        if any(finding.is_error for finding in findings):
+            return 1
+        if arguments.hook is None:
+            return await _plain(bench, programs)
+        event = make_event(arguments.hook, given, content, bench.clock.time())
+        trial = await bench.run_hook(programs, arguments.hook, event)
+        for text in trial.warnings:
+            print(f"warning: {text}", file=sys.stderr)
+        if trial.error is not None:
+            print(trial.error, file=sys.stderr)
+        for line in verdict_lines(trial.verdict):
+            print(readable(line))
+        return 0 if trial.error is None else 1
+    finally:
+        await close(bench.services)
+
+
+async def _plain(bench: Bench, programs: Sequence[Program]) -> int:
+    try:
+        for program in programs:
+            await bench.run_plain(program, print_bytes)
+    except (ScriptError, LimitExceeded) as error:
+        sys.stdout.flush()
+        print(rendered(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def make_bench(arguments: argparse.Namespace) -> Bench:
+    """Give a bench with counters in memory; scanners, DNS, sources and limits are those of --config where given."""
+    clock = SystemClock()
+    settings: Settings | None = read_settings(arguments.config) if arguments.config is not None else None
+    if settings is None:
+        services = services_in_memory(clock, resolver=DnsResolver(ResolverSettings(), clock))
+        return Bench(services, clock=clock, limits=Limits(), on_echo=print_bytes)
+    services = services_in_memory(
+        clock,
+        resolver=DnsResolver(settings.resolver, clock),
+        spamassassin=SpamdClient(settings.spamassassin) if settings.spamassassin else None,
+        rspamd=RspamdClient(settings.rspamd) if settings.rspamd else None,
+    )
+    services = replace(
+        services,
+        source_ids=frozenset(source.id for source in settings.sources),
+        source_addresses={source.id: source.address for source in settings.sources},
+        hostname=settings.hostname,
+        scanner_failure=settings.scanner_failure,
+    )
+    return Bench(services, clock=clock, limits=settings.limits, library=settings.search_path, on_echo=print_bytes)
+
+
+async def close(services: Services) -> None:
+    """Close what the services hold open."""
+    await services.resolver.close()
+    for scanner in (services.spamassassin, services.rspamd):
+        if scanner is not None:
+            await scanner.close()
+
+
+def read_facts(arguments: argparse.Namespace) -> tuple[dict[str, object], bytes]:
+    """Give the facts of --set and the message of --message. Raises OperatorError."""
+    if arguments.hook is None and (arguments.set or arguments.message):
+        raise OperatorError("--set and --message are for a hook", hint="name it with --hook")
+    pairs: dict[str, str] = {}
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise OperatorError(f"--set wants NAME=VALUE, got {text!r}")
+        pairs[name.removeprefix("$")] = value.encode().decode("latin-1")
+    if arguments.message is None:
+        return facts_from_texts(pairs), DEFAULT_CONTENT
+    try:
+        content = arguments.message.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"can't read the message {arguments.message}: {error.strerror}") from error
+    return facts_from_texts(pairs), with_crlf(content)
+
+
+def with_crlf(content: bytes) -> bytes:
+    """Give a message with CRLF line ends, as the server has them, whatever its file has."""
+    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def report(findings: Sequence[Diagnostic]) -> None:
+    """Print findings to standard error."""
+    for finding in findings:
+        print(f"{render(finding)}\n", file=sys.stderr)
+
+
+def print_bytes(text: str) -> None:
+    """Print a script's text: its bytes as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("latin-1", "replace") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def readable(text: str) -> str:
+    """Give text of bytes as letters where it is UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+COMMAND = Command(
+    "run",
+    "run a script, outside of hooks or at one",
+    _add_arguments,
+    _run,
+    description="Runs a script and prints what it echoes, one line an echo; with --hook also its verdict.\n"
+    "Counters and memory are fresh. Exit status 1 on a script error.",
+)

@@ -1,0 +1,182 @@
+"""A workbench for scripts outside a server: services in memory, real hooks, one run at a time.
+
+In: scripts, facts and messages. Out: what a hook's run came to, with what it echoed and its rendered error.
+Must not know commands or settings files.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hslpy.builtins import ALL, for_hook
+from hslpy.builtins.host.contract import HookHost, QueueMetric, Services
+from hslpy.clock import Clock, SystemClock
+from hslpy.dns.contract import Resolver
+from hslpy.dns.scripted import ScriptedResolver
+from hslpy.errors import ScriptError
+from hslpy.hooks.facts import Event
+from hslpy.hooks.runner import Hooks
+from hslpy.hooks.scripts import FileReader, HookSettings, ScriptSet, load_hook
+from hslpy.hooks.suspend import Pool, wait
+from hslpy.lang.declare import Builtin
+from hslpy.lang.diagnostics import Diagnostic, render
+from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
+from hslpy.mail.verdict import Verdict
+from hslpy.rate.contract import RateSettings
+from hslpy.rate.memory import MemoryRateCounters
+from hslpy.scan.contract import Rspamd, SpamAssassin
+from hslpy.store.memory import SharedMemory
+
+Echo = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one run of a hook came to. `error` is the rendered error of a script that failed, `echoes` a text an echo."""
+
+    verdict: Verdict
+    echoes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Record:
+    """What a run has told so far."""
+
+    echoes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+class AnySource(frozenset[str]):
+    """The source ids of a bench without settings: every name is one. A bare number is none, so that `1` is `netaddr:1`."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and not name.isdigit()
+
+
+def empty_queue(metric: str, filters: Mapping[str, Sequence[str]]) -> float:
+    """A queue with nothing in it, to GetMailQueueMetric."""
+    return 0.0
+
+
+def services_in_memory(
+    clock: Clock,
+    *,
+    resolver: Resolver | None = None,
+    spamassassin: SpamAssassin | None = None,
+    rspamd: Rspamd | None = None,
+    queue_metric: QueueMetric = empty_queue,
+) -> Services:
+    """Give services that need nothing running: fresh counters and memory; no scanners and no DNS but those given."""
+    return Services(
+        rates=MemoryRateCounters(RateSettings(), clock, lambda event, fields: None),
+        memory=SharedMemory(),
+        resolver=resolver or ScriptedResolver(),
+        queue_metric=queue_metric,
+        spamassassin=spamassassin,
+        rspamd=rspamd,
+        source_ids=AnySource(),
+    )
+
+
+class Bench:
+    """Loads and runs scripts on `services`. `on_echo` hears each echo of a hook at once, beside its being kept."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        clock: Clock | None = None,
+        chance: random.Random | None = None,
+        limits: Limits | None = None,
+        library: tuple[Path, ...] = (),
+        on_echo: Echo | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self.chance = chance or random.SystemRandom()
+        self.limits = limits or Limits()
+        self.library = library
+        self.on_echo = on_echo
+        self.services = replace(services, log=self._log)
+        self._hooks = Hooks(HookSettings(limits=self.limits), self.services, self.clock, self.chance, self._log)
+        self._pool = Pool()
+        self._record = _Record()
+
+    # ---- loading --------------------------------------------------------------------------------
+
+    def load(self, paths: Sequence[Path], hook: str | None) -> tuple[list[Program], list[Diagnostic]]:
+        """Give the programs of the files, for a hook or for outside of hooks, and all findings. Raises OperatorError."""
+        reader = FileReader(self.library)
+        programs: list[Program] = []
+        findings: list[Diagnostic] = []
+        for path in paths:
+            loaded: Loaded = load_hook(str(path), reader, hook)
+            findings += loaded.diagnostics
+            if loaded.program is not None:
+                programs.append(loaded.program)
+        return programs, findings
+
+    def load_plain(self, path: Path, more: Mapping[str, Builtin] | None = None) -> Loaded:
+        """Load a file for outside of hooks, with `more` functions. Raises OperatorError."""
+        more = more or {}
+        return load_program(str(path), FileReader(self.library), {**for_hook(None), **more}, {}, elsewhere=ALL)
+
+    # ---- running --------------------------------------------------------------------------------
+
+    async def run_hook(self, programs: Sequence[Program], hook: str, event: Event) -> Trial:
+        """Run the programs at `hook` on `event`. Raises nothing for a script's fault."""
+        record = self._record = _Record()
+        verdict = await self._hooks.run(ScriptSet({hook: tuple(programs)}), hook, event)
+        return Trial(verdict, tuple(record.echoes), tuple(record.warnings), record.error)
+
+    async def run_plain(self, program: Program, echo: Echo) -> None:
+        """Run a program outside of hooks. Raises ScriptError or LimitExceeded."""
+        run = self.plain_run(echo)
+        await self.in_greenlet(lambda: execute(program, run))
+
+    def plain_run(self, echo: Echo, limits: Limits | None = None) -> Run:
+        """Give a run for a program outside of hooks; `in_greenlet` executes it."""
+        host = HookHost(hook="", services=self.services, event=None, facts={})
+        return Run(
+            clock=self.clock,
+            random=self.chance,
+            limits=limits or self.limits,
+            host=host,
+            facts=host.facts,
+            echo=echo,
+            waiter=wait,
+        )
+
+    async def in_greenlet(self, function: Callable[[], None]) -> None:
+        """Run a plain function in which scripts can wait."""
+        await self._pool.run(function, self.limits.wall_s)
+
+    def _log(self, event: str, fields: Mapping[str, object]) -> None:
+        if event == "hooks.echo":
+            prefix = f"[{fields.get('transaction') or fields.get('session') or ''}] "
+            text = str(fields["text"]).removeprefix(prefix)
+            self._record.echoes.append(text)
+            if self.on_echo is not None:
+                self.on_echo(text)
+        elif event == "hooks.script_error":
+            self._record.error = str(fields["text"])
+        elif event == "hooks.script_warning":
+            self._record.warnings.append(str(fields["text"]))
+
+
+def rendered(error: ScriptError | LimitExceeded) -> str:
+    """Give an error of a run outside of hooks with the script's stack: where each caller stands."""
+    story = ScriptError(error.code, error.message, span=error.span, hint=error.hint, notes=error.notes)
+    frames = [frame for frame in error.stack if isinstance(frame, tuple)]
+    last = len(frames) - 1
+    story.stack = tuple(
+        f"{span}{'' if number == last else f', in {name}' if name else ', in a function'}"
+        for number, (name, span) in enumerate(frames)
+    )[1:]
+    return render(story)

@@ -1,0 +1,285 @@
+"""The functions of script tests: expectations, whole hooks, the clock, and answers of DNS, scanners and the queue.
+
+In: calls from a `*.test.hsl` file. Out: `TestState`, what the test has come to. Must not know files of tests or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hslpy.clock import ManualClock
+from hslpy.dns.scripted import ScriptedResolver
+from hslpy.errors import OperatorError, ScriptError
+from hslpy.hooks.table import BY_NAME
+from hslpy.lang.conversions import format_number
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.diagnostics import render, suggest
+from hslpy.lang.faults import as_script_error
+from hslpy.lang.run import LimitExceeded, Program, Run
+from hslpy.lang.values import Array, Value
+from hslpy.scan.contract import ScannerFailed, SpamScore
+from hslpy.scan.rspamd import CLASSES
+from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin, of_class
+from hslpy.tooling.bench import Bench, services_in_memory
+from hslpy.tooling.events import DEFAULT_CONTENT, facts_from_values, make_event
+from hslpy.tooling.notation import difference, quoted
+from hslpy.tooling.verdicts import verdict_array
+
+TOPIC = Topic("script tests")
+STATE = "script tests"  # where a run's scratch has the TestState
+
+_FAILURES = ("NXDOMAIN", "SERVFAIL", "TRY_AGAIN")
+
+
+class ExpectationFailed(LimitExceeded):
+    """An expectation does not hold. Like a limit it passes every `catch` of the script under test."""
+
+    def __init__(self, message: str, notes: Sequence[str] = ()) -> None:
+        super().__init__("R320", message)
+        self.notes = tuple(notes)
+
+
+class FrozenClock(ManualClock):
+    """Stands still but for clock_advance() and clock_set(); set back, only the date changes, no interval runs backwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._set_back = 0.0
+
+    def time(self) -> float:
+        return super().time() - self._set_back
+
+    def set(self, unix: float) -> None:
+        ahead = unix - self.time()
+        if ahead >= 0:
+            self.advance(ahead)
+        else:
+            self._set_back -= ahead
+
+
+@dataclass(slots=True)
+class ScriptedQueue:
+    """Answers GetMailQueueMetric. A rule without filters answers every question, one with them that very question."""
+
+    rules: list[tuple[dict[str, tuple[str, ...]], float]] = field(default_factory=list)
+
+    def __call__(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
+        asked = {name: tuple(sorted(values)) for name, values in filters.items()}
+        for rule, answer in reversed(self.rules):
+            if not rule or rule == asked:
+                return answer
+        return 0.0
+
+
+class TestState:
+    """One test under way, with a world of its own. `tests` are the names found, in order, with their functions."""
+
+    __test__ = False  # no test of pytest's
+
+    def __init__(self, file: Path, compiled: dict[tuple[str, tuple[Path, ...]], Sequence[Program]]) -> None:
+        self.file = file
+        self.tests: dict[str, Value] = {}
+        self.clock = FrozenClock()
+        self.resolver = ScriptedResolver()
+        self.spamassassin = ScriptedSpamAssassin(0.0)
+        self.rspamd = ScriptedRspamd(0)
+        self.queue = ScriptedQueue()
+        services = services_in_memory(
+            self.clock,
+            resolver=self.resolver,
+            spamassassin=self.spamassassin,
+            rspamd=self.rspamd,
+            queue_metric=self.queue,
+        )
+        self.bench = Bench(services, clock=self.clock)
+        self._compiled = compiled
+
+    def programs(self, hook: str, paths: tuple[Path, ...]) -> Sequence[Program]:
+        """Give the compiled scripts of a hook. Raises ScriptError when there are errors in them."""
+        known = self._compiled.get((hook, paths))
+        if known is None:
+            if hook not in BY_NAME:
+                hint = suggest(hook, BY_NAME) or f"the hooks are {', '.join(BY_NAME)}"
+                raise ScriptError("R321", f"run_hook() knows no hook `{hook}`", hint=hint)
+            programs, findings = self.bench.load(paths, hook)
+            errors = [finding for finding in findings if finding.is_error]
+            if errors:
+                notes = tuple(line for error in errors for line in render(error).splitlines())
+                raise ScriptError("R321", f"run_hook() wants scripts without errors, found {len(errors)}", notes=notes)
+            known = self._compiled[hook, paths] = programs
+        return known
+
+
+def _state(call: Run) -> TestState:
+    state: TestState = call.scratch[STATE]
+    return state
+
+
+@TOPIC.builtin("test(name: string, body: function) -> none", effect=Effect.READS)
+def test(call: Run, name: str, body: Value) -> None:
+    """Declare a test. Each runs on its own: the file's top level anew, then `body`, with a clock that stands still."""
+    tests = _state(call).tests
+    if name in tests:
+        raise ScriptError("R321", f"there are two tests named {quoted(name)}", hint="give each a name of its own")
+    tests[name] = body
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
+
+
+@TOPIC.builtin("expect(actual: any, expected: any, [message: string]) -> none", effect=Effect.PURE)
+def expect(actual: Value, expected: Value, message: str = "") -> None:
+    """Fail the test unless the two are identical (`===`)."""
+    lines = difference(actual, expected)
+    if lines:
+        raise ExpectationFailed(message or "the value is not the one expected", lines)
+
+
+@TOPIC.builtin("expect_error(body: function, error: string) -> none", effect=Effect.READS)
+def expect_error(call: Run, body: Value, error: str) -> None:
+    """Fail the test unless calling `body` ends in a script error with that code (`R103`), or that text in its message."""
+    try:
+        call.invoke(body)
+    except ExpectationFailed:
+        raise
+    except (Exception, LimitExceeded) as raised:
+        assert call.program is not None
+        found: Any = as_script_error(call.program, raised)
+        if not isinstance(found, (ScriptError, LimitExceeded)):
+            raise
+        if error != found.code and error not in found.message:
+            lines = [f"expected: {error}", f"     got: {found.code} {found.message}"]
+            raise ExpectationFailed("the error is not the one expected", lines) from None
+        return
+    raise ExpectationFailed("an error was expected, and there was none", [f"expected: {error}"])
+
+
+@TOPIC.builtin(
+    "run_hook(hook: string, files: string | array, [facts: array]) -> array",
+    effect=Effect.IO,
+    examples=['run_hook("rcptto", "../hooks/rcptto.hsl", ["sender" => "a@example.com"])["action"]  // accept'],
+)
+def run_hook(call: Run, hook: str, files: Value, facts: Array | None = None) -> Array:
+    """Run a hook's script, or a list of them in order, and give the verdict.
+
+    Files are found from the test file's folder. `facts` has the hook's classic variables by name and "message", the
+    whole message; what is left out gets a plain default. The result has "action", "failed", "error" (the rendered error
+    of a script that failed), "echo" (an array), and what the verdict has: "code", "enhanced", "reason", "deliveries",
+    "metadata", "sourceip", "host", "port", "helo", "delay" and the like.
+    """
+    state = _state(call)
+    names = list(files.values()) if files.__class__ is Array else [files]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ScriptError("R321", "run_hook() wants a file name or an array of them as `files`")
+    given = dict(facts.items) if facts is not None else {}
+    message = given.pop("message", None)
+    if message is not None and message.__class__ is not str:
+        raise ScriptError("R321", "run_hook() wants the whole message as a string in `message`")
+    content = DEFAULT_CONTENT if message is None else message.encode("latin-1")
+    try:
+        programs = state.programs(hook, tuple(state.file.parent / name for name in names))
+        values = facts_from_values({str(name): _plain(value) for name, value in given.items()})
+        event = make_event(hook, values, content, state.clock.time())
+    except OperatorError as error:
+        raise ScriptError("R321", f"run_hook(): {error.message}", hint=error.hint) from None
+    trial = call.wait(state.bench.run_hook(programs, hook, event))
+    out = verdict_array(trial.verdict)
+    out["echo"] = Array.of(trial.echoes)
+    if trial.error is not None:
+        out["error"] = trial.error.encode("utf-8").decode("latin-1")
+    return Array.mapping(out)
+
+
+def _plain(value: Value) -> Any:
+    """Give an array as a list or a dict of plain values; numbers in it as text, as metadata and parameters are."""
+    if value.__class__ is not Array:
+        return value
+    texts = {str(k): format_number(v) if v.__class__ is float else v for k, v in value.items.items()}
+    return list(texts.values()) if list(value.items) == list(range(len(texts))) else texts
+
+
+@TOPIC.builtin("clock_advance(seconds: number) -> none", effect=Effect.READS)
+def clock_advance(call: Run, seconds: float) -> None:
+    """Move the time on, for the test and all it runs."""
+    if not 0 <= seconds < 1e12:
+        raise ScriptError("R108", f"clock_advance() wants `seconds` of at least 0, got {format_number(seconds)}")
+    _state(call).clock.advance(seconds)
+
+
+@TOPIC.builtin("clock_set(time: number) -> none", effect=Effect.READS)
+def clock_set(call: Run, time: float) -> None:
+    """Set the time, in Unix seconds. Set ahead, as much passes for intervals; set back, only the date changes."""
+    if not 0 <= time < 1e12:
+        raise ScriptError("R108", f"clock_set() wants Unix seconds as `time`, got {format_number(time)}")
+    _state(call).clock.set(time)
+
+
+@TOPIC.builtin("scanner_answer(scanner: string, answer: number | string | array) -> none", effect=Effect.READS)
+def scanner_answer(call: Run, scanner: str, answer: Value) -> None:
+    """Say what a scanner finds from now on: "spamassassin" a score, or an array of rules with their scores;
+    "rspamd" a class (0, 10, 40, 50 or 100); both "fail". Before, they find nothing.
+    """
+    state = _state(call)
+    failure = ScannerFailed("the test says that it fails")
+    if answer.__class__ is str and answer != "fail":
+        raise ScriptError("R321", f'scanner_answer() wants a number or "fail" as `answer`, got {quoted(answer)}')
+    if scanner == "spamassassin":
+        state.spamassassin.then(failure if answer == "fail" else _spam_score(answer))
+    elif scanner == "rspamd":
+        if answer != "fail" and answer not in CLASSES:
+            raise ScriptError("R321", "scanner_answer() wants class 0, 10, 40, 50 or 100 of rspamd")
+        state.rspamd.then(failure if answer == "fail" else of_class(int(answer)))
+    else:
+        hint = suggest(scanner, ("spamassassin", "rspamd"))
+        raise ScriptError("R321", f"scanner_answer() knows no scanner {quoted(scanner)}", hint=hint)
+
+
+def _spam_score(answer: Value) -> SpamScore:
+    if answer.__class__ is float:
+        return SpamScore(answer)
+    rules = {str(name): score for name, score in answer.items.items()}
+    if not all(score.__class__ is float for score in rules.values()):
+        raise ScriptError("R321", "scanner_answer() wants rules with numbers as their scores")
+    return SpamScore(sum(rules.values()), rules)
+
+
+@TOPIC.builtin("dns_answer(name: string, type: string, answer: array | string) -> none", effect=Effect.READS)
+def dns_answer(call: Run, name: str, type_: str, answer: Value) -> None:
+    """Say what DNS has of `type` ("A", "MX", "TXT" and so on) at `name`: an array of texts, for MX also of
+    [preference, name]; or "NXDOMAIN", "SERVFAIL", "TRY_AGAIN". All other names do not exist.
+    """
+    resolver = _state(call).resolver
+    if answer.__class__ is str:
+        if answer not in _FAILURES:
+            raise ScriptError("R321", f"dns_answer() wants an array, or one of {', '.join(_FAILURES)}")
+        if answer == "NXDOMAIN":
+            resolver.remove(name)
+        else:
+            resolver.set(name, type_, answer)
+        return
+    records = [_plain(record) for record in answer.values()]
+    if type_.upper() == "MX":
+        pairs = [record if isinstance(record, list) else (0, record) for record in records]
+        if not all(len(pair) == 2 and str(pair[0]).isdecimal() and isinstance(pair[1], str) for pair in pairs):
+            raise ScriptError("R321", "dns_answer() wants names, or [preference, name], for MX")
+        resolver.set(name, "MX", [(int(preference), exchange) for preference, exchange in pairs])
+        return
+    if not all(isinstance(record, str) for record in records):
+        raise ScriptError("R321", f"dns_answer() wants strings as records of type {type_}")
+    resolver.set(name, type_, records)
+
+
+@TOPIC.builtin("queue_answer(filter: array, number: number) -> none", effect=Effect.READS)
+def queue_answer(call: Run, filter: Array, number: float) -> None:
+    """Say what GetMailQueueMetric gives when asked with that very filter; with `[]`, whatever it is asked. Before: 0."""
+    rule: dict[str, tuple[str, ...]] = {}
+    for name, value in filter.items.items():
+        values = value.values() if value.__class__ is Array else (value,)
+        rule[str(name)] = tuple(sorted(format_number(v) if v.__class__ is float else str(v) for v in values))
+    _state(call).queue.rules.append((rule, number))
+
+
+__all__ = ["STATE", "TOPIC", "ExpectationFailed", "TestState"]
