@@ -84,6 +84,14 @@ def context(host: HookHost) -> Value:
     return host.event.context.value
 
 
+def kept_context(host: HookHost) -> Value:
+    """What pre-delivery left; there is no such variable when it did not run (a KeyError, which `isset` understands)."""
+    kept = host.event.context
+    if not kept.defined:
+        raise KeyError("context")
+    return kept.value
+
+
 # ---- modern arrays. Source: hooks.md section 9.2 ------------------------------------------------
 
 

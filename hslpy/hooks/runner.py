@@ -146,6 +146,8 @@ class _Execution:
                 return data_verdict(self.row, host.state)
             if isinstance(event, PreDeliveryEvent | PostDeliveryEvent):
                 host.state = QueueState(dict(event.message.metadata))
+                if self.row.name == "predelivery":
+                    event.context.defined = True
                 given = self._programs()
                 return queue_verdict(self.row, host.state, given.verdict if given is not None else None)
             given = self._programs()

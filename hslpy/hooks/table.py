@@ -74,7 +74,8 @@ def _number(name: str, build: Builder, help: str) -> Fact:
 
 
 _CONTEXT = Fact("context", ("any",), bind.context, "anything, kept for the connection", writable=True)
-_QUEUE_CONTEXT = Fact("context", ("any",), bind.context, "anything, kept from pre- to post-delivery", writable=True)
+_PRE_CONTEXT = Fact("context", ("any",), bind.context, "anything, kept for post-delivery", writable=True)
+_POST_CONTEXT = Fact("context", ("any",), bind.kept_context, "what pre-delivery left, if it ran", writable=True)
 
 _CONNECTION = (
     _text("senderip", bind.connection_field("remote_ip"), "the client's IP address"),
@@ -167,15 +168,16 @@ _QUEUED = (
     _number("retry", _queued(lambda m: float(m.retries)), "how many attempts were charged so far"),
     _number("retries", _queued(lambda m: float(m.most_retries)), "how many there may be, 0 when the schedule goes by time"),
     _modern("message", bind.message_array, "the queued message"),
-    _QUEUE_CONTEXT,
 )
 _PRE = (
+    _PRE_CONTEXT,
     _text("sourceip", bind.nothing, "the source IP, once `SetSourceIP` has named one"),
     _text("destination", bind.destination, "the host to deliver to, empty for the domain's MX"),
     _number("destinationport", bind.destination_port, "the port to deliver to"),
     _modern("arguments", bind.pre_arguments, "retry"),
 )
 _POST = (
+    _POST_CONTEXT,
     _text("sourceip", bind.tried("local_ip"), "the source IP of the attempt"),
     _text("serverip", bind.tried("remote_ip"), "the IP address tried, empty when it was never known"),
     _number("serverport", bind.tried_number("remote_port"), "the port tried"),

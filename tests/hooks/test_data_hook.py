@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hslpy.scan.contract import RspamdResult, ScannerFailed, SpamScore
+from hslpy.scan.contract import ScannerFailed, SpamScore
 from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin
 from tests.hooks.world import CONTENT, World
 

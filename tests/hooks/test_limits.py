@@ -33,15 +33,15 @@ async def longest_stall(work: Any, hooks: Hooks, world: World) -> tuple[Any, flo
 @pytest.mark.parametrize(
     ("script", "text"),
     [
-        ("while (true) {}", "CPU time"),
-        ("$i = 0; forever { $i += 1; }", "CPU time"),
-        ("function f() { while (true) { try { throw 1; } catch ($e) { } } } f();", "CPU time"),
+        ("while (true) {}", "more than"),
+        ("$i = 0; forever { $i += 1; }", "more than"),
+        ("function f() { while (true) { try { throw 1; } catch ($e) { } } } f();", "more than"),
         ('$s = "x" * 2000000000;', "memory"),
         ('$s = "x"; while (true) $s .= $s;', "memory"),
         ("$a = []; while (true) $a[] = $a;", ""),
         ("function f($x) { return f($x + 1); } f(1);", "deep"),
-        ('$s = "a" * 40; pcre_match("^(a+)+$", $s . "b");', "regular expression"),
-        ("echo array_sum(array_map(function ($x) { return $x * 2; }, range(1, 1000000000)));", ""),
+        ('pcre_match("^(([a-z])+.)+[A-Z]([a-z])+$", "a" * 60);', "regular expression"),
+        ("echo count(array_map(function ($x) { return $x * 2; }, range(1, 1000000000)));", ""),
     ],
 )
 def test_hostile_script(world: World, script: str, text: str) -> None:

@@ -132,7 +132,8 @@ def test_try_adds_to_the_setters(world: World) -> None:
         ("Delete();", QueueVerdict("delete")),
         ("Queue();", QueueVerdict("queue")),
         (
-            'Queue(["hold" => true, "delay" => 60, "reason" => "r", "increment_retry" => false, "reset_retry" => true, "transportid" => "t"]);',
+            'Queue(["hold" => true, "delay" => 60, "reason" => "r", "increment_retry" => false, "reset_retry" => true, '
+            '"transportid" => "t"]);',
             QueueVerdict("queue", queue=QueueOptions(True, 60.0, "r", False, True, "t")),
         ),
         (

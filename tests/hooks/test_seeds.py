@@ -21,7 +21,7 @@ def test_rcpt_limit_and_deliverability(world: World) -> None:
             assert (await hooks.run(hooks.current, "rcptto", event)).action == "accept"
         refused = await hooks.run(hooks.current, "rcptto", event)
         assert str(refused.reply) == "450 4.7.1 You may only send 250 messages per hour, try later"
-        world.clock.advance(3700)
+        world.clock.advance(3800)
         assert (await hooks.run(hooks.current, "rcptto", event)).action == "accept"
         world.metrics[("count", (("senderdomain", ("example.com",)),))] = 501.0
         refused = await hooks.run(hooks.current, "rcptto", event)

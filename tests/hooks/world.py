@@ -35,8 +35,8 @@ from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
 from hslpy.lang.run import Limits
 from hslpy.mail.address import Address, parse_address
-from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.contract import RateSettings
+from hslpy.rate.memory import MemoryRateCounters
 from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin
 from hslpy.store.memory import SharedMemory
 

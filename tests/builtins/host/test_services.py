@@ -67,7 +67,7 @@ def test_memory(world: World) -> None:
         echo memory_store("a", [1, [2]], function ($k, $v) { echo "$k was $v"; });
         $x = memory_fetch("a"); $x[] = 3; $x[1][] = 4; echo memory_fetch("a");
         echo [memory_inc("n"), memory_inc("n", 4), memory_dec("n", 2), memory_dec("n", 3, true), memory_exists("n")];
-        echo is_none(memory_inc("a")) ? 1 : 0;
+        echo memory_inc("a") == none ? 1 : 0;
         echo memory_update("list", "item", function ($k, $c, $v) { $c[] = $v; return $c; }, []);
         echo memory_update("list", "item", function ($k, $c, $v) { $c[] = $v; return $c; });
         echo memory_update("none", "item", function ($k, $c, $v) { return 1; });
