@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hslpy.app import App, Overrides, packaged_scripts
+from hslpy.app import App, Overrides, packaged_scripts, set_up_logging
 from hslpy.cli.command import Command
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
@@ -83,7 +83,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if not arguments.log:
+    if arguments.log:
+        set_up_logging("info", "text")
+    else:
         logging.getLogger("hslpy").addHandler(logging.NullHandler())
         logging.getLogger("hslpy").propagate = False
     return asyncio.run(_demo())
@@ -98,8 +100,8 @@ async def _demo() -> int:
         refused = await _club(world)
         await _settled(world)
         print("\nWhat each hook decided, and where the mail left from as its receivers saw it:\n")
-        found = fates.rows(world.watch.fates.values(), world.sink.received)
-        print("\n".join(fates.table(fates.COLUMNS, sorted(found))))
+        found = fates.rows(world.watch.fates.values(), world.sink.asked)
+        print("\n".join(fates.table(fates.COLUMNS, found)))
         print("\nWhat the customers were told:\n")
         for what, reply in [*limit, *refused]:
             print(f"  {what}\n    {reply}")
@@ -180,8 +182,10 @@ def _introduce(world: World) -> None:
     print(f"The server listens on {host} port {port}; its settings and data are in {world.folder}, gone at the end.")
     for hook, files in world.app.hooks.settings.scripts.items():
         print(f"  {hook:<13} {', '.join(file.name for file in files)}")
-    print(f"  sources       {', '.join(f'{name} = {address} ({helo})' for name, (address, helo) in SOURCES.items())}")
-    print(f"  receivers     {', '.join(f'{domain} at {address}' for domain, address in _hosts().items())}")
+    for name, (address, helo) in SOURCES.items():
+        print(f"  source        {name} is {address}, HELO {helo}")
+    for domain, address in _hosts().items():
+        print(f"  receiver      {domain} at {address}")
     print("  scanners      stand-ins for spamd and rspamd: real protocols, but they only know a few words\n")
 
 
@@ -227,20 +231,20 @@ async def _bakery(world: World) -> None:
 
 async def _club(world: World) -> list[tuple[str, str]]:
     """Suspect mail, and an old address list that nobody takes, until the domain has failed too often."""
-    print("club.example: 8 mails that look like spam, and an old list of 240 addresses that all fail")
+    print("choir.example: 8 mails that look like spam, and an old list of 240 addresses that all fail")
     suspect = [
-        _mail("fun@club.example", (_recipient(500 + n),), "Lose weight", "Lose weight by a miracle!") for n in range(8)
+        _mail("fun@choir.example", (_recipient(500 + n),), "Lose weight", "Lose weight by a miracle!") for n in range(8)
     ]
     await world.send(suspect)
     old = tuple(f"member{n}@gone.example" for n in range(240))
-    await world.send([_mail("fun@club.example", old, "See you again", "We meet on Friday.")])
+    await world.send([_mail("fun@choir.example", old, "See you again", "We meet on Friday.")])
     clock = SystemClock()
     give_up_at = clock.monotonic() + 10
-    while await world.failures("club.example") < 1000 and clock.monotonic() < give_up_at:
+    while await world.failures("choir.example") < 1000 and clock.monotonic() < give_up_at:
         await clock.sleep(0.1)
     host, port, _ = world.app.listening[0]
-    (probe,) = await send(host, port, [_mail("fun@club.example", ("user1@north.example",), "Hello", "Hello again.")])
-    return [("club.example after 1000 failed attempts:", probe.recipients[0])]
+    (probe,) = await send(host, port, [_mail("fun@choir.example", ("user1@north.example",), "Hello", "Hello again.")])
+    return [("choir.example after 1000 failed attempts:", probe.recipients[0])]
 
 
 async def _settled(world: World) -> None:

@@ -19,7 +19,7 @@ from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import ScriptError
 from hslpy.hooks.facts import Event
 from hslpy.hooks.runner import Hooks
-from hslpy.hooks.scripts import FileReader, HookSettings, ScriptSet, load_hook
+from hslpy.hooks.scripts import FileReader, HookSettings, ScriptSet, check_hooks, load_hook
 from hslpy.hooks.suspend import Pool, wait
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic, render
@@ -112,6 +112,8 @@ class Bench:
 
     def load(self, paths: Sequence[Path], hook: str | None) -> tuple[list[Program], list[Diagnostic]]:
         """Give the programs of the files, for a hook or for outside of hooks, and all findings. Raises OperatorError."""
+        if hook is not None:
+            check_hooks({hook: ()})
         reader = FileReader(self.library)
         programs: list[Program] = []
         findings: list[Diagnostic] = []

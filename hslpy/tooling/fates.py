@@ -14,7 +14,6 @@ from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEv
 from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import ScriptSet
 from hslpy.mail.verdict import DataVerdict, QueueVerdict, SmtpVerdict
-from hslpy.tooling.sink import Received
 
 
 @dataclass(slots=True)
@@ -87,18 +86,24 @@ def _marks(metadata: Mapping[str, str]) -> str:
     return f", {' '.join(f'{name}={value}' for name, value in metadata.items())}" if metadata else ""
 
 
+_BOUNCES = "(bounces)"
 COLUMNS = ("from", "mails", "RCPT TO", "end of DATA", "pre-delivery", "left from", "with HELO", "post-delivery")
 
 
-def rows(fates: Iterable[Fate], received: Sequence[Received]) -> list[tuple[str, ...]]:
-    """Give the fates as rows of COLUMNS, like ones counted together; where mail left from is what receivers saw."""
-    seen = {(one.sender, recipient): (one.peer_ip, one.helo) for one in received for recipient in one.recipients}
+def rows(fates: Iterable[Fate], seen: Mapping[tuple[str, str], tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Give the fates as rows of COLUMNS, like ones counted together, by domain in order of appearance, bounces last.
+
+    `seen` has the IP and HELO from which receivers saw (sender, recipient) come.
+    """
     counts: Counter[tuple[str, ...]] = Counter()
+    order: dict[str, int] = {_BOUNCES: 1 << 30}
     for fate in fates:
         ip, helo = seen.get((fate.sender, fate.recipient), ("", ""))
-        domain = fate.sender.rpartition("@")[2] or "(bounces)"
-        counts[domain, fate.rcpt or "-", fate.data, fate.source, ip, helo, fate.then] += 1
-    return [(row[0], str(count), *row[1:]) for row, count in counts.items()]
+        domain = fate.sender.rpartition("@")[2] or _BOUNCES
+        order.setdefault(domain, len(order))
+        counts[domain, fate.rcpt, fate.data, fate.source, ip, helo, fate.then] += 1
+    ordered = sorted(counts.items(), key=lambda entry: order[entry[0][0]])
+    return [(row[0], str(count), *row[1:]) for row, count in ordered]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -29,17 +29,22 @@ class Injected:
 
 
 async def send(host: str, port: int, mails: Iterable[Mail], helo: str = "client.demo.test") -> list[Injected]:
-    """Send the messages one after another over one connection. Raises ConnectionError when it breaks."""
-    reader, writer = await asyncio.open_connection(host, port)
+    """Send the messages one after another, over a new connection after each 421. Raises ConnectionError when one breaks."""
     done: list[Injected] = []
-    try:
-        await _reply(reader)
-        await _say(reader, writer, f"EHLO {helo}")
-        for mail in mails:
-            done.append(await _transaction(reader, writer, mail))
-        await _say(reader, writer, "QUIT")
-    finally:
-        writer.close()
+    todo = list(mails)
+    while todo:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            await _reply(reader)
+            await _say(reader, writer, f"EHLO {helo}")
+            while todo:
+                done.append(await _transaction(reader, writer, todo.pop(0)))
+                if done[-1].data.startswith("421"):
+                    break
+            else:
+                await _say(reader, writer, "QUIT")
+        finally:
+            writer.close()
     return done
 
 

@@ -26,11 +26,13 @@ class Received:
 class Sink:
     """Listens on any number of loopback addresses. `answer(command, argument)` may give a reply other than 250.
 
-    `command` is MAIL, RCPT, EOD or CONNECT; `argument` the address, or the whole content at EOD.
+    `command` is MAIL, RCPT, EOD or CONNECT; `argument` the address, or the whole content at EOD. `asked` has who last
+    asked to deliver from a sender to a recipient, refused or not: peer IP and HELO.
     """
 
     answer: Callable[[str, str], str | None] = lambda command, argument: None
     received: list[Received] = field(default_factory=list)
+    asked: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     connections: int = 0
     _servers: list[asyncio.Server] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -82,6 +84,7 @@ class Sink:
                 reply = self.answer("MAIL", sender) or reply
             elif verb == "RCPT":
                 recipient = _path(argument)
+                self.asked[sender, recipient] = (peer_ip, helo)
                 reply = self.answer("RCPT", recipient) or reply
                 if reply.startswith("2"):
                     recipients.append(recipient)

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
-from hslpy.lang.conversions import array_text, quote
 from hslpy.lang.values import Array, Value
-from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import (
     DataVerdict,
@@ -22,6 +20,7 @@ from hslpy.mail.verdict import (
     TryOptions,
     Verdict,
 )
+from hslpy.tooling.notation import notation, quoted
 
 # HSL's names for what they are called inside, where removing `_` does not give them.
 _HSL_NAMES = {
@@ -131,7 +130,7 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
         return
     for name, value in verdict_array(verdict).items():
         if name not in ("action", "failed", "code", "enhanced", "reason"):
-            yield f"  {name}: {_text(value)}"
+            yield f"  {name}: {notation(value)}"
 
 
 def _title(verdict: Verdict) -> str:
@@ -146,16 +145,16 @@ def _reply_text(reply: Reply | None) -> str:
     if reply is None:
         return ""
     enhanced = " {}.{}.{}".format(*reply.enhanced) if reply.enhanced else ""
-    return f" {reply.code}{enhanced} {quote(reply.text)}"
+    return f" {reply.code}{enhanced} {quoted(reply.text)}"
 
 
 def _delivery_lines(one: Delivery) -> Iterator[str]:
     what = "quarantine for" if one.quarantine_id is not None else "hold for" if one.hold else "deliver to"
-    yield f"  {what} <{_address(one.recipient)}> from <{_address(one.sender)}> by {one.transport_id}"
+    yield f"  {what} <{one.recipient}> from <{one.sender}> by {one.transport_id}"
     if one.delay_s:
         yield f"    delay: {one.delay_s:g} s"
     if one.metadata:
-        yield f"    metadata: {array_text(None, _texts(one.metadata))}"
+        yield f"    metadata: {notation(_texts(one.metadata))}"
     if one.job_id:
         yield f"    jobid: {one.job_id}"
     if one.header is not None:
@@ -165,17 +164,3 @@ def _delivery_lines(one: Delivery) -> Iterator[str]:
                 yield f"      {line}"
     if one.body is not None:
         yield f"    body: changed, {len(one.body)} bytes"
-
-
-def _address(address: Address) -> str:
-    return str(address)
-
-
-def _text(value: Value) -> str:
-    if value.__class__ is Array:
-        return array_text(None, value)
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
