@@ -238,8 +238,7 @@ class _Printer:
             case s.Unary():
                 return _PREFIX, node.op + self.prefixed(node.operand, node.op, depth)
             case s.Cache():
-                # Binds as a call does: `cache [] f()["x"]` indexes the cached result.
-                return _POSTFIX, f"cache {self.expr(node.options, _POSTFIX, depth)} {self.expr(node.call, _POSTFIX, depth)}"
+                return _PREFIX, f"cache {self.expr(node.options, _POSTFIX, depth)} {self.expr(node.call, _POSTFIX, depth)}"
             case s.Binary():
                 return _BINARY[node.op], self.binary(node, depth)
             case s.Ternary():

@@ -155,6 +155,7 @@ def unexpected_word(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake
     """Word the error of a word that does not fit where it stands."""
     return (
         _unclosed_text(trail, word)
+        or _runaway_string(trail, word)
         or _habit(trail, word, wanted)
         or _missing_closer(trail, word, wanted)
         or _missing_semicolon(trail, word, wanted)
@@ -171,6 +172,18 @@ def _unclosed_text(trail: Trail, word: Word) -> Mistake | None:
             message = f"this comment is not closed: no `*/` follows `/*` at {trail.place(start)}"
             return Mistake(Diagnostic("E107", trail.span(start, start + 2), message), fatal=True)
     return None
+
+
+def _runaway_string(trail: Trail, word: Word) -> Mistake | None:
+    """A string over several lines that ends where another word begins most likely lacks its own closing quote."""
+    last = trail.last
+    if last is None or last.kind != "STRING" or "\n" not in last.text or last.end != word.start:
+        return None
+    if word.kind not in ("NAME", "IDENT", "NUMBER", "VARIABLE"):
+        return None
+    message = f"this string goes on to {trail.place(last.end - 1)}, right before `{word.text}`"
+    span = trail.span(last.start, last.start + 1)
+    return Mistake(Diagnostic("E105", span, message, 'is its closing `"` missing?'), fatal=True)
 
 
 # Operators of other languages that reach us as two words: text, what to do, code by the position of the refused word in it.
@@ -332,15 +345,12 @@ def _plain(trail: Trail, word: Word, wanted: frozenset[str]) -> Mistake:
 
 
 def _plain_hint(trail: Trail, word: Word, wanted: frozenset[str]) -> str | None:
-    last = trail.last
-    if last is not None and last.kind == "STRING" and last.end == word.start and "\n" in last.text:
-        return f'the string before it began at {trail.place(last.start)}: is its closing `"` missing?'
     if wanted == {"VARIABLE"}:
         if word.kind == "NAME":
             return f"a variable has a dollar: `${word.text}`"
         if word.kind == "LSQB":
             return "take the value apart in a statement of its own: `[$a, $b] = $item;`"
-    if word.kind in ("VARIABLE", "STRING", "RAW_STRING") and "CONCAT" in wanted:
+    if word.kind in ("VARIABLE", "STRING", "RAW_STRING", "COMMA") and {"CONCAT", "SEMICOLON"} <= wanted:
         return "strings are joined by `.`"
     if trail.open and trail.open[-1].what == "`for`" and "SEMICOLON" in wanted:
         return "`for` has three parts: `for (start; condition; step)`"
@@ -479,7 +489,8 @@ def _single_quote(trail: Trail, at: int) -> Mistake:
         )
     if habit is not None:
         inside = habit[0][1:-1].replace("\\'", "'").replace('"', '\\"')
-        hint = f'write `"{inside}"`' if len(inside) <= 40 else None
+        is_whole = len(inside) <= 40 and not re.match(r"\w", text[habit.end() : habit.end() + 1])
+        hint = f'write `"{inside}"`' if is_whole else None
         return _wrong(trail, "E106", at, habit.end(), "strings are in double quotes", hint)
     return _fatal(trail, "E106", at, "strings are in double quotes")
 

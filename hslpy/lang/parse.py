@@ -22,7 +22,7 @@ from hslpy.lang.syntax import Script
 
 MOST_SYNTAX_ERRORS = 10  # in one file: what comes after so many is mostly a consequence of them
 _MOST_ATTEMPTS = 4 * MOST_SYNTAX_ERRORS  # errors met in one file, told or not: each costs a millisecond
-_SETTLED = 2  # words read since the last error before a new one is believed to be a fault of its own
+_SETTLED = 1  # words read since the last error before a new one is believed to be a fault of its own
 
 # What is stepped over, whole, when looking for the next statement after an error.
 _STEP = re.compile(
