@@ -32,16 +32,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}{hint}\n  try `{self.prog} --help`\n")
 
 
-def commands() -> list[Command]:
+def commands(names: Sequence[str] = COMMAND_MODULES) -> list[Command]:
     """Give the table of commands, in the order of `--help`."""
-    return [importlib.import_module(f"hslpy.cli.{name}").COMMAND for name in COMMAND_MODULES]
+    return [importlib.import_module(f"hslpy.cli.{name}").COMMAND for name in names]
 
 
 def parser(names: Sequence[str] = COMMAND_MODULES) -> argparse.ArgumentParser:
+    """Give the parser of these commands: one command's own is made without importing what the others need."""
     top = _Parser(prog="hslpy", description="An outbound mail server scripted in HSL.", allow_abbrev=False)
     top.add_argument("--version", action="version", version=_version())
     sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in commands():
+    for command in commands(names):
         child = sub.add_parser(
             command.name,
             help=command.help,
@@ -56,7 +57,8 @@ def parser(names: Sequence[str] = COMMAND_MODULES) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the console script's entry."""
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser(words[:1] if words and words[0] in COMMAND_MODULES else COMMAND_MODULES).parse_args(words)
     try:
         status: int = arguments.run(arguments)
         return status
