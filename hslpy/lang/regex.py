@@ -175,6 +175,15 @@ def matches(run: Run, subject: str, pattern: str | Regex) -> bool:
     return text is not None and search(run, ready, text) is not None
 
 
+def quick_search(pattern: str, modifiers: str | None) -> tuple[Callable[[str], Match | None], int]:
+    """Give the engine's search for a constant pattern, and below which length of subject it needs no clock.
+
+    0 where the subject has to be decoded first. Raises PatternError.
+    """
+    ready = _compile(*unwrap(pattern)) if modifiers is None else _compile(pattern, modifiers)
+    return ready.engine.search, 0 if ready.utf8 else ready.cheap_below
+
+
 def first(run: Run, pattern: Compiled, subject: str) -> list[str] | None:
     """Give the first match's whole and groups as byte strings, or None."""
     text = subject_text(run, pattern, subject)

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hslpy.clock import Clock, SystemClock
@@ -179,28 +180,39 @@ class Run:
         echo: Callable[[str], None] = _no_echo,
         waiter: Callable[[Awaitable[Any]], Any] | None = None,
     ) -> None:
-        self.clock = clock if clock is not None else SystemClock()
-        self.random = random if random is not None else _fresh_random()
-        self.limits = limits if limits is not None else Limits()
+        if clock is not None:
+            self.clock = clock
+        if random is not None:
+            self.random = random
+        if limits is not None:
+            self.limits = limits
         self.host = host
         self.facts: dict[str, Value] = facts if facts is not None else {}
         self.echo = echo
         self.waiter = waiter
-        self.scratch: dict[str, Any] = {}
-        self.program: Program | None = None
-        self.steps_used = 0
-        self._quantum = 0
-        self._units = 0
-        self._cpu_s = 0.0
-        self._allocated = 0
-        self._measure_at = self.limits.memory_bytes
-        self._resident_at_measure = 0
-        self._looked_at_memory = 0.0
-        self._measure_cost_s = 0.0
-        self.started_at = 0.0  # on the run's clock
-        self._deadline = 0.0
-        self._slice_started = 0.0
-        self._cpu_mark = 0.0
+
+    # The rest begins as class attributes, since a run is made for every command of every session.
+    clock: Clock = SystemClock()
+    random: random.Random = random.SystemRandom()
+    limits: Limits = Limits()
+    program: Program | None = None
+    steps_used = 0
+    _quantum = 0
+    _units = 0
+    _cpu_s = 0.0
+    _cpu_mark = 0.0  # thread_time at the beginning of the stretch
+    _allocated = 0
+    _measure_at = -1
+    _resident_at_measure = 0
+    _looked_at_memory = 0.0
+    _measure_cost_s = 0.0
+    _deadline = 0.0  # 0 before the first look at the clock
+    _slice_started = 0.0
+
+    @cached_property
+    def scratch(self) -> dict[str, Any]:
+        """State of builtins for this run, by topic."""
+        return {}
 
     # ---- what builtins use ----------------------------------------------------------------------
 
@@ -210,6 +222,8 @@ class Run:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
             raise RuntimeError("this run has no waiter: a builtin that waits was called outside an event loop")
+        if not self._deadline:
+            self._begin()
         self._stop_watch()
         try:
             return self.waiter(awaitable)
@@ -219,7 +233,9 @@ class Run:
 
     def pause(self) -> None:
         """Give other sessions a turn if this run has held the loop for more than a slice."""
-        if time.perf_counter() - self._slice_started >= self.limits.slice_s:
+        if not self._deadline:
+            self._begin()
+        elif time.perf_counter() - self._slice_started >= self.limits.slice_s:
             self._end_slice()
 
     def charge(self, units: int) -> None:
@@ -237,6 +253,8 @@ class Run:
         if size_bytes > self.limits.memory_bytes:
             raise self._out_of_memory()
         self._allocated += size_bytes
+        if self._measure_at < 0:
+            self._measure_at = self.limits.memory_bytes
         if self._allocated > self._measure_at:
             self._measure(size_bytes)
 
@@ -262,7 +280,7 @@ class Run:
     # ---- what compiled code uses ----------------------------------------------------------------
 
     def start(self) -> int:
-        """Begin: start the clocks, and give the first number of steps."""
+        """Give the first number of steps."""
         self.started_at = self.clock.monotonic()
         self._deadline = self.started_at + self.limits.wall_s
         self._start_watch()
@@ -274,7 +292,7 @@ class Run:
         """End a stretch of steps: check the limits, pause if due, look at the memory; give the next number of steps."""
         self.steps_used += self._quantum
         self._check_steps()
-        now = time.perf_counter()
+        now = time.perf_counter() if self._deadline else self._begin()
         elapsed = now - self._slice_started
         slice_s = self.limits.slice_s
         if elapsed >= slice_s:
@@ -348,10 +366,6 @@ class Run:
         self._allocated = live + size_bytes
         self._measure_at = self._allocated + max(limit - self._allocated, limit // 16)
         self._resident_at_measure = resident_bytes()
-
-
-def _fresh_random() -> random.Random:
-    return random.SystemRandom()
 
 
 def execute(program: Program, run: Run) -> None:

@@ -13,9 +13,10 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin
 from hslpy.lang.faults import as_script_error, place
 from hslpy.lang.operators import add_into, get_index, normalise_key, to_echo, to_number, to_string, unshare
+from hslpy.lang.regex import matches
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Run, Thrown, count_text, describe, wrong_argument
 from hslpy.lang.source import Span
-from hslpy.lang.values import Array, HslFunction, HslObject, Key, Value, own, type_name
+from hslpy.lang.values import Array, HslFunction, HslObject, Key, Regex, Value, own, type_name
 
 LONG_TEXT = 65_536  # bytes from which concatenations are accounted one by one; below, looks at the memory suffice
 
@@ -82,6 +83,13 @@ def grown(run: Run, whole: str, address: int) -> None:
     """Account a long text that Python could not grow in place: it was copied."""
     if id(whole) != address:
         run.reserve(len(whole))
+
+
+def matched(run: Run, subject: Value, pattern: Value) -> bool:
+    """Give `subject =~ pattern`."""
+    if pattern.__class__ is not str and pattern.__class__ is not Regex:
+        raise ScriptError("R122", f"`=~` wants a string or a regex on its right, got {describe(pattern)}")
+    return matches(run, subject if subject.__class__ is str else to_string(run, subject), pattern)
 
 
 def missing(name: str) -> NoReturn:

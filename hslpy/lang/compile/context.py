@@ -44,7 +44,7 @@ class Context:
         """Give the global name under which a runtime object will be found."""
         name = self.links.get((kind, what))
         if name is None:
-            name = self.links[(kind, what)] = f"{kind[0]}_{len(self.links)}"
+            name = self.links[(kind, what)] = f"{kind}_{len(self.links)}"
         return name
 
     def variable(self, var: r.Var) -> str:

@@ -365,9 +365,27 @@ class Expressions:
         if op in ("<", ">", "<=", ">="):
             return self.order(op, node.left, node.right)
         if op in ("=~", "!~"):
-            found = self.b.call("matches", self.run(), self.value(node.left), self.value(node.right))
+            found = self.match(node.left, node.right)
             return found if op == "=~" else self.b.no(found)
         return self.arithmetic(op, node.left, node.right)
+
+    def match(self, subject: r.Expr, pattern: r.Expr) -> ast.expr:
+        """Compile `=~`; a constant pattern on a short subject is searched for at once."""
+        b = self.b
+        constant: tuple[str, str | None] | None = None
+        if isinstance(pattern, r.RegexConst):
+            constant = (pattern.pattern, pattern.modifiers)
+        elif isinstance(pattern, r.Const) and isinstance(pattern.value, str):
+            constant = (pattern.value, None)
+        if constant is None:
+            return b.call("matched", self.run(), self.value(subject), self.value(pattern))
+        first, again = self.operand(subject)
+        slow = b.call("matched", self.run(), again, self.value(pattern))
+        if not self.types.of(subject) & STR:
+            return b.call("matched", self.run(), first, self.value(pattern))
+        short = b.compare(b.call("len", again), "<", b.name(self.context.link("below", constant)))
+        found = b.compare(b.call(b.name(self.context.link("search", constant)), again), "is not", b.const(None))
+        return b.choose(b.all_of([b.is_kind(first, "str"), short]), found, slow)
 
     def arithmetic(self, op: str, left: r.Expr, right: r.Expr) -> ast.expr:
         b = self.b

@@ -80,6 +80,10 @@ def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
         return frozenset(kind for name in what for kind in _KINDS[name])
     if kind == "regex":
         return Regex(*what)
+    if kind == "search":
+        return regexes.quick_search(*what)[0]
+    if kind == "below":
+        return regexes.quick_search(*what)[1]
     raise ValueError(kind)
 
 
@@ -101,7 +105,7 @@ _OPERATORS = (
 ).split()
 _RUNTIME = (
     "Method ClassInfo UNSET about_to_grow add_assign at call_bound call_member call_spread caught element_holder fact"
-    " fact_holder fact_or_none fitting grown has holder_of inner iterate iterate_pairs join missing peek pick put put_slice"
+    " fact_holder fact_or_none fitting grown has holder_of inner iterate iterate_pairs join matched missing peek pick put put_slice"
     " ready remove rest_array rest_of set_fact spread_args spread_into step_value text throw unset_fact wrong"
 ).split()
 _GLOBALS: dict[str, Any] = {
@@ -118,7 +122,6 @@ _GLOBALS: dict[str, Any] = {
     "int": int,
     "len": len,
     "str": str,
-    "matches": regexes.matches,
     # what `catch` looks at; `caught` lets rise what is no error of the script
     "CATCHABLE": (ScriptError, NameError, ArithmeticError, LookupError, ValueError, RecursionError, MemoryError),
     **{name: getattr(operators, name) for name in _OPERATORS},
@@ -171,7 +174,8 @@ class _Assembler:
             )
             if name in b.used
         ]
-        prologue.append(b.set_("steps", b.call(b.attr(b.name("run"), "start"))))
+        if "steps" in b.used:
+            prologue.append(b.set_("steps", b.call(b.attr(b.name("run"), "start"))))
         unreached = [b.give(None), *self._bindings(main)]
         context.names["program"] = None
         everything = [*prologue, *start, *functions, *classes, *values, *statements, *unreached]

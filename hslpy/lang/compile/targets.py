@@ -10,7 +10,7 @@ import ast
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.expressions import Expressions
-from hslpy.lang.compile.types import ANY, ARR, NUMBER
+from hslpy.lang.compile.types import ANY, ARR, NUMBER, STR
 
 
 class Targets(Expressions):
@@ -242,6 +242,11 @@ class Targets(Expressions):
                 items = b.attr(self.value(node.base), "items")
                 if constant is not None:
                     return b.compare(b.const(constant), "in", items)
+                if self.types.of(node.key) & STR:
+                    key, again = self.operand(node.key)
+                    word = b.all_of([b.is_kind(key, "str"), b.compare(again, ">", b.const(":"))])
+                    slow = b.call("has", self.run(), self.value(node.base), again, self.inside(node.class_def))
+                    return b.choose(word, b.compare(again, "in", items), slow)
             return b.call("has", self.run(), self.quiet(node.base), self.value(node.key), self.inside(node.class_def))
         return b.compare(self.quiet(node), "is not", b.const(None))
 

@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""Three policies in HSL against the same by hand in Python: source hashing, rate limits, a word count.
+
+usage: script.py [--seconds S] [--rounds N] [--loops N] [--check]
+In: nothing. Out: evaluations a second and their ratios, medians of interleaved windows, from one run. An evaluation is
+a whole run: a new `Run` with all limits on, and `execute`. Only md5, number, count and string functions are real.
+--check exits with 1 when a ratio lies below its goal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+from hslpy.builtins import for_hook
+from hslpy.lang.declare import Builtin, Effect, Topic
+from hslpy.lang.load import load_program
+from hslpy.lang.resolved import Predefined
+from hslpy.lang.run import Limits, Run, execute
+from hslpy.lang.source import Source
+from hslpy.lang.values import Array
+
+GOALS = {"source hashing": 0.40, "rate policy": 0.50}
+
+SOURCE_HASHING = """
+$addrs = ["1", "2", "3"];
+$i = number("0x" . md5($senderdomain)[0:6]) % count($addrs);
+if (GetMetaData()["spam"] == "yes")
+    SetSourceIP("netaddr:4");
+else
+    SetSourceIP("netaddr:" . $addrs[$i]);
+"""
+RATE_POLICY = """
+$customer = GetHeader("X-PHP-Originating-Script");
+if ($customer == "") $customer = $saslusername;
+if ($customer == "") $customer = $senderdomain;
+if ((ScanRPD() == 50 or ScanSA() > 4) and rate("outbound-bulk", $customer, 300, 28800) == false)
+    Defer("bulk rate");
+if ((ScanRPD() == 50 or ScanSA() > 4) and rate("outbound-spam", $customer, 100, 28800) == false)
+    Defer("spam rate");
+if (rate("outbound", $senderdomain, 250, 3600) == false)
+    Defer("rate");
+"""
+WORD_COUNT = """
+$n = 0;
+while ($n < LOOPS) {
+    $words = explode(" ", $text);
+    $counts = [];
+    foreach ($words as $w) {
+        $w = str_lower($w);
+        if ($w =~ "^[a-z]+$") {
+            if (isset($counts[$w]))
+                $counts[$w] = $counts[$w] + 1;
+            else
+                $counts[$w] = 1;
+        }
+    }
+    $n = $n + 1;
+}
+"""
+SMALL_CALLS = """
+function add($a, $b) { return $a + $b; }
+$n = 0;
+$sum = 0;
+while ($n < LOOPS) {
+    $sum = add($sum, $n);
+    $n = $n + 1;
+}
+"""
+
+stubs = Topic("stubs")
+_META = Array.mapping({"spam": "no"})
+
+
+@stubs.builtin("GetMetaData() -> array", effect=Effect.READS)
+def get_meta_data(call: Run) -> Array:
+    return _META
+
+
+@stubs.builtin("SetSourceIP(id: string) -> none", effect=Effect.READS)
+def set_source_ip(call: Run, id_: str) -> None:
+    return None
+
+
+@stubs.builtin("GetHeader(name: string) -> string", effect=Effect.READS)
+def get_header(call: Run, name: str) -> str:
+    return ""
+
+
+@stubs.builtin("ScanRPD() -> number", effect=Effect.IO)
+def scan_rpd(call: Run) -> float:
+    return 50.0
+
+
+@stubs.builtin("ScanSA() -> number", effect=Effect.IO)
+def scan_sa(call: Run) -> float:
+    return 4.5
+
+
+@stubs.builtin(
+    "rate(namespace: string, entry: string, count: number, interval: number, [options: array]) -> boolean | number",
+    effect=Effect.IO,
+)
+def rate(call: Run, namespace: str, entry: str, count: float, interval: float, options: Array | None = None) -> bool:
+    return True
+
+
+@stubs.builtin("Defer([reason: string]) -> terminates", effect=Effect.READS)
+def defer(call: Run, reason: str = "") -> None:
+    raise AssertionError("the policies measured never defer")
+
+
+def word_text() -> str:
+    """Give 200 words, the same each time."""
+    dice = random.Random(7)
+    words = ["Mail", "the", "queue", "SENDER", "policy", "x1", "limit", "42", "a", "of", "Domain", "it's", "IP"]
+    words += ["".join(dice.choice("abcdefghij") for _ in range(dice.randint(3, 8))) for _ in range(60)]
+    return " ".join(dice.choice(words) for _ in range(200))
+
+
+def by_hand(loops: int, text: str) -> dict[str, Callable[[], object]]:
+    """Give the policies as one would write them in Python, with stubs of the same cost."""
+    md5 = hashlib.md5
+    meta = {"spam": "no"}
+
+    def get_meta() -> dict[str, str]:
+        return meta
+
+    def set_source(source: str) -> None:
+        return None
+
+    def header(name: str) -> str:
+        return ""
+
+    def rpd() -> float:
+        return 50.0
+
+    def assassin() -> float:
+        return 4.5
+
+    def check(namespace: str, entry: str, count: float, interval: float) -> bool:
+        return True
+
+    def put_off(reason: str) -> None:
+        raise AssertionError
+
+    def source_hashing(sender_domain: str) -> None:
+        addrs = ["1", "2", "3"]
+        i = int(md5(sender_domain.encode()).hexdigest()[0:6], 16) % len(addrs)
+        if get_meta()["spam"] == "yes":
+            set_source("netaddr:4")
+        else:
+            set_source("netaddr:" + addrs[i])
+
+    def rate_policy(sender_domain: str, sasl_username: str) -> None:
+        customer = header("X-PHP-Originating-Script") or sasl_username or sender_domain
+        if (rpd() == 50 or assassin() > 4) and check("outbound-bulk", customer, 300, 28800) is False:
+            put_off("bulk rate")
+        if (rpd() == 50 or assassin() > 4) and check("outbound-spam", customer, 100, 28800) is False:
+            put_off("spam rate")
+        if check("outbound", sender_domain, 250, 3600) is False:
+            put_off("rate")
+
+    def word_count(text: str) -> None:
+        match = re.compile("^[a-z]+$").search
+        for _ in range(loops):
+            counts: dict[str, int] = {}
+            for word in text.split(" "):
+                word = word.lower()
+                if match(word):
+                    if word in counts:
+                        counts[word] += 1
+                    else:
+                        counts[word] = 1
+
+    def add(a: float, b: float) -> float:
+        return a + b
+
+    def small_calls() -> None:
+        total = 0.0
+        n = 0.0
+        while n < loops:
+            total = add(total, n)
+            n = n + 1
+
+    return {
+        "source hashing": lambda: source_hashing("example.com"),
+        "rate policy": lambda: rate_policy("example.com", ""),
+        "word count": lambda: word_count(text),
+        "small calls": small_calls,
+    }
+
+
+def in_hsl(loops: int, text: str) -> dict[str, Callable[[], object]]:
+    """Give the policies compiled, each call a whole run."""
+    table: dict[str, Builtin] = {**for_hook(None), **{row.name: row for row in stubs.rows}}
+    predefined = {name: Predefined(("string",)) for name in ("senderdomain", "saslusername", "text")}
+    facts = {"senderdomain": "example.com", "saslusername": "", "text": text}
+    limits = Limits(steps=10**9)
+    sources = {
+        "source hashing": SOURCE_HASHING,
+        "rate policy": RATE_POLICY,
+        "word count": WORD_COUNT.replace("LOOPS", str(loops)),
+        "small calls": SMALL_CALLS.replace("LOOPS", str(loops)),
+    }
+    found: dict[str, Callable[[], object]] = {}
+    for name, source in sources.items():
+        loaded = load_program(name, lambda path, importer, source=source: Source(path, source), table, predefined)  # type: ignore[misc]
+        if loaded.program is None:
+            raise SystemExit("\n".join(diagnostic.message for diagnostic in loaded.diagnostics))
+        program = loaded.program
+        found[name] = lambda program=program: execute(program, Run(facts=facts, limits=limits))  # type: ignore[misc]
+    return found
+
+
+def window(function: Callable[[], object], seconds: float) -> float:
+    """Give the calls a second over about `seconds`."""
+    count, chunk, started = 0, 1, time.perf_counter()
+    while True:
+        for _ in range(chunk):
+            function()
+        count += chunk
+        took = time.perf_counter() - started
+        if took >= seconds:
+            return count / took
+        if took < seconds / 20:
+            chunk *= 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--loops", type=int, default=50)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    text = word_text()
+    hand, ours = by_hand(options.loops, text), in_hsl(options.loops, text)
+    rates: dict[tuple[str, str], list[float]] = {}
+    for _ in range(options.rounds):
+        for name in hand:
+            for kind, functions in (("hand", hand), ("hsl", ours)):
+                rates.setdefault((kind, name), []).append(window(functions[name], options.seconds))
+    missed = False
+    for name in hand:
+        by_hand_rate = statistics.median(rates["hand", name])
+        hsl_rate = statistics.median(rates["hsl", name])
+        ratio = statistics.median(h / p for h, p in zip(rates["hsl", name], rates["hand", name], strict=True))
+        goal = GOALS.get(name)
+        missed = missed or (goal is not None and ratio < goal)
+        aim = f"  goal {goal:.2f}" if goal is not None else ""
+        print(f"{name:16} by hand {by_hand_rate:12,.0f}/s   hsl {hsl_rate:12,.0f}/s   ratio {ratio:.2f}{aim}")
+    return 1 if options.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
