@@ -1,6 +1,7 @@
-"""Whose turn it is: jobs by destination, so that a slow one doesn't keep the others waiting. No I/O, no time.
+"""Whose turn it is: jobs by destination, so that a slow one doesn't keep the others waiting. No I/O, no clock.
 
-In: jobs with their destination. Out: the next job whose destination has a free slot, destinations in turn.
+In: jobs with their destination, how long each took. Out: the next job whose destination has a free slot, destinations
+in turn; when a job for which there was no room had better come back.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from typing import Generic, TypeVar
 J = TypeVar("J")
 
 
+_FIRST_GUESS_S = 0.1  # a job with a host nearby; the guess is forgotten after some jobs
+_SHARE = 0.1  # of the newest job in the average
+
+
 @dataclass(slots=True)
 class _Lane(Generic[J]):
     limit: int
     waiting: deque[J] = field(default_factory=deque)
     active: int = 0
-    turned_away: int = 0
+    turned_away: int = 0  # since it last had room to spare
+    job_s: float = _FIRST_GUESS_S
 
 
 class Lanes(Generic[J]):
@@ -34,8 +40,8 @@ class Lanes(Generic[J]):
     def __len__(self) -> int:
         return self._waiting
 
-    def offer(self, destination: str, limit: int, job: J) -> int:
-        """Take the job in and give 0, or give how many have been turned away since this destination last ran dry."""
+    def offer(self, destination: str, limit: int, job: J) -> float | None:
+        """Take the job in and give None; without room, give the seconds after which its turn would be near."""
         lane = self._lanes.get(destination)
         if lane is None:
             lane = self._lanes[destination] = _Lane(limit)
@@ -43,12 +49,12 @@ class Lanes(Generic[J]):
         room = self._room if self._waiting < self._crowded else max(self._room // 20, 1)
         if len(lane.waiting) >= room:
             lane.turned_away += 1
-            return lane.turned_away
+            return (len(lane.waiting) / 2 + lane.turned_away) * lane.job_s / limit
         lane.waiting.append(job)
         self._waiting += 1
         if len(lane.waiting) == 1 and lane.active < limit:
             self._ready.append(destination)
-        return 0
+        return None
 
     def next(self) -> tuple[str, J] | None:
         """Give the next job with its destination, whose slot it holds until `done`; None when none may start."""
@@ -63,9 +69,11 @@ class Lanes(Generic[J]):
             self._ready.append(destination)
         return destination, job
 
-    def done(self, destination: str) -> None:
-        """Give a slot back."""
+    def done(self, destination: str, job_s: float) -> None:
+        """Give a slot back, which was in use for `job_s`."""
         lane = self._lanes[destination]
+        lane.job_s += _SHARE * (job_s - lane.job_s)
+        lane.turned_away = max(lane.turned_away - 1, 0)
         was_full = lane.active >= lane.limit
         lane.active -= 1
         if lane.waiting:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CLAIM = 500  # recipients claimed before others get a turn: a millisecond or two
 _LONGEST_TURN_AWAY_S = 60.0  # KumoMTA's, for what doesn't fit into a ready queue
-_TURN_AWAY_RATE = 50.0  # recipients of one destination a second that come back; more than most hosts take
+_SHORTEST_TURN_AWAY_S = 0.1
 
 
 class Delivery:
@@ -53,7 +53,6 @@ class Delivery:
         self._settings = settings
         self._queue = queue
         self._clock = clock
-        self._random = rng
         self._log = log
         attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
         self._jobs = Jobs(settings, queue, spool, hooks, attempts, clock, rng, log)
@@ -126,13 +125,12 @@ class Delivery:
             limit = self._limit(entries[0])
             for start in range(0, len(entries), most):
                 job = tuple(entries[start : start + most])
-                turned_away = self._lanes.offer(str(destination), limit, job)
-                if turned_away:
-                    self._turn_away(job, turned_away)
+                wait_s = self._lanes.offer(str(destination), limit, job)
+                if wait_s is not None:
+                    self._turn_away(job, wait_s)
 
-    def _turn_away(self, job: Sequence[QueuedRecipient], turned_away: int) -> None:
-        longest_s = min(1.0 + turned_away / _TURN_AWAY_RATE, _LONGEST_TURN_AWAY_S)
-        due_at = self._clock.time() + 0.5 + longest_s * self._random.random()
+    def _turn_away(self, job: Sequence[QueuedRecipient], wait_s: float) -> None:
+        due_at = self._clock.time() + min(max(wait_s, _SHORTEST_TURN_AWAY_S), _LONGEST_TURN_AWAY_S)
         for entry in job:
             self._queue.postpone(entry, due_at)
 
@@ -146,10 +144,18 @@ class Delivery:
             task.add_done_callback(self._ended)
 
     async def _carry_out(self, destination: str, job: tuple[QueuedRecipient, ...]) -> None:
+        started = self._clock.monotonic()
         try:
-            await self._jobs.run(job)
+            await self._jobs.run(self._not_held(job))
         finally:
-            self._lanes.done(destination)
+            self._lanes.done(destination, self._clock.monotonic() - started)
+
+    def _not_held(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
+        """Give those of the job that no operator has put on hold while they were parked; the others go back."""
+        for entry in job:
+            if entry.hold:
+                self._queue.postpone(entry, entry.due_at)
+        return [entry for entry in job if not entry.hold]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

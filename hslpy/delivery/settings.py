@@ -52,7 +52,7 @@ class DeliverySettings:
     sources: tuple[str, ...] = ()
     attempts: int = 200
     destination_connections: int = 10
-    parked: int = 1000
+    parked: int = 200
     target_addresses: int = 5
     recipients_per_transaction: int = 100
     prefer_family: Literal[4, 6] = 4

@@ -136,7 +136,7 @@ def test_lanes_keep_their_limits_and_lose_nothing(data: st.DataObject) -> None:
         step = data.draw(st.sampled_from(["offer", "next", "done"]))
         if step == "offer":
             where = data.draw(st.sampled_from("abc"))
-            if not lanes.offer(where, limits[where], number):
+            if lanes.offer(where, limits[where], number) is None:
                 offered.add(number)
         elif step == "next":
             turn = lanes.next()
@@ -149,7 +149,7 @@ def test_lanes_keep_their_limits_and_lose_nothing(data: st.DataObject) -> None:
         elif +active:
             where = data.draw(st.sampled_from(sorted(+active)))
             active[where] -= 1
-            lanes.done(where)
+            lanes.done(where, 0.1)
         assert len(lanes) == len(offered - begun)
         assert lanes.active() == dict(+active)
     assert set(lanes.drain()) == offered - begun and len(lanes) == 0
@@ -160,3 +160,17 @@ def test_destinations_take_turns() -> None:
     for job in ("a1", "a2", "a3", "b1", "c1"):
         lanes.offer(job[0], 5, job)
     assert [lanes.next()[1] for _ in range(5)] == ["a1", "b1", "c1", "a2", "a3"]  # type: ignore[index]
+
+
+def test_who_finds_no_room_comes_back_when_its_turn_is_near() -> None:
+    lanes: Lanes[int] = Lanes(room=10)
+    waits = [lanes.offer("a", 2, number) for number in range(210)]
+    assert waits[:10] == [None] * 10
+    assert waits[10:] == [(5 + k) * 0.1 / 2 for k in range(1, 201)]
+    for _ in range(100):
+        assert lanes.next() is not None or True
+        if lanes.active():
+            lanes.done("a", 2.0)
+        lanes.offer("a", 2, 0)
+    slow = [wait for wait in (lanes.offer("a", 2, 0) for _ in range(20)) if wait is not None]
+    assert slow[0] > 5
