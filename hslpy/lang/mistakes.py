@@ -175,15 +175,19 @@ def _unclosed_text(trail: Trail, word: Word) -> Mistake | None:
 
 
 def _runaway_string(trail: Trail, word: Word) -> Mistake | None:
-    """A string over several lines that ends where another word begins most likely lacks its own closing quote."""
+    """A string that touches a word most likely lacks a quote further up; what follows is read inside out."""
     last = trail.last
-    if last is None or last.kind != "STRING" or "\n" not in last.text or last.end != word.start:
+    if last is None or last.end != word.start:
         return None
-    if word.kind not in ("NAME", "IDENT", "NUMBER", "VARIABLE"):
-        return None
-    message = f"this string goes on to {trail.place(last.end - 1)}, right before `{word.text}`"
-    span = trail.span(last.start, last.start + 1)
-    return Mistake(Diagnostic("E105", span, message, 'is its closing `"` missing?'), fatal=True)
+    if last.kind == "STRING" and word.kind in ("NAME", "IDENT", "NUMBER", "VARIABLE"):
+        message = f"this string goes on to {trail.place(last.end - 1)}, right before `{word.text}`"
+        span = trail.span(last.start, last.start + 1)
+        return Mistake(Diagnostic("E105", span, message, 'is its closing `"` missing?'), fatal=True)
+    if word.kind == "STRING" and last.kind == "NAME":
+        message = f"a string begins right after `{last.text}`"
+        span = trail.span(word.start, word.start + 1)
+        return Mistake(Diagnostic("E105", span, message, f'is a `"` missing before `{last.text}`?'), fatal=True)
+    return None
 
 
 # Operators of other languages that reach us as two words: text, what to do, code by the position of the refused word in it.
