@@ -76,6 +76,7 @@ class Program:
     sources: tuple[Source, ...]
     reads: frozenset[str]
     methods: Mapping[str, Builtin]
+    timed: bool = False  # it asks how long it runs
 
 
 def _no_echo(text: str) -> None:
@@ -171,7 +172,6 @@ class Run:
 
     def __init__(
         self,
-        *,
         clock: Clock | None = None,
         random: random.Random | None = None,
         limits: Limits | None = None,
@@ -186,15 +186,19 @@ class Run:
             self.random = random
         if limits is not None:
             self.limits = limits
-        self.host = host
+        if host is not None:
+            self.host = host
         self.facts: dict[str, Value] = facts if facts is not None else {}
         self.echo = echo
-        self.waiter = waiter
+        if waiter is not None:
+            self.waiter = waiter
 
     # The rest begins as class attributes, since a run is made for every command of every session.
     clock: Clock = SystemClock()
     random: random.Random = random.SystemRandom()
     limits: Limits = Limits()
+    host: Any = None
+    waiter: Callable[[Awaitable[Any]], Any] | None = None
     program: Program | None = None
     steps_used = 0
     _quantum = 0
@@ -281,12 +285,23 @@ class Run:
 
     def start(self) -> int:
         """Give the first number of steps."""
-        self.started_at = self.clock.monotonic()
-        self._deadline = self.started_at + self.limits.wall_s
-        self._start_watch()
-        self._resident_at_measure = 0
-        self._quantum = min(_FIRST_QUANTUM, self.limits.steps)
-        return self._quantum
+        steps = self.limits.steps
+        self._quantum = quantum = _FIRST_QUANTUM if steps > _FIRST_QUANTUM else steps
+        return quantum
+
+    @property
+    def started_at(self) -> float:
+        """Give the time on the monotonic clock when the run began; exact for programs that are `timed`."""
+        if not self._deadline:
+            self._begin()
+        return self._deadline - self.limits.wall_s
+
+    def _begin(self) -> float:
+        """Start the clocks, at the first look at them: most runs are over before it. Gives the time now."""
+        self._deadline = self.clock.monotonic() + self.limits.wall_s
+        self._cpu_mark = time.thread_time()
+        self._slice_started = now = time.perf_counter()
+        return now
 
     def slice(self) -> int:
         """End a stretch of steps: check the limits, pause if due, look at the memory; give the next number of steps."""
@@ -371,6 +386,8 @@ class Run:
 def execute(program: Program, run: Run) -> None:
     """Run the program. Raises ScriptError or LimitExceeded with `span` and `stack` (innermost first), VerdictGiven."""
     run.program = program
+    if program.timed:
+        run._begin()
     try:
         program.body(run)
     except Exception as error:

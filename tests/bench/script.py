@@ -215,7 +215,7 @@ def in_hsl(loops: int, text: str) -> dict[str, Callable[[], object]]:
         if loaded.program is None:
             raise SystemExit("\n".join(diagnostic.message for diagnostic in loaded.diagnostics))
         program = loaded.program
-        found[name] = lambda program=program: execute(program, Run(facts=facts, limits=limits))  # type: ignore[misc]
+        found[name] = lambda program=program: execute(program, Run(None, None, limits, None, facts))  # type: ignore[misc]
     return found
 
 

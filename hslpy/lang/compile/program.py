@@ -67,7 +67,15 @@ def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, B
     spans = tuple(Span(sources[number], start, end) for number, start, end in compiled.spans)
     methods = {key: row for key, row in builtins.items() if "->" in key}
     return Program(
-        space["program"], compiled.file, spans, compiled.names, compiled.variables, tuple(sources), compiled.reads, methods
+        space["program"],
+        compiled.file,
+        spans,
+        compiled.names,
+        compiled.variables,
+        tuple(sources),
+        compiled.reads,
+        methods,
+        timed="executiontime" in compiled.reads,
     )
 
 
