@@ -176,11 +176,12 @@ async def _connect(route: Route) -> socket.socket:
     family = socket.AF_INET6 if ":" in route.address else socket.AF_INET
     where = f"{route.address} port {route.port}"
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise LinkFailed("CONNECT", f"cannot open a socket: {_reason(error)}") from error
     try:
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the final dot waits for an ACK, 40 ms
         if route.source_ip is not None:
             _bind(sock, route.source_ip)
         try:

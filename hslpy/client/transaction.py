@@ -147,8 +147,7 @@ class Transaction:
         """Send content that ends in a line end (or is empty), the dot after it, and give the first reply."""
         link, timeouts = self._link, self._link.route.timeouts
         try:
-            link.protocol.write_commands(data, replies)
-            link.protocol.write(b".\r\n")
+            link.protocol.write_commands(data + b".\r\n", replies)
         except SMTPServerDisconnected as error:
             link.close()
             raise LinkFailed(self.state, "the peer closed the connection") from error
