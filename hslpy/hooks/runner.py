@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hslpy.builtins.host.contract import HookHost, Services
+from hslpy.builtins.host.log import log_text
 from hslpy.builtins.host.state import DataState, Outcome, QueueState
 from hslpy.clock import Clock
 from hslpy.errors import ScriptError
@@ -29,8 +30,6 @@ from hslpy.mail.message import Message
 from hslpy.mail.verdict import DataVerdict, Delivery, Verdict
 
 Log = Callable[[str, Mapping[str, object]], None]
-
-ECHO_BYTES = 16_384  # of one line in the log
 
 
 class Hooks:
@@ -189,7 +188,7 @@ class _Execution:
     def _echo(self, text: str) -> None:
         ids = self.host.ids
         shown = ids.get("transaction") or ids.get("session") or ""
-        self.hooks.log("hooks.echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {text[:ECHO_BYTES]}"})
+        self.hooks.log("hooks.echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {log_text(text)}"})
 
     def _keep_context(self) -> None:
         """Keep what the script left in `$context` for the next hook."""

@@ -20,6 +20,7 @@ from hslpy.lang.run import Cancelled, LimitExceeded
 T = TypeVar("T")
 
 MOST_IDLE = 128  # greenlets kept for reuse; each holds a few KB of stack
+SWEEP_S = 0.1  # how late a wait may be cut short; a timer for each run costs as much as the rest of its bookkeeping
 
 
 def wait(awaitable: Awaitable[Any]) -> Any:
@@ -58,6 +59,8 @@ class Pool:
     def __init__(self, most_idle: int = MOST_IDLE) -> None:
         self._idle: list[Any] = []
         self._most_idle = most_idle
+        self._expiries: set[_Expiry] = set()
+        self._sweeping: asyncio.AbstractEventLoop | None = None
         self.running = 0
 
     async def run(self, function: Callable[[], T], wall_s: float) -> T:
@@ -93,7 +96,12 @@ class Pool:
         """Await what the function asks for, until it has ended."""
         task = asyncio.current_task()
         assert task is not None
-        expiry = _Expiry(task, wall_s)
+        loop = asyncio.get_running_loop()
+        expiry = _Expiry(task, loop.time() + wall_s)
+        self._expiries.add(expiry)
+        if self._sweeping is not loop:
+            self._sweeping = loop
+            loop.call_later(SWEEP_S, self._sweep, loop)
         cancelled = False
         try:
             while asked.__class__ is not _Ended:
@@ -115,28 +123,36 @@ class Pool:
                 else:
                     asked = worker.switch(value)
         finally:
-            expiry.timer.cancel()
+            self._expiries.discard(expiry)
         if cancelled and asked.error is None:
             asked.error = Cancelled()
         return asked
 
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the waits whose time is up; come again while there are any."""
+        now = loop.time()
+        for expiry in [one for one in self._expiries if one.deadline <= now]:
+            self._expiries.discard(expiry)
+            expiry.fired = True
+            expiry.task.cancel()
+        if self._expiries:
+            loop.call_later(SWEEP_S, self._sweep, loop)
+        elif self._sweeping is loop:
+            self._sweeping = None
+
 
 class _Expiry:
-    """A timer that cancels the task once, and says whether a cancellation was its own."""
+    """A deadline that cancels its task once, and says whether a cancellation was its own."""
 
-    __slots__ = ("fired", "task", "timer")
+    __slots__ = ("deadline", "fired", "task")
 
-    def __init__(self, task: asyncio.Task[Any], wall_s: float) -> None:
+    def __init__(self, task: asyncio.Task[Any], deadline: float) -> None:
         self.task = task
+        self.deadline = deadline
         self.fired = False
-        self.timer = asyncio.get_running_loop().call_later(wall_s, self._fire)
-
-    def _fire(self) -> None:
-        self.fired = True
-        self.task.cancel()
 
     def take(self) -> bool:
-        """Say whether the timer alone cancelled the task, and take that cancellation back."""
+        """Say whether the deadline alone cancelled the task, and take that cancellation back."""
         if not self.fired:
             return False
         self.fired = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from hslpy.builtins.host.options import map_array
 from hslpy.hooks import bind
@@ -34,7 +35,7 @@ class Fact:
     classic: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hook:
     """A hook. `implicit` is the verdict when its scripts end without one, `failure` when one fails.
 
@@ -49,11 +50,11 @@ class Hook:
     failure: Verdict
     outcome: str
 
-    @property
+    @cached_property
     def builders(self) -> dict[str, Builder]:
         return {fact.name: fact.build for fact in self.facts}
 
-    @property
+    @cached_property
     def predefined(self) -> dict[str, Predefined]:
         return {fact.name: Predefined(fact.types, fact.writable) for fact in self.facts}
 

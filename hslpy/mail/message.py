@@ -90,6 +90,8 @@ class Message:
     def named(self, name: str) -> list[Field]:
         """Give the fields of that name, in any case, from the top."""
         if self._by_name is None:
+            if self._fields is None and name.lower().encode("latin-1", "replace") not in self.header.lower():
+                return []  # asked for by policies on most messages, and there on few
             self._by_name = {}
             for field in self.fields:
                 self._by_name.setdefault(field.name.lower(), []).append(field)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from hslpy.hooks.facts import TlsFacts
 from hslpy.mail.verdict import SmtpVerdict
 from tests.hooks.world import World, address
 
@@ -176,6 +179,25 @@ def test_echo_is_one_record_with_the_message_id(world: World) -> None:
     (fields,) = world.logged("hooks.echo")
     assert fields["text"] == "[message-1] hello\nworld"
     assert (fields["session"], fields["transaction"], fields["hook"]) == ("conn-1", "message-1", "rcptto")
+
+
+def test_tls(world: World) -> None:
+    event = world.event("rcptto")
+    secured = replace(
+        event, connection=world.connection(tls=TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, "mx.example"))
+    )
+    for one in (event, secured):
+        world.run("rcptto", 'echo [GetTLS(), $tlsstarted, $tlsprotocol, $tlskeysize, $connection["tls"]["sni"] ?? ""];', one)
+    assert world.echoed() == [
+        '[0=>["started"=>false],1=>false,2=>"",3=>0,4=>""]',
+        '[0=>["started"=>true,"protocol"=>"TLSv1.3","ciphers"=>"TLS_AES_256_GCM_SHA384","keysize"=>256],'
+        '1=>true,2=>"TLSv1.3",3=>256,4=>"mx.example"]',
+    ]
+
+
+def test_log_is_readable(world: World) -> None:
+    world.run("rcptto", 'echo "\\xc3\\xa5 \\xff";')
+    assert world.echoed() == ["\u00e5 \ufffd"]
 
 
 def test_classic_and_modern_variables_agree(world: World) -> None:

@@ -12,6 +12,7 @@ from hslpy.builtins.host import (
     queue_metric,
     rates,
     scanners,
+    tls,
     verdicts,
 )
 from hslpy.lang.declare import Topic
@@ -29,4 +30,5 @@ TOPICS: tuple[Topic, ...] = (
     rates.TOPIC,
     memory.TOPIC,
     log.TOPIC,
+    tls.TOPIC,
 )

@@ -24,6 +24,11 @@ _ALIASES = {"panic": "emerg", "error": "err", "warn": "warning"}
 LOG_TEXT_BYTES = 16_384  # of one record
 
 
+def log_text(text: str) -> str:
+    """Give a script's text as the log has it: UTF-8 where it is, and not endless."""
+    return text[:LOG_TEXT_BYTES].encode("latin-1", "replace").decode("utf-8", "replace")
+
+
 @TOPIC.builtin(
     "syslog(priority: string | number, message: string) -> none",
     effect=Effect.IO,
@@ -40,5 +45,5 @@ def syslog(call: Run, priority: Value, message: str) -> None:
         if name not in PRIORITIES:
             hint = suggest(priority, PRIORITIES) or "priorities: " + ", ".join(PRIORITIES)
             raise ScriptError("R108", f'syslog() knows no priority "{priority[:20]}"', hint=hint)
-    fields = {"level": _LEVELS.get(name, "info"), **call.host.ids, "priority": name, "text": message[:LOG_TEXT_BYTES]}
+    fields = {"level": _LEVELS.get(name, "info"), **call.host.ids, "priority": name, "text": log_text(message)}
     call.host.services.log("hooks.script_log", fields)
