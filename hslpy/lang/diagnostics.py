@@ -174,6 +174,7 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
 # ---- as text --------------------------------------------------------------------------------------
 
 _TAB = 4  # columns a tab is drawn as
+_INNERMOST, _OUTERMOST = 6, 3  # calls shown of a stack deeper than both
 _WIDEST = 160  # columns of a source line drawn; a longer one is cut around the place
 
 
@@ -205,9 +206,18 @@ def render(finding: Diagnostic | ScriptError) -> str:
     if finding.hint:
         lines.append(f"{margin} = hint: {_readable(finding.hint)}")
     if isinstance(finding, ScriptError):
-        lines += [f"{margin} = called from {_readable(str(place))}" for place in finding.stack]
+        lines += [f"{margin} = {_readable(line)}" for line in _stack(finding.stack)]
     lines += [f"{margin} = {_readable(note)}" for note in finding.notes]
     return "\n".join(lines)
+
+
+def _stack(places: tuple[object, ...]) -> list[str]:
+    """Give the call stack, innermost first, the middle of a deep one left out."""
+    lines = [f"called from {place}" for place in places]
+    left_out = len(lines) - _INNERMOST - _OUTERMOST
+    if left_out <= 1:
+        return lines
+    return [*lines[:_INNERMOST], f"... {left_out} more calls", *lines[-_OUTERMOST:]]
 
 
 def _draw(line: str, start: int, length: int) -> tuple[str, str]:

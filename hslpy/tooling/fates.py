@@ -71,7 +71,7 @@ class Watch:
             fate.then = "delivered"
             return
         fate.failures += 1
-        end = {"BOUNCE": "bounced", "DELETE": "deleted"}.get(event.action, f"waits, {fate.failures} attempts")
+        end = {"BOUNCE": "bounced", "DELETE": "deleted"}.get(event.action, "waits")
         fate.then = f"{code or 'no connection'}: {end}"
 
     def _queued(self, event: PreDeliveryEvent | PostDeliveryEvent) -> Fate:
