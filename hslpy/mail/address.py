@@ -79,6 +79,9 @@ def _valid_domain(domain: str) -> bool:
         return domain[-1] == "]" and len(domain) > 2 and all("!" <= c <= "~" and c not in "[]\\" for c in domain[1:-1])
     labels = domain.split(".")
     return all(
-        label and len(label) <= 63 and label[0] != "-" and label[-1] != "-" and all(c.isascii() and c.isalnum() or c in "-_" or c > "\x7f" for c in label)
-        for label in labels
+        0 < len(label) <= 63 and label[0] != "-" and label[-1] != "-" and all(map(_in_label, label)) for label in labels
     )
+
+
+def _in_label(char: str) -> bool:
+    return char > "\x7f" or char.isalnum() or char in "-_"

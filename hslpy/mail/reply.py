@@ -24,9 +24,9 @@ class Reply:
         prefix = f"{self.enhanced[0]}.{self.enhanced[1]}.{self.enhanced[2]} " if self.enhanced else ""
         lines = self.lines or ("",)
         last = len(lines) - 1
-        text = "".join(
-            f"{self.code}{'-' if i < last else ' '}{prefix}{_clean(line)}".rstrip(" ") + "\r\n" for i, line in enumerate(lines)
-        )
+        text = ""
+        for i, line in enumerate(lines):
+            text += f"{self.code}{'-' if i < last else ' '}{prefix}{_clean(line)}".rstrip(" ") + "\r\n"
         return text.encode("ascii")
 
     def __str__(self) -> str:

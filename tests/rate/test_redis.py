@@ -29,7 +29,7 @@ def own_server() -> Iterator[RedisServer]:
 
 async def until(condition: Any, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 
