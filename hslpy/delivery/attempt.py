@@ -69,7 +69,7 @@ class Attempts:
         try:
             candidates = self._candidates(options, transport, parcel.key)
         except UnknownSource as error:
-            self._log("delivery.source_unknown", {**parcel.ids, "error": error.message})
+            self._log("delivery.source_unknown", {"level": "error", **parcel.ids, "error": error.message})
             return self._all(parcel, waiting(error.message, self._settings.wait_s))
         host, use_mx, port = destination(options, transport, parcel.recipients[0].domain)
         rules = self._rules(options, transport, candidates)
@@ -136,7 +136,7 @@ class Attempts:
         suspension_s = self._settings.source_suspension_s
         self._sources.suspend(source.address, suspension_s, result.error or "it cannot be bound")
         fields = {"source": source.id, "address": source.address, "error": result.error, "seconds": suspension_s}
-        self._log("delivery.source_suspended", {**parcel.ids, **fields})
+        self._log("delivery.source_suspended", {"level": "warning", **parcel.ids, **fields})
         return self._clock.time() + max(suspension_s, 1.0)
 
     def _candidates(self, options: TryOptions, transport: Transport, key: int) -> tuple[Source, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -137,7 +138,7 @@ class Jobs:
         try:
             await step
         except Exception as error:
-            self._log("delivery.fault", {**item.ids, "error": repr(error), "exception": error})
+            self._fault(item, error)
             if not item.settled:
                 await self._put_back(item, waiting("a fault of the server's own, see its log", self._settings.wait_s))
 
@@ -146,7 +147,7 @@ class Jobs:
         transport = self._transport(item)
         if transport is None:
             text = f"transport {item.entry.transport_id} is not configured"
-            self._log("delivery.transport_unknown", {**item.ids, "transport": item.entry.transport_id})
+            self._log("delivery.transport_unknown", {"level": "error", **item.ids, "transport": item.entry.transport_id})
             await self._put_back(item, waiting(text, self._settings.wait_s, hold=True))
             return
         event = PreDeliveryEvent(item.facts(), item.context, transport.next_hop or "", transport.port)
@@ -176,10 +177,10 @@ class Jobs:
             )
             return await self._attempts.make(parcel, first.options, transport)
         except SpoolError as error:
-            self._log("delivery.content_unreadable", {**first.ids, "error": error.message})
+            self._log("delivery.content_unreadable", {"level": "error", **first.ids, "error": error.message})
             return [waiting(f"the content cannot be read: {error.message}", self._settings.wait_s)] * len(group)
         except Exception as error:
-            self._log("delivery.fault", {**first.ids, "error": repr(error), "exception": error})
+            self._fault(first, error)
             return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
 
     async def _after(self, scripts: ScriptSet, item: _Item, outcome: Outcome) -> None:
@@ -248,6 +249,10 @@ class Jobs:
         entry = item.entry
         people = {"sender": str(entry.sender), "recipient": str(entry.recipient), "retries": entry.retries}
         self._log(f"delivery.{what}", {**item.ids, **people, "reason": text, **(more or {})})
+
+    def _fault(self, item: _Item, error: Exception) -> None:
+        text = "".join(traceback.format_exception(error))
+        self._log("delivery.fault", {"level": "error", **item.ids, "error": repr(error), "text": text})
 
     def _transport(self, item: _Item) -> Transport | None:
         return self._settings.transports.get(item.entry.transport_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ class Delivery:
         self._log = log
         attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
         self._jobs = Jobs(settings, queue, spool, hooks, attempts, clock, rng, log)
-        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(settings.parked)
+        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(max(settings.parked, 1))
         self._running: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
@@ -160,7 +161,8 @@ class Delivery:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log("delivery.fault", {"error": repr(error), "exception": error})
+            text = "".join(traceback.format_exception(error))
+            self._log("delivery.fault", {"level": "error", "error": repr(error), "text": text})
         if self._dispatcher is not None:
             self._launch()
 
