@@ -5,11 +5,14 @@ from hslpy.builtins.core import (
     encodings,
     hashes,
     jsontext,
+    mailtext,
     networks,
     numbers,
+    packing,
     regexes,
     strings,
     system,
+    tables,
     times,
     types,
 )
@@ -26,5 +29,8 @@ TOPICS: tuple[Topic, ...] = (
     jsontext.TOPIC,
     times.TOPIC,
     networks.TOPIC,
+    packing.TOPIC,
+    tables.TOPIC,
+    mailtext.TOPIC,
     system.TOPIC,
 )

@@ -1,0 +1,168 @@
+"""CSV and URLs: texts with a few parts, and back. In: strings, arrays. Out: arrays, strings, none for what is malformed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+from urllib.parse import urlsplit
+
+from hslpy.builtins.core.arguments import find_from, read_options
+from hslpy.errors import ScriptError
+from hslpy.lang.conversions import key_of_text, to_number, to_string, truth
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.growth import Growth, array_of
+from hslpy.lang.operators import identical
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Value
+
+TOPIC = Topic("tables")
+
+_ROW_BYTES = 300
+_TYPES = ("string", "boolean", "number")
+
+
+def _delimiter(function: str, options: dict[str, Any]) -> str:
+    text = str(options["delimiter"])
+    if len(text) != 1 or text in '"\r\n':
+        raise ScriptError("R302", f"{function}() wants option `delimiter` as one byte that is no quote or line end")
+    return text
+
+
+def _rows(call: Run, text: str, delimiter: str) -> list[list[str]] | None:
+    """Give the rows of a CSV text, or None. Lines within quotes may be long, so the work is charged a row at a time."""
+    growth = Growth(call)
+    rows: list[list[str]] = []
+    call.reserve(len(text))
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            size = sum(map(len, row)) + 60 * len(row)
+            growth.add(_ROW_BYTES + size)
+            call.charge(1 + (size >> 8))
+            if row:
+                rows.append(row)
+    except csv.Error:
+        return None
+    return rows
+
+
+@TOPIC.builtin(
+    "csv_encode(values: array, [options: array]) -> string",
+    effect=Effect.PURE,
+    examples=['csv_encode(["Hello", "World", "a, b"])  // "Hello,World,\\"a, b\\""'],
+)
+def csv_encode(call: Run, values: Array, options: Array | None = None) -> str:
+    """Give values as one line of CSV, without a line end. Option `delimiter` (",")."""
+    delimiter = _delimiter("csv_encode", read_options("csv_encode", options, {"delimiter": ","}))
+    texts = [to_string(call, value) for value in values.items.values()]
+    call.charge(len(texts) >> 2)
+    call.reserve(sum(map(len, texts)))
+    quoted = [
+        '"' + text.replace('"', '""') + '"' if any(mark in text for mark in (delimiter, '"', "\r", "\n")) else text
+        for text in texts
+    ]
+    return delimiter.join(quoted)
+
+
+@TOPIC.builtin(
+    "csv_decode(string: string, [options: array]) -> array | none",
+    effect=Effect.PURE,
+    examples=[
+        'csv_decode("a,b\\n1,2")  // [["a" => "1", "b" => "2"]]',
+        'csv_decode("1;2", ["header" => false, "delimiter" => ";"])  // [["1", "2"]]',
+        'csv_decode("n\\n5", ["schema" => ["n" => ["type" => "number"]]])  // [["n" => 5]]',
+    ],
+)
+def csv_decode(call: Run, string: str, options: Array | None = None) -> Array | None:
+    """Give the rows of a CSV text: arrays keyed by the first row's names, or lists without `header`; none on bad CSV.
+
+    Options: `delimiter` (","), `header` (true), `schema`: by column name `type` (string, boolean, number), `nullable`
+    (true, or a list of texts that mean none), `true` and `false` (lists of texts).
+    """
+    chosen = read_options("csv_decode", options, {"delimiter": ",", "header": True, "schema": Array({}, 0)})
+    rows = _rows(call, string, _delimiter("csv_decode", chosen))
+    if rows is None:
+        return None
+    if not chosen["header"]:
+        return array_of(call, [Array.of(row) for row in rows])
+    names = [key_of_text(name) for name in rows[0]] if rows else []
+    schema = {key: _column(key, rule) for key, rule in chosen["schema"].items.items()}
+    result: list[Value] = []
+    for row in rows[1:]:
+        call.charge(1 + (len(names) >> 3))
+        entry = Array({}, 0)
+        for name, text in zip(names, row, strict=False):
+            entry.set(name, _typed(text, schema.get(name)))
+        result.append(entry)
+    return array_of(call, result)
+
+
+def _column(name: object, rule: Value) -> dict[str, Any]:
+    if rule.__class__ is not Array:
+        raise ScriptError("R302", f"csv_decode() wants the schema of `{name}` as an array")
+    chosen = read_options("csv_decode", rule, {"type": "string", "nullable": None, "true": None, "false": None})
+    if chosen["type"] not in _TYPES:
+        hint = suggest(str(chosen["type"]), _TYPES) or "types are string, boolean and number"
+        raise ScriptError("R302", f"csv_decode() knows no type `{chosen['type']}`", hint=hint)
+    return chosen
+
+
+def _listed(text: str, texts: Value, otherwise: str) -> bool:
+    if texts.__class__ is Array:
+        return any(identical(None, text, wanted) for wanted in texts.items.values())
+    return text == otherwise
+
+
+def _typed(text: str, rule: dict[str, Any] | None) -> Value:
+    if rule is None:
+        return text
+    nullable = rule["nullable"]
+    if (nullable.__class__ is Array and _listed(text, nullable, "")) or (nullable is True and text == ""):
+        return None
+    if rule["type"] == "number":
+        return to_number(text)
+    if rule["type"] == "boolean":
+        if _listed(text, rule["true"], "true"):
+            return True
+        return None if not _listed(text, rule["false"], "false") and truth(nullable) else False
+    return text
+
+
+@TOPIC.builtin(
+    "csv_explode(string: string) -> array",
+    effect=Effect.PURE,
+    examples=['csv_explode("a,\\"b,c\\"")  // ["a", "b,c"]'],
+    deprecated="use csv_decode()",
+)
+def csv_explode(call: Run, string: str) -> Array:
+    """Give the values of one line of CSV; of what is no CSV, the whole as one value."""
+    end = find_from(call, string, "\n", 0)
+    rows = _rows(call, string if '"' in string or end < 0 else string[:end], ",")
+    return Array.of(rows[0]) if rows else Array.of([string])
+
+
+@TOPIC.builtin(
+    "url_parse(url: string) -> array | none",
+    effect=Effect.PURE,
+    examples=['url_parse("http://example.com:8080/a?b#c")["port"]  // 8080', 'url_parse("http://[")  // none'],
+)
+def url_parse(url: str) -> Array | None:
+    """Give a URL's parts: schema, username, password, hostname, port, path, query, fragment, those that are there."""
+    if len(url) > 65_536:
+        return None
+    try:
+        parts = urlsplit(url)
+        found: dict[str, Value] = {
+            "schema": parts.scheme or None,
+            "username": parts.username,
+            "password": parts.password,
+            "hostname": parts.hostname,
+            "port": None if parts.port is None else float(parts.port),
+            "path": parts.path or None,
+            "query": parts.query or None,
+            "fragment": parts.fragment or None,
+        }
+    except ValueError:
+        return None
+    return Array.mapping({name: value for name, value in found.items() if value is not None})
