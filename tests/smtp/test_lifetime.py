@@ -9,7 +9,7 @@ import pytest
 from hslpy.clock import ManualClock
 from hslpy.hooks.facts import DataEvent
 from hslpy.mail.verdict import DataVerdict
-from tests.smtp.harness import FakeHooks, deliver_all, run, serving, until
+from tests.smtp.harness import LIMIT_S, FakeHooks, deliver_all, run, serving, until
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -241,11 +241,14 @@ def test_a_peer_that_never_reads_its_goodbye_is_cut_off() -> None:
             client.writer.transport.pause_reading()
             for _ in range(500):
                 client.send(b"NOOP\r\n" * 1000)
-            await asyncio.sleep(0.3)
             client.send(b"QUIT\r\n")
-            await asyncio.sleep(0.3)
             assert len(world.server.connections) == 1
-            await tick(clock, 345)
-            await until(lambda: not world.server.connections)
+
+            async def cut_off() -> None:
+                while world.server.connections:
+                    await tick(clock, 345)
+                    await asyncio.sleep(0.005)
+
+            await asyncio.wait_for(cut_off(), LIMIT_S)
 
     run(work)
