@@ -80,9 +80,6 @@ class Link:
 
     async def command(self, state: str, line: bytes, timeout_s: float | None = None) -> Reply:
         """Send one line (without its CRLF) and give the reply, whatever its code. Raises LinkFailed."""
-        if self.protocol.out_of_step:
-            self.close()
-            raise LinkFailed(state, "the peer said something unasked")
         return await self.reply(state, self.smtp.execute_command(line, timeout=timeout_s or self.route.timeouts.command_s))
 
     async def reply(self, state: str, pending: Awaitable[SMTPResponse]) -> Reply:
@@ -104,7 +101,8 @@ class Link:
             raise LinkFailed(state, "no answer in time") from error
         except SMTPServerDisconnected as error:
             self.close()
-            raise LinkFailed(state, "the peer closed the connection") from error
+            ahead = self.protocol.out_of_step
+            raise LinkFailed(state, "the peer spoke out of turn" if ahead else "the peer closed the connection") from error
         except SMTPResponseException as error:
             reply = reply_of(SMTPResponse(error.code, error.message))
             if reply is None or reply.code == 421:
@@ -167,6 +165,8 @@ async def _open(route: Route, contexts: TlsContexts, *, try_tls: bool) -> Link:
             raise LinkFailed("EHLO", "the peer closed the connection")
         return link
     except BaseException:
+        if link.protocol.transport is None:
+            sock.close()  # it never came to belong to the link
         link.close()
         raise
 

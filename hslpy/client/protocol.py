@@ -64,14 +64,21 @@ class ReplyProtocol(SMTPProtocol):
             return self._replies.popleft()
         return await super().read_response(timeout)
 
+    async def execute_command(self, *args: bytes, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 (as above)
+        """Send a command and give its reply; not where the peer is ahead of us, as after replies smuggled in before TLS."""
+        if self.out_of_step:
+            raise SMTPServerDisconnected(_UNASKED)
+        return await super().execute_command(*args, timeout=timeout)
+
     def write_commands(self, lines: bytes, replies: int) -> None:
         """Send whole lines, to which as many `replies` will come, to be had by as many calls of `read_response`."""
         if self.out_of_step:
-            raise SMTPServerDisconnected("the peer said something unasked")
+            raise SMTPServerDisconnected(_UNASKED)
         self._owed = replies
         self.write(lines)
 
 
+_UNASKED = "the peer said something unasked"
 _MAX_WAITING = 1000  # above the most commands we send in one go
 
 

@@ -49,9 +49,8 @@ class Transaction:
 
     async def run(self) -> None:
         """Send it. Raises LinkFailed when the link broke; afterwards a link still usable is ready for the next."""
-        refusal = self._refusal()
-        if refusal is not None:
-            self._settle(range(len(self.results)), refusal, "MAIL", ours=True)
+        self._refuse()
+        if None not in self.results:
             return
         accepted, go_ahead = await (self._pipelined() if self._link.offers("pipelining") else self._step_by_step())
         if go_ahead is None:
@@ -189,26 +188,37 @@ class Transaction:
             if self.results[index] is None:
                 self.results[index] = RecipientResult(reply, state, ours)
 
+    def _refuse(self) -> None:
+        """Settle, in this peer's stead, what it cannot take: the whole message, or the recipients it has no words for."""
+        refusal = self._refusal()
+        if refusal is not None:
+            self._settle(range(len(self.results)), refusal, "MAIL", ours=True)
+            return
+        for index, recipient in enumerate(self._envelope.recipients):
+            refusal = self._address_refusal(recipient)
+            if refusal is not None:
+                self._settle([index], refusal, "RCPT", ours=True)
+
     def _refusal(self) -> Reply | None:
-        """Say why this peer cannot have the message as it is, if so: it is refused in its stead, nothing is sent."""
         link = self._link
         if not self._is_7bit and not link.offers("8bitmime"):
             return _ours(554, (5, 6, 3), "The message has 8-bit text, and the receiving server takes none")
-        if self._needs_utf8 and not link.offers("smtputf8"):
-            return _ours(553, (5, 6, 7), "An address or header is internationalised, and the receiving server takes none")
+        if self._utf8_header and not link.offers("smtputf8"):
+            return _ours(553, (5, 6, 7), "The message's header is internationalised, and the receiving server takes none")
         limit = link.extension("size")
         if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(self._content):
             return _ours(552, (5, 3, 4), f"The message is larger than the {limit} bytes that the receiving server takes")
-        for address in (self._envelope.sender, *self._envelope.recipients):
-            if _path(address) is None:
-                return _ours(553, (5, 1, 3), "An address cannot be written in SMTP")
+        return self._address_refusal(self._envelope.sender)
+
+    def _address_refusal(self, address: Address) -> Reply | None:
+        if _path(address) is None:
+            return _ours(553, (5, 1, 3), "The address cannot be written in SMTP")
+        if not address.local_part.isascii() and not self._link.offers("smtputf8"):
+            return _ours(553, (5, 6, 7), "The address is internationalised, and the receiving server takes none")
         return None
 
     @property
-    def _needs_utf8(self) -> bool:
-        local_parts = [self._envelope.sender.local_part, *(recipient.local_part for recipient in self._envelope.recipients)]
-        if any(not local_part.isascii() for local_part in local_parts):
-            return True
+    def _utf8_header(self) -> bool:
         declared = any(name.upper() == "SMTPUTF8" for name in self._envelope.sender_params)
         return declared and not self._content.partition(b"\r\n\r\n")[0].isascii()
 
@@ -218,13 +228,18 @@ class Transaction:
             words.append(b"SIZE=%d" % len(self._content))
         if not self._is_7bit:
             words.append(b"BODY=8BITMIME")
-        if self._needs_utf8:
+        addresses = (self._envelope.sender, *self._envelope.recipients)
+        if self._link.offers("smtputf8") and (
+            self._utf8_header or any(not address.local_part.isascii() for address in addresses)
+        ):
             words.append(b"SMTPUTF8")
         return b" ".join(words + self._dsn_params(self._envelope.sender_params, ("RET", "ENVID")))
 
     def _rcpt_lines(self) -> list[tuple[int, bytes]]:
         lines = []
         for index, recipient in enumerate(self._envelope.recipients):
+            if self.results[index] is not None:
+                continue
             params = self._envelope.recipient_params[index] if index < len(self._envelope.recipient_params) else {}
             words = [b"RCPT TO:<" + (_path(recipient) or b"") + b">", *self._dsn_params(params, ("NOTIFY", "ORCPT"))]
             lines.append((index, b" ".join(words)))

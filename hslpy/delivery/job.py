@@ -158,7 +158,7 @@ class Jobs:
             await self._requeue(item, verdict.queue, "put back by the pre-delivery script", "waiting")
         elif verdict.action in ("bounce", "delete"):
             action: Action = "BOUNCE" if verdict.action == "bounce" else "DELETE"
-            await self._after(scripts, item, Outcome(action, "by the pre-delivery script", status=(5, 7, 1)))
+            await self._after(scripts, item, Outcome(action, "not sent on, by local policy", status=(5, 7, 1)))
 
     async def _try(self, group: Sequence[_Item]) -> Sequence[Outcome]:
         first = group[0]
@@ -237,6 +237,8 @@ class Jobs:
             except SpoolError:
                 content = b""
             text = str(outcome.reply) if outcome.reply is not None else outcome.text
+            if not outcome.charged:  # it names our settings, which are none of the sender's business
+                text = "The message could not be sent on in the time allowed"
             failure = Failure(outcome.status, text, bool(outcome.remote_host), outcome.remote_host)
             tried = replace(entry, last_at=now) if outcome.facts is not None else entry
             report = report_on(tried, content, failure, self._reports, now, self._random)

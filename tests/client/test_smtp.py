@@ -263,10 +263,11 @@ def test_what_a_peer_cannot_take_is_refused_in_its_stead() -> None:
         async with Sink(extensions=("SIZE 10",)) as sink:
             result = await send(client, route(sink), content="Subject: å\r\n\r\n".encode())
             assert result.results[0] is not None and result.results[0].reply.enhanced == (5, 6, 3) and result.results[0].ours
-            result = await send(client, route(sink), sender=Address("å".encode().decode("latin-1"), "x.example"))
-            assert result.results[0] is not None and result.results[0].reply.enhanced == (5, 6, 7)
             result = await send(client, route(sink))
             assert result.results[0] is not None and result.results[0].reply.enhanced == (5, 3, 4)
+            sender = Address("å".encode().decode("latin-1"), "x.example")
+            result = await send(client, route(sink), sender=sender, content=b"A: b")
+            assert result.results[0] is not None and result.results[0].reply.enhanced == (5, 6, 7)
             assert not any(c.startswith("MAIL") for c in sink.commands)
 
     run(test)
@@ -401,5 +402,32 @@ def test_xclient() -> None:
             where = route(sink, xclient=(("ADDR", "192.0.2.1"), ("NAME", "a b")))
             assert codes(await send(client, where)) == [(250, "EOD")]
             assert sink.commands[1:3] == ["XCLIENT ADDR=192.0.2.1 NAME=a+20b", "EHLO out.example"]
+
+    run(test)
+
+
+def test_replies_smuggled_in_before_tls_are_not_taken_for_the_peers(certificate: Path) -> None:
+    async def test(client: SmtpClient) -> None:
+        inject = "220 go ahead\r\n250-evil\r\n250 AUTH PLAIN"
+        async with Sink(tls=server_tls(certificate), answers={"STARTTLS": inject}) as sink:
+            result = await send(client, route(sink, tls="require"))
+            assert result.error and "out of turn" in result.error and not sink.received
+
+    run(test, ca_file=str(certificate))
+
+
+def test_one_recipient_that_cannot_be_written_does_not_take_the_others_along() -> None:
+    async def test(client: SmtpClient) -> None:
+        async with Sink() as sink:
+            to = (
+                Address("å".encode().decode("latin-1"), "x.example"),
+                Address("b", "bücher.example".encode().decode("latin-1")),
+            )
+            result = await client.send(route(sink), SENDER, (*to, Address("a\nb", "x")), CONTENT, {}, ({}, {}, {}))
+            assert [r and r.reply.enhanced for r in result.results] == [(5, 6, 7), (2, 0, 0), (5, 1, 3)]
+            assert sink.received[0].rcpts == ["<b@xn--bcher-kva.example>"]
+        async with Sink(extensions=("SMTPUTF8", "8BITMIME")) as sink:
+            assert codes(await client.send(route(sink), SENDER, to[:1], CONTENT, {}, ({},))) == [(250, "EOD")]
+            assert sink.received[0].mail.endswith(" SMTPUTF8")
 
     run(test)

@@ -105,7 +105,12 @@ class Sink:
                 answer = self._answer(line, line, "220 go ahead")
                 await self._say(writer, answer)
                 if answer is not None and answer.startswith("220") and self.tls is not None:
-                    await writer.start_tls(self.tls)
+                    plain = writer.transport
+                    try:
+                        await writer.start_tls(self.tls)
+                    except BaseException:
+                        writer._transport = plain  # 3.11 leaves None there, and complains of it when it is collected
+                        raise
                     tls = True
             elif verb == "DATA":
                 answer = self._answer(line, line, "354 go ahead" if rcpts else "554 5.5.1 no valid recipients")
