@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from hslpy.builtins.core.arguments import find_from, read_options
+from hslpy.builtins.core.arguments import read_options
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import key_of_text, to_number, to_string, truth
 from hslpy.lang.declare import Effect, Topic
@@ -15,7 +16,7 @@ from hslpy.lang.diagnostics import suggest
 from hslpy.lang.growth import Growth, array_of
 from hslpy.lang.operators import identical
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, Value
+from hslpy.lang.values import Array, Key, Value
 
 TOPIC = Topic("tables")
 
@@ -30,21 +31,16 @@ def _delimiter(function: str, options: dict[str, Any]) -> str:
     return text
 
 
-def _rows(call: Run, text: str, delimiter: str) -> list[list[str]] | None:
-    """Give the rows of a CSV text, or None. Lines within quotes may be long, so the work is charged a row at a time."""
+def _rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
+    """Give the rows of a CSV text that are not empty, charging for each. Raises csv.Error."""
     growth = Growth(call)
-    rows: list[list[str]] = []
     call.reserve(len(text))
-    try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            size = sum(map(len, row)) + 60 * len(row)
-            growth.add(_ROW_BYTES + size)
-            call.charge(1 + (size >> 8))
-            if row:
-                rows.append(row)
-    except csv.Error:
-        return None
-    return rows
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+        size = sum(map(len, row)) + 60 * len(row)
+        growth.add(_ROW_BYTES + size)
+        call.charge(2 + (size >> 6))
+        if row:
+            yield row
 
 
 @TOPIC.builtin(
@@ -81,20 +77,22 @@ def csv_decode(call: Run, string: str, options: Array | None = None) -> Array | 
     (true, or a list of texts that mean none), `true` and `false` (lists of texts).
     """
     chosen = read_options("csv_decode", options, {"delimiter": ",", "header": True, "schema": Array({}, 0)})
-    rows = _rows(call, string, _delimiter("csv_decode", chosen))
-    if rows is None:
-        return None
-    if not chosen["header"]:
-        return array_of(call, [Array.of(row) for row in rows])
-    names = [key_of_text(name) for name in rows[0]] if rows else []
     schema = {key: _column(key, rule) for key, rule in chosen["schema"].items.items()}
     result: list[Value] = []
-    for row in rows[1:]:
-        call.charge(1 + (len(names) >> 3))
-        entry = Array({}, 0)
-        for name, text in zip(names, row, strict=False):
-            entry.set(name, _typed(text, schema.get(name)))
-        result.append(entry)
+    names: list[Key] | None = None
+    try:
+        for row in _rows(call, string, _delimiter("csv_decode", chosen)):
+            if not chosen["header"]:
+                result.append(Array.of(row))
+            elif names is None:
+                names = [key_of_text(name) for name in row]
+            else:
+                entry = Array({}, 0)
+                for name, text in zip(names, row, strict=False):
+                    entry.set(name, _typed(text, schema.get(name)))
+                result.append(entry)
+    except csv.Error:
+        return None
     return array_of(call, result)
 
 
@@ -137,9 +135,10 @@ def _typed(text: str, rule: dict[str, Any] | None) -> Value:
 )
 def csv_explode(call: Run, string: str) -> Array:
     """Give the values of one line of CSV; of what is no CSV, the whole as one value."""
-    end = find_from(call, string, "\n", 0)
-    rows = _rows(call, string if '"' in string or end < 0 else string[:end], ",")
-    return Array.of(rows[0]) if rows else Array.of([string])
+    try:
+        return Array.of(next(_rows(call, string, ","), [string]))
+    except csv.Error:
+        return Array.of([string])
 
 
 @TOPIC.builtin(

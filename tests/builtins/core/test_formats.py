@@ -58,7 +58,7 @@ RESULTS: list[tuple[str, list[Any], Any]] = [
     ("envelope_address_parse", ["a@b@c"], None),
     ("envelope_address_parse", ["a.@b"], None),
     ("envelope_address_parse", ["a b@c"], None),
-    ("header_addresslist_extract", ["Charlie <c@example.org>; James <james@example.com>"], ["c@example.org", "james@example.com"]),
+    ("header_addresslist_extract", ["Charlie <c@example.org>; James <j@example.com>"], ["c@example.org", "j@example.com"]),
     ("header_addresslist_extract", ['"a, b" <c@d> (x, y), Group: e@f, g@h;'], ["c@d", "e@f", "g@h"]),
     ("header_addresslist_extract", ["From: a@b.c\r\n", {"field": True}], ["a@b.c"]),
     ("header_addresslist_extract", [""], []),
@@ -93,7 +93,7 @@ def test_a_zip_bomb_is_stopped() -> None:
 
 
 HEAVY: list[tuple[str, list[Any]]] = [
-    ("csv_decode", ["a,b,c\n" * 60_000]),
+    ("csv_decode", ["a,b,c\n" * 30_000]),
     ("unpack", ["C*", "x" * 200_000]),
     ("zlib_compress", ["lorem ipsum" * 200_000]),
     ("header_addresslist_extract", ["a@b.example, " * 60_000]),
