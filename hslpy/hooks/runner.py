@@ -32,6 +32,9 @@ from hslpy.mail.verdict import DataVerdict, Delivery, Verdict
 Log = Callable[[str, Mapping[str, object]], None]
 
 
+ECHO_LINES = 10_000  # of one hook run; a loop that echoes must not fill a disk
+
+
 class Hooks:
     """The hooks of one process. `current` is the script set for whatever begins now."""
 
@@ -121,7 +124,7 @@ def data_state(event: DataEvent) -> DataState:
 class _Execution:
     """One run of a hook: its host, and the plain function that a greenlet runs."""
 
-    __slots__ = ("event", "hooks", "host", "prefix", "programs", "row")
+    __slots__ = ("echoes", "event", "hooks", "host", "programs", "row")
 
     def __init__(self, hooks: Hooks, row: Hook, programs: tuple[Program, ...], event: Event) -> None:
         self.hooks = hooks
@@ -129,7 +132,7 @@ class _Execution:
         self.programs = programs
         self.event = event
         self.host = HookHost(hook=row.name, services=hooks.services, event=event, facts={}, ids=_ids(event))
-        self.prefix = ""
+        self.echoes = 0
 
     def run(self) -> Verdict:
         """Run the scripts and give the verdict. Raises what a script raises."""
@@ -186,6 +189,11 @@ class _Execution:
         return None
 
     def _echo(self, text: str) -> None:
+        self.echoes += 1
+        if self.echoes > ECHO_LINES:
+            return
+        if self.echoes == ECHO_LINES:
+            text = f"{ECHO_LINES:,} lines were echoed, what follows is not logged"
         ids = self.host.ids
         shown = ids.get("transaction") or ids.get("session") or ""
         self.hooks.log("hooks.echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {log_text(text)}"})

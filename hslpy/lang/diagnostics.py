@@ -156,8 +156,9 @@ _ROWS: list[Code] = [
     Code("R305", "a verdict on a message that is already delivered", 'ask first whether `$arguments["action"]` is set'),
     Code("R306", "a source that is not configured", "name a configured source, as in `netaddr:1`"),
     Code("R307", "a scanner that is not configured", "set it in the `[scanners]` part of the configuration"),
-    Code("R308", "a header field's name that cannot be", "use letters, digits and `-`"),
+    Code("R308", "a header field that cannot be", "names have letters, digits and `-`; values have an end"),
     Code("R309", "a key or value that `memory_*` cannot use", "store numbers, strings, booleans and arrays of them"),
+    Code("R310", "more of something than one message takes", "look for a loop without end"),
     Code("R320", "an expectation of a script test that does not hold", "put the script right, or the expectation"),
     Code("R321", "a function of script tests used wrongly", "read the function's reference for what it wants"),
 ]

@@ -114,21 +114,22 @@ def split_header(content: bytes) -> tuple[bytes, int]:
 class HeaderEditor:
     """Pending edits of a message's header. Edits build on each other; indexes count the received fields from the top.
 
-    `changes` counts the edits that had an effect. Raises ValueError for a name that no field can have.
+    `changes` counts the edits that had an effect, `size_bytes` is the header's size with them. Raises ValueError for a
+    name that no field can have.
     Source: the DATA context's header functions, and MIMEPart's.
     """
 
-    __slots__ = ("_received", "_rendered", "changes", "fields")
+    __slots__ = ("_received", "_rendered", "changes", "fields", "size_bytes")
 
     def __init__(self, message: Message) -> None:
         self._received = message
-        self.fields: tuple[Field, ...] = tuple(message.fields)
         self.changes = 0
+        self._use(tuple(message.fields))
         self._rendered: tuple[tuple[Field, ...], bytes] | None = None
 
     def add(self, name: str, value: str, refold: bool = True) -> None:
         """Put a new field on top."""
-        self.fields = (Field(name, field_text(name, value, refold)), *self.fields)
+        self._use((Field(name, field_text(name, value, refold)), *self.fields))
         self.changes += 1
 
     def set(self, name: str, value: str, refold: bool = True, index: int | None = None) -> int:
@@ -146,18 +147,18 @@ class HeaderEditor:
         check_name(name)
         kept = tuple(field for field in self.fields if not self._wanted(field, name, index))
         removed = len(self.fields) - len(kept)
-        self.fields = kept
+        self._use(kept)
         self.changes += bool(removed)
         return removed
 
     def restore(self, fields: tuple[Field, ...]) -> None:
         """Go back to `fields` as they once were."""
-        self.fields = fields
+        self._use(fields)
         self.changes += 1
 
     def discard(self) -> int:
         """Forget all edits; give how many there were."""
-        self.fields = tuple(self._received.fields)
+        self._use(tuple(self._received.fields))
         changes, self.changes = self.changes, 0
         return changes
 
@@ -172,6 +173,10 @@ class HeaderEditor:
             self._rendered = (self.fields, (text + "\r\n").encode("latin-1"))
         return self._rendered[1]
 
+    def _use(self, fields: tuple[Field, ...]) -> None:
+        self.fields = fields
+        self.size_bytes = sum(len(field.raw) for field in fields)
+
     def _change(self, name: str, value_of: Callable[[str], str], refold: bool, index: int | None) -> int:
         check_name(name)
         changed = 0
@@ -183,7 +188,7 @@ class HeaderEditor:
                 changed += 1
             fields.append(field)
         if changed:
-            self.fields = tuple(fields)
+            self._use(tuple(fields))
             self.changes += 1
         elif index is None:
             self.add(name, value_of(""), refold)
@@ -236,8 +241,9 @@ def _fold(text: str) -> str:
             line = word if word[0] in " \t" else " " + word
         else:
             line += word
-        while len(line) > LINE_LIMIT:
-            lines.append(line[:LINE_LIMIT])
-            line = " " + line[LINE_LIMIT:]
+        if len(line) > LINE_LIMIT:
+            pieces = [line[i : i + LINE_LIMIT - 1] for i in range(0, len(line), LINE_LIMIT - 1)]
+            lines += [pieces[0], *(" " + piece for piece in pieces[1:-1])]
+            line = " " + pieces[-1]
     lines.append(line)
     return "\r\n".join(lines) + "\r\n"

@@ -138,7 +138,7 @@ def test_sender_changes_for_earlier_recipients_too(world: World) -> None:
 
 def test_metadata_wants_texts(world: World) -> None:
     assert run(world, 'SetMetaData(["n" => 5]);').failed
-    assert 'SetMetaData() wants strings, got number under "n"' in world.failure()
+    assert 'metadata wants strings, got number under "n"' in world.failure()
 
 
 def test_scans_are_made_once_a_message(world: World) -> None:

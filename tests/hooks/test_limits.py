@@ -115,6 +115,46 @@ def test_cancelled_session_leaves_its_script(world: World) -> None:
     assert not world.events
 
 
+@pytest.mark.parametrize(
+    ("hook", "script", "text"),
+    [
+        ("data", 'while (true) Deliver(["done" => false]);', "at most 10,000 actions"),
+        ("data", 'while (true) AddHeader("X", "y" * 1000);', "at most 256 KiB"),
+        ("data", 'while (true) AppendHeader("Subject", "y" * 9000);', "at most 256 KiB"),
+        ("data", 'AddHeader("X", "y" * 100000000);', "at most 32 KiB"),
+        ("data", 'SetMetaData(["x" => "y" * 100000]);', "metadata takes at most 64 KiB"),
+        ("eod", 'while (true) $arguments["mail"]->queue("", "a@x.org", "t");', "at most 10,000 actions"),
+        ("eod", 'while (true) $arguments["mail"]->snapshot();', "at most 1,000 snapshots"),
+        ("predelivery", 'SetMetaData(["x" => "y" * 100000]);', "metadata takes at most 64 KiB"),
+    ],
+)
+def test_what_one_message_takes(world: World, hook: str, script: str, text: str) -> None:
+    assert world.run(hook, script, limits=SHORT).failed
+    assert text in world.failure()
+
+
+def test_endless_echo_does_not_fill_the_log(world: World) -> None:
+    assert world.run("rcptto", 'while (true) echo "x";', limits=SHORT).failed
+    assert len(world.logged("hooks.echo")) == 10_000
+    assert world.echoed()[-1] == "10,000 lines were echoed, what follows is not logged"
+
+
+def test_cancelled_session_stops_a_busy_script(world: World) -> None:
+    hooks = world.hooks({"rcptto": "while (true) { try { $x = 1; } catch ($e) { } }"})
+
+    async def main() -> None:
+        task = asyncio.ensure_future(hooks.run(hooks.current, "rcptto", world.event("rcptto")))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        started = time.perf_counter()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.perf_counter() - started < 0.5
+
+    wait_for(main())
+    assert not world.events
+
+
 def test_many_failing_runs_leave_nothing(world: World) -> None:
     hooks = world.hooks(
         {"rcptto": 'function f($x) { rate("n", "e", 1, 1); return 1 / $x; } f(0);', "mailfrom": 'Reject("no");'}

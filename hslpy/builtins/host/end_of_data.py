@@ -15,10 +15,10 @@ from hslpy.builtins.host.options import (
     REASON,
     TEXT,
     read_address,
+    read_metadata,
     read_options,
     read_reply,
     read_seconds,
-    text_map,
 )
 from hslpy.builtins.host.state import DataState, Order, Outcome
 from hslpy.builtins.host.verdicts import DEFERRED, END_OF_DATA_HOOKS, REJECTED, acceptance, refusal
@@ -67,7 +67,7 @@ def _order(call: Run, function: str, given: dict[str, Value], **more: object) ->
     state: DataState = call.host.state
     changes: dict[str, object] = dict(more)
     if "metadata" in given:
-        changes["metadata"] = state.metadata | text_map("`metadata`", given["metadata"])
+        changes["metadata"] = state.metadata | read_metadata(given["metadata"])
     if "recipient" in given:
         changes["recipient"], params = read_address(function, given["recipient"])
         if params:

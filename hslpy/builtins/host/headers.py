@@ -12,11 +12,13 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value
-from hslpy.mail.message import HeaderEditor, Message, check_name
+from hslpy.mail.message import Field, HeaderEditor, Message, check_name
 
 TOPIC = Topic("headers")
 
 _DATA = ("data",)
+MOST_ADDED_BYTES = 256 * 1024  # far more than servers take: Postfix's header_size_limit is 100 KiB
+MOST_VALUE_BYTES = 32 * 1024  # folding and encoding as much takes some 5 ms, in one stretch
 _HEADER_BYTES_A_UNIT = 200  # decoding goes at some 200 bytes a microsecond
 
 
@@ -25,6 +27,15 @@ def message_of(call: Run) -> Message:
     state: DataState = call.host.state
     call.charge(1 + len(state.message.header) // 10_000)
     return state.message
+
+
+def value_of(call: Run, field: Field, decode: bool = True) -> str:
+    """Give a field's value, the work booked to the run; a long one is decoded in another thread."""
+    size = len(field.raw)
+    call.charge(1 + size // _HEADER_BYTES_A_UNIT)
+    if size > MOST_VALUE_BYTES:
+        return str(call.offload(field.value, decode))
+    return field.value(decode)
 
 
 def header_name(name: str) -> str:
@@ -37,12 +48,19 @@ def header_name(name: str) -> str:
 
 
 def edits(call: Run, name: str, value: str = "") -> HeaderEditor:
-    """Give the editor of pending edits, the edit's work and size booked to the run."""
+    """Give the editor of pending edits, the edit's work and size booked to the run. Raises ScriptError R308."""
     state: DataState = call.host.state
     header_name(name)
-    call.charge(1 + len(value) // _HEADER_BYTES_A_UNIT + len(state.message.header) // 10_000)
+    editor = state.edits()
+    if len(value) > MOST_VALUE_BYTES:
+        raise ScriptError(
+            "R308", f"a header field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {len(value)} bytes"
+        )
+    if editor.size_bytes + len(value) > len(state.message.header) + MOST_ADDED_BYTES:
+        raise ScriptError("R308", f"a script adds at most {MOST_ADDED_BYTES // 1024} KiB to a message's header")
+    call.charge(1 + (len(value) + editor.size_bytes) // _HEADER_BYTES_A_UNIT)
     call.reserve(2 * len(value))
-    return state.edits()
+    return editor
 
 
 @TOPIC.builtin(
@@ -53,10 +71,8 @@ def edits(call: Run, name: str, value: str = "") -> HeaderEditor:
 )
 def get_header(call: Run, name: str, decode: bool = True) -> str:
     """Give the value of the first field of that name, an empty string when there is none."""
-    for value in message_of(call).values(name, decode):
-        call.charge(len(value) // _HEADER_BYTES_A_UNIT)
-        return value
-    return ""
+    fields = message_of(call).named(name)
+    return value_of(call, fields[0], decode) if fields else ""
 
 
 @TOPIC.builtin(
@@ -70,11 +86,9 @@ def get_headers(call: Run, name: Value, decode: bool = True) -> Array:
     message = message_of(call)
     if name is False:
         return Array.of(())
-    call.charge(len(message.header) // _HEADER_BYTES_A_UNIT)
     call.reserve(2 * len(message.header))
-    if name is True:
-        return Array.of([field.value(decode) for field in message.fields if field.name])
-    return Array.of(list(message.values(name, decode)))
+    fields = [field for field in message.fields if field.name] if name is True else message.named(name)
+    return Array.of([value_of(call, field, decode) for field in fields])
 
 
 @TOPIC.builtin(

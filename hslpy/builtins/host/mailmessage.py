@@ -6,7 +6,7 @@ applied to what is queued after them. Source: the EODMailMessage and MIMEPart cl
 
 from __future__ import annotations
 
-from hslpy.builtins.host.headers import edits, message_of
+from hslpy.builtins.host.headers import edits, message_of, value_of
 from hslpy.builtins.host.options import (
     ARRAY,
     BOOLEAN,
@@ -14,11 +14,12 @@ from hslpy.builtins.host.options import (
     TEXT,
     read_address,
     read_integer,
+    read_metadata,
     read_options,
     read_seconds,
-    text_map,
 )
 from hslpy.builtins.host.state import DataState, Order
+from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Value
@@ -27,6 +28,7 @@ from hslpy.mail.message import Field
 TOPIC = Topic("mail message")
 
 CLASS = "EODMailMessage"
+MOST_SNAPSHOTS = 1000  # a bound on what a loop without end keeps
 _EOD = ("eod",)
 _ENCODE = {"encode": BOOLEAN}
 _INDEX = {"index": NUMBER}
@@ -56,21 +58,20 @@ def queue(
         params = _params_of(call, str(recipient_address).lower())
     hold = given.get("hold", False)
     call.reserve(len(state.message.header))
-    state.orders.append(
-        Order(
-            recipient=recipient_address,
-            transport_id=transportid,
-            metadata=text_map("`metadata`", given["metadata"]) if "metadata" in given else {},
-            sender=sender_address,
-            sender_params=sender_params or None,
-            recipient_params=params,
-            header=state.header(),
-            delay_s=read_seconds("queue", "delay", given["delay"]) if "delay" in given else 0.0,
-            hold=hold,
-            survives_reject=hold,
-            job_id=given.get("jobid", ""),
-        )
+    order = Order(
+        recipient=recipient_address,
+        transport_id=transportid,
+        metadata=read_metadata(given["metadata"]) if "metadata" in given else {},
+        sender=sender_address,
+        sender_params=sender_params or None,
+        recipient_params=params,
+        header=state.header(),
+        delay_s=read_seconds("queue", "delay", given["delay"]) if "delay" in given else 0.0,
+        hold=hold,
+        survives_reject=hold,
+        job_id=given.get("jobid", ""),
     )
+    state.take(order)
     return Array.mapping({"transaction": state.transaction_id, "queue": float(len(state.orders))})
 
 
@@ -81,8 +82,8 @@ def _params_of(call: Run, recipient: str) -> dict[str, str]:
     return {}
 
 
-def _shown(field: Field, whole: bool) -> str:
-    return field.raw.rstrip("\r\n") if whole else field.value()
+def _shown(call: Run, field: Field, whole: bool) -> str:
+    return field.raw.rstrip("\r\n") if whole else value_of(call, field)
 
 
 @TOPIC.builtin(
@@ -98,7 +99,7 @@ def get_header(call: Run, this: HslObject, name: str, options: Array | None = No
     given = read_options("getHeader", options, {**_INDEX, "field": BOOLEAN})
     fields = message_of(call).named(name)
     index = _index("getHeader", given) or 0
-    return _shown(fields[index], given.get("field", False)) if -len(fields) <= index < len(fields) else None
+    return _shown(call, fields[index], given.get("field", False)) if -len(fields) <= index < len(fields) else None
 
 
 @TOPIC.builtin(
@@ -114,7 +115,7 @@ def get_headers(call: Run, this: HslObject, name: str, options: Array | None = N
     given = read_options("getHeaders", options, {"field": BOOLEAN})
     message = message_of(call)
     call.reserve(2 * len(message.header))
-    return Array.of([_shown(field, given.get("field", False)) for field in message.named(name)])
+    return Array.of([_shown(call, field, given.get("field", False)) for field in message.named(name)])
 
 
 @TOPIC.builtin(
@@ -207,7 +208,8 @@ def reset(call: Run, this: HslObject) -> float:
 def snapshot(call: Run, this: HslObject) -> float:
     """Remember the edits as they are. Gives what `restore` takes."""
     state: DataState = call.host.state
-    call.reserve(64)
+    if len(state.snapshots) >= MOST_SNAPSHOTS:
+        raise ScriptError("R310", f"a message takes at most {MOST_SNAPSHOTS:,} snapshots", hint="is a loop without end?")
     state.snapshots.append(state.edits().fields)
     return float(len(state.snapshots) - 1)
 

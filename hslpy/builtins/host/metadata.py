@@ -5,7 +5,7 @@ At `data` they belong to this and the following recipients; in the queue to the 
 
 from __future__ import annotations
 
-from hslpy.builtins.host.options import map_array, text_map
+from hslpy.builtins.host.options import map_array, read_metadata
 from hslpy.builtins.host.state import QueueState
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
@@ -22,7 +22,7 @@ _HOOKS = ("data", "predelivery", "postdelivery")
 def set_metadata(call: Run, metadata: Array) -> None:
     """Replace the metadata: an array of strings by name."""
     state = call.host.state
-    state.metadata = text_map("SetMetaData()", metadata)
+    state.metadata = read_metadata(metadata)
     if isinstance(state, QueueState):
         state.metadata_changed = True
 

@@ -23,6 +23,7 @@ ADDRESS = ("string", "array")
 REASON = ("string", "array")
 
 REPLY_LINE_BYTES = 480  # RFC 5321 section 4.5.3.1.5: 512 with code, enhanced code and CRLF
+METADATA_BYTES = 64 * 1024  # of one recipient; kept in memory with it while it is queued
 REPLY_LINES = 50  # more than any client reads; a bound on what a script makes us send
 
 
@@ -64,6 +65,14 @@ def text_map(what: str, value: Array) -> dict[str, str]:
             )
         result[str(key)] = item
     return result
+
+
+def read_metadata(value: Array) -> dict[str, str]:
+    """Give metadata as a dict of texts. Raises ScriptError R302 for other values, or too much of it."""
+    metadata = text_map("metadata", value)
+    if sum(len(key) + len(text) for key, text in metadata.items()) > METADATA_BYTES:
+        raise ScriptError("R302", f"metadata takes at most {METADATA_BYTES // 1024} KiB")
+    return metadata
 
 
 def text_list(what: str, value: Value) -> tuple[str, ...]:

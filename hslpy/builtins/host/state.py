@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hslpy.errors import ScriptError
 from hslpy.mail.address import Address
 from hslpy.mail.message import HeaderEditor, Message
 from hslpy.mail.reply import Reply
+
+MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipients are
 
 # What a recipient (or, for eod, the message) came to, weightiest first. Source: the DATA context's first paragraph.
 OutcomeKind = Literal["reject", "defer", "quarantine", "delete", "deliver"]
@@ -92,8 +95,14 @@ class DataState:
         return Order(**(fields | changes))
 
     def act(self, outcome: Outcome, order: Order | None = None) -> None:
-        """Note an action on the message."""
+        """Note an action on the message, and what it means for the reply."""
         self.outcomes.append(outcome)
+        self.take(order)
+
+    def take(self, order: Order | None) -> None:
+        """Count an action, with the copy that it orders if it does. Raises ScriptError R310 when there are too many."""
+        if self.actions >= MOST_ACTIONS:
+            raise ScriptError("R310", f"a message takes at most {MOST_ACTIONS:,} actions", hint="is a loop without end?")
         if order is not None:
             self.orders.append(order)
         self.actions += 1
