@@ -9,7 +9,7 @@ import pytest
 
 from hslpy.clock import ManualClock
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Limits, Run
-from tests.builtins.core.support import ROWS, Watch, call
+from tests.builtins.core.support import ROWS, Watch, call, uncollected
 
 ENABLED = {"type": "boolean", "true": ["yes"]}
 RESULTS: list[tuple[str, list[Any], Any]] = [
@@ -110,6 +110,8 @@ def test_turns_are_given(name: str, args: list[Any]) -> None:
         watch = Watch()
         run = Run(clock=ManualClock(), random=random.Random(1), limits=Limits(), waiter=watch)
         run.start()
-        BoundBuiltin(ROWS[name], run).call(*args)
-        best = min(best, watch.end())
-    assert best < 0.025
+        with uncollected():
+            watch.__init__()  # type: ignore[misc]
+            BoundBuiltin(ROWS[name], run).call(*args)
+            best = min(best, watch.end())
+    assert best < 0.02
