@@ -47,7 +47,7 @@ class ReplyProtocol(SMTPProtocol):
                 if reply is None:
                     break
                 self._owed = max(self._owed - 1, 0)
-                if waiter.done():
+                if waiter.done() or self._replies:  # what the waiter has is always older than what is kept
                     self._replies.append(reply)
                 else:
                     waiter.set_result(reply)
@@ -60,7 +60,9 @@ class ReplyProtocol(SMTPProtocol):
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 (aiosmtplib's own)
         """Give the next reply. Raises SMTPServerDisconnected, SMTPReadTimeoutError or SMTPResponseException."""
-        if self._replies:
+        waiter = self._response_waiter
+        older = waiter is not None and waiter.done() and waiter.exception() is None
+        if self._replies and not older:  # a connection's end comes after what was said before it
             return self._replies.popleft()
         return await super().read_response(timeout)
 
