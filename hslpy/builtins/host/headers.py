@@ -47,15 +47,19 @@ def header_name(name: str) -> str:
     return name
 
 
-def edits(call: Run, name: str, value: str = "") -> HeaderEditor:
-    """Give the editor of pending edits, the edit's work and size booked to the run. Raises ScriptError R308."""
+def edits(call: Run, name: str, value: str = "", joins: bool = False) -> HeaderEditor:
+    """Give the editor of pending edits, the edit's work and size booked to the run; `joins`: it adds to a value.
+
+    Raises ScriptError R308.
+    """
     state: DataState = call.host.state
     header_name(name)
     editor = state.edits()
-    if len(value) > MOST_VALUE_BYTES:
-        raise ScriptError(
-            "R308", f"a header field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {len(value)} bytes"
-        )
+    size = len(value)
+    if joins:
+        size += max((len(field.raw) for field in editor.fields if field.name.lower() == name.lower()), default=0)
+    if size > MOST_VALUE_BYTES:
+        raise ScriptError("R308", f"a field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {size} bytes")
     if editor.size_bytes + len(value) > len(state.message.header) + MOST_ADDED_BYTES:
         raise ScriptError("R308", f"a script adds at most {MOST_ADDED_BYTES // 1024} KiB to a message's header")
     call.charge(1 + (len(value) + editor.size_bytes) // _HEADER_BYTES_A_UNIT)
@@ -121,7 +125,7 @@ def set_header(call: Run, name: str, value: str, refold: bool = True) -> float:
 )
 def prepend_header(call: Run, name: str, value: str, refold: bool = True) -> float:
     """Put text before the value of all fields of that name, or make a new one. Gives how many were changed."""
-    return float(edits(call, name, value).prepend(name, value, refold))
+    return float(edits(call, name, value, joins=True).prepend(name, value, refold))
 
 
 @TOPIC.builtin(
@@ -132,7 +136,7 @@ def prepend_header(call: Run, name: str, value: str, refold: bool = True) -> flo
 )
 def append_header(call: Run, name: str, value: str, refold: bool = True) -> float:
     """Put text after the value of all fields of that name, or make a new one. Gives how many were changed."""
-    return float(edits(call, name, value).append(name, value, refold))
+    return float(edits(call, name, value, joins=True).append(name, value, refold))
 
 
 @TOPIC.builtin("DelHeader(name: string) -> number", effect=Effect.IO, hooks=_DATA, examples=['DelHeader("X-Spam-Flag");'])
