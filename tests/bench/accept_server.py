@@ -59,10 +59,10 @@ store = "redis"
 [redis]
 url = "{redis_url}"
 [log]
-level = "warning"
+level = "info"
 """
     )
-    set_up_logging("warning", "text")
+    set_up_logging("info", "text")
     run(lambda: serve(folder), uvloop=True)
 
 

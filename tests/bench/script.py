@@ -79,27 +79,27 @@ _META = Array.mapping({"spam": "no"})
 
 
 @stubs.builtin("GetMetaData() -> array", effect=Effect.READS)
-def get_meta_data(call: Run) -> Array:
+def get_meta_data() -> Array:
     return _META
 
 
 @stubs.builtin("SetSourceIP(id: string) -> none", effect=Effect.READS)
-def set_source_ip(call: Run, id_: str) -> None:
+def set_source_ip(id_: str) -> None:
     return None
 
 
 @stubs.builtin("GetHeader(name: string) -> string", effect=Effect.READS)
-def get_header(call: Run, name: str) -> str:
+def get_header(name: str) -> str:
     return ""
 
 
 @stubs.builtin("ScanRPD() -> number", effect=Effect.IO)
-def scan_rpd(call: Run) -> float:
+def scan_rpd() -> float:
     return 50.0
 
 
 @stubs.builtin("ScanSA() -> number", effect=Effect.IO)
-def scan_sa(call: Run) -> float:
+def scan_sa() -> float:
     return 4.5
 
 
@@ -107,12 +107,12 @@ def scan_sa(call: Run) -> float:
     "rate(namespace: string, entry: string, count: number, interval: number, [options: array]) -> boolean | number",
     effect=Effect.IO,
 )
-def rate(call: Run, namespace: str, entry: str, count: float, interval: float, options: Array | None = None) -> bool:
+def rate(namespace: str, entry: str, count: float, interval: float, options: Array | None = None) -> bool:
     return True
 
 
 @stubs.builtin("Defer([reason: string]) -> terminates", effect=Effect.READS)
-def defer(call: Run, reason: str = "") -> None:
+def defer(reason: str = "") -> None:
     raise AssertionError("the policies measured never defer")
 
 
