@@ -54,5 +54,5 @@ COMMAND = Command(
     description=f"Runs the tests in *{SUFFIX} files, which call test(name, function), expect(actual, expected),\n"
     "expect_error(function, text), run_hook(hook, files, facts), clock_advance(seconds), scanner_answer, dns_answer and\n"
     "queue_answer. Each test has a clock that stands still, and counters and memory of its own.\n"
-    " Exit status 1 when a test fails, or none is found.",
+    "Exit status 1 when a test fails, or none is found.",
 )

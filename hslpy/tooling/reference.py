@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hslpy.hooks.table import Hook
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Code
+from hslpy.tooling.events import Fact
+from hslpy.tooling.verdicts import verdict_lines
 
-_HEAD = "<!-- Made from the tables by `python -m hslpy.cli.reference`; change the rows, not this page. -->\n\n"
+HEAD = "<!-- Made from the tables by `python -m hslpy.cli.reference`; change the rows, not this page. -->\n\n"
 _FAMILIES = {
     "E1": "Syntax",
     "E2": "Names and calls",
@@ -25,7 +28,7 @@ def functions_page(rows: Iterable[Builtin]) -> str:
     topics: dict[str, list[Builtin]] = {}
     for row in rows:
         topics.setdefault(row.topic, []).append(row)
-    out = [_HEAD, "# Functions\n"]
+    out = [HEAD, "# Functions\n"]
     for topic in sorted(topics):
         out.append(f"\n## {topic.capitalize()}\n")
         for row in sorted(topics[topic], key=lambda r: (r.owner or "", r.name.lower(), r.hooks or ())):
@@ -43,26 +46,64 @@ def functions_page(rows: Iterable[Builtin]) -> str:
 def diagnostics_page(codes: Sequence[Code]) -> str:
     """Give the page of all diagnostics with their cures."""
     out = [
-        _HEAD,
+        HEAD,
         "# Diagnostics\n\n`E` codes are errors of the checker, `W` its warnings, `R` errors while a script runs.\n",
     ]
     for family, title in _FAMILIES.items():
         rows = sorted((c for c in codes if c.code.startswith(family)), key=lambda c: c.code)
         if rows:
             out.append(f"\n## {title}\n\n| code | what it says | cure |\n|---|---|---|\n")
-            out += [f"| {c.code} | {_cell(c.title)} | {_cell(c.cure)} |\n" for c in rows]
+            out += [f"| {c.code} | {cell(c.title)} | {cell(c.cure)} |\n" for c in rows]
     return "".join(out)
+
+
+def hooks_page(hooks: Sequence[Hook], rows: Iterable[Builtin]) -> str:
+    """Give the page of hooks: when each runs, what scripts see there, what they can call that is not there everywhere."""
+    rows = list(rows)
+    out = [HEAD, "# Hooks\n\nFunctions that exist everywhere are in [functions](functions.md).\n"]
+    for hook in hooks:
+        out.append(f"\n## {hook.name}\n\nRuns at: {hook.moment}.\n\n")
+        out.append(f"A script that ends without a verdict: {_implicit(hook)}. A script that fails: {hook.outcome}.\n\n")
+        own = [row for row in rows if row.hooks is not None and hook.name in row.hooks and row.owner is None]
+        names = ", ".join(f"`{row.name}`" for row in sorted(own, key=lambda row: row.name.lower()))
+        out.append(f"Its own functions: {names or 'none'}.\n\n| variable | type | what it is |\n|---|---|---|\n")
+        for fact in hook.facts:
+            kind = " or ".join(fact.types) + (", may be assigned" if fact.writable else "")
+            out.append(f"| `${fact.name}` | {kind} | {cell(fact.help)} |\n")
+    return "".join(out)
+
+
+def _implicit(hook: Hook) -> str:
+    if hook.name == "data":
+        return "the recipient is delivered to"
+    return next(verdict_lines(hook.implicit)).removeprefix("verdict: ")
+
+
+def facts_page(facts: Sequence[Fact]) -> str:
+    """Give the page of what can be set for a hook tried out: with --set, or in run_hook()."""
+    introduction = (
+        "What `hslpy run --hook` and `hslpy repl --hook` take with `--set NAME=VALUE`, and `run_hook()` in script tests in\n"
+        "its array of facts. Lists are given as `a,b`, tables as `key=value,key=value`."
+    )
+    rows = (("All of them", (f"`{f.name}`", f.kind, _fact_default(f), f.help)) for f in facts)
+    return table_page("Facts for trying hooks out", introduction, ("name", "kind", "default", "what it is"), rows)
+
+
+def _fact_default(fact: Fact) -> str:
+    if fact.default is None or fact.default in ("", {}):
+        return ""
+    return f"`{str(fact.default).lower() if isinstance(fact.default, bool) else fact.default}`"
 
 
 def table_page(title: str, introduction: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Give a page of tables: `rows` are (heading, cells); a new heading starts a new table."""
-    out = [_HEAD, f"# {title}\n\n{introduction}\n"]
+    out = [HEAD, f"# {title}\n\n{introduction}\n"]
     heading = None
     for section, cells in rows:
         if section != heading:
             heading = section
             out.append(f"\n## {section}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
-        out.append(f"| {' | '.join(_cell(cell) for cell in cells)} |\n")
+        out.append(f"| {' | '.join(cell(text) for text in cells)} |\n")
     return "".join(out)
 
 
@@ -70,5 +111,5 @@ def _paragraphs(doc: str) -> str:
     return "\n".join(line.strip() for line in doc.strip().splitlines())
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
