@@ -108,7 +108,7 @@ def test_try_adds_to_the_setters(world: World) -> None:
         sources=(SourceChoice("netaddr:1"),),
         source_random=True,
         helo="a.example",
-        host=None,
+        host="lookup-mx",
         port=26,
         tls="dane",
         tls_sni="x.example",

@@ -161,9 +161,8 @@ def _set_sources(call: Run, function: str, value: Value, nonlocal_source: bool) 
 def _set_destination(call: Run, function: str, host: str | None, port: float | None) -> None:
     attempt = _attempt(call)
     if host is not None:
-        lookup = host == "lookup-mx"
-        attempt["host"] = None if lookup else _hostname(function, host)
-        call.host.facts["destination"] = "" if lookup else host
+        attempt["host"] = _hostname(function, host)  # "lookup-mx" stays: MX delivery whatever the transport says
+        call.host.facts["destination"] = "" if host == "lookup-mx" else host
     if port is not None:
         attempt["port"] = read_integer(function, "port", port, 1, 65535)
         call.host.facts["destinationport"] = port
