@@ -15,43 +15,40 @@ TOPIC = Topic("networks")
 _LONGEST = 100  # characters of two addresses and a dash
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if len(text) > _LONGEST or "%" in text or not text.isascii():
+def _packed(text: str) -> bytes | None:
+    """Give the 4 or 16 bytes of an address."""
+    if len(text) > _LONGEST or not text.isascii() or "\0" in text:
         return None
     try:
-        return ipaddress.ip_address(text)
-    except ValueError:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except OSError:
         return None
 
 
 @lru_cache(maxsize=1024)
-def _range(network: str) -> tuple[int, int, int] | None:
-    """Give (version, lowest, highest) of an address, `address/bits` or `address-address`."""
-    if len(network) > _LONGEST:
-        return None
+def _range(network: str) -> tuple[bytes, bytes] | None:
+    """Give the lowest and the highest address of an address, `address/bits` or `address-address`."""
     first, dash, last = network.partition("-")
     if dash:
-        low, high = _address(first.strip(" ")), _address(last.strip(" "))
-        if low is None or high is None or low.version != high.version:
-            return None
-        return low.version, int(low), int(high)
+        low, high = _packed(first.strip(" ")), _packed(last.strip(" "))
+        return None if low is None or high is None or len(low) != len(high) else (low, high)
     base, slash, bits = network.partition("/")
-    address = _address(base)
-    if address is None or (slash and not (bits.isascii() and bits.isdigit() and len(bits) <= 3)):
+    address = _packed(base)
+    if address is None or not slash:
+        return None if address is None else (address, address)
+    size = 8 * len(address)
+    if not (bits.isascii() and bits.isdigit() and len(bits) <= 3) or int(bits) > size:
         return None
-    length = int(bits) if slash else address.max_prefixlen
-    if length > address.max_prefixlen:
-        return None
-    span = 1 << (address.max_prefixlen - length)
-    low_number = int(address) // span * span
-    return address.version, low_number, low_number + span - 1
+    span = (1 << (size - int(bits))) - 1
+    number = int.from_bytes(address, "big") & ~span
+    return number.to_bytes(len(address), "big"), (number | span).to_bytes(len(address), "big")
 
 
 def _includes(ip: str, network: str) -> bool | None:
-    address, wanted = _address(ip), _range(network)
+    address, wanted = _packed(ip), None if len(network) > _LONGEST else _range(network)
     if address is None or wanted is None:
         return None
-    return address.version == wanted[0] and wanted[1] <= int(address) <= wanted[2]
+    return len(address) == len(wanted[0]) and wanted[0] <= address <= wanted[1]
 
 
 @TOPIC.builtin(
@@ -87,8 +84,8 @@ def in_network(ip: str, network: str) -> bool:
 )
 def inet_pton(ip: str) -> str | None:
     """Give an address as 4 or 16 bytes."""
-    address = _address(ip)
-    return None if address is None else as_text(address.packed)
+    address = _packed(ip)
+    return None if address is None else as_text(address)
 
 
 @TOPIC.builtin(
@@ -113,10 +110,10 @@ def inet_ntop(ip: str) -> str | None:
 )
 def inet_reverse(ip: str, zone: str | None = None) -> str | None:
     """Give the name under which DNS keeps an address, in the ARPA zone of its family or in `zone`."""
-    address = _address(ip)
+    address = _packed(ip)
     if address is None:
         return None
-    pointer = address.reverse_pointer
+    pointer = ipaddress.ip_address(address).reverse_pointer
     return pointer if zone is None else pointer.rsplit(".", 2)[0] + "." + zone
 
 
