@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 from hslpy.lang import resolved as r
@@ -48,10 +47,16 @@ def resolve(world: World, script: s.Script) -> r.Resolution:
     return r.Resolution(main, world.units, world.classes, frozenset(world.facts), frozenset(world.used_builtins))
 
 
-@cache
-def method_name(node_class: Any) -> str:
-    """Give the visitor's method for a node class: `foreach_stmt` for `ForeachStmt`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", node_class.__name__).lower()
+_METHODS: dict[type, str] = {}
+
+
+def method_name(node: s.Node) -> str:
+    """Give the visitor's method for a node: `foreach_stmt` for a `ForeachStmt`."""
+    kind = type(node)
+    name = _METHODS.get(kind)
+    if name is None:
+        name = _METHODS[kind] = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return name
 
 
 class Resolver:
@@ -242,7 +247,7 @@ class Resolver:
             if type(node) in _UNSUPPORTED:
                 self.unsupported(node)
                 continue
-            result = getattr(self, method_name(type(node)))(node)
+            result = getattr(self, method_name(node))(node)
             if isinstance(result, tuple):
                 found.extend(result)
             elif result is not None:
@@ -374,7 +379,7 @@ class Resolver:
         if type(node) in _UNSUPPORTED:
             self.unsupported(node)
             return r.Bad(node.span)
-        result: r.Expr = getattr(self, method_name(type(node)))(node)
+        result: r.Expr = getattr(self, method_name(node))(node)
         return result
 
     def exprs(self, nodes: Iterable[s.Expr]) -> tuple[r.Expr, ...]:

@@ -76,11 +76,6 @@ class Program:
     sources: tuple[Source, ...]
     reads: frozenset[str]
     methods: Mapping[str, Builtin]
-    timed: bool = False  # it asks how long it runs
-
-
-def _no_echo(text: str) -> None:
-    pass
 
 
 class BoundBuiltin:
@@ -177,7 +172,7 @@ class Run:
         limits: Limits | None = None,
         host: Any = None,
         facts: dict[str, Value] | None = None,
-        echo: Callable[[str], None] = _no_echo,
+        echo: Callable[[str], None] | None = None,
         waiter: Callable[[Awaitable[Any]], Any] | None = None,
     ) -> None:
         if clock is not None:
@@ -189,7 +184,8 @@ class Run:
         if host is not None:
             self.host = host
         self.facts: dict[str, Value] = facts if facts is not None else {}
-        self.echo = echo
+        if echo is not None:
+            self.echo = echo  # type: ignore[method-assign, assignment]
         if waiter is not None:
             self.waiter = waiter
 
@@ -213,6 +209,9 @@ class Run:
     _deadline = 0.0  # 0 before the first look at the clock
     _slice_started = 0.0
 
+    def echo(self, text: str) -> None:
+        """Take what the script echoes: replaced by what was given, else nobody listens."""
+
     @cached_property
     def scratch(self) -> dict[str, Any]:
         """State of builtins for this run, by topic."""
@@ -227,7 +226,7 @@ class Run:
                 awaitable.close()
             raise RuntimeError("this run has no waiter: a builtin that waits was called outside an event loop")
         if not self._deadline:
-            self._begin()
+            self.begin()
         self._stop_watch()
         try:
             return self.waiter(awaitable)
@@ -238,7 +237,7 @@ class Run:
     def pause(self) -> None:
         """Give other sessions a turn if this run has held the loop for more than a slice."""
         if not self._deadline:
-            self._begin()
+            self.begin()
         elif time.perf_counter() - self._slice_started >= self.limits.slice_s:
             self._end_slice()
 
@@ -291,12 +290,12 @@ class Run:
 
     @property
     def started_at(self) -> float:
-        """Give the time on the monotonic clock when the run began; exact for programs that are `timed`."""
+        """Give the time on the monotonic clock when the run began; exact for programs that ask for it."""
         if not self._deadline:
-            self._begin()
+            self.begin()
         return self._deadline - self.limits.wall_s
 
-    def _begin(self) -> float:
+    def begin(self) -> float:
         """Start the clocks, at the first look at them: most runs are over before it. Gives the time now."""
         self._deadline = self.clock.monotonic() + self.limits.wall_s
         self._cpu_mark = time.thread_time()
@@ -307,7 +306,7 @@ class Run:
         """End a stretch of steps: check the limits, pause if due, look at the memory; give the next number of steps."""
         self.steps_used += self._quantum
         self._check_steps()
-        now = time.perf_counter() if self._deadline else self._begin()
+        now = time.perf_counter() if self._deadline else self.begin()
         elapsed = now - self._slice_started
         slice_s = self.limits.slice_s
         if elapsed >= slice_s:
@@ -386,8 +385,6 @@ class Run:
 def execute(program: Program, run: Run) -> None:
     """Run the program. Raises ScriptError or LimitExceeded with `span` and `stack` (innermost first), VerdictGiven."""
     run.program = program
-    if program.timed:
-        run._begin()
     try:
         program.body(run)
     except Exception as error:

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin
 from hslpy.lang.faults import as_script_error, place
-from hslpy.lang.operators import add_into, get_index, normalise_key, to_echo, to_number, to_string, unshare
+from hslpy.lang.operators import add, add_into, get_index, normalise_key, set_slice, to_echo, to_number, to_string, unshare
 from hslpy.lang.regex import matches
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Run, Thrown, count_text, describe, wrong_argument
 from hslpy.lang.source import Span
@@ -118,12 +118,12 @@ def at(run: Run, base: Value, key: Value, inside: int) -> Value:
 def _property(run: Run, base: HslObject, key: Key, inside: int) -> Value:
     info = base.class_info
     if info.__class__ is ClassInfo:
-        method = info.methods.get(key)  # type: ignore[attr-defined]
+        method = info.methods.get(str(key))
         if method is not None:
-            if method.is_private and inside != info.id:  # type: ignore[attr-defined]
+            if method.is_private and inside != info.id:
                 raise _private(base, key)
             return _bound(base, method, str(key))
-        if key in info.private and inside != info.id:  # type: ignore[attr-defined]
+        if key in info.private and inside != info.id:
             raise _private(base, key)
         return base.fields.get(key)
     row = _builtin_method(run, base, key)
@@ -213,13 +213,13 @@ def _shown_key(key: Key) -> str:
 def _check_write(base: HslObject, key: Key, inside: int) -> None:
     info = base.class_info
     if info.__class__ is ClassInfo:
-        if inside == info.id:  # type: ignore[attr-defined]
+        if inside == info.id:
             return
-        if key in info.private:  # type: ignore[attr-defined]
+        if key in info.private:
             raise _private(base, key)
-        if key in info.readonly:  # type: ignore[attr-defined]
+        if key in info.readonly:
             raise ScriptError("R110", f"`{key}` of class {base.class_name} is readonly")
-        if key in info.methods:  # type: ignore[attr-defined]
+        if key in info.methods:
             raise ScriptError("R110", f"`{key}` is a method of class {base.class_name} and cannot be assigned")
     elif info is not None:
         raise ScriptError("R110", f"objects of class {base.class_name} have no properties to write")
@@ -304,7 +304,7 @@ def has(run: Run, base: Value, key: Value, inside: int) -> bool:
         index = normalise_key(key)
         info = base.class_info
         if info.__class__ is ClassInfo:
-            if index in info.methods:  # type: ignore[attr-defined]
+            if index in info.methods:
                 return True
         elif _builtin_method(run, base, index) is not None:
             return True
@@ -374,7 +374,7 @@ def spread_args(value: Value) -> Iterable[Value]:
     """Give the arguments of `f(...value)`."""
     if value.__class__ is not Array:
         raise ScriptError("R111", f"only an array can be spread with `...`, got {describe(value)}")
-    return value.items.values()  # type: ignore[no-any-return]
+    return value.items.values()
 
 
 def rest_array(values: tuple[Value, ...]) -> Array:
@@ -390,7 +390,7 @@ def iterate(run: Run, value: Value) -> Iterable[Value]:
 def iterate_pairs(run: Run, value: Value) -> Iterable[tuple[Value, Value]]:
     """Give the keys and values of anything `foreach` takes: an array, or an object of class Iterator."""
     if value.__class__ is Array:
-        return value.items.items()  # type: ignore[no-any-return]
+        return value.items.items()
     if value.__class__ is HslObject and isinstance(value.host, Iterable):
         return value.host
     raise ScriptError("R111", f"`foreach` wants an array, got {describe(value)}")
@@ -405,14 +405,10 @@ def pick(source: Value, key: Value) -> Value:
     return UNSET
 
 
-def rest_of(run: Run, source: Value, count: int, keys: tuple[Value, ...]) -> Array:
-    """Give what a destructuring leaves for `...$rest`: the items after the first `count`, or those of other keys."""
+def rest_of(run: Run, source: Value, count: int) -> Array:
+    """Give what a destructuring leaves for `...$rest`: the items after the first `count`, keyed from 0."""
     if source.__class__ is not Array:
         return Array({}, 0)
-    if keys:
-        taken = {normalise_key(key) for key in keys}
-        items = {key: own(value) for key, value in source.items.items() if key not in taken}
-        return Array(items, source.next_index)
     values = list(source.items.values())[count:]
     run.charge(1 + (len(values) >> 4))
     return Array.of([own(value) for value in values])
@@ -426,9 +422,9 @@ def call_member(run: Run, base: Value, key: Value, inside: int, *args: Value) ->
     if base.__class__ is HslObject:
         info = base.class_info
         if info.__class__ is ClassInfo:
-            method = info.methods.get(key)  # type: ignore[attr-defined]
+            method = info.methods.get(key)
             if method is not None:
-                if method.is_private and inside != info.id:  # type: ignore[attr-defined]
+                if method.is_private and inside != info.id:
                     raise _private(base, key)
                 count = len(args)
                 if count < method.required or (method.maximum is not None and count > method.maximum):

@@ -278,15 +278,15 @@ class Expressions:
             return self._put_together([b.const(p) if isinstance(p, str) else self.text_part(p) for p in merged])
         sizes: list[ast.expr] = []
         again: list[ast.expr] = []
-        for part in merged:
-            if isinstance(part, str):
-                again.append(b.const(part))
-            elif self.types.of(part) == STR and self.is_plain(part) and all(self.is_stable(part, p) for p in dynamic):
-                again.append(self.value(part))
+        for piece in merged:
+            if isinstance(piece, str):
+                again.append(b.const(piece))
+            elif self.types.of(piece) == STR and self.is_plain(piece) and all(self.is_stable(piece, p) for p in dynamic):
+                again.append(self.value(piece))
                 sizes.append(b.call("len", again[-1]))
             else:
                 name = self.temp()
-                sizes.append(b.call("len", b.walrus(name, self.text_part(part))))
+                sizes.append(b.call("len", b.walrus(name, self.text_part(piece))))
                 again.append(b.name(name))
         total = sizes[0]
         for size in sizes[1:]:
@@ -474,7 +474,8 @@ class Expressions:
         if isinstance(left, r.Const) and not isinstance(right, r.Const):
             left, right = right, left  # a constant has no effects, so the order is free
         lt, rt = self.types.of(left), self.types.of(right)
-        for bits in (STR, NUMBER, BOOL):
+        # a boolean against a number compares as 0 or 1, in Python as in HSL
+        for bits in (STR, NUMBER, BOOL) if strict else (STR, NUMBER | BOOL):
             if lt and rt and not lt & ~bits and not rt & ~bits:
                 return b.compare(self.value(left), "!=" if negated else "==", self.value(right))
         if isinstance(right, r.Const) and (right.value is None or (strict and isinstance(right.value, bool))):
@@ -687,9 +688,9 @@ class Expressions:
             return value
         saved = b.line
         b.line = self.context.line_of(node.span)
-        if self.is_plain(node) and value.__class__ is ast.Name:
-            first, again = value, value
-        else:
+        first: ast.expr = value
+        again: ast.expr = value
+        if not (self.is_plain(node) and isinstance(value, ast.Name)):
             name = self.temp()
             first, again = b.walrus(name, value), b.name(name)
         row_name = b.name(self.context.link("row", key))

@@ -75,7 +75,6 @@ def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, B
         tuple(sources),
         compiled.reads,
         methods,
-        timed="executiontime" in compiled.reads,
     )
 
 
@@ -164,9 +163,10 @@ class _Assembler:
         classes = [statement for class_def in self.resolution.classes for statement in self.class_(class_def)]
         body = Statements(context, main)
         statements = body.block(main.body)
+        symbols: list[r.Symbol] = [*self.units, *self.resolution.classes]
         values = [
             b.set_(f"h{symbol.id}", self._value_of(symbol))
-            for symbol in (*self.units, *self.resolution.classes)
+            for symbol in symbols
             if f"h{symbol.id}" in b.used
         ]
         start = self._first_values(main) + self._statics()
@@ -182,6 +182,8 @@ class _Assembler:
             )
             if name in b.used
         ]
+        if "executiontime" in self.resolution.builtins:
+            prologue.append(b.do(b.call(b.attr(b.name("run"), "begin"))))
         if "steps" in b.used:
             prologue.append(b.set_("steps", b.call(b.attr(b.name("run"), "start"))))
         unreached = [b.give(None), *self._bindings(main)]

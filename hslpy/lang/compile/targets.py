@@ -126,13 +126,11 @@ class Targets(Expressions):
 
     def take_apart(self, target: r.Places, source: str, steps: list[ast.expr]) -> None:
         b = self.b
-        keyed = [place.key for place in target.places if not isinstance(place.key, r.Const) or isinstance(place.key.value, str)]
         for number, place in enumerate(target.places):
             saved = b.line
             b.line = self.context.line_of(place.span)
             if place.is_rest:
-                keys = [self.value(p.key) for p in target.places if not p.is_rest] if keyed else []
-                rest = b.call("rest_of", self.run(), b.name(source), b.const(number), b.tuple_(keys))
+                rest = b.call("rest_of", self.run(), b.name(source), b.const(number))
                 steps.append(self.store_value(place.target, rest))
                 b.line = saved
                 continue

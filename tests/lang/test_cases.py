@@ -1,0 +1,103 @@
+"""Runs the HSL programs in tests/lang/cases, each behaviour a file, and compares golden diagnostics."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from hslpy.builtins import for_hook
+from hslpy.clock import ManualClock
+from hslpy.errors import ScriptError
+from hslpy.lang.diagnostics import render, render_all
+from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.resolved import Predefined
+from hslpy.lang.run import LimitExceeded, Limits, Run, execute
+from hslpy.lang.source import Source, Span
+from hslpy.lang.values import Array
+from tests.lang.cases_reader import Case, read_cases
+
+HERE = Path(__file__).parent
+CASES = [case for path in sorted((HERE / "cases").rglob("*.hsl")) for case in read_cases(path)]
+GOLDEN = sorted((HERE / "golden" / "programs").glob("*.hsl"))
+PREDEFINED = {
+    "fixed": Predefined(("string",)),
+    "table": Predefined(("array",)),
+    "context": Predefined(("any",), writable=True),
+}
+LIMITS = Limits(steps=2_000_000, depth=50, cpu_s=5.0)
+
+
+def load(text: str, files: dict[str, str]) -> Loaded:
+    def reader(path: str, importer: str | None) -> Source:
+        if path == "main.hsl" and importer is None:
+            return Source(path, text)
+        if path not in files:
+            raise FileNotFoundError(path)
+        return Source(path, files[path])
+
+    return load_program("main.hsl", reader, for_hook(None), PREDEFINED)
+
+
+def run_case(case: Case) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:
+    """Give what was echoed by line, and the problems as (line, code, message)."""
+    loaded = load(case.text, case.files)
+    problems = [(d.span.source.position(d.span.start)[0], d.code, d.message) for d in loaded.diagnostics]
+    echoed: dict[int, list[str]] = {}
+    program = loaded.program
+    if program is None:
+        return echoed, problems
+
+    def echo(text: str) -> None:
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename != program.file:
+            frame = frame.f_back  # type: ignore[assignment]
+        span = program.spans[frame.f_lineno - 1]
+        line = span.source.position(span.start)[0] if span.source.path == "main.hsl" else 0
+        echoed.setdefault(line, []).append(text)
+
+    facts = {"fixed": "as it is", "table": Array.mapping({"a": 1.0})}
+    run = Run(clock=ManualClock(), random=random.Random(1), limits=LIMITS, facts=facts, echo=echo)
+    try:
+        execute(program, run)
+    except (ScriptError, LimitExceeded) as error:
+        assert isinstance(error.span, Span), error
+        problems.append((error.span.source.position(error.span.start)[0], error.code, error.message))
+    return echoed, problems
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Case) -> None:
+    echoed, problems = run_case(case)
+    unexpected = []
+    left = dict(case.problems)
+    for line, code, message in problems:
+        wanted = left.get(line) or case.problems.get(line)
+        if wanted is None or wanted[0] != code or not message.startswith(wanted[1]):
+            unexpected.append(f"line {line}: [{code}] {message}")
+        left.pop(line, None)
+    assert not unexpected
+    assert not left, "expected problems that did not come"
+    got = {line: " | ".join(texts) for line, texts in echoed.items() if line}
+    wanted_echoes = dict(case.echoes)
+    assert {line: got.get(line) for line in wanted_echoes} == wanted_echoes
+    assert not set(got) - set(wanted_echoes), "echoes that nothing expects"
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden(path: Path) -> None:
+    """Whole rendered diagnostics, and the run-time error if there is one. Write anew with HSLPY_GOLDEN=1."""
+    loaded = load(path.read_bytes().decode("latin-1"), {})
+    found = render_all(loaded.diagnostics)
+    if loaded.program is not None:
+        try:
+            execute(loaded.program, Run(clock=ManualClock(), limits=LIMITS))
+        except (ScriptError, LimitExceeded) as error:
+            found += ("\n\n" if found else "") + render(error)  # type: ignore[arg-type]
+    golden = path.with_suffix(".txt")
+    if os.environ.get("HSLPY_GOLDEN"):
+        golden.write_text(found + "\n")
+    assert found + "\n" == golden.read_text()
