@@ -90,6 +90,7 @@ class App:
             spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
             rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
             source_ids=frozenset(source.id for source in settings.sources),
+            source_addresses={source.id: source.address for source in settings.sources},
             hostname=settings.hostname,
             scanner_failure=settings.scanner_failure,
             log=self.log,
