@@ -1,0 +1,39 @@
+"""`hslpy demo`: the whole system, in time, with the decisions it is there to show."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cli.conftest import spawn
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_shows_what_it_promises() -> None:
+    started = time.monotonic()
+    done = spawn("demo")
+    assert done.status == 0, done.err
+    assert time.monotonic() - started < 15
+    rows = {tuple(line.split()) for line in done.out.splitlines()}
+    assert ("shop.example", "10", "defer") in rows
+    assert ("outlet.example", "10", "accept", "defer") in rows
+    bakery = ("bakery.example", "21", "accept", "accept", "netaddr:3", "127.0.0.13", "out3.demo.test", "delivered")
+    assert bakery in rows, done.out
+    assert ("bakery.example", "3", *bakery[2:-1], "550:", "bounced") in rows
+    suspect = (
+        "choir.example",
+        "8",
+        "accept",
+        "accept,",
+        "spam=yes",
+        "netaddr:4",
+        "127.0.0.14",
+        "out4.demo.test",
+        "delivered",
+    )
+    assert suspect in rows
+    assert "You may only send 250 messages per hour" in done.out
+    assert "300 bulk messages per 8 hours" in done.out
+    assert "choir.example has more than 1000 failed deliveries during the last hour" in done.out
+    assert not done.err
