@@ -21,18 +21,8 @@ def test_the_demo_shows_what_it_promises() -> None:
     bakery = ("bakery.example", "21", "accept", "accept", "netaddr:3", "127.0.0.13", "out3.demo.test", "delivered")
     assert bakery in rows, done.out
     assert ("bakery.example", "3", *bakery[2:-1], "550:", "bounced") in rows
-    suspect = (
-        "choir.example",
-        "8",
-        "accept",
-        "accept,",
-        "spam=yes",
-        "netaddr:4",
-        "127.0.0.14",
-        "out4.demo.test",
-        "delivered",
-    )
-    assert suspect in rows
+    marked = ("accept", "accept,", "spam=yes", "netaddr:4", "127.0.0.14", "out4.demo.test", "delivered")
+    assert ("choir.example", "8", *marked) in rows and ("shop.example", "250", *marked) in rows
     assert "You may only send 250 messages per hour" in done.out
     assert "300 bulk messages per 8 hours" in done.out
     assert "choir.example has more than 1000 failed deliveries during the last hour" in done.out

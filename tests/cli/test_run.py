@@ -53,7 +53,7 @@ def test_an_endless_loop_ends(hslpy: Hslpy, tmp_path: Path) -> None:
 def test_the_verdict_at_a_hook(hslpy: Hslpy, tmp_path: Path) -> None:
     file = write(tmp_path, 'echo "hi"; if ($recipientdomain == "example.org") Reject("We don\'t send there");')
     done = hslpy("run", file, "--hook", "rcptto", "--set", "recipient=someone@example.org")
-    assert (done.status, done.out) == (0, 'hi\nverdict: Reject 550 5.7.1 "We don\'t send there"\n')
+    assert (done.status, done.out) == (0, 'hi\nverdict: Reject 554 5.7.1 "We don\'t send there"\n')
     assert hslpy("run", file, "--hook", "rcptto").out == "hi\nverdict: Accept\n"
 
 
@@ -71,9 +71,8 @@ def test_a_scanner_that_is_not_configured(hslpy: Hslpy) -> None:
 
 def test_deliveries_with_their_edits(hslpy: Hslpy, tmp_path: Path) -> None:
     message = write(tmp_path, "Subject: Hej\nX-Old: 1\n\nBody\n", "m.eml")
-    file = write(
-        tmp_path, 'SetHeader("Subject", GetHeader("Subject") . "!"); DelHeader("X-Old"); SetMetaData(["a" => "b"]);'
-    )
+    edits = 'SetHeader("Subject", GetHeader("Subject") . "!"); DelHeader("X-Old");'
+    file = write(tmp_path, edits + ' SetMetaData(["a" => "b"]);')
     done = hslpy("run", file, "--hook", "data", "--message", message, "--set", "recipients=a@b.example,c@d.example")
     assert done.status == 0, done.err
     assert "  deliver to <a@b.example> from <sender@example.com> by mailtransport:1\n" in done.out
@@ -97,7 +96,6 @@ def test_wrong_usage(hslpy: Hslpy, tmp_path: Path) -> None:
 
 def test_settings_give_the_sources(hslpy: Hslpy, tmp_path: Path) -> None:
     config = write(tmp_path, '[[source]]\nid = "netaddr:1"\naddress = "127.0.0.1"\n', "c.toml")
-    done = hslpy(
-        "run", SEEDS / "pre-delivery.hsl", "--hook", "predelivery", "--config", config, "--set", "metadata=spam=yes"
-    )
+    bulk = ("--hook", "predelivery", "--set", "metadata=spam=yes")
+    done = hslpy("run", SEEDS / "pre-delivery.hsl", *bulk, "--config", config)
     assert done.status == 1 and "R306" in done.err

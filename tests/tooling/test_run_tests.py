@@ -113,7 +113,8 @@ def test_run_hook_with_a_message(tmp_path: Path) -> None:
     passes(
         tmp_path,
         r"""
-        $r = run_hook("data", "hook.hsl", ["message" => "Subject: Hej\r\n\r\nBody\r\n", "recipients" => ["a@b.example", "c@d.example"]]);
+        $facts = ["message" => "Subject: Hej\r\n\r\nBody\r\n", "recipients" => ["a@b.example", "c@d.example"]];
+        $r = run_hook("data", "hook.hsl", $facts);
         expect(count($r["deliveries"]), 2);
         expect($r["deliveries"][1]["recipient"], "c@d.example");
         expect($r["deliveries"][0]["header"] =~ "X-Was: Hej", true);
