@@ -13,10 +13,11 @@ import ipaddress
 import json
 import logging
 import random
+import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class App:
         self._services = services
         self.hooks = Hooks(hook_settings(settings), services, self._clock, chance, self.log)
         self.delivery = Delivery(
-            settings.delivery,
+            replace(settings.delivery, own_listeners=_own_listeners(settings)),
             self.queue,
             self.spool,
             self.hooks,
@@ -196,6 +197,19 @@ class App:
         if self.settings.rate.store == "redis":
             return RedisRateCounters(self.settings.rate, connect(self.settings.redis), self._clock, self.log)
         return MemoryRateCounters(self.settings.rate, self._clock, self.log)
+
+
+def _own_listeners(settings: Settings) -> frozenset[tuple[str, int]]:
+    """Give the (IP, port) pairs at which we receive, so that mail is not sent round in a circle."""
+    pairs = set()
+    for listener in settings.smtp.listeners:
+        addresses = [listener.host]
+        if listener.host in ("", "0.0.0.0", "::"):
+            addresses = ["127.0.0.1", "::1", *(source.address for source in settings.sources)]
+            with contextlib.suppress(OSError):
+                addresses += [str(info[4][0]) for info in socket.getaddrinfo(settings.hostname, None)]
+        pairs |= {(address, listener.port) for address in addresses}
+    return frozenset(pairs)
 
 
 def packaged_scripts() -> Path:

@@ -160,7 +160,7 @@ ROWS: list[Setting] = [
             "port": About("the port", minimum=1),
             "protocol": About("smtp or lmtp"),
             "sources": About("ids of its sources"),
-            "helo": About("EHLO name instead of its sources'"),
+            "helo": About("EHLO name where its source has none"),
             "tls": About("how far TLS is wanted"),
             "tls_names": About("names that the certificate may have, instead of the host's"),
             "username": About("login at the next hop"),

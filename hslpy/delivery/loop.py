@@ -147,16 +147,19 @@ class Delivery:
     async def _carry_out(self, destination: str, job: tuple[QueuedRecipient, ...]) -> None:
         started = self._clock.monotonic()
         try:
-            await self._jobs.run(self._not_held(job))
+            await self._jobs.run(self._still_wanted(job))
         finally:
             self._lanes.done(destination, self._clock.monotonic() - started)
 
-    def _not_held(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
-        """Give those of the job that no operator has put on hold while they were parked; the others go back."""
+    def _still_wanted(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
+        """Give those of the job that no operator has held or deleted while they were parked; the others go back."""
+        wanted = []
         for entry in job:
-            if entry.hold:
+            if self._queue.withdrawn(entry):
                 self._queue.postpone(entry, entry.due_at)
-        return [entry for entry in job if not entry.hold]
+            else:
+                wanted.append(entry)
+        return wanted
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -207,6 +207,10 @@ class Queue:
         self._index.put_back(entry)
         self._wake(due_at)
 
+    def withdrawn(self, entry: QueuedRecipient) -> bool:
+        """Say whether an operator held or deleted this claimed recipient meanwhile: it should not be tried now."""
+        return entry.hold or entry.queue_id in self._doomed
+
     async def finish(self, entry: QueuedRecipient) -> None:
         """Forget a recipient that was delivered, or deleted by a script."""
         await self._to_its_end(self._finish(entry))
