@@ -489,3 +489,21 @@ def test_what_an_operator_holds_while_it_is_parked_is_not_tried() -> None:
             assert len(sink.received) == 1 and w.queue.state(parked) == "held"
 
     run(test())
+
+
+def test_what_an_operator_deletes_while_it_is_parked_is_not_tried() -> None:
+    async def test() -> None:
+        async with (
+            Sink("127.0.0.9", hold=asyncio.Event()) as sink,
+            world(zone_for({"a.example": sink}), port=sink.port, destination_connections=1) as w,
+        ):
+            await w.put("first@a.example")
+            (parked,) = await w.put("second@a.example")
+            await until(lambda: sink.raw)
+            await w.queue.delete([parked.queue_id])
+            assert sink.hold is not None
+            sink.hold.set()
+            await until(lambda: len(w.queue) == 0)
+            assert len(sink.received) == 1
+
+    run(test())
