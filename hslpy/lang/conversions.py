@@ -17,7 +17,9 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)
 _HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]+)")
 _INTEGER_TEXT = re.compile(r"0|-?[1-9][0-9]{0,15}")  # 16 digits hold 2**53 - 1
 EXACT_INTEGERS = 2**53 - 1  # the largest integer up to which all are exact. Source: HSL manual, Number
+_LONGEST_NUMBER = 65_536  # characters; a longer text is taken for no number, lest reading it keep others waiting
 IN_FULL_BELOW = 1e21  # integers below are printed in full. Source: language.md section 11
+_STRETCH = 1 << 18  # characters handled between two looks at the clock
 WORTH_RESERVING = 1024  # bytes; smaller texts are left to the limit on steps
 
 
@@ -40,6 +42,8 @@ def to_number(value: Value) -> float:
     if kind is float:
         return value  # type: ignore[no-any-return]
     if kind is str:
+        if len(value) > _LONGEST_NUMBER:
+            return 0.0
         if value.isdecimal() and value.isascii():  # the usual cases without a regex; float() would take `1_0` and `inf`
             return float(value)
         if value[:2] == "0x" and len(value) <= 16 and value[2:].isalnum():
@@ -141,7 +145,15 @@ def array_text(run: Budget | None, array: Array) -> str:
             levels.append(iter(value.items.items()))
             fresh = True
         else:
-            text.add(head + (quote(value) if value.__class__ is str else _plain_text(value)))
+            if value.__class__ is not str:
+                text.add(head + _plain_text(value))
+            elif len(value) <= _STRETCH:
+                text.add(head + quote(value))
+            else:
+                text.add(head + '"')
+                for start in range(0, len(value), _STRETCH):
+                    text.add(quote(value[start : start + _STRETCH])[1:-1])
+                text.add('"')
     return text.text()
 
 

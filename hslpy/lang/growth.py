@@ -6,6 +6,7 @@ time it has doubled. Work is charged as it goes, so that other sessions get thei
 
 from __future__ import annotations
 
+import codecs
 from typing import Protocol
 
 from hslpy.lang.values import Array, Key, Value
@@ -90,3 +91,22 @@ def array_of(run: Budget | None, values: list[Value]) -> Array:
         items.update(zip(range(start, size), values[start : start + _CHUNK], strict=False))
         run.charge(_CHUNK >> 4)
     return Array(items, size)
+
+
+def decode_utf8(run: Budget, text: str) -> str | None:
+    """Give a byte string decoded, or None when it is not valid UTF-8."""
+    if text.isascii():
+        return text
+    if len(text) > _BYTES_A_BLOCK:
+        run.reserve(4 * len(text))
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    parts: list[str] = []
+    try:
+        for start in range(0, len(text), _BYTES_A_BLOCK):
+            parts.append(decoder.decode(text[start : start + _BYTES_A_BLOCK].encode("latin-1")))
+            if start:
+                run.charge(_BYTES_A_BLOCK >> 9)
+        parts.append(decoder.decode(b"", True))
+    except UnicodeDecodeError:
+        return None
+    return "".join(parts)

@@ -10,10 +10,11 @@ import math
 
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import WORTH_RESERVING, key_of_text, key_value, normalise_key, to_number
-from hslpy.lang.growth import ELEMENT_BYTES, Budget, array_of
-from hslpy.lang.values import Array, HslObject, Key, Value, own, type_name
+from hslpy.lang.growth import ELEMENT_BYTES, Budget, TextBuilder, array_of
+from hslpy.lang.values import Array, HslObject, Key, Value, type_name
 
 _CHUNK = 8192  # elements handled between two charges, about half a millisecond
+_BYTES_AT_ONCE = 1 << 18
 _FAR = float(2**62)  # beyond any length, for bounds that do not fit a machine integer
 
 
@@ -96,17 +97,39 @@ def get_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
     part = slice_of(first, last, step)
     if container.__class__ is str:
         if len(container) >= WORTH_RESERVING:
-            run.reserve(len(range(*part.indices(len(container)))))
+            positions = range(*part.indices(len(container)))
+            run.reserve(len(positions))
+            if positions.step != 1 and len(positions) > _BYTES_AT_ONCE:
+                return _stepped(run, container, positions)
         return container[part]
     if container.__class__ is Array:
         size = len(container.items)
         if size > 64:
             run.charge(size >> 4)
             run.reserve(len(range(*part.indices(size))) * ELEMENT_BYTES)
-        return array_of(run, [own(value) for value in list(container.items.values())[part]])
+        return array_of(run, _owned(run, list(container.items.values())[part]))
     if container is None:
         return None
     raise ScriptError("R126", f"{type_name(container)} cannot be sliced")
+
+
+def _stepped(run: Budget, text: str, positions: range) -> str:
+    """Give the bytes at many positions, a stretch at a time."""
+    result = TextBuilder(run)
+    for start in range(0, len(positions), _BYTES_AT_ONCE):
+        part = positions[start : start + _BYTES_AT_ONCE]
+        result.add(text[part.start : part.stop if part.stop >= 0 else None : part.step])
+    return result.text()
+
+
+def _owned(run: Budget, values: list[Value]) -> list[Value]:
+    """Make the values ready for a new owner, in place."""
+    for position, value in enumerate(values):
+        if value.__class__ is Array:
+            values[position] = value.share()
+        if position % _CHUNK == _CHUNK - 1:
+            run.charge(_CHUNK >> 4)
+    return values
 
 
 def set_slice(run: Budget, container: Value, first: Value, last: Value, step: Value, value: Value) -> Value:
@@ -132,7 +155,7 @@ def set_slice(run: Budget, container: Value, first: Value, last: Value, step: Va
     run.charge((len(container.items) + len(value.items)) >> 4)
     run.reserve((len(container.items) + len(value.items)) * ELEMENT_BYTES)
     values = list(unshare(run, container).values())
-    inserted = [own(item) for item in value.items.values()]
+    inserted = _owned(run, list(value.items.values()))
     if part.step not in (None, 1):
         wanted = len(range(*part.indices(len(values))))
         if wanted != len(inserted):

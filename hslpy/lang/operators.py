@@ -214,7 +214,9 @@ def subtract(run: Budget, left: Value, right: Value) -> Value:
     others = [value for value in unwanted if value.__class__ not in _HASHED]
     _book_elements(run, len(left.items))
     items: dict[Key, Value] = {}
-    for key, value in left.items.items():
+    for count, (key, value) in enumerate(left.items.items(), 1):
+        if count & 1023 == 0:
+            run.charge(128)
         if value.__class__ in _HASHED:
             if (value.__class__, value) in simple:
                 continue

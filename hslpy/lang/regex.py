@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import regex as engine
 
 from hslpy.errors import ScriptError
-from hslpy.lang.growth import Growth
+from hslpy.lang.growth import Growth, decode_utf8
 from hslpy.lang.pcre import PatternError, translate
 from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Regex
@@ -114,15 +114,7 @@ def compiled(run: Run, pattern: str | Regex) -> Compiled:
 
 def subject_text(run: Run, pattern: Compiled, subject: str) -> str | None:
     """Give the subject as the engine wants it: as it is, or decoded for modifier `u`. None: it is not UTF-8."""
-    if not pattern.utf8 or subject.isascii():
-        return subject
-    if len(subject) > 65536:
-        run.reserve(len(subject) * 4)
-        run.charge(len(subject) >> 9)
-    try:
-        return subject.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+    return decode_utf8(run, subject) if pattern.utf8 else subject
 
 
 def _as_bytes(text: str) -> str:

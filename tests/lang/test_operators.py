@@ -403,3 +403,12 @@ def test_large_copies_are_charged(run: Meter) -> None:
     assert run.units >= 5_000
     assert run.bytes >= 5_000_000
     assert len(copy) == 100_000
+
+
+def test_long_slices_and_texts_are_whole(run: Meter) -> None:
+    subject = "abcdefg" * 100_000
+    assert op.get_slice(run, subject, None, None, -1.0) == subject[::-1]
+    assert op.get_slice(run, subject, 5.0, None, 2.0) == subject[5::2]
+    quoted = 'a"\\' * 100_000
+    assert op.to_echo(run, arr(quoted)) == '[0=>"' + quoted.replace("\\", "\\\\").replace('"', '\\"') + '"]'
+    assert op.to_number("1" * 100_000) == 0.0

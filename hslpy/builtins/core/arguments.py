@@ -58,7 +58,7 @@ def as_text(data: bytes) -> str:
 
 
 def from_utf8(text: str) -> str | None:
-    """Give a byte string decoded, or None when it is not valid UTF-8."""
+    """Give a byte string decoded, or None when it is not valid UTF-8. For what is surely short."""
     if text.isascii():
         return text
     try:

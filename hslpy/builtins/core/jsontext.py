@@ -16,7 +16,7 @@ from typing import Any
 from hslpy.builtins.core.arguments import from_utf8, read_options, to_utf8
 from hslpy.lang.conversions import format_number, key_of_text
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.growth import Growth, TextBuilder
+from hslpy.lang.growth import Growth, TextBuilder, decode_utf8
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Key, Value
 
@@ -135,7 +135,7 @@ def json_decode(call: Run, string: str, options: Array | None = None) -> Value:
     Option `allow_comments` (false): pass over `//` and `/* */` comments.
     """
     comments = read_options("json_decode", options, {"allow_comments": False})["allow_comments"]
-    text = from_utf8(string)
+    text = decode_utf8(call, string)
     if text is None:
         return None
     call.reserve(len(string))

@@ -151,7 +151,12 @@ def _find(call: Run, string: str, substring: str, offset: float, function: str) 
 
 def _find_last(call: Run, string: str, substring: str, offset: float, function: str) -> float:
     end = len(string) - max(0, whole(offset, f"{function}() wants `offset`"))
-    call.charge(len(string) >> 10)
+    while end > STRETCH and len(substring) < STRETCH // 2:
+        at = string.rfind(substring, end - STRETCH, end)
+        if at >= 0:
+            return float(at)
+        call.charge(STRETCH >> 10)
+        end -= STRETCH - len(substring)
     return float(string.rfind(substring, 0, end)) if end >= 0 else -1.0
 
 
@@ -272,14 +277,39 @@ def substr(call: Run, string: str, start: float = 0.0, length: float | None = No
     return _slice(call, string, start, length, "substr")
 
 
+def _strip(call: Run, text: str, characters: str, left: bool, right: bool) -> str:
+    if len(characters) > 256:
+        call.charge(len(characters) >> 8)
+        characters = "".join(chr(code) for code in range(256) if chr(code) in characters)
+    start, end = 0, len(text)
+    while left and end - start > _SPLIT_STRETCH:
+        kept = len(text[start : start + _SPLIT_STRETCH].lstrip(characters))
+        start += _SPLIT_STRETCH - kept
+        call.charge(64)
+        if kept:
+            left = False
+    while right and end - start > _SPLIT_STRETCH:
+        kept = len(text[end - _SPLIT_STRETCH : end].rstrip(characters))
+        end -= _SPLIT_STRETCH - kept
+        call.charge(64)
+        if kept:
+            right = False
+    if end - start < len(text):
+        call.reserve(end - start)
+        text = text[start:end]
+    if left:
+        text = text.lstrip(characters)
+    return text.rstrip(characters) if right else text
+
+
 @TOPIC.builtin(
     "str_strip(string: string, [characters: string]) -> string",
     effect=Effect.PURE,
     examples=['str_strip("  abc\\r\\n")  // "abc"', 'str_strip("<abc>", "<>")  // "abc"'],
 )
-def str_strip(string: str, characters: str = WHITE_SPACE) -> str:
+def str_strip(call: Run, string: str, characters: str = WHITE_SPACE) -> str:
     """Remove white space, or any of `characters`, from both ends."""
-    return string.strip(characters)
+    return _strip(call, string, characters, True, True)
 
 
 @TOPIC.builtin(
@@ -287,9 +317,9 @@ def str_strip(string: str, characters: str = WHITE_SPACE) -> str:
     effect=Effect.PURE,
     examples=['str_lstrip("  a ")  // "a "'],
 )
-def str_lstrip(string: str, characters: str = WHITE_SPACE) -> str:
+def str_lstrip(call: Run, string: str, characters: str = WHITE_SPACE) -> str:
     """Remove white space, or any of `characters`, from the start."""
-    return string.lstrip(characters)
+    return _strip(call, string, characters, True, False)
 
 
 @TOPIC.builtin(
@@ -297,17 +327,17 @@ def str_lstrip(string: str, characters: str = WHITE_SPACE) -> str:
     effect=Effect.PURE,
     examples=['str_rstrip(" a  ")  // " a"'],
 )
-def str_rstrip(string: str, characters: str = WHITE_SPACE) -> str:
+def str_rstrip(call: Run, string: str, characters: str = WHITE_SPACE) -> str:
     """Remove white space, or any of `characters`, from the end."""
-    return string.rstrip(characters)
+    return _strip(call, string, characters, False, True)
 
 
 @TOPIC.builtin(
     "trim(string: string) -> string", effect=Effect.PURE, examples=['trim(" a ")  // "a"'], deprecated="use str_strip()"
 )
-def trim(string: str) -> str:
+def trim(call: Run, string: str) -> str:
     """Remove white space from both ends."""
-    return string.strip(WHITE_SPACE)
+    return _strip(call, string, WHITE_SPACE, True, True)
 
 
 @TOPIC.builtin(

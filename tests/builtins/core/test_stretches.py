@@ -98,3 +98,19 @@ def test_growth_without_end_is_stopped(name: str, args: list[Any]) -> None:
 def test_numbers_without_end_are_refused() -> None:
     with pytest.raises(ScriptError):
         call("array_range", 0, 1e30)
+
+
+def test_long_texts_give_what_short_ones_do() -> None:
+    text = " \n" * 50_000 + "x" * 300_000 + "\t" * 70_000
+    assert call("str_strip", text) == text.strip()
+    assert call("str_lstrip", text) == text.lstrip()
+    assert call("str_rstrip", text) == text.rstrip()
+    assert call("str_strip", " " * 100_000) == ""
+    haystack = "ab" + "x" * 600_000
+    assert call("str_rfind", haystack, "ab") == 0
+    assert call("str_rfind", "x" * 300_000 + "needle" + "y" * 262_141, "needle") == 300_000
+    assert call("str_find", "x" * 262_141 + "needle" + "y" * 300_000, "needle") == 262_141
+    assert call("str_split", "a," * 40_000 + "b", ",", 30_000)[-1] == "a," * 10_001 + "b"
+    assert call("str_replace", "ab", "c", "ab" * 200_000) == "c" * 200_000
+    assert call("json_decode", '["' + "\xc3\xa5" * 200_000 + '"]') == ["\xc3\xa5" * 200_000]
+    assert call("json_decode", '["' + "\xc3\xa5" * 200_000 + '\xc3"]') is None
