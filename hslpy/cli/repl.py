@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,11 @@ async def _take(session: Session, text: str) -> bool:
     if command.startswith(":"):
         return _command(session, command[1:])
     if command:
-        for line in await session.submit(text, print_bytes):
+        try:
+            lines = await session.submit(text, print_bytes)
+        except Exception:  # a fault of ours ends the input, not the session
+            lines = [traceback.format_exc()]
+        for line in lines:
             print(line)
     return True
 

@@ -59,8 +59,6 @@ async def _run_file(arguments: argparse.Namespace) -> int:
             return await _plain(bench, programs)
         event = make_event(arguments.hook, given, content, bench.clock.time())
         trial = await bench.run_hook(programs, arguments.hook, event)
-        for text in trial.warnings:
-            print(f"warning: {text}", file=sys.stderr)
         if trial.error is not None:
             print(trial.error, file=sys.stderr)
         for line in verdict_lines(trial.verdict):
@@ -87,7 +85,7 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
     settings: Settings | None = read_settings(arguments.config) if arguments.config is not None else None
     if settings is None:
         services = services_in_memory(clock, resolver=DnsResolver(ResolverSettings(), clock))
-        return Bench(services, clock=clock, limits=Limits(), on_echo=print_bytes)
+        return Bench(services, clock=clock, limits=Limits(), on_echo=print_bytes, on_note=note)
     services = services_in_memory(
         clock,
         resolver=DnsResolver(settings.resolver, clock),
@@ -101,7 +99,9 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
         hostname=settings.hostname,
         scanner_failure=settings.scanner_failure,
     )
-    return Bench(services, clock=clock, limits=settings.limits, library=settings.search_path, on_echo=print_bytes)
+    return Bench(
+        services, clock=clock, limits=settings.limits, library=settings.search_path, on_echo=print_bytes, on_note=note
+    )
 
 
 async def close(services: Services) -> None:
@@ -140,6 +140,11 @@ def report(findings: Sequence[Diagnostic]) -> None:
     """Print findings to standard error."""
     for finding in findings:
         print(f"{render(finding)}\n", file=sys.stderr)
+
+
+def note(text: str) -> None:
+    """Print what a server would log."""
+    print(text, file=sys.stderr)
 
 
 def print_bytes(text: str) -> None:

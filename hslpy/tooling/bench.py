@@ -40,7 +40,6 @@ class Trial:
 
     verdict: Verdict
     echoes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -49,7 +48,6 @@ class _Record:
     """What a run has told so far."""
 
     echoes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     error: str | None = None
 
 
@@ -86,7 +84,9 @@ def services_in_memory(
 
 
 class Bench:
-    """Loads and runs scripts on `services`. `on_echo` hears each echo of a hook at once, beside its being kept."""
+    """Loads and runs scripts on `services`. `on_echo` hears each echo of a hook at once, beside its being kept;
+    `on_note` what else a server would log.
+    """
 
     def __init__(
         self,
@@ -97,12 +97,14 @@ class Bench:
         limits: Limits | None = None,
         library: tuple[Path, ...] = (),
         on_echo: Echo | None = None,
+        on_note: Echo | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.chance = chance or random.SystemRandom()
         self.limits = limits or Limits()
         self.library = library
         self.on_echo = on_echo
+        self.on_note = on_note
         self.services = replace(services, log=self._log)
         self._hooks = Hooks(HookSettings(limits=self.limits), self.services, self.clock, self.chance, self._log)
         self._pool = Pool()
@@ -135,7 +137,7 @@ class Bench:
         """Run the programs at `hook` on `event`. Raises nothing for a script's fault."""
         record = self._record = _Record()
         verdict = await self._hooks.run(ScriptSet({hook: tuple(programs)}), hook, event)
-        return Trial(verdict, tuple(record.echoes), tuple(record.warnings), record.error)
+        return Trial(verdict, tuple(record.echoes), record.error)
 
     async def run_plain(self, program: Program, echo: Echo) -> None:
         """Run a program outside of hooks. Raises ScriptError or LimitExceeded."""
@@ -160,16 +162,32 @@ class Bench:
         await self._pool.run(function, self.limits.wall_s)
 
     def _log(self, event: str, fields: Mapping[str, object]) -> None:
+        """Take what the server would log: echoes and errors are kept, anything else is a note."""
         if event == "hooks.echo":
             prefix = f"[{fields.get('transaction') or fields.get('session') or ''}] "
-            text = str(fields["text"]).removeprefix(prefix)
+            text = _bytes(str(fields["text"]).removeprefix(prefix))
             self._record.echoes.append(text)
             if self.on_echo is not None:
                 self.on_echo(text)
         elif event == "hooks.script_error":
             self._record.error = str(fields["text"])
-        elif event == "hooks.script_warning":
-            self._record.warnings.append(str(fields["text"]))
+        elif self.on_note is not None:
+            self.on_note(_note(event, fields))
+
+
+def _bytes(text: str) -> str:
+    """Give a log's text as a script's: a character a byte."""
+    return text.encode("utf-8", "replace").decode("latin-1")
+
+
+def _note(event: str, fields: Mapping[str, object]) -> str:
+    """Give a log record as a line for people."""
+    if event == "hooks.script_log":
+        return f"log {fields['priority']}: {fields['text']}"
+    if event == "hooks.script_warning":
+        return f"warning: {fields['text']}"
+    shown = " ".join(f"{name}={value}" for name, value in fields.items() if name not in ("level", "transaction", "session"))
+    return f"{event} {shown}"
 
 
 def rendered(error: ScriptError | LimitExceeded) -> str:

@@ -107,5 +107,15 @@ def _weight(checked: Checked) -> tuple[int, int]:
     return errors, len(checked.findings) - errors
 
 
-_ALL_BUILTINS: dict[str, Builtin] = {name: row for hook in (None, *BY_NAME) for name, row in for_hook(hook).items()}
+def _all_builtins() -> dict[str, Builtin]:
+    """Give the builtins of all hooks; of several with one name that which takes the most arguments."""
+    found: dict[str, Builtin] = {}
+    for hook in (None, *BY_NAME):
+        for name, row in for_hook(hook).items():
+            if name not in found or len(row.signature.parameters) > len(found[name].signature.parameters):
+                found[name] = row
+    return found
+
+
+_ALL_BUILTINS = _all_builtins()
 _ALL_FACTS: dict[str, Predefined] = {fact.name: Predefined(("any",), True) for hook in HOOKS for fact in hook.facts}

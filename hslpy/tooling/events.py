@@ -76,15 +76,17 @@ FACTS: tuple[Fact, ...] = (
     Fact("queueid", "number", 1, "the queue id"),
     Fact("retry", "number", 0, "how many attempts were charged before"),
     Fact("receivedtime", "number", None, "when the message came, in Unix seconds"),
+    Fact("retries", "number", 0, "how many attempts there may be; 0 when the schedule goes by time"),
+    Fact("jobid", "text", "", "the job"),
     Fact("metadata", "table", {}, "the metadata stored with the recipient"),
     Fact("destination", "text", "", "the transport's next hop"),
     Fact("destinationport", "number", 25, "the port of the next hop"),
-    Fact("sourceip", "text", "", "the source that was used, at postdelivery"),
+    Fact("sourceip", "text", "", "the IP address that the attempt left from, at postdelivery"),
     Fact("errorcode", "number", 0, "the peer's reply code at postdelivery; 0 for a network fault, 250 for delivered"),
     Fact("errormsg", "text", "", "the peer's text, or the network fault's"),
     Fact("errorndr", "text", "", "the enhanced status, as in 5.7.1"),
     Fact("transfertime", "number", 0.1, "how long the attempt took, in seconds"),
-    Fact("action", "text", None, "what will happen: DELETE, BOUNCE, QUEUE or empty; by errorcode when not given"),
+    Fact("action", "text", None, "what will happen: DELETE, BOUNCE, RETRY or empty; by errorcode when not given"),
     Fact("expired", "boolean", False, "whether the message is past its lifetime"),
 )
 _BY_NAME = {fact.name: fact for fact in FACTS}
@@ -215,6 +217,8 @@ class _Values:
             metadata=self["metadata"],
             sender_params=self["senderparams"],
             recipient_params=self["recipientparams"],
+            job_id=self["jobid"],
+            most_retries=int(self["retries"]),
         )
 
     def attempt(self) -> AttemptFacts:
@@ -225,7 +229,7 @@ class _Values:
         given = self._given
         common: dict[str, Any] = {
             "duration_s": float(self["transfertime"]),
-            "source_id": self["sourceip"],
+            "local_ip": self["sourceip"],
             "remote_ip": self["serverip"] if "serverip" in given else "192.0.2.1",
             "remote_port": int(self["serverport"]),
             "remote_mx": self["destination"],
@@ -237,7 +241,10 @@ class _Values:
     def action(self) -> str | None:
         given = self["action"]
         if given is not None:
-            return given or None
+            action = {"RETRY": "QUEUE"}.get(given, given)
+            if action not in ("DELETE", "BOUNCE", "QUEUE", ""):
+                raise OperatorError(f"`action` wants DELETE, BOUNCE, RETRY or nothing, got {given!r}")
+            return action or None
         code = int(self["errorcode"])
         if 200 <= code < 300:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -48,7 +49,7 @@ def test_completions() -> None:
 
 
 def test_at_a_terminal(tmp_path: Path) -> None:
-    """The prompt reads lines, goes on while a bracket is open, and remembers."""
+    """The prompt reads lines, goes on while a bracket is open, stops an endless loop, and remembers."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "hslpy", "repl"],
@@ -67,6 +68,10 @@ def test_at_a_terminal(tmp_path: Path) -> None:
         _until(master, "hsl>")
         os.write(master, b"$x[0] + $x[1]\r")
         seen = _until(master, "42")
+        os.write(master, b"while (true) { $a = [1, 2, 3]; $b = $a . md5($a . 1); }\r")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _until(master, "stopped")
         os.write(master, b"\x04")
         assert process.wait(10) == 0, seen
     finally:

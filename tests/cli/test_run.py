@@ -99,3 +99,10 @@ def test_settings_give_the_sources(hslpy: Hslpy, tmp_path: Path) -> None:
     bulk = ("--hook", "predelivery", "--set", "metadata=spam=yes")
     done = hslpy("run", SEEDS / "pre-delivery.hsl", *bulk, "--config", config)
     assert done.status == 1 and "R306" in done.err
+
+
+def test_letters_beyond_ascii_at_a_hook(tmp_path: Path) -> None:
+    file = write(tmp_path, 'echo "å"; syslog("info", "tänk"); SetMetaData(["a" => "ö"]);')
+    done = spawn("run", file, "--hook", "data")
+    assert done.out.startswith("å\nverdict: Accept\n") and '    metadata: ["a" => "ö"]\n' in done.out
+    assert done.err == "log info: tänk\n"
