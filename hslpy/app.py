@@ -149,6 +149,7 @@ class App:
             undo.push_async_callback(self.queue.close)
             gc.collect()
             gc.freeze()  # a full collection over a million queued recipients would stop everything for 0.7 s
+            gc.set_threshold(50_000, 20, 100)  # and one over a busy server's sessions for 10 ms: have few of them
             await self._control.start()
             undo.push_async_callback(self._control.stop)
             if self._over.deliver:
