@@ -71,9 +71,14 @@ def _variables(world: World, unit: r.Unit) -> None:
         known = [name for name, other in unit.variables.items() if other.is_assigned]
         if unit.kind == "module":
             known += list(world.predefined)
-            hint = suggest(var.name, known)
+            hint = _variable_hint(var.name, known)
         elif var.name in unit.module.unit.variables or var.name in world.predefined:
             hint = f"functions see it after `global ${var.name};`" if not unit.is_nested and unit.name else "name it in `closure (...)`"
         else:
-            hint = suggest(var.name, known)
+            hint = _variable_hint(var.name, known)
         world.report("W501", var.read_at, f"nothing assigns `${var.name}` here", hint)
+
+
+def _variable_hint(name: str, known: list[str]) -> str | None:
+    hint = suggest(name, known)
+    return hint.replace("`", "`$", 1) if hint else None

@@ -85,6 +85,8 @@ def place(program: Program, error: BaseException, traceback: TracebackType | Non
     """Fill in `span` and `stack` of a ScriptError or LimitExceeded from the traceback it was caught with."""
     if isinstance(error, (ScriptError, LimitExceeded)) and not error.stack:
         frames = frames_of(program, traceback)
+        if error.code == "R202" and len(frames) > 1:
+            del frames[0]  # the call that was refused is the place, not the function it would have entered
         if frames:
             error.stack = tuple(frames)
             if error.span is None:

@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ _PAGE_BYTES = resource.getpagesize()
 _VALUES_A_STRETCH = 5_000  # about a millisecond of walking
 _STRING_HEAD = 49  # sys.getsizeof("")
 _NUMBER_BYTES = 24  # sys.getsizeof(0.0)
+_KEY_BYTES = 32  # an int or a short str as a key; keys are not visited
 
 try:
     _STATM: int | None = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -51,45 +53,57 @@ def live_bytes(run: Run) -> int:
         frame = frame.f_back  # type: ignore[assignment]
     seen: set[int] = set()
     total = 0
-    count = 0
     limit = run.limits.memory_bytes
-    while todo:
-        value = todo.pop()
-        kind = value.__class__
-        if kind is float or kind is int:
-            total += _NUMBER_BYTES
-        elif kind is str:
-            if len(value) <= 1 or id(value) in seen:
+    walks: list[Iterator[Any]] = [iter(todo)]  # iterators, lest a large array be copied at once
+    count = 0
+    while walks:
+        for value in walks[-1]:
+            count += 1
+            if count % _VALUES_A_STRETCH == 0:
+                if total > limit:
+                    return total
+                run.pause()
+            kind = value.__class__
+            if kind is float or kind is int:
+                total += _NUMBER_BYTES
                 continue
-            seen.add(id(value))
-            total += _STRING_HEAD + len(value)
-        elif kind is dict or kind is list or kind is tuple:
-            if id(value) in seen:
+            if kind is str:
+                if len(value) > 1 and id(value) not in seen:
+                    seen.add(id(value))
+                    total += _STRING_HEAD + len(value)
+                continue
+            if kind not in _WALKED or id(value) in seen:
                 continue
             seen.add(id(value))
             total += sys.getsizeof(value)
             if kind is dict:
-                todo.extend(value.keys())
-                todo.extend(value.values())
-            else:
-                todo.extend(value)
-        elif kind in _WALKED and id(value) not in seen:
-            seen.add(id(value))
-            total += sys.getsizeof(value)
-            if kind is FunctionType:
-                todo.extend(value.__closure__ or ())
+                total += _KEY_BYTES * len(value)
+                walks.append(iter(value.values()))
+            elif kind is list or kind is tuple:
+                walks.append(iter(value))
+            elif kind is FunctionType:
+                walks.append(iter(value.__closure__ or ()))
             elif kind is HslObject:
-                todo.append(value.fields)
+                walks.append(iter((value.fields,)))
             else:
-                todo.extend(gc.get_referents(value))
-        count += 1
-        if count % _VALUES_A_STRETCH == 0:
-            if total > limit:
-                return total
-            run.pause()
+                walks.append(iter(gc.get_referents(value)))
+            break
+        else:
+            walks.pop()
     return total
 
 
 _WALKED = frozenset(
-    {Array, HslFunction, HslObject, CellType, FunctionType, type(iter({}.values())), type(iter({}.items())), type(iter(()))}
+    {
+        Array,
+        HslFunction,
+        HslObject,
+        CellType,
+        FunctionType,
+        dict,
+        list,
+        tuple,
+        type(iter({}.values())),
+        type(iter({}.items())),
+    }
 )

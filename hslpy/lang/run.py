@@ -205,7 +205,6 @@ class Run:
     _measure_at = -1
     _resident_at_measure = 0
     _looked_at_memory = 0.0
-    _measure_cost_s = 0.0
     _deadline = 0.0  # 0 before the first look at the clock
     _slice_started = 0.0
 
@@ -315,7 +314,7 @@ class Run:
             self._check_time()
         elif elapsed < slice_s / 4:
             self._quantum = min(_MOST_QUANTUM, self._quantum * 2)
-        if now - self._looked_at_memory >= _LOOK_AT_MEMORY_S + 10 * self._measure_cost_s:
+        if now - self._looked_at_memory >= _LOOK_AT_MEMORY_S:
             self._looked_at_memory = now
             self._look_at_memory()
         left = self.limits.steps - self.steps_used
@@ -368,12 +367,12 @@ class Run:
             self._resident_at_measure = resident
         elif resident - self._resident_at_measure > self.limits.memory_bytes // 4:
             self._measure(0)
+        elif resident < self._resident_at_measure:
+            self._resident_at_measure = resident
 
     def _measure(self, size_bytes: int) -> None:
         """Measure what the run really holds, and stop it if that is too much. Paused in slices."""
-        started = time.thread_time()
         live = live_bytes(self)
-        self._measure_cost_s = time.thread_time() - started
         limit = self.limits.memory_bytes
         if live + size_bytes > limit:
             raise self._out_of_memory()

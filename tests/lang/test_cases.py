@@ -87,6 +87,13 @@ def test_case(case: Case) -> None:
     assert not set(got) - set(wanted_echoes), "echoes that nothing expects"
 
 
+def with_stack(error: ScriptError | LimitExceeded) -> ScriptError:
+    """Give the error with its callers as text."""
+    shown = ScriptError(error.code, error.message, span=error.span, hint=error.hint)
+    shown.stack = tuple(f"{span}{f', in {name}' if name else ''}" for name, span in list(error.stack)[1:])  # type: ignore[misc]
+    return shown
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden(path: Path) -> None:
     """Whole rendered diagnostics, and the run-time error if there is one. Write anew with HSLPY_GOLDEN=1."""
@@ -96,7 +103,7 @@ def test_golden(path: Path) -> None:
         try:
             execute(loaded.program, Run(clock=ManualClock(), limits=LIMITS))
         except (ScriptError, LimitExceeded) as error:
-            found += ("\n\n" if found else "") + render(error)  # type: ignore[arg-type]
+            found += ("\n\n" if found else "") + render(with_stack(error))
     golden = path.with_suffix(".txt")
     if os.environ.get("HSLPY_GOLDEN"):
         golden.write_text(found + "\n")

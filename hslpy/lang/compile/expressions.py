@@ -353,8 +353,10 @@ class Expressions:
         steps: list[ast.expr] = []
         name = self.keep()
         steps.append(b.walrus(name, self.value(links[-1].left)))
+        kind = self.types.of(links[-1].left)
         for link in reversed(links):
-            held = r.Held(link.span, name, self.types.of(link.left))
+            held = r.Held(link.span, name, kind)
+            kind = self.types.of_operation(link.op, kind, self.types.of(link.right))
             steps.append(b.walrus(name, self.binary(r.BinaryOp(link.span, link.op, held, link.right))))
         return b.last_of(steps)
 

@@ -117,7 +117,7 @@ class Statements(Targets):
     def appended(self, node: r.AssignTo) -> list[ast.stmt] | None:
         """Compile `$s .= x` and `$s = $s . x` so that Python grows the string in place; None for other assignments."""
         target = node.target
-        if not isinstance(target, r.Read) or target.var.is_captured or not self.is_plain(target):
+        if not isinstance(target, r.Read) or not self.is_plain(target):
             return None
         if self.types.of(target) != STR:
             return None
@@ -146,13 +146,20 @@ class Statements(Targets):
         if not is_short:
             small = b.all_of([small, b.compare(b.call("len", tail), "<", b.const(LONG_TEXT))])
         address = self.temp()
+        if target.var.is_captured:
+            # CPython grows only locals in place: the text moves to one, and nothing else holds it meanwhile
+            local = self.temp()
+            moved = [b.set_(local, b.name(name)), b.set_(name, b.const(None)), b.add_to(local, tail), b.set_(name, b.name(local))]
+            moved.append(b.set_(local, b.const(None)))
+        else:
+            moved = [b.add_to(name, tail)]
         grow = [
             b.do(b.call("about_to_grow", self.run(), tail)),
             b.set_(address, b.call("id", b.name(name))),
-            b.add_to(name, tail),
+            *moved,
             b.do(b.call("grown", self.run(), b.name(name), b.name(address))),
         ]
-        return [*before, b.when(small, [b.add_to(name, tail)], grow)]
+        return [*before, b.when(small, moved, grow)]
 
     def set_element(self, target: r.Element, value: r.Expr) -> list[ast.stmt]:
         """Compile `$a[k] = v`, `$a[] = v` and `$this->x = v` in the usual cases."""
@@ -322,7 +329,10 @@ class Statements(Targets):
         self.assigned = sure
         step = self.step_parts(node.step)
         self.assigned = sure
-        result.append(b.loop(test, [*self.count_round(), *body, *step]))
+        # Not `while test`: CPython 3.11 specialises a function's code at unconditional backward jumps only, and without
+        # that no string grows in place.
+        leave = [] if node.condition is None else [b.when(b.no(test), [b.leave()])]
+        result.append(b.loop(b.const(True), [*leave, *self.count_round(), *body, *step]))
         return result
 
     def step_parts(self, parts: Sequence[r.Expr]) -> list[ast.stmt]:

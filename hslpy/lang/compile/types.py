@@ -127,7 +127,7 @@ class Types:
     def assigned(self, node: r.AssignTo) -> int:
         if node.op is None:
             return self.of(node.value)
-        return self._of_operation(node.op, self.of(node.target), self.of(node.value))
+        return self.of_operation(node.op, self.of(node.target), self.of(node.value))
 
     def _of_chain(self, node: r.BinaryOp) -> int:
         links: list[r.BinaryOp] = []
@@ -137,10 +137,11 @@ class Types:
             at = at.left
         found = self.of(at)
         for link in reversed(links):
-            found = self._of_operation(link.op, found, self.of(link.right))
+            found = self.of_operation(link.op, found, self.of(link.right))
         return found
 
-    def _of_operation(self, op: str, left: int, right: int) -> int:
+    def of_operation(self, op: str, left: int, right: int) -> int:
+        """Give the types of the result of a binary operator."""
         if op in _COMPARING:
             return BOOL
         if op in ("&", "|", "^", "<<", ">>", ">>>"):
