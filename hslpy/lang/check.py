@@ -42,13 +42,14 @@ def _node(world: World, node: r.Node) -> None:
             for side in (node.left, node.right):
                 if isinstance(side, (r.Text,)) or (isinstance(side, r.Const) and isinstance(side.value, str)):
                     world.report(
-                        "W505", side.span, "`+` adds numbers, and this is a string", "put texts together with `.`, convert with `number()`"
+                        "W505",
+                        side.span,
+                        "`+` adds numbers, and this is a string",
+                        "put texts together with `.`, convert with `number()`",
                     )
 
 
-def _count(
-    world: World, node: r.Expr, name: str, required: int, maximum: int | None, args: tuple[r.Arg, ...]
-) -> None:
+def _count(world: World, node: r.Expr, name: str, required: int, maximum: int | None, args: tuple[r.Arg, ...]) -> None:
     count = len(args)
     if any(arg.spread for arg in args):
         return
@@ -73,7 +74,11 @@ def _variables(world: World, unit: r.Unit) -> None:
             known += list(world.predefined)
             hint = _variable_hint(var.name, known)
         elif var.name in unit.module.unit.variables or var.name in world.predefined:
-            hint = f"functions see it after `global ${var.name};`" if not unit.is_nested and unit.name else "name it in `closure (...)`"
+            hint = (
+                f"functions see it after `global ${var.name};`"
+                if not unit.is_nested and unit.name
+                else "name it in `closure (...)`"
+            )
         else:
             hint = _variable_hint(var.name, known)
         world.report("W501", var.read_at, f"nothing assigns `${var.name}` here", hint)

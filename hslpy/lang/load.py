@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.lang import syntax
+from hslpy.lang.cache import Entry, ProgramCache, Request, source_digest
 from hslpy.lang.check import check
-from hslpy.lang.compile import compile_program, link
+from hslpy.lang.compile import Compiled, compile_program, link
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import MOST_DIAGNOSTICS, Diagnostic
 from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
@@ -43,6 +44,7 @@ class _Opener:
         self.reader = reader
         self.sources: list[Source] = []
         self.found: list[Diagnostic] = []
+        self.requests: list[tuple[Request, Source]] = []
         self._scripts: dict[str, tuple[Source, syntax.Script | None]] = {}
 
     def __call__(self, path: str, importer: str | None) -> tuple[Source, syntax.Script | None]:
@@ -53,6 +55,7 @@ class _Opener:
             self.sources.append(source)
             self.found.extend(diagnostics)
             known = self._scripts[source.path] = (source, script)
+        self.requests.append(((path, importer), known[0]))
         return known
 
 
@@ -73,23 +76,31 @@ def load_program(
     `cache` is a private directory for compiled programs.
     """
     builtins = {**{row.name: row for row in EXCEPTIONS.rows}, **builtins}
-    opener = _Opener(reader)
+    kept = ProgramCache(cache, path, builtins, predefined, hook) if cache is not None else None
+    entry = kept.fetch(reader) if kept is not None else None
+    if entry is None:
+        opener = _Opener(reader)
+        compiled, found = _compile(opener, path, World(builtins, predefined, opener, hook, {r.name: r for r in elsewhere}))
+        if compiled is None:
+            return Loaded(None, found, opener.sources)
+        entry = Entry(compiled, found, opener.sources)
+        if kept is not None:
+            kept.store(entry, opener.requests)
+    return Loaded(link(entry.compiled, entry.sources, builtins), entry.diagnostics, entry.sources)
+
+
+def _compile(opener: _Opener, path: str, world: World) -> tuple[Compiled | None, list[Diagnostic]]:
+    """Read and compile; without a result after errors."""
     _, script = opener(path, None)
-    found = opener.found
     if script is None:
-        return Loaded(None, _in_order(found, opener.sources), opener.sources)
-    known_elsewhere = {row.name: row for row in elsewhere}
-    world = World(builtins, predefined, opener, hook, known_elsewhere)
+        return None, _in_order(opener.found, opener.sources)
     resolution = resolve(world, script)
     check(world, resolution)
     found = _in_order([*opener.found, *world.diagnostics], opener.sources)
     if any(diagnostic.is_error for diagnostic in found):
-        return Loaded(None, found, opener.sources)
-    digest = hashlib.sha256()
-    for source in opener.sources:
-        digest.update(source.text.encode("latin-1") + b"\0")
-    compiled = compile_program(resolution, opener.sources, f"<hsl {digest.hexdigest()[:16]}>")
-    return Loaded(link(compiled, opener.sources, builtins), found, opener.sources)
+        return None, found
+    digest = hashlib.sha256(b"".join(source_digest(source) for source in opener.sources)).hexdigest()
+    return compile_program(resolution, opener.sources, f"<hsl {digest[:16]}>"), found
 
 
 def _in_order(found: Sequence[Diagnostic], sources: Sequence[Source]) -> list[Diagnostic]:

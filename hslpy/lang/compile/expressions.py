@@ -400,17 +400,13 @@ class Expressions:
             if op == "/" and isinstance(right, r.Const) and right.value == 0:
                 return slow(self.value(left), self.value(right))
             return self.guarded(left, right, NUMBER, lambda x, y: b.binary(op, x, y), slow)
-        if op == "%" and isinstance(right, r.Const) and isinstance(right.value, float) and right.value >= 1:
-            if right.value.is_integer() and self.types.of(left) == INT and self.is_plain(left):
-                value = self.value(left)
-                return b.choose(b.compare(value, ">=", b.const(0.0)), b.binary("%", value, self.value(right)), slow(value, self.value(right)))
         if op == "%" and self.types.of(left) & ~NUMBER == 0 and self.types.of(right) & ~NUMBER == 0:
             x, x_again = self.operand(left, self.is_stable(left, right))
             y, y_again = self.operand(right)
-            inside = b.binary(
-                "&", b.compare(x, ">=", b.const(0.0)), b.compare(y, ">=", b.const(1.0))
+            inside = b.binary("&", b.compare(x, ">=", b.const(0.0)), b.compare(y, ">=", b.const(1.0)))
+            return b.choose(
+                inside, b.binary("%", self.whole(left, x_again), self.whole(right, y_again)), slow(x_again, y_again)
             )
-            return b.choose(inside, b.binary("%", self.whole(left, x_again), self.whole(right, y_again)), slow(x_again, y_again))
         return slow(self.value(left), self.value(right))
 
     def whole(self, node: r.Expr, value: ast.expr) -> ast.expr:
@@ -522,7 +518,11 @@ class Expressions:
             elif item.key is None:
                 steps.append(b.call(b.attr(b.name(name), "append"), self.owned(item.value)))
             else:
-                steps.append(b.call(b.attr(b.name(name), "set"), b.call("normalise_key", self.value(item.key)), self.owned(item.value)))
+                steps.append(
+                    b.call(
+                        b.attr(b.name(name), "set"), b.call("normalise_key", self.value(item.key)), self.owned(item.value)
+                    )
+                )
         return b.last_of([*steps, b.name(name)])
 
     def constant_key(self, key: r.Expr | None) -> int | str | None:
@@ -580,12 +580,16 @@ class Expressions:
             if key_type != STR:
                 checks.insert(0, b.is_kind(key, "str"))
         else:
-            checks = [b.compare(key, "==", b.binary("//", key_again, b.const(1.0)))] if key_type & ~NUMBER == 0 else [b.is_kind(key, "float")]
+            checks = (
+                [b.compare(key, "==", b.binary("//", key_again, b.const(1.0)))]
+                if key_type & ~NUMBER == 0
+                else [b.is_kind(key, "float")]
+            )
             if key_type & ~NUMBER:
                 checks.append(b.compare(key_again, "==", b.binary("//", key_again, b.const(1.0))))
         if key is key_again or not tests:
             return b.choose(b.all_of([*tests, *checks]), fast, slow)
-        first = b.binary("&", tests[0], checks[0]) if len(checks) == 1 else b.binary("&", tests[0], checks[0])
+        first = b.binary("&", tests[0], checks[0])
         return b.choose(b.all_of([first, *checks[1:]]), fast, slow)
 
     def is_this(self, node: r.Expr) -> bool:

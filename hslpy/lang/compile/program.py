@@ -106,15 +106,75 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "Regex": (Regex,),
 }
 
-_OPERATORS = (
-    "add add_into bit_and bit_not bit_or bit_xor divide get_slice identical less less_equal loose_equal modulo multiply"
-    " negate normalise_key power set_slice shift_left shift_right shift_right_unsigned subtract to_echo unset_slice unshare"
-).split()
-_RUNTIME = (
-    "Method ClassInfo UNSET about_to_grow add_assign at call_bound call_member call_spread caught element_holder fact"
-    " fact_holder fact_or_none fitting grown has holder_of inner iterate iterate_pairs join matched missing peek pick put put_slice"
-    " ready remove rest_array rest_of set_fact spread_args spread_into step_value text throw unset_fact wrong"
-).split()
+_OPERATORS = [
+    "add",
+    "add_into",
+    "bit_and",
+    "bit_not",
+    "bit_or",
+    "bit_xor",
+    "divide",
+    "get_slice",
+    "identical",
+    "less",
+    "less_equal",
+    "loose_equal",
+    "modulo",
+    "multiply",
+    "negate",
+    "normalise_key",
+    "power",
+    "set_slice",
+    "shift_left",
+    "shift_right",
+    "shift_right_unsigned",
+    "subtract",
+    "to_echo",
+    "unset_slice",
+    "unshare",
+]
+_RUNTIME = [
+    "Method",
+    "ClassInfo",
+    "UNSET",
+    "about_to_grow",
+    "add_assign",
+    "at",
+    "call_bound",
+    "call_member",
+    "call_spread",
+    "caught",
+    "element_holder",
+    "fact",
+    "fact_holder",
+    "fact_or_none",
+    "fitting",
+    "grown",
+    "has",
+    "holder_of",
+    "inner",
+    "iterate",
+    "iterate_pairs",
+    "join",
+    "matched",
+    "missing",
+    "peek",
+    "pick",
+    "put",
+    "put_slice",
+    "ready",
+    "remove",
+    "rest_array",
+    "rest_of",
+    "set_fact",
+    "spread_args",
+    "spread_into",
+    "step_value",
+    "text",
+    "throw",
+    "unset_fact",
+    "wrong",
+]
 _GLOBALS: dict[str, Any] = {
     "__builtins__": {},
     "Array": Array,
@@ -164,11 +224,7 @@ class _Assembler:
         body = Statements(context, main)
         statements = body.block(main.body)
         symbols: list[r.Symbol] = [*self.units, *self.resolution.classes]
-        values = [
-            b.set_(f"h{symbol.id}", self._value_of(symbol))
-            for symbol in symbols
-            if f"h{symbol.id}" in b.used
-        ]
+        values = [b.set_(f"h{symbol.id}", self._value_of(symbol)) for symbol in symbols if f"h{symbol.id}" in b.used]
         start = self._first_values(main) + self._statics()
         prologue = [
             b.set_(name, make)
@@ -195,7 +251,11 @@ class _Assembler:
 
     def holds(self, unit: r.Unit) -> list[r.Var]:
         """Give the variables that live in the Python function of a unit."""
-        own = [var for var in unit.variables.values() if not (unit.kind == "module" and unit is not self.main and var.is_captured)]
+        own = [
+            var
+            for var in unit.variables.values()
+            if not (unit.kind == "module" and unit is not self.main and var.is_captured)
+        ]
         if unit is self.main:
             for other in self.units:
                 if other.kind == "module" and other is not unit:
@@ -206,13 +266,19 @@ class _Assembler:
         """Give UNSET to the variables whose being unset is asked for."""
         b = self.b
         return [
-            b.set_(self.context.variable(var), b.name("UNSET")) for var in self.holds(unit) if var.is_probed and not var.is_param
+            b.set_(self.context.variable(var), b.name("UNSET"))
+            for var in self.holds(unit)
+            if var.is_probed and not var.is_param
         ]
 
     def _bindings(self, unit: r.Unit) -> list[ast.stmt]:
         """Bind, where it is never reached, what nested functions use, so that Python knows whose variable it is."""
         b = self.b
-        return [b.set_(self.context.variable(var), b.const(None)) for var in self.holds(unit) if var.is_captured or not var.is_assigned]
+        return [
+            b.set_(self.context.variable(var), b.const(None))
+            for var in self.holds(unit)
+            if var.is_captured or not var.is_assigned
+        ]
 
     def _statics(self) -> list[ast.stmt]:
         result: list[ast.stmt] = []
@@ -255,7 +321,9 @@ class _Assembler:
                 params.append((name, b.const(param.default.value)))
             elif param.default is not None:
                 params.append((name, b.name("UNSET")))
-                entry.append(b.when(b.compare(b.name(name), "is", b.name("UNSET")), [b.set_(name, maker.value(param.default))]))
+                entry.append(
+                    b.when(b.compare(b.name(name), "is", b.name("UNSET")), [b.set_(name, maker.value(param.default))])
+                )
             else:
                 params.append((name, None))
             if (param.var.is_altered or param.var.is_captured) and not param.is_variadic:
@@ -363,5 +431,3 @@ def _may_recur(unit: r.Unit) -> bool:
                 if "function" in parameter.types or "any" in parameter.types:
                     return True
     return False
-
-

@@ -149,7 +149,12 @@ class Statements(Targets):
         if target.var.is_captured:
             # CPython grows only locals in place: the text moves to one, and nothing else holds it meanwhile
             local = self.temp()
-            moved = [b.set_(local, b.name(name)), b.set_(name, b.const(None)), b.add_to(local, tail), b.set_(name, b.name(local))]
+            moved = [
+                b.set_(local, b.name(name)),
+                b.set_(name, b.const(None)),
+                b.add_to(local, tail),
+                b.set_(name, b.name(local)),
+            ]
             moved.append(b.set_(local, b.const(None)))
         else:
             moved = [b.add_to(name, tail)]
@@ -191,9 +196,7 @@ class Statements(Targets):
                 beyond = b.compare(key, ">=", following)
                 raised = [b.set_attr(name, "next_index", b.binary("+", key, b.const(1)))]
                 key_type = INT if constant is not None else self.types.of(target.key)
-                if key_type == STR:
-                    write.append(b.when(b.all_of([b.is_kind(key, "int"), beyond]), raised))
-                elif key_type & STR:
+                if key_type == STR or key_type & STR:
                     write.append(b.when(b.all_of([b.is_kind(key, "int"), beyond]), raised))
                 else:
                     write.append(b.when(beyond, raised))
@@ -280,9 +283,7 @@ class Statements(Targets):
         missed = self.keep()
         result: list[ast.stmt] = [b.set_(missed, b.const(True))]
         for start in range(0, len(compiled), _LONG_CHAIN):
-            part = [
-                (test, [b.set_(missed, b.const(False)), *body]) for test, body in compiled[start : start + _LONG_CHAIN]
-            ]
+            part = [(test, [b.set_(missed, b.const(False)), *body]) for test, body in compiled[start : start + _LONG_CHAIN]]
             result.append(b.when(b.name(missed), [self.chain(part, [])]))
         if otherwise:
             result.append(b.when(b.name(missed), otherwise))
@@ -357,9 +358,7 @@ class Statements(Targets):
             iterated = items
         else:
             other = b.call("iterate_pairs" if pairs else "iterate", self.run(), source)
-            result.append(
-                b.when(b.is_kind(source, "Array"), [*mark, b.set_(entries, items)], [b.set_(entries, other)])
-            )
+            result.append(b.when(b.is_kind(source, "Array"), [*mark, b.set_(entries, items)], [b.set_(entries, other)]))
             iterated = b.name(entries)
         sure = set(self.assigned)
         names: list[str] = []
@@ -500,8 +499,8 @@ class Statements(Targets):
     def returned(self, node: r.Expr) -> ast.expr:
         """Give a returned value as the caller's own. A local's array needs no sharing: the local goes away."""
         if isinstance(node, r.Read) and not node.var.is_captured and node.var.owner is self.unit:
-            if not node.var.is_param or node.var.is_altered:
-                return self.value(node)
+            borrowed = node.var.is_param and not node.var.is_altered
+            return self.owned(node) if borrowed else self.value(node)
         return self.owned(node)
 
 

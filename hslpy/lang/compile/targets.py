@@ -167,7 +167,11 @@ class Targets(Expressions):
                 key_value: ast.expr = b.name("UNSET")
             else:
                 key_value = b.name(key)
-                steps.append(b.walrus(old.name, b.call("peek", self.run(), b.name(container), key_value, self.inside(target.class_def))))
+                steps.append(
+                    b.walrus(
+                        old.name, b.call("peek", self.run(), b.name(container), key_value, self.inside(target.class_def))
+                    )
+                )
             new = self.operated(op, old, value)
             steps.append(b.call("put", self.run(), b.name(container), key_value, new, self.inside(target.class_def)))
             return b.last_of(steps)
@@ -272,4 +276,3 @@ class Targets(Expressions):
         if isinstance(node, r.Element):
             return b.call("peek", self.run(), self.reached(node.base), self.key(node), self.inside(node.class_def))
         return b.call("ready", self.run(), self.quiet(node))
-
