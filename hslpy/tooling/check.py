@@ -64,9 +64,15 @@ def find_scripts(paths: Iterable[Path]) -> list[Path]:
 
 
 def hook_by_name(file: Path) -> str | None:
-    """Give the hook that a file's name begins with, as whole words: `rcpt-limit.hsl` is for rcptto, `data2.hsl` for none."""
-    if file.parent.name in _LIBRARIES:
+    """Give the hook that a file's name begins with, as whole words: `rcpt-limit.hsl` is for rcptto, `data2.hsl` for none.
+
+    In `hooks/<hook>/` all files are the hook's.
+    """
+    folder = file.absolute().parent
+    if folder.name in _LIBRARIES:
         return None
+    if folder.parent.name == "hooks" and (folder.name in BY_NAME or folder.name in _NAMES):
+        return _NAMES.get(folder.name, folder.name)
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", file.stem).lower())
     for count in (2, 1):
         start = "".join(words[:count])

@@ -25,6 +25,8 @@ from hslpy.tooling.check import check_file, find_scripts, hook_by_name
         ("connections.hsl", None),
         ("limits.hsl", None),
         ("lib/rcpt.hsl", None),
+        ("hooks/rcptto/default.hsl", "rcptto"),
+        ("hooks/pre/a.hsl", "predelivery"),
     ],
 )
 def test_the_hook_of_a_name(name: str, hook: str | None) -> None:
