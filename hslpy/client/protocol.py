@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
-from aiosmtplib.protocol import MAX_RESPONSE_LENGTH, SMTPProtocol
+from aiosmtplib.protocol import SMTPProtocol
 
 from hslpy.mail.reply import Enhanced, Reply
 
@@ -28,6 +28,8 @@ class ReplyProtocol(SMTPProtocol):
         self._replies: deque[SMTPResponse] = deque()
         self._surprised = False
         self._owed = 0
+        self._line = 0  # where the first line begins that may not be all there
+        self._looked_at = 0
 
     @property
     def out_of_step(self) -> bool:
@@ -35,28 +37,37 @@ class ReplyProtocol(SMTPProtocol):
 
     def data_received(self, data: bytes) -> None:
         waiter = self._response_waiter
-        if waiter is None:
+        if waiter is None or (waiter.done() and waiter.exception() is not None):
             return
         if not self._response_pending and not self._owed:
             self._surprised = True
             return
         self._buffer.extend(data)
         try:
-            while self._buffer:
-                reply = self._read_response_from_buffer()
-                if reply is None:
-                    break
+            while self._has_reply() and (reply := self._read_response_from_buffer()) is not None:
                 self._owed = max(self._owed - 1, 0)
                 if waiter.done() or self._replies:  # what the waiter has is always older than what is kept
                     self._replies.append(reply)
                 else:
                     waiter.set_result(reply)
-            if len(self._buffer) > MAX_RESPONSE_LENGTH or len(self._replies) > _MAX_WAITING:
+            if len(self._buffer) > _LONGEST_REPLY or len(self._replies) > _MAX_WAITING:
                 raise SMTPResponseException(-1, "the reply is too long")
         except SMTPResponseException as error:
             self._surprised = True
             if not waiter.done():
                 self._set_response_exception(waiter, error)
+
+    def _has_reply(self) -> bool:
+        """Say whether a reply is all there, or a line that is none; each byte is looked at once, however it comes."""
+        buffer = self._buffer
+        while (end := buffer.find(b"\n", self._looked_at)) >= 0:
+            start, self._line = self._line, end + 1
+            self._looked_at = end + 1
+            if buffer[start + 3 : start + 4] != b"-" or not buffer[start : start + 3].isdigit():
+                self._line = self._looked_at = 0
+                return True
+        self._looked_at = len(buffer)
+        return False
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 (aiosmtplib's own)
         """Give the next reply. Raises SMTPServerDisconnected, SMTPReadTimeoutError or SMTPResponseException."""
@@ -81,6 +92,7 @@ class ReplyProtocol(SMTPProtocol):
 
 
 _UNASKED = "the peer said something unasked"
+_LONGEST_REPLY = 32 * 1024  # bytes; the longest that are sent, to EHLO, have about 1 KB
 _MAX_WAITING = 1000  # above the most commands we send in one go
 
 

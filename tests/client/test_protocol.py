@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -81,6 +82,32 @@ def test_what_is_no_reply(data: bytes) -> None:
     async def test(protocol: ReplyProtocol, wire: Wire) -> None:
         protocol.write_commands(b"NOOP\r\n", 1)
         protocol.data_received(data)
+        with pytest.raises(SMTPResponseException):
+            await protocol.read_response(1)
+        assert protocol.out_of_step
+
+    run(test)
+
+
+def test_a_long_reply_in_small_pieces_takes_no_time() -> None:
+    async def test(protocol: ReplyProtocol, wire: Wire) -> None:
+        protocol.write_commands(b"EHLO x\r\n", 1)
+        started = time.thread_time()
+        for _ in range(4000):
+            for piece in (b"250-", b"x\r\n"):
+                protocol.data_received(piece)
+        protocol.data_received(b"250 end\r\n")
+        assert time.thread_time() - started < 0.5
+        assert (await protocol.read_response(1)).message.endswith("\nend")
+
+    run(test)
+
+
+def test_a_reply_without_end_is_too_long() -> None:
+    async def test(protocol: ReplyProtocol, wire: Wire) -> None:
+        protocol.write_commands(b"EHLO x\r\n", 1)
+        for _ in range(1000):
+            protocol.data_received(b"250-x\r\n" * 10)
         with pytest.raises(SMTPResponseException):
             await protocol.read_response(1)
         assert protocol.out_of_step
