@@ -5,7 +5,6 @@ The defaults of each hook's replies stand in one table here; `hooks` decides wha
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 from dataclasses import dataclass
 
@@ -172,9 +171,8 @@ def defer(call: Run, reason: Value = None, options: Array | None = None) -> None
 def reply(call: Run, reply: str = "", options: Array | None = None) -> None:
     """Ask the client for one more answer (334); the text is sent in base64. The hook runs again with state + 1."""
     given = read_options("Reply", options, REFUSAL_OPTIONS)
-    text = base64.b64encode(reply.encode("latin-1")).decode("ascii")
     code = read_reply("Reply", None, given.get("reply_codes"), 334, (3, 0, 0), "").code
-    raise VerdictGiven(SmtpVerdict("reply", reply=Reply(code, None, (text,)), disconnect=given.get("disconnect", False)))
+    raise VerdictGiven(SmtpVerdict("reply", reply=Reply(code, None, (reply,)), disconnect=given.get("disconnect", False)))
 
 
 @TOPIC.builtin("Pass() -> terminates", effect=Effect.IO, hooks=("disconnect",), examples=["Pass();"])
