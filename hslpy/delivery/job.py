@@ -44,7 +44,7 @@ class _Item:
 
     @property
     def ids(self) -> dict[str, object]:
-        return {"transaction_id": self.entry.transaction_id, "queue_id": self.entry.queue_id}
+        return {"transaction": self.entry.transaction_id, "queue_id": self.entry.queue_id}
 
     @property
     def sender(self) -> Address:
@@ -173,7 +173,7 @@ class Jobs:
                 sender_params=first.sender_params,
                 recipient_params=tuple(item.recipient_params for item in group),
                 key=first.entry.message_id,
-                ids={"transaction_id": first.entry.transaction_id, "queue_id": tuple(item.entry.queue_id for item in group)},
+                ids={"transaction": first.entry.transaction_id, "queue_id": tuple(item.entry.queue_id for item in group)},
             )
             return await self._attempts.make(parcel, first.options, transport)
         except SpoolError as error:

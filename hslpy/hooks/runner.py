@@ -248,7 +248,7 @@ def _rendered(row: Hook, error: ScriptError | LimitExceeded) -> str:
 def _ids(event: Event) -> dict[str, object]:
     """Give the ids under which an event's log records are found."""
     if isinstance(event, PreDeliveryEvent | PostDeliveryEvent):
-        return {"transaction": event.message.transaction_id, "queue": event.message.queue_id}
+        return {"transaction": event.message.transaction_id, "queue_id": event.message.queue_id}
     ids: dict[str, object] = {"session": event.connection.id}
     transaction = getattr(event, "transaction", None)
     if transaction is not None:

@@ -460,4 +460,4 @@ def _unwanted(entry: QueuedRecipient, *, deleted: bool) -> str:
 
 
 def _named(entry: QueuedRecipient) -> dict[str, object]:
-    return {"queue_id": entry.queue_id, "transaction_id": entry.transaction_id}
+    return {"transaction": entry.transaction_id, "queue_id": entry.queue_id}

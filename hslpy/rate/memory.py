@@ -81,4 +81,7 @@ class MemoryRateCounters:
         now = self._clock.monotonic()
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            self._log("rate counters full", {"entries": len(self._rings), "refused": self.health.refused_for_space})
+            self._log(
+                "rate.counters_full",
+                {"level": "warning", "entries": len(self._rings), "refused": self.health.refused_for_space},
+            )

@@ -175,14 +175,17 @@ class RedisRateCounters:
         if now - self._key_error_logged_at >= LOG_EVERY_S:
             self._key_error_logged_at = now
             reason = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
-            self._log("rate counter failed", {"error": reason, "answers": self._settings.on_unreachable})
+            self._log("rate.counter_failed", {"level": "error", "error": reason, "answers": self._settings.on_unreachable})
 
     def _went_away(self, error: BaseException) -> None:
         if not self.health.reachable or self._closed:
             return
         self.health.reachable = False
         self.health.error = str(error) or f"no answer within {self._settings.timeout_s:g} s"
-        self._log("rate store unreachable", {"error": self.health.error, "answers": self._settings.on_unreachable})
+        self._log(
+            "rate.store_unreachable",
+            {"level": "error", "error": self.health.error, "answers": self._settings.on_unreachable},
+        )
         self._answer_unreachable(self._take(len(self._pending)))
         self._probing = asyncio.get_running_loop().create_task(self._probe(self.health.unreachable_answers))
 
@@ -201,13 +204,17 @@ class RedisRateCounters:
             if now - logged_at >= LOG_EVERY_S:
                 logged_at = now
                 self._log(
-                    "rate store still unreachable",
-                    {"error": self.health.error, "answered": self.health.unreachable_answers - answered_before},
+                    "rate.store_still_unreachable",
+                    {
+                        "level": "error",
+                        "error": self.health.error,
+                        "answered": self.health.unreachable_answers - answered_before,
+                    },
                 )
         self.health.reachable = True
         self.health.error = ""
         self._log(
-            "rate store reachable again",
+            "rate.store_reachable",
             {
                 "answered": self.health.unreachable_answers - answered_before,
                 "away_s": round(self._clock.monotonic() - since, 3),

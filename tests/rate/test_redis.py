@@ -98,7 +98,7 @@ def test_one_bad_key_fails_alone(redis_server: RedisServer) -> None:
             )
             assert answers == [True, None, None, True]
             assert subject.counters.health.reachable and subject.counters.health.unreachable_answers == 2
-            assert [event for event, _ in subject.log] == ["rate counter failed"]
+            assert [event for event, _ in subject.log] == ["rate.counter_failed"]
             await client.aclose()
 
     asyncio.run(run())
@@ -139,12 +139,12 @@ def test_a_store_that_is_away_is_answered_for_by_the_setting(
             assert await check("n", "a", 0, 60) == count
             health = subject.counters.health
             assert not health.reachable and health.error and health.unreachable_answers == 4
-            assert [event for event, _ in subject.log] == ["rate store unreachable"]
+            assert [event for event, _ in subject.log] == ["rate.store_unreachable"]
             own_server.start()
             await until(lambda: health.reachable)
             assert await check("n", "a", 2, 60) is True
             assert health.unreachable_answers == 4
-            assert subject.log[-1][0] == "rate store reachable again" and subject.log[-1][1]["answered"] == 4
+            assert subject.log[-1][0] == "rate.store_reachable" and subject.log[-1][1]["answered"] == 4
 
     asyncio.run(run())
 
