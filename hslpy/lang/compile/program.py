@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -48,7 +49,9 @@ def compile_program(resolution: r.Resolution, sources: Sequence[Source], file: s
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
         tree = ast.Module([_Assembler(context, resolution).program()], [])
-        code = compile(tree, file, "exec", dont_inherit=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of comparing constants: the script's business
+            code = compile(tree, file, "exec", dont_inherit=True)
     finally:
         sys.setrecursionlimit(limit)
     numbers = {id(source): number for number, source in enumerate(sources)}
