@@ -15,7 +15,7 @@ from aiosmtplib import SMTPServerDisconnected
 
 from hslpy.client.contract import RecipientResult
 from hslpy.client.link import Link, LinkFailed
-from hslpy.mail.address import Address
+from hslpy.mail.address import Address, ascii_domain
 from hslpy.mail.reply import Enhanced, Reply
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -270,16 +270,6 @@ def _path(address: Address) -> bytes | None:
     if any(ch < " " or ch == "\x7f" for ch in text):
         return None
     return text.encode("latin-1", "replace")
-
-
-def ascii_domain(domain: str) -> str:
-    """Give the domain in A-labels. `domain` is latin-1 text that spells UTF-8 where it isn't ASCII; RFC 5891."""
-    if domain.isascii():
-        return domain
-    try:
-        return domain.encode("latin-1").decode("utf-8").encode("idna").decode("ascii")
-    except UnicodeError:
-        return domain
 
 
 def _final(reply: Reply) -> Reply:

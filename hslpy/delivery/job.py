@@ -19,10 +19,9 @@ from hslpy.delivery.attempt import Attempts, Log, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts
-from hslpy.mail.address import Address
+from hslpy.mail.address import Address, ascii_lower
 from hslpy.mail.dsn import wants_report
 from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
-from hslpy.queue.entries import lower_domain
 from hslpy.queue.report import Failure, ReportSettings, report_on
 from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
 
@@ -273,7 +272,7 @@ def _groups(items: Iterable[_Item]) -> list[list[_Item]]:
 
 
 def _domain(item: _Item) -> str:
-    return lower_domain(item.recipient.domain)
+    return ascii_lower(item.recipient.domain)
 
 
 def _alike(one: _Item, other: _Item) -> bool:

@@ -22,7 +22,7 @@ from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Sources, UnknownSource
 from hslpy.errors import OperatorError
-from hslpy.queue.entries import lower_domain
+from hslpy.mail.address import ascii_lower
 from hslpy.spool.contract import QueuedRecipient, Spool
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Delivery:
         transport = self._settings.transports.get(entry.transport_id)
         if transport is not None and transport.next_hop:
             return f"{transport.next_hop.lower()}:{transport.port}"
-        return f"{entry.transport_id} {lower_domain(entry.recipient.domain)}"
+        return f"{entry.transport_id} {ascii_lower(entry.recipient.domain)}"
 
     def _limit(self, entry: QueuedRecipient) -> int:
         transport = self._settings.transports.get(entry.transport_id)

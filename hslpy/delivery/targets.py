@@ -9,7 +9,6 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
-from hslpy.client.transaction import ascii_domain
 from hslpy.delivery.plan import (
     Plan,
     Problem,
@@ -23,6 +22,7 @@ from hslpy.delivery.plan import (
 )
 from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
 from hslpy.egress.sources import family_of
+from hslpy.mail.address import ascii_domain
 
 
 async def find_targets(

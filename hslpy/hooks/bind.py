@@ -15,7 +15,7 @@ from hslpy.builtins.host.mailmessage import TOPIC as MAIL_METHODS
 from hslpy.builtins.host.options import map_array
 from hslpy.hooks.facts import AttemptFacts, ConnectionFacts, QueuedFacts, RecipientFacts, TlsFacts, TransactionFacts
 from hslpy.lang.values import Array, HslObject, Value
-from hslpy.mail.address import Address
+from hslpy.mail.address import Address, ascii_lower
 
 Builder = Callable[[HookHost], Value]
 
@@ -43,7 +43,7 @@ def address_array(address: Address) -> Array:
 
 
 def lower(address: Address) -> str:
-    return str(address).lower()
+    return ascii_lower(str(address))
 
 
 def _tls_array(tls: TlsFacts) -> dict[str, Value]:
@@ -331,7 +331,7 @@ def sender(host: HookHost) -> str:
 
 
 def sender_domain(host: HookHost) -> str:
-    return _transaction(host).sender.domain.lower()
+    return ascii_lower(_transaction(host).sender.domain)
 
 
 def sender_local_part(host: HookHost) -> str:
@@ -347,7 +347,7 @@ def recipients(host: HookHost) -> Array:
 
 
 def recipient_domains(host: HookHost) -> Array:
-    return Array.of([one.address.domain.lower() for one in _transaction(host).recipients])
+    return Array.of([ascii_lower(one.address.domain) for one in _transaction(host).recipients])
 
 
 def rcpt_field(build: Callable[[RecipientFacts], Value]) -> Builder:

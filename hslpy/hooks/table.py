@@ -6,16 +6,14 @@ builtins whose rows name it. Source: hooks.md section 9.1 (the newest column) to
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 from hslpy.builtins.host.options import map_array
 from hslpy.hooks import bind
 from hslpy.hooks.bind import Builder
-from hslpy.hooks.facts import QueuedFacts, RecipientFacts
 from hslpy.lang.resolved import Predefined
-from hslpy.lang.values import Value
+from hslpy.mail.address import ascii_lower
 from hslpy.mail.reply import Enhanced, Reply
 from hslpy.mail.verdict import DataVerdict, QueueOptions, QueueVerdict, SmtpVerdict, Verdict
 
@@ -113,16 +111,12 @@ _RECIPIENTS = (
 )
 
 
-def _rcpt(build: Callable[[RecipientFacts], Value]) -> Builder:
-    return bind.rcpt_field(build)
-
-
 _RCPT = (
-    _text("recipient", _rcpt(lambda one: bind.lower(one.address)), "the recipient, in lower case"),
-    _text("recipientdomain", _rcpt(lambda one: one.address.domain.lower()), "the domain of the recipient"),
-    _text("recipientlocalpart", _rcpt(lambda one: one.address.local_part), "the local part of the recipient"),
-    Fact("recipientparams", _ARRAY, _rcpt(lambda one: map_array(one.params)), "the parameters of RCPT TO"),
-    _text("transportid", _rcpt(lambda one: one.transport_id), "the transport that will be used"),
+    _text("recipient", bind.rcpt_field(lambda one: bind.lower(one.address)), "the recipient, in lower case"),
+    _text("recipientdomain", bind.rcpt_field(lambda one: ascii_lower(one.address.domain)), "the domain of the recipient"),
+    _text("recipientlocalpart", bind.rcpt_field(lambda one: one.address.local_part), "the local part of the recipient"),
+    Fact("recipientparams", _ARRAY, bind.rcpt_field(lambda one: map_array(one.params)), "the parameters of RCPT TO"),
+    _text("transportid", bind.rcpt_field(lambda one: one.transport_id), "the transport that will be used"),
     _text("tlsprotocol", bind.tls_text("protocol"), "the TLS protocol, empty without TLS"),
     _text("tlscipher", bind.tls_text("cipher"), "the TLS cipher, empty without TLS"),
     _number("tlskeysize", bind.tls_key_bits, "the TLS key's bits, 0 without TLS"),
@@ -130,12 +124,12 @@ _RCPT = (
 )
 _DATA_SENDER = (
     _text("sender", bind.data_sender(bind.lower), "the envelope's sender, in lower case"),
-    _text("senderdomain", bind.data_sender(lambda a: a.domain.lower()), "the domain of the sender"),
+    _text("senderdomain", bind.data_sender(lambda a: ascii_lower(a.domain)), "the domain of the sender"),
     _text("senderlocalpart", bind.data_sender(lambda a: a.local_part), "the local part of the sender"),
 )
 _DATA_RECIPIENT = (
     _text("recipient", bind.data_recipient(bind.lower), "the recipient whose turn it is, in lower case"),
-    _text("recipientdomain", bind.data_recipient(lambda a: a.domain.lower()), "its domain"),
+    _text("recipientdomain", bind.data_recipient(lambda a: ascii_lower(a.domain)), "its domain"),
     _text("recipientlocalpart", bind.data_recipient(lambda a: a.local_part), "its local part"),
     Fact("recipientparams", _ARRAY, bind.data_recipient_params, "the parameters of its RCPT TO"),
     _text("transportid", bind.data_transport, "the transport that will be used"),
@@ -144,30 +138,28 @@ _DATA_RECIPIENT = (
 )
 
 
-def _queued(build: Callable[[QueuedFacts], Value]) -> Builder:
-    return bind.queued(build)
-
-
 _QUEUED = (
-    _text("messageid", _queued(lambda m: m.transaction_id), "the transaction's id"),
-    _number("queueid", _queued(lambda m: float(m.queue_id)), "the id in the queue"),
-    _number("actionid", _queued(lambda m: float(m.action_id)), "the action that queued it"),
-    _number("receivedtime", _queued(lambda m: m.received_at), "when it was received, Unix seconds"),
-    _text("senderip", _queued(lambda m: m.remote_ip), "the IP address of the client that sent it"),
-    _text("senderhelo", _queued(lambda m: m.helo), "that client's name in HELO"),
-    _text("serverid", _queued(lambda m: m.server_id), "the listener it came in by"),
-    _text("saslusername", _queued(lambda m: m.sasl_username), "the login it was sent with, empty without one"),
-    _text("sender", _queued(lambda m: bind.lower(m.sender)), "the envelope's sender, in lower case"),
-    _text("senderdomain", _queued(lambda m: m.sender.domain.lower()), "the domain of the sender"),
-    _text("senderlocalpart", _queued(lambda m: m.sender.local_part), "the local part of the sender"),
-    Fact("senderparams", _ARRAY, _queued(lambda m: map_array(m.sender_params)), "the parameters of MAIL FROM"),
-    _text("recipient", _queued(lambda m: bind.lower(m.recipient)), "the recipient, in lower case"),
-    _text("recipientdomain", _queued(lambda m: m.recipient.domain.lower()), "the domain of the recipient"),
-    _text("recipientlocalpart", _queued(lambda m: m.recipient.local_part), "the local part of the recipient"),
-    Fact("recipientparams", _ARRAY, _queued(lambda m: map_array(m.recipient_params)), "the parameters of RCPT TO"),
-    _text("transportid", _queued(lambda m: m.transport_id), "the transport that is used"),
-    _number("retry", _queued(lambda m: float(m.retries)), "how many attempts were charged so far"),
-    _number("retries", _queued(lambda m: float(m.most_retries)), "how many there may be, 0 when the schedule goes by time"),
+    _text("messageid", bind.queued(lambda m: m.transaction_id), "the transaction's id"),
+    _number("queueid", bind.queued(lambda m: float(m.queue_id)), "the id in the queue"),
+    _number("actionid", bind.queued(lambda m: float(m.action_id)), "the action that queued it"),
+    _number("receivedtime", bind.queued(lambda m: m.received_at), "when it was received, Unix seconds"),
+    _text("senderip", bind.queued(lambda m: m.remote_ip), "the IP address of the client that sent it"),
+    _text("senderhelo", bind.queued(lambda m: m.helo), "that client's name in HELO"),
+    _text("serverid", bind.queued(lambda m: m.server_id), "the listener it came in by"),
+    _text("saslusername", bind.queued(lambda m: m.sasl_username), "the login it was sent with, empty without one"),
+    _text("sender", bind.queued(lambda m: bind.lower(m.sender)), "the envelope's sender, in lower case"),
+    _text("senderdomain", bind.queued(lambda m: ascii_lower(m.sender.domain)), "the domain of the sender"),
+    _text("senderlocalpart", bind.queued(lambda m: m.sender.local_part), "the local part of the sender"),
+    Fact("senderparams", _ARRAY, bind.queued(lambda m: map_array(m.sender_params)), "the parameters of MAIL FROM"),
+    _text("recipient", bind.queued(lambda m: bind.lower(m.recipient)), "the recipient, in lower case"),
+    _text("recipientdomain", bind.queued(lambda m: ascii_lower(m.recipient.domain)), "the domain of the recipient"),
+    _text("recipientlocalpart", bind.queued(lambda m: m.recipient.local_part), "the local part of the recipient"),
+    Fact("recipientparams", _ARRAY, bind.queued(lambda m: map_array(m.recipient_params)), "the parameters of RCPT TO"),
+    _text("transportid", bind.queued(lambda m: m.transport_id), "the transport that is used"),
+    _number("retry", bind.queued(lambda m: float(m.retries)), "how many attempts were charged so far"),
+    _number(
+        "retries", bind.queued(lambda m: float(m.most_retries)), "how many there may be, 0 when the schedule goes by time"
+    ),
     _modern("message", bind.message_array, "the queued message"),
 )
 _PRE = (
@@ -300,7 +292,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "postdelivery",
-        "after an attempt, an expiry or an order to delete or bounce",
+        "after an attempt, an expiry, or a pre-delivery script's order to delete or bounce",
         (*_QUEUED, *_POST),
         QueueVerdict("default"),
         QueueVerdict("default", failed=True),

@@ -33,6 +33,21 @@ _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 NULL_SENDER = Address("", "")
 
 
+def ascii_lower(text: str) -> str:
+    """Give the text with ASCII letters small; str.lower() would change the bytes of UTF-8 that latin-1 text may hold."""
+    return text.lower() if text.isascii() else text.encode("latin-1", "replace").lower().decode("latin-1")
+
+
+def ascii_domain(domain: str) -> str:
+    """Give the domain in A-labels, as it is where it has none. `domain` is latin-1 text that spells UTF-8; RFC 3490."""
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("latin-1").decode("utf-8").encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain
+
+
 def parse_address(text: str) -> Address | None:
     """Give the address that `text` (without `<>`) spells, or None. Empty text is the null sender.
 

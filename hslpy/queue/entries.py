@@ -8,38 +8,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from hslpy.mail.address import NULL_SENDER, Address
+from hslpy.mail.address import NULL_SENDER, Address, ascii_lower
 from hslpy.spool.contract import QueuedRecipient
 
 Key = Callable[[QueuedRecipient], str | None]
 
-_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _NOTHING: Mapping[str, str] = {}
 
 
-def lower_domain(domain: str) -> str:
-    """Give the domain as it is compared: ASCII letters small, other bytes as they are."""
-    return domain.lower() if domain.isascii() else domain.translate(_ASCII_LOWER)
-
-
 def path_key(address: Address) -> str:
-    """Give an address as it is compared: the local part as it is, the domain small, the null sender empty."""
-    return f"{address.local_part}@{lower_domain(address.domain)}" if address.domain else address.local_part
+    """Give an address as it is compared, and as scripts see it: ASCII letters small, the null sender empty."""
+    return ascii_lower(str(address))
 
 
 FIELDS: Mapping[str, Key] = {
     "senderip": lambda entry: entry.remote_ip,
     "saslusername": lambda entry: entry.sasl_username,
     "sender": lambda entry: path_key(entry.sender),
-    "senderdomain": lambda entry: lower_domain(entry.sender.domain),
+    "senderdomain": lambda entry: ascii_lower(entry.sender.domain),
     "recipient": lambda entry: path_key(entry.recipient),
-    "recipientdomain": lambda entry: lower_domain(entry.recipient.domain),
+    "recipientdomain": lambda entry: ascii_lower(entry.recipient.domain),
     "transportid": lambda entry: entry.transport_id,
     "retry": lambda entry: str(entry.retries),
     "jobid": lambda entry: entry.job_id,
     "serverid": lambda entry: entry.server_id,
 }
 METADATA = "metadata."
+_LOWER_CASE = frozenset({"sender", "senderdomain", "recipient", "recipientdomain"})
 
 
 def field_key(name: str) -> Key:
@@ -57,12 +52,7 @@ def field_key(name: str) -> Key:
 
 def wanted_value(name: str, value: str) -> str:
     """Give a filter's value as the field's values are spelt."""
-    if name.endswith("domain"):
-        return lower_domain(value)
-    if name in ("sender", "recipient"):
-        local, at, domain = value.rpartition("@")
-        return f"{local}@{lower_domain(domain)}" if at else value
-    return value
+    return ascii_lower(value) if name in _LOWER_CASE else value
 
 
 def compact(entry: QueuedRecipient) -> QueuedRecipient:

@@ -7,7 +7,7 @@ Source choice itself, DNS and connections are `delivery`'s. Source: hooks.md sec
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, get_args
 
 from hslpy.builtins.host.contract import HookHost
 from hslpy.builtins.host.options import (
@@ -30,13 +30,13 @@ from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value, type_name
-from hslpy.mail.address import Address
-from hslpy.mail.verdict import QueueOptions, QueueVerdict, SourceChoice, TryOptions
+from hslpy.mail.address import Address, ascii_lower
+from hslpy.mail.verdict import QueueOptions, QueueVerdict, SourceChoice, TlsMode, TryOptions
 
 TOPIC = Topic("attempt")
 
 _PRE = ("predelivery",)
-TLS_MODES = ("disabled", "optional", "optional_verify", "dane", "dane_require", "require", "require_verify")
+TLS_MODES: tuple[str, ...] = get_args(TlsMode)
 _TLS = {"tls": TEXT, "tls_sni": ("string", "boolean"), "tls_verify_host": BOOLEAN, "tls_verify_name": ARRAY}
 _TLS_ELSEWHERE = ("tls_protocols", "tls_ciphers", "tls_default_ca", "tls_client_cert", "tls_capture_peer_cert")
 _TRY = {
@@ -195,8 +195,8 @@ def _set_address(call: Run, function: str, field: str, value: Value) -> None:
 
 def show_address(host: HookHost, field: str, address: Address) -> None:
     """Change `$sender` or `$recipient` and what is derived from them."""
-    host.facts[field] = str(address).lower()
-    host.facts[f"{field}domain"] = address.domain.lower()
+    host.facts[field] = ascii_lower(str(address))
+    host.facts[f"{field}domain"] = ascii_lower(address.domain)
     host.facts[f"{field}localpart"] = address.local_part
 
 

@@ -23,6 +23,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Value
+from hslpy.mail.address import ascii_lower
 from hslpy.mail.message import Field
 
 TOPIC = Topic("mail message")
@@ -55,7 +56,7 @@ def queue(
     sender_address, sender_params = read_address("queue", sender, null_allowed=True)
     recipient_address, params = read_address("queue", recipient)
     if not params:
-        params = _params_of(call, str(recipient_address).lower())
+        params = _params_of(call, ascii_lower(str(recipient_address)))
     hold = given.get("hold", False)
     call.reserve(len(state.message.header))
     order = Order(
@@ -77,7 +78,7 @@ def queue(
 
 def _params_of(call: Run, recipient: str) -> dict[str, str]:
     for one in call.host.event.transaction.recipients:
-        if str(one.address).lower() == recipient:
+        if ascii_lower(str(one.address)) == recipient:
             return dict(one.params)
     return {}
 

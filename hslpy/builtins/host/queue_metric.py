@@ -28,7 +28,6 @@ FILTERS = (
     "jobid",
     "metadata.NAME",
 )
-_LOWER_CASE = frozenset({"sender", "senderdomain", "recipient", "recipientdomain"})
 
 
 @TOPIC.builtin(
@@ -62,4 +61,4 @@ def _text(name: str, value: Value) -> str:
         raise ScriptError(
             "R302", f"filter `{name}` of GetMailQueueMetric() wants a string or a list, got {type_name(value)}"
         )
-    return str(value).lower() if name in _LOWER_CASE else str(value)
+    return str(value)
