@@ -207,7 +207,7 @@ class AttemptFacts:
 
 @dataclass(frozen=True, slots=True)
 class PostDeliveryEvent:
-    """After an attempt, an expiry or an operator's order.
+    """After an attempt, an expiry, or a pre-delivery script's order to delete or bounce.
 
     `action` is what will happen unless the script says otherwise: `QUEUE`, `BOUNCE`, `DELETE`, None after success.
     """

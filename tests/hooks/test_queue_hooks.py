@@ -27,7 +27,7 @@ def test_failures(world: World) -> None:
     assert pre(world, 'SetMetaData(["a" => "b"]); $x = 1 / 0;') == expected
     assert "outcome: hook predelivery fell back to Queue, in 300 seconds, the attempt not counted" in world.failure()
     (fields,) = world.logged("hooks.script_error")
-    assert (fields["transaction"], fields["queue"]) == ("message-1", 7)
+    assert (fields["transaction"], fields["queue_id"]) == ("message-1", 7)
     world.events.clear()
     assert world.run("postdelivery", "$x = 1 / 0;") == QueueVerdict("default", failed=True)
     assert "outcome: hook postdelivery took the default action" in world.failure()

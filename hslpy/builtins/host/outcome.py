@@ -1,4 +1,4 @@
-"""Post-delivery: what becomes of the message after an attempt, an expiry or an order. In: options. Out: `QueueVerdict`.
+"""Post-delivery: what becomes of the message after an attempt or an expiry. In: options. Out: `QueueVerdict`.
 
 After a successful delivery there is nothing left to decide: every verdict but `Default` is then a script error.
 Source: hooks.md section 9.2.
