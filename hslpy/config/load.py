@@ -119,6 +119,12 @@ def _settings(
     transports.setdefault(smtp.transport_id, Transport(smtp.transport_id))
     sources = tuple(Source(**entry) for entry in values["source[]"])
     _check_source_names(sources, transports, values["delivery.sources"])
+    reports = values["delivery.report_transport_id"]
+    if reports and reports not in transports:
+        raise OperatorError(
+            f"delivery.report_transport_id names {reports!r}, which is no configured transport",
+            hint=f"the transports are {', '.join(sorted(transports))}",
+        )
     scanners = given.get("scanners", {})
     named = {row.name for row in ROWS if row.name.startswith("scanners.")}
     in_environment = {name for name in named if "HSLPY_" + name.replace(".", "_").upper() in environment}

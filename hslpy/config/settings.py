@@ -62,7 +62,7 @@ ROWS: list[Setting] = [
             "tls_certificate": About("PEM file with the certificate chain"),
             "tls_key": About("PEM file with the private key"),
             "auth_without_tls": About("offer AUTH before TLS"),
-            "auth_mechanisms": About("mechanisms offered", choices=("PLAIN", "LOGIN")),
+            "auth_mechanisms": About("mechanisms offered; any but PLAIN and LOGIN is the auth script's to carry out"),
             "auth_delay_s": About("wait before a refused AUTH is answered", "s", minimum=0),
             "max_auth_failures": About("refused AUTH commands before the connection is closed", minimum=1),
             "size_limit_bytes": About("the largest message accepted", "bytes", minimum=1024),
@@ -149,6 +149,7 @@ ROWS: list[Setting] = [
             "allow_private_targets": About("deliver to loopback and private addresses"),
             "source_suspension_s": About("how long a source that cannot be bound is left out", "s", minimum=1),
             "wait_s": About("how long a recipient waits, uncharged, for something of ours to be put right", "s", minimum=1),
+            "report_transport_id": About("transport of bounce reports; empty: that of the message they are about"),
         },
     ),
     *rows_of(

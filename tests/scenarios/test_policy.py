@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from base64 import b64encode
 
 import pytest
 
@@ -185,5 +186,19 @@ def test_a_client_that_vanishes_leaves_nothing_behind(tmp_path):
             client.writer.transport.abort()
             await s.until(lambda: not s.app.smtp.connections)
             assert (await (await s.client()).send("a@example.com", "b@example.net")).startswith("250")
+
+    asyncio.run(scenario())
+
+
+def test_a_script_asks_a_client_that_signs_in_for_one_more_answer(tmp_path):
+    script = 'if ($saslstate == 0) Reply("Code?"); if ($saslresponse == "42") Accept(); Reject();'
+    settings = '[smtp]\nauth_without_tls = true\nauth_mechanisms = ["CODE"]\n[hooks]\n' + hook(tmp_path, "auth", script)
+
+    async def scenario():
+        async with server(tmp_path, settings, deliver=False) as s:
+            client = await s.client()
+            await client.say("EHLO client.example.com")
+            assert await client.say("AUTH CODE") == "334 " + b64encode(b"Code?").decode()
+            assert (await client.say(b64encode(b"42").decode())).startswith("235 2.7.0 ")
 
     asyncio.run(scenario())
