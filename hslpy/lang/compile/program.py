@@ -16,12 +16,12 @@ from typing import Any
 
 from hslpy.errors import ScriptError
 from hslpy.lang import operators, runtime
-from hslpy.lang import regex as regexes
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.context import Context, Link
 from hslpy.lang.compile.statements import Statements
 from hslpy.lang.compile.types import infer, walk
 from hslpy.lang.declare import Builtin
+from hslpy.lang.quick import quickest_search
 from hslpy.lang.run import BoundBuiltin, Program
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Regex, Resource
@@ -91,9 +91,9 @@ def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
     if kind == "regex":
         return Regex(*what)
     if kind == "search":
-        return regexes.quick_search(*what)[0]
+        return quickest_search(*what)[0]
     if kind == "below":
-        return regexes.quick_search(*what)[1]
+        return quickest_search(*what)[1]
     raise ValueError(kind)
 
 
