@@ -187,7 +187,7 @@ class App:
         try:
             if not await asyncio.to_thread(self.hooks.changed):
                 return False
-            await asyncio.to_thread(self.hooks.load)
+            await self.hooks.reload()
         except OperatorError as error:
             self.log("scripts.kept", {"level": "error", "why": "the changed scripts have errors", "errors": error.message})
             return False

@@ -78,7 +78,3 @@ def _version() -> str:
     from importlib.metadata import version
 
     return f"hslpy {version('hslpy')}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -60,7 +60,6 @@ class Delivery:
         self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(max(settings.parked, 1))
         self._running: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
-        self._awake = asyncio.Event()
 
     @property
     def counts(self) -> Counter[str]:
@@ -93,10 +92,6 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def wake(self) -> None:
-        """Look at the queue now, whatever it said last."""
-        self._awake.set()
-
     async def _dispatch(self) -> None:
         while True:
             claimed = self._queue.claim(_CLAIM)
@@ -105,16 +100,7 @@ class Delivery:
             if claimed:
                 await asyncio.sleep(0)
             else:
-                await self._something_due()
-
-    async def _something_due(self) -> None:
-        self._awake.clear()
-        waits = [asyncio.ensure_future(self._queue.wait()), asyncio.ensure_future(self._awake.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+                await self._queue.wait()
 
     def _admit(self, claimed: Sequence[QueuedRecipient]) -> None:
         """Park what was claimed by destination, the recipients of a message together; send back what has no room."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from hslpy.errors import ScriptError
-from hslpy.lang.conversions import WORTH_RESERVING, key_of_text, key_value, normalise_key, to_number
+from hslpy.lang.conversions import WORTH_RESERVING, key_of_text, normalise_key, to_number
 from hslpy.lang.growth import ELEMENT_BYTES, Budget, TextBuilder, array_of
 from hslpy.lang.values import Array, HslObject, Key, Value, type_name
 
@@ -184,8 +184,3 @@ def _refill(run: Budget, array: Array, values: list[Value]) -> None:
     """Key the values anew from 0."""
     array.items = array_of(run, values).items
     array.next_index = len(values)
-
-
-def keys_of(array: Array) -> list[Value]:
-    """Give the keys as values."""
-    return [key_value(key) for key in array.items]

@@ -56,7 +56,7 @@ class HookRunner(Protocol):
     """What `hooks.runner.Hooks` is to this room. `run` never raises for a script's fault: its verdict says `failed`."""
 
     @property
-    def current(self) -> Any: ...
+    def current(self) -> Scripts: ...
 
     async def run(self, scripts: Any, hook: str, event: Event) -> Verdict: ...
 
@@ -72,7 +72,6 @@ class Shared:
     new_id: Callable[[], str]
     log: Log
     lookup_ptr: PtrLookup | None = None
-    has_tls: bool = False
     stopping: bool = False
     storage_full: bool = False
     data_bytes: int = 0
@@ -110,7 +109,7 @@ class Session:
     def __init__(self, shared: Shared, *, starttls: bool, server_id: str) -> None:
         self.shared = shared
         self.settings = shared.settings
-        self.scripts: Any = shared.hooks.current
+        self.scripts: Scripts = shared.hooks.current
         self.context = Context()
         self.id = shared.new_id()
         self.server_id = server_id

@@ -95,15 +95,8 @@ class Folder:
         """Give the body. Raises OSError when it is not there."""
         return self._body_path(message_id, variant).read_bytes()
 
-    def remove_body(self, message_id: int, variant: int) -> None:
-        """Unlink the body where it is there. Not synced: one that comes back is an orphan, removed at start."""
-        path = self._body_path(message_id, variant)
-        for name in (path, path.with_name(f"{path.name}.new")):
-            with contextlib.suppress(OSError):
-                name.unlink()
-
     def remove_bodies(self, message_id: int) -> None:
-        """Unlink all bodies of the message."""
+        """Unlink all bodies of the message. Not synced: one that comes back is an orphan, removed at start."""
         with contextlib.suppress(OSError):
             for path in self._body_path(message_id, -1).parent.glob(f"{message_id}.*"):
                 path.unlink(missing_ok=True)

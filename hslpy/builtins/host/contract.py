@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.dns.contract import Resolver
-from hslpy.mail.verdict import Verdict
 from hslpy.rate.contract import RateCounters
 from hslpy.scan.contract import Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
@@ -54,6 +53,4 @@ class HookHost:
     event: Any
     facts: dict[str, Any]
     state: Any = None
-    verdict: Verdict | None = None
-    warnings: list[str] = field(default_factory=list)
     ids: Mapping[str, object] = field(default_factory=dict)
