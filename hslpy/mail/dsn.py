@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Literal
 
 from hslpy.mail.address import Address
+from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Enhanced
 
 Action = Literal["failed", "delayed"]
@@ -80,7 +80,7 @@ def build_report(report: Report, full_max_bytes: int = _FULL_MAX_BYTES) -> tuple
         _field("From", f"Mail Delivery System <MAILER-DAEMON@{_token(report.hostname)}>"),
         _field("To", f"<{_clean(str(report.sender))}>"),
         _field("Subject", "Undelivered mail returned to sender" if failed else "Delayed mail, still being tried"),
-        _field("Date", _date(report.now)),
+        _field("Date", mail_date(report.now)),
         _field("Message-ID", f"<{_token(report.message_id)}>"),
         _field("Auto-Submitted", "auto-replied"),
         _field("MIME-Version", "1.0"),
@@ -122,7 +122,7 @@ def _status(report: Report) -> str:
     fields.append(_field("Reporting-MTA", f"dns; {_token(report.hostname)}"))
     if report.transaction_id:
         fields.append(_field("X-Transaction-ID", report.transaction_id))
-    fields.append(_field("Arrival-Date", _date(report.received_at)))
+    fields.append(_field("Arrival-Date", mail_date(report.received_at)))
     for one in report.recipients:
         fields.append("\r\n")
         original = _param(one.params or {}, "ORCPT")
@@ -138,9 +138,9 @@ def _status(report: Report) -> str:
         if one.diagnostic:
             fields.append(_field("Diagnostic-Code", f"{'smtp' if one.from_peer else 'x-hslpy'}; {one.diagnostic}"))
         if one.last_attempt_at:
-            fields.append(_field("Last-Attempt-Date", _date(one.last_attempt_at)))
+            fields.append(_field("Last-Attempt-Date", mail_date(one.last_attempt_at)))
         if report.action == "delayed" and one.retry_until:
-            fields.append(_field("Will-Retry-Until", _date(one.retry_until)))
+            fields.append(_field("Will-Retry-Until", mail_date(one.retry_until)))
     return "".join(fields)
 
 
@@ -211,10 +211,6 @@ def _from_xtext(text: str) -> str:
         else:
             decoded.append(f"+{piece}")
     return "".join(decoded)
-
-
-def _date(at: float) -> str:
-    return formatdate(at).replace("-0000", "+0000")  # -0000 would say that the time is not to be trusted
 
 
 def _param(params: Mapping[str, str], name: str) -> str | None:

@@ -40,14 +40,20 @@ class Field:
 
 def split_content(content: bytes) -> tuple[bytes, bytes]:
     """Give header (with the empty line that ends it) and body. A message without an empty line is all header."""
+    header, start = split_header(content)
+    return header, content[start:]
+
+
+def split_header(content: bytes) -> tuple[bytes, int]:
+    """Give the header and where the body begins, without copying the body."""
     if content.startswith(b"\r\n"):
-        return b"\r\n", content[2:]
+        return b"\r\n", 2
     end = content.find(b"\r\n\r\n")
     if end >= 0:
-        return content[: end + 4], content[end + 4 :]
+        return content[: end + 4], end + 4
     if not content:
-        return b"\r\n", b""
-    return content + (b"\r\n" if content.endswith(b"\r\n") else b"\r\n\r\n"), b""
+        return b"\r\n", 0
+    return content + (b"\r\n" if content.endswith(b"\r\n") else b"\r\n\r\n"), len(content)
 
 
 def parse_fields(header: bytes) -> list[Field]:
@@ -99,16 +105,6 @@ class Message:
 
     def values(self, name: str, decode: bool = True) -> Iterator[str]:
         return (field.value(decode) for field in self.named(name))
-
-
-def split_header(content: bytes) -> tuple[bytes, int]:
-    """Give the header and where the body begins, without copying the body."""
-    if content.startswith(b"\r\n"):
-        return b"\r\n", 2
-    end = content.find(b"\r\n\r\n")
-    if end >= 0:
-        return content[: end + 4], end + 4
-    return split_content(content)[0], len(content)
 
 
 class HeaderEditor:

@@ -40,12 +40,16 @@ def received_end(transaction_id: str, only_recipient: str | None, now: float) ->
     # A script may have rewritten the address: nothing but printable ASCII goes into a header.
     named = only_recipient is not None and only_recipient.isascii() and only_recipient.isprintable()
     who = f"\r\n\tfor <{only_recipient}>" if named else ""
-    return f"{transaction_id}{who};\r\n\t{mail_date(int(now))}\r\n".encode("latin-1", "replace")
+    return f"{transaction_id}{who};\r\n\t{mail_date(now)}\r\n".encode("latin-1", "replace")
+
+
+def mail_date(at: float) -> str:
+    """Give the date-time of RFC 5322 section 3.3 in UTC, for Unix seconds."""
+    return _date_of(int(at))
 
 
 @lru_cache(maxsize=4)
-def mail_date(seconds: int) -> str:
-    """Give the date-time of RFC 5322 section 3.3 in UTC."""
+def _date_of(seconds: int) -> str:
     t = time.gmtime(seconds)
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "

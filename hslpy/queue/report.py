@@ -11,6 +11,7 @@ from typing import Literal
 
 from hslpy.mail.address import NULL_SENDER
 from hslpy.mail.dsn import Report, ReportedRecipient, build_report
+from hslpy.mail.message import split_content
 from hslpy.mail.reply import Enhanced
 from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
 
@@ -46,7 +47,7 @@ def report_on(
 
     `content` is what the spool has for the entry: header, empty line, body.
     """
-    header, separator, body = content.partition(b"\r\n\r\n")
+    header, body = split_content(content)
     unique = f"{rng.getrandbits(128):032x}"
     recipient = ReportedRecipient(
         entry.recipient,
@@ -62,7 +63,7 @@ def report_on(
         action=failure.action,
         sender=entry.sender,
         recipients=(recipient,),
-        header=header + separator,
+        header=header,
         body=body,
         hostname=settings.hostname,
         message_id=f"{unique}@{settings.hostname}",

@@ -6,6 +6,7 @@ Work of one batch is independent: what one piece gets wrong is that piece's erro
 from __future__ import annotations
 
 import asyncio
+import errno
 import queue
 import sqlite3
 import threading
@@ -267,7 +268,7 @@ def spool_error(error: BaseException) -> SpoolError:
     """Give the SpoolError that `error` of SQLite or the system stands for."""
     if isinstance(error, SpoolError):
         return error
-    full = isinstance(error, OSError) and error.errno in (28, 122)  # ENOSPC, EDQUOT
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         full = True
     made = (SpoolFull if full else SpoolError)(f"{type(error).__name__}: {error}")

@@ -72,7 +72,7 @@ def test_a_failure_report_is_what_mail_programs_look_for() -> None:
     explanation, status, returned = texts(report())
     assert "bob@example.net" in explanation and "550 5.1.1 no such user" in explanation
     assert "Reporting-MTA: dns; mail.example" in status
-    assert "Arrival-Date: Fri, 03 Nov 2023 08:26:40 +0000" in status
+    assert "Arrival-Date: Fri, 3 Nov 2023 08:26:40 +0000" in status
     assert "Final-Recipient: rfc822; bob@example.net" in status
     assert "Action: failed" in status and "Status: 5.1.1" in status
     assert "Remote-MTA: dns; mx.example.net" in status
