@@ -15,7 +15,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.diagnostics import render, render_all
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.resolved import Predefined
-from hslpy.lang.run import LimitExceeded, Limits, Run, execute
+from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array
 from tests.lang.cases_reader import Case, read_cases
@@ -46,10 +46,16 @@ def run_case(case: Case) -> tuple[dict[int, list[str]], list[tuple[int, str, str
     """Give what was echoed by line, and the problems as (line, code, message)."""
     loaded = load(case.text, case.files)
     problems = [(d.span.source.position(d.span.start)[0], d.code, d.message) for d in loaded.diagnostics]
+    if loaded.program is None:
+        return {}, problems
+    first = run_program(loaded.program, list(problems))
+    second = run_program(loaded.program, list(problems))
+    assert first == second, "a run left something behind for the next"
+    return first
+
+
+def run_program(program: Program, problems: list[tuple[int, str, str]]) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:
     echoed: dict[int, list[str]] = {}
-    program = loaded.program
-    if program is None:
-        return echoed, problems
 
     def echo(text: str) -> None:
         frame = sys._getframe(1)

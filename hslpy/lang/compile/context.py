@@ -26,7 +26,7 @@ class Context:
     types: Types
     b: Builder = field(default_factory=Builder)
     spans: list[Span] = field(default_factory=list)
-    links: dict[tuple[str, object], str] = field(default_factory=dict)
+    links: dict[tuple[str, str], Link] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)  # Python name -> HSL name
     names: dict[str, str | None] = field(default_factory=dict)  # code name -> HSL function name
     _lines: dict[tuple[int, int, int], int] = field(default_factory=dict)
@@ -42,10 +42,11 @@ class Context:
 
     def link(self, kind: str, what: object) -> str:
         """Give the global name under which a runtime object will be found."""
-        name = self.links.get((kind, what))
-        if name is None:
-            name = self.links[(kind, what)] = f"{kind}_{len(self.links)}"
-        return name
+        key = (kind, repr(what))  # repr tells 1.0 from True
+        link = self.links.get(key)
+        if link is None:
+            link = self.links[key] = (f"{kind}_{len(self.links)}", kind, what)
+        return link[0]
 
     def variable(self, var: r.Var) -> str:
         name = f"v{var.id}"

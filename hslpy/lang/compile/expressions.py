@@ -131,6 +131,11 @@ class Expressions:
     def _fold_tests(self, op: str, operands: list[ast.expr]) -> ast.expr:
         return self.b.all_of(operands) if op == "and" else self.b.any_of(operands)
 
+    def borrowed(self, node: r.Expr) -> ast.expr:
+        """Give the value for somebody who only reads it: a constant array is made once, for all runs."""
+        pairs = ty.constant_array(node)
+        return self.value(node) if pairs is None else self.b.name(self.context.link("array", pairs))
+
     def owned(self, node: r.Expr) -> ast.expr:
         """Give the value as a new owner may keep it: arrays that another place holds are shared."""
         if not self.types.of(node) & ARR or self.is_fresh(node):
@@ -161,7 +166,7 @@ class Expressions:
         Shared here where the call may alter the place it comes from: a captured or global variable, a property.
         """
         if not self.types.of(node) & ARR or self.is_fresh(node):
-            return self.value(node)
+            return self.borrowed(node)
         root = node
         depth = 0
         while isinstance(root, r.Element):
@@ -274,7 +279,7 @@ class Expressions:
         if len(dynamic) > _MANY_PARTS:
             pieces = [b.const(part) if isinstance(part, str) else self.text_part(part) for part in merged]
             return b.call("join", self.run(), b.tuple_(pieces))
-        if not any(self.types.of(part) & _UNBOUNDED for part in dynamic):
+        if not any(self.types.of(part) & _UNBOUNDED and not _is_short(part) for part in dynamic):
             return self._put_together([b.const(p) if isinstance(p, str) else self.text_part(p) for p in merged])
         sizes: list[ast.expr] = []
         again: list[ast.expr] = []
@@ -472,6 +477,11 @@ class Expressions:
         if isinstance(left, r.Const) and not isinstance(right, r.Const):
             left, right = right, left  # a constant has no effects, so the order is free
         lt, rt = self.types.of(left), self.types.of(right)
+        if isinstance(right, r.Const) and right.value is False and lt and not lt & ~(BOOL | (0 if strict else NUMBER)):
+            if not negated:
+                return b.no(self.test(left))
+            if lt == BOOL:
+                return self.value(left)
         # a boolean against a number compares as 0 or 1, in Python as in HSL
         for bits in (STR, NUMBER, BOOL) if strict else (STR, NUMBER | BOOL):
             if lt and rt and not lt & ~bits and not rt & ~bits:
@@ -540,6 +550,8 @@ class Expressions:
             assert self.unit.class_def is not None
             if constant not in self.unit.class_def.members or self.unit.class_def.members[constant].unit is None:
                 return b.call(b.attr(b.attr(self.value(node.base), "fields"), "get"), b.const(constant))
+        if base_type == ARR and constant is not None and not quiet:
+            return b.call(b.attr(b.attr(self.borrowed(node.base), "items"), "get"), b.const(constant))
         if quiet and not self.is_plain(node.base):
             name = self.temp()
             base, base_again = b.walrus(name, self.quiet(node.base)), b.name(name)
@@ -732,6 +744,11 @@ def _small_bound(node: r.Expr | None) -> int | None:
     if isinstance(node, r.Const) and isinstance(node.value, float) and 0 <= node.value < LONG_TEXT:
         return int(node.value)
     return None
+
+
+def _is_short(node: r.Expr) -> bool:
+    """Say whether a text is short because it is a slice."""
+    return isinstance(node, r.SlicePart) and node.step is None and _small_bound(node.last) is not None
 
 
 def _count_fits(unit: r.Unit, count: int) -> bool:

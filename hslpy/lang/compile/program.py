@@ -56,7 +56,7 @@ def compile_program(resolution: r.Resolution, sources: Sequence[Source], file: s
         sys.setrecursionlimit(limit)
     numbers = {id(source): number for number, source in enumerate(sources)}
     spans = tuple((numbers[id(span.source)], span.start, span.end) for span in context.spans)
-    links = tuple((name, kind, what) for (kind, what), name in context.links.items())
+    links = tuple(context.links.values())
     reads = resolution.facts | resolution.builtins
     return Compiled(code, file, spans, context.names, context.variables, links, reads)
 
@@ -88,6 +88,8 @@ def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
         return builtins[what]
     if kind == "types":
         return frozenset(kind for name in what for kind in _KINDS[name])
+    if kind == "array":
+        return _shared_array(what)
     if kind == "regex":
         return Regex(*what)
     if kind == "search":
@@ -95,6 +97,13 @@ def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
     if kind == "below":
         return quickest_search(*what)[1]
     raise ValueError(kind)
+
+
+def _shared_array(pairs: tuple[tuple[Any, Any], ...]) -> Array:
+    """Make a constant array. Marked as shared: whoever comes to own it and writes copies first."""
+    items = {key: _shared_array(value) if isinstance(value, tuple) else value for key, value in pairs}
+    following = max((key + 1 for key in items if isinstance(key, int) and key >= 0), default=0)
+    return Array(items, following, True)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.targets import Targets
-from hslpy.lang.compile.types import ARR, INT, STR, walk
+from hslpy.lang.compile.types import ARR, INT, STR, constant_array, walk
 from hslpy.lang.runtime import LONG_TEXT
 
 _LONG_CHAIN = 40  # else-ifs after which a chain goes on in a new `if`: Python's compiler recurses over them
@@ -97,7 +97,12 @@ class Statements(Targets):
             if appended is not None:
                 return appended
             if isinstance(node.target, r.Read):
-                value = self.owned(node.value) if node.op is None else self.operated(node.op, node.target, node.value)
+                if node.op is not None:
+                    value = self.operated(node.op, node.target, node.value)
+                elif node.target.var.is_altered:
+                    value = self.owned(node.value)
+                else:
+                    value = self.borrowed(node.value) if isinstance(node.value, r.ArrayNew) else self.owned(node.value)
                 return [self.set_var(node.target.var, value)]
             if isinstance(node.target, r.Places):
                 return [b.do(step) for step in self.destructure(node.target, node.value)[:-1]]
@@ -347,8 +352,8 @@ class Statements(Targets):
         b = self.b
         subject = self.keep()
         source, subject_type = b.name(subject), self.types.of(node.subject)
-        result: list[ast.stmt] = [b.set_(subject, self.value(node.subject))]
-        fresh = self.is_fresh(node.subject)
+        result: list[ast.stmt] = [b.set_(subject, self.borrowed(node.subject))]
+        fresh = self.is_fresh(node.subject) and constant_array(node.subject) is None
         pairs = node.key is not None
         items = b.call(b.attr(b.attr(source, "items"), "items" if pairs else "values"))
         mark = [] if fresh or self.is_left_alone(node) else [b.set_attr(source, "shared", b.const(True))]
@@ -499,7 +504,7 @@ class Statements(Targets):
     def returned(self, node: r.Expr) -> ast.expr:
         """Give a returned value as the caller's own. A local's array needs no sharing: the local goes away."""
         if isinstance(node, r.Read) and not node.var.is_captured and node.var.owner is self.unit:
-            borrowed = node.var.is_param and not node.var.is_altered
+            borrowed = (node.var.is_param and not node.var.is_altered) or node.var in self.types.constants
             return self.owned(node) if borrowed else self.value(node)
         return self.owned(node)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 from hslpy.lang import resolved as r
+from hslpy.lang.conversions import normalise_key
 
 NONE, BOOL, INT, FRACTION, STR, ARR, FUN, OBJ, OTHER = (1 << n for n in range(9))
 NUMBER = INT | FRACTION  # INT: a number without a fraction, or an infinity
@@ -69,9 +70,10 @@ def _node_fields(kind: type[r.Node]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Types:
-    """Answers by variable, unit and expression. `alterations` counts, per variable, the nodes that alter its array."""
+    """Answers by variable, unit and expression."""
 
     variables: dict[r.Var, int] = field(default_factory=dict)
+    constants: set[r.Var] = field(default_factory=set)  # may hold an array that all runs share; nothing alters it
     returns: dict[r.Unit, int] = field(default_factory=dict)
 
     def of(self, node: r.Expr) -> int:
@@ -171,6 +173,28 @@ def _of_constant(value: object) -> int:
     return STR
 
 
+def constant_array(node: r.Expr) -> tuple[object, ...] | None:
+    """Give (key, value) pairs of an array literal that is constant throughout, inner arrays as such tuples, or None.
+
+    An empty one isn't worth it: it is there to be filled.
+    """
+    if not isinstance(node, r.ArrayNew) or not node.items:
+        return None
+    pairs: dict[int | str, object] = {}
+    next_index = 0
+    for item in node.items:
+        if item.spread or (item.key is not None and (not isinstance(item.key, r.Const) or item.key.value is None)):
+            return None
+        value = item.value.value if isinstance(item.value, r.Const) else constant_array(item.value)
+        if value is None and not isinstance(item.value, r.Const):
+            return None
+        key = normalise_key(item.key.value) if isinstance(item.key, r.Const) else next_index
+        if isinstance(key, int) and key >= next_index:
+            next_index = key + 1
+        pairs[key] = value
+    return tuple(pairs.items())
+
+
 def infer(resolution: r.Resolution) -> Types:
     """Find the types of all variables and returns: begin with none and add until nothing changes."""
     types = Types()
@@ -184,6 +208,9 @@ def infer(resolution: r.Resolution) -> Types:
         events.append((unit, NONE))
         for node in walk(unit.body):
             events.extend(_events(unit, node))
+            if isinstance(node, r.AssignTo) and isinstance(node.target, r.Read) and not node.target.var.is_altered:
+                if node.op is None and constant_array(node.value) is not None:
+                    types.constants.add(node.target.var)
     for class_def in resolution.classes:
         for member in class_def.statics.values():
             if member.var is not None:
