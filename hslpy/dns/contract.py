@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hslpy.errors import MailError
 
-RecordType = Literal["A", "AAAA", "MX", "TXT", "CNAME", "NS", "PTR", "SOA", "SRV", "TLSA", "CAA"]
+RecordType = Literal[
+    "A", "AAAA", "MX", "TXT", "CNAME", "NS", "PTR", "SOA", "SRV", "TLSA", "CAA",
+    "DS", "DNSKEY", "HTTPS", "NAPTR", "SMIMEA", "SSHFP", "SVCB", "URI",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`records` are texts: addresses, names without the trailing dot, TXT strings joined (latin-1).
 
-    For MX they are `(preference, exchange)` in `mx`, with `records` the exchanges. `secure`: validated by DNSSEC.
-    `ttl_s` is the shortest of the answer's.
+    For MX they are `(preference, exchange)` in `mx`, with `records` the exchanges; for TXT `strings` has each record's
+    strings where one has several. `secure`: validated by DNSSEC. `ttl_s` is the shortest of the answer's.
     """
 
     records: tuple[str, ...]
     mx: tuple[tuple[int, str], ...] = ()
     secure: bool = False
     ttl_s: float = 0.0
+    strings: tuple[tuple[str, ...], ...] = ()
 
 
 class NameNotFound(MailError):
@@ -42,8 +47,8 @@ class ResolutionFailed(MailError):
 
 
 class Resolver(Protocol):
-    async def query(self, name: str, record_type: RecordType) -> Answer:
-        """Raises NameNotFound or ResolutionFailed."""
+    async def query(self, name: str, record_type: RecordType, servers: Sequence[str] = ()) -> Answer:
+        """Ask, with `servers` those name servers (IP addresses). Raises NameNotFound or ResolutionFailed."""
         ...
 
     async def close(self) -> None: ...

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import dns.asyncresolver
 import dns.exception
@@ -45,6 +45,8 @@ class ResolverSettings:
 
 
 _Outcome = Answer | NameNotFound
+_Question = tuple[str, RecordType, tuple[str, ...]]
+_MOST_OTHERS = 64  # resolvers kept for servers that scripts name
 
 
 class DnsResolver:
@@ -54,13 +56,15 @@ class DnsResolver:
         """Raises OperatorError for a name server that is not an IP address."""
         self._settings = settings
         self._clock = clock
-        self._cache: OrderedDict[tuple[str, str], tuple[float, _Outcome]] = OrderedDict()
-        self._pending: dict[tuple[str, str], asyncio.Task[_Outcome]] = {}
+        self._cache: OrderedDict[_Question, tuple[float, _Outcome]] = OrderedDict()
+        self._pending: dict[_Question, asyncio.Task[_Outcome]] = {}
         self._resolver = _configured(settings)
+        self._others: OrderedDict[tuple[str, ...], dns.asyncresolver.Resolver] = OrderedDict()
 
-    async def query(self, name: str, record_type: RecordType) -> Answer:
+    async def query(self, name: str, record_type: RecordType, servers: Sequence[str] = ()) -> Answer:
         name = name.rstrip(".")
-        key = (name.lower() if name.isascii() else name, record_type)  # lower() would harm the bytes of UTF-8
+        name = name.lower() if name.isascii() else name  # lower() would harm the bytes of UTF-8
+        key = (name, record_type, tuple(servers))
         known = self._cache.get(key)
         if known is not None and known[0] > self._clock.monotonic():
             self._cache.move_to_end(key)
@@ -87,7 +91,7 @@ class DnsResolver:
         """Forget everything that was answered so far."""
         self._cache.clear()
 
-    def _finished(self, key: tuple[str, str], task: asyncio.Task[_Outcome]) -> None:
+    def _finished(self, key: _Question, task: asyncio.Task[_Outcome]) -> None:
         del self._pending[key]
         if task.cancelled() or task.exception() is not None:
             return
@@ -98,13 +102,24 @@ class DnsResolver:
             while len(self._cache) > self._settings.cache_entries:
                 self._cache.popitem(last=False)
 
-    async def _ask(self, name: str, record_type: str) -> _Outcome:
+    def _asked(self, servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
+        """Give the resolver for these servers; what others say of DNSSEC is not believed."""
+        if not servers:
+            return self._resolver
+        resolver = self._others.get(servers)
+        if resolver is None:
+            resolver = self._others[servers] = _configured(replace(self._settings, nameservers=servers, trust_ad=False))
+            if len(self._others) > _MOST_OTHERS:
+                self._others.popitem(last=False)
+        return resolver
+
+    async def _ask(self, name: str, record_type: str, servers: tuple[str, ...]) -> _Outcome:
         try:
             qname = _absolute_name(name)
         except (dns.exception.DNSException, UnicodeError, ValueError) as error:
             return NameNotFound(f"{name!r} is not a name that DNS can hold: {error}", "NXDOMAIN")
         try:
-            answer = await self._resolver.resolve(qname, record_type, search=False, raise_on_no_answer=False)
+            answer = await self._asked(servers).resolve(qname, record_type, search=False, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN as error:
             return NameNotFound(f"{name} does not exist", "NXDOMAIN", self._negative_ttl_s(error))
         except dns.resolver.NoNameservers as error:
@@ -120,7 +135,7 @@ class DnsResolver:
             return NameNotFound(
                 f"{name} has no {record_type} record", "NO_DATA", min(ttl_s, self._settings.negative_ceiling_s)
             )
-        secure = self._settings.trust_ad and bool(answer.response.flags & dns.flags.AD)
+        secure = self._settings.trust_ad and not servers and bool(answer.response.flags & dns.flags.AD)
         return make_answer(list(answer.rrset), record_type, ttl_s, secure)
 
     def _negative_ttl_s(self, error: dns.resolver.NXDOMAIN) -> float:
@@ -134,7 +149,10 @@ def make_answer(records: list[Rdata], record_type: str, ttl_s: float, secure: bo
     if record_type == "MX":
         mx = tuple((int(record.preference), _name_text(record.exchange)) for record in records)  # type: ignore[attr-defined]
         return Answer(tuple(exchange for _, exchange in mx), mx, secure, ttl_s)
-    return Answer(tuple(_record_text(record, record_type) for record in records), (), secure, ttl_s)
+    strings: tuple[tuple[str, ...], ...] = ()
+    if record_type == "TXT" and any(len(record.strings) > 1 for record in records):  # type: ignore[attr-defined]
+        strings = tuple(tuple(part.decode("latin-1") for part in record.strings) for record in records)  # type: ignore[attr-defined]
+    return Answer(tuple(_record_text(record, record_type) for record in records), (), secure, ttl_s, strings)
 
 
 def _record_text(record: Rdata, record_type: str) -> str:

@@ -34,7 +34,7 @@ class ScriptedResolver:
         """Make the name unknown again."""
         self._zone.pop(_key(name), None)
 
-    async def query(self, name: str, record_type: RecordType) -> Answer:
+    async def query(self, name: str, record_type: RecordType, servers: Sequence[str] = ()) -> Answer:
         self.queries.append((_key(name), record_type))
         key = _key(name)
         for _ in range(_MAX_CHAIN):

@@ -211,3 +211,25 @@ def test_scripted() -> None:
         assert dns.queries[0] == ("a.example", "MX")
 
     asyncio.run(main())
+
+
+def test_servers_named_by_the_asker_are_asked_apart() -> None:
+    async def test(resolver: DnsResolver, server: Server, clock: ManualClock) -> None:
+        first = await resolver.query("a.test", "A")
+        again = await resolver.query("a.test", "A", ["127.0.0.1"])
+        await resolver.query("a.test", "A", ["127.0.0.1"])
+        assert (first.secure, again.secure) == (True, False)
+        assert server.asked == ["a.test.", "a.test."]
+        with pytest.raises(ResolutionFailed):
+            await resolver.query("a.test", "A", ["127.0.0.99"])
+
+    run(test, trust_ad=True, lifetime_s=0.2, try_s=0.1)
+
+
+def test_the_strings_of_a_text_are_kept() -> None:
+    async def test(resolver: DnsResolver, server: Server, clock: ManualClock) -> None:
+        answer = await resolver.query("txt.test", "TXT")
+        assert answer.records == ("one two\xff",)
+        assert answer.strings == (("one ", "two\xff"),)
+
+    run(test)

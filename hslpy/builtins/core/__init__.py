@@ -2,6 +2,7 @@
 
 from hslpy.builtins.core import (
     arrays,
+    domains,
     encodings,
     hashes,
     jsontext,
@@ -29,6 +30,7 @@ TOPICS: tuple[Topic, ...] = (
     jsontext.TOPIC,
     times.TOPIC,
     networks.TOPIC,
+    domains.TOPIC,
     packing.TOPIC,
     tables.TOPIC,
     mailtext.TOPIC,

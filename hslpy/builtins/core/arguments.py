@@ -35,7 +35,8 @@ def read_options(function: str, options: Array | None, known: Mapping[str, Any])
         return found
     for key, value in options.items.items():
         if key not in known:
-            hint = suggest(str(key), [*known]) or ("it takes " + ", ".join(f"`{name}`" for name in known))
+            listed = ", ".join(f"`{name}`" for name in known) or "no options"
+            hint = suggest(str(key), [*known]) or f"it takes {listed}"
             raise ScriptError("R301", f"{function}() has no option `{key}`", hint=hint)
         default = known[key]  # type: ignore[index]
         if default.__class__ is bool:

@@ -6,9 +6,10 @@ import ipaddress
 import socket
 from functools import lru_cache
 
-from hslpy.builtins.core.arguments import as_bytes, as_text
+from hslpy.builtins.core.arguments import as_bytes, as_text, read_options
 from hslpy.builtins.core.strings import lower
 from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.values import Array
 
 TOPIC = Topic("networks")
 
@@ -125,7 +126,7 @@ def _within(subdomain: str, domain: str) -> bool:
 
 
 @TOPIC.builtin(
-    "domain_includes(subdomain: string, domain: string) -> boolean",
+    "domain_includes(subdomain: string, domain: string, [options: array]) -> boolean",
     effect=Effect.PURE,
     examples=[
         'domain_includes("www.example.org", "example.org")  // true',
@@ -133,8 +134,12 @@ def _within(subdomain: str, domain: str) -> bool:
         'domain_includes("example.org", ".example.org")  // false',
     ],
 )
-def domain_includes(subdomain: str, domain: str) -> bool:
-    """Say whether a name equals `domain` or lies below it; with a leading dot it must lie below. Case is ignored."""
+def domain_includes(subdomain: str, domain: str, options: Array | None = None) -> bool:
+    """Say whether a name equals `domain` or lies below it; with a leading dot it must lie below. Case is ignored.
+
+    There are no options here so far: an empty array only.
+    """
+    read_options("domain_includes", options, {})
     return _within(subdomain, domain)
 
 

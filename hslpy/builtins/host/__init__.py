@@ -2,6 +2,7 @@
 
 from hslpy.builtins.host import (
     attempt,
+    dns,
     end_of_data,
     headers,
     log,
@@ -31,4 +32,5 @@ TOPICS: tuple[Topic, ...] = (
     memory.TOPIC,
     log.TOPIC,
     tls.TOPIC,
+    dns.TOPIC,
 )
