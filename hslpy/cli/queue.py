@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,23 +77,23 @@ def _run(arguments: argparse.Namespace) -> int:
     action = arguments.action
     if action == "show":
         result = request(path, "queue.show", {"id": arguments.id, "content": arguments.content})
-        _print(result if arguments.json else None, result, _show)
+        _print(arguments, result, _show)
     elif action == "list":
         result = request(path, "queue.list", {"filter": filters, "limit": arguments.limit, "held": arguments.held})
-        _print(result if arguments.json else None, result, _list)
+        _print(arguments, result, _list)
     else:
         if not arguments.ids and not filters and not arguments.all:
             raise OperatorError(f"`queue {action}` wants ids, a filter or --all", hint=f"try `hslpy queue {action} --help`")
         result = request(path, f"queue.{action}", {"ids": arguments.ids, "filter": filters, "all": arguments.all})
         done = {"hold": "held", "release": "released", "delete": "deleted"}[action]
         later = f" ({result['later']} once their attempt has ended)" if result["later"] else ""
-        _print(result if arguments.json else None, result, lambda r: f"{done} {r['count']}{later}")
+        _print(arguments, result, lambda r: f"{done} {r['count']}{later}")
         return 0 if result["count"] else 1
     return 0
 
 
-def _print(as_json: Any, result: Any, text: Any) -> None:
-    print(json.dumps(as_json, indent=2) if as_json is not None else text(result))
+def _print(arguments: argparse.Namespace, result: Any, as_text: Callable[[Any], str]) -> None:
+    print(json.dumps(result, indent=2) if arguments.json else as_text(result))
 
 
 def _list(result: Mapping[str, Any]) -> str:

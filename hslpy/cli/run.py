@@ -21,6 +21,7 @@ from hslpy.scan.rspamd import RspamdClient
 from hslpy.scan.spamc import SpamdClient
 from hslpy.tooling.bench import Bench, rendered, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, FACTS, facts_from_texts, make_event
+from hslpy.tooling.notation import readable
 from hslpy.tooling.verdicts import verdict_lines
 
 
@@ -152,14 +153,6 @@ def print_bytes(text: str) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode("latin-1", "replace") + b"\n")
     sys.stdout.buffer.flush()
-
-
-def readable(text: str) -> str:
-    """Give text of bytes as letters where it is UTF-8."""
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
 
 
 COMMAND = Command(

@@ -83,7 +83,12 @@ class Hooks:
         try:
             return await self._pool.run(execution.run, self.settings.limits.wall_s)
         except (ScriptError, LimitExceeded) as error:
-            return self._failed(row, execution.host, error, _rendered(row, error))
+            return self._failed(
+                row,
+                execution.host,
+                error,
+                rendered_fault(error, f", hook {row.name}", f"outcome: hook {row.name} {row.outcome}"),
+            )
         except Exception as error:  # a fault of ours: the hook fails, the log has it in full
             text = "".join(traceback.format_exception(error))
             return self._failed(row, execution.host, error, f"{text} = outcome: hook {row.name} {row.outcome}")
@@ -227,21 +232,15 @@ def _outlives(value: Value) -> bool:
     return True
 
 
-def _rendered(row: Hook, error: ScriptError | LimitExceeded) -> str:
-    """Give the whole story of a script's fault: message, line, carets, stack, and what the hook did instead."""
-    story = ScriptError(
-        error.code,
-        error.message,
-        span=error.span,
-        hint=error.hint,
-        notes=(*error.notes, f"outcome: hook {row.name} {row.outcome}"),
-    )
+def rendered_fault(error: ScriptError | LimitExceeded, outermost: str = "", *notes: str) -> str:
+    """Give the whole story of a script's fault: message, line, carets, the script's stack, and the notes.
+
+    `outermost` is what is said behind the place of the outermost call.
+    """
+    story = ScriptError(error.code, error.message, span=error.span, hint=error.hint, notes=(*error.notes, *notes))
     frames = [frame for frame in error.stack if isinstance(frame, tuple)]
-    last = len(frames) - 1
-    story.stack = tuple(
-        f"{span}, hook {row.name}" if i == last else f"{span}, in {name or 'a function'}"
-        for i, (name, span) in enumerate(frames)
-    )[1:]
+    callers = [f"{span}, in {name or 'a function'}" for name, span in frames[1:-1]]
+    story.stack = (*callers, *(f"{span}{outermost}" for _, span in frames[1:][-1:]))
     return render(story)
 
 

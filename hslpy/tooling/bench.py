@@ -18,11 +18,11 @@ from hslpy.dns.contract import Resolver
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import ScriptError
 from hslpy.hooks.facts import Event
-from hslpy.hooks.runner import Hooks
+from hslpy.hooks.runner import Hooks, rendered_fault
 from hslpy.hooks.scripts import FileReader, HookSettings, ScriptSet, check_hooks, load_hook
 from hslpy.hooks.suspend import Pool, wait
 from hslpy.lang.declare import Builtin
-from hslpy.lang.diagnostics import Diagnostic, render
+from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.mail.verdict import Verdict
@@ -32,6 +32,7 @@ from hslpy.scan.contract import Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
 
 Echo = Callable[[str], None]
+ENDLESS_S = 1e15  # a limit for runs whose time is bounded elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +193,4 @@ def _note(event: str, fields: Mapping[str, object]) -> str:
 
 def rendered(error: ScriptError | LimitExceeded) -> str:
     """Give an error of a run outside of hooks with the script's stack: where each caller stands."""
-    story = ScriptError(error.code, error.message, span=error.span, hint=error.hint, notes=error.notes)
-    frames = [frame for frame in error.stack if isinstance(frame, tuple)]
-    last = len(frames) - 1
-    story.stack = tuple(
-        f"{span}{'' if number == last else f', in {name}' if name else ', in a function'}"
-        for number, (name, span) in enumerate(frames)
-    )[1:]
-    return render(story)
+    return rendered_fault(error)

@@ -6,7 +6,6 @@ What is not given gets a plain default, so that a script can be tried with nothi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ from hslpy.hooks.facts import (
     TlsFacts,
     TransactionFacts,
 )
+from hslpy.lang.diagnostics import suggest
 from hslpy.mail.address import Address, parse_address
 
 # A message for hooks that need one: valid, small, and of no meaning to a scanner.
@@ -137,11 +137,8 @@ def facts_from_values(given: Mapping[str, Any]) -> dict[str, Any]:
 def _fact(name: str) -> Fact:
     fact = _BY_NAME.get(name)
     if fact is None:
-        near = difflib.get_close_matches(name, _BY_NAME, 1)
-        raise OperatorError(
-            f"unknown fact `{name}`",
-            hint=f"did you mean `{near[0]}`?" if near else f"the facts are {', '.join(_BY_NAME)}",
-        )
+        hint = suggest(name, _BY_NAME) or f"the facts are {', '.join(_BY_NAME)}"
+        raise OperatorError(f"unknown fact `{name}`", hint=hint)
     return fact
 
 
@@ -274,8 +271,5 @@ def make_event(hook: str, given: Mapping[str, Any], content: bytes = DEFAULT_CON
     }
     maker = makers.get(hook)
     if maker is None:
-        near = difflib.get_close_matches(hook, makers, 1)
-        raise OperatorError(
-            f"unknown hook `{hook}`", hint=f"did you mean `{near[0]}`?" if near else f"the hooks are {', '.join(makers)}"
-        )
+        raise OperatorError(f"there is no hook `{hook}`", hint=suggest(hook, makers) or f"the hooks are {', '.join(makers)}")
     return maker()

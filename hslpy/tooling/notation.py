@@ -6,7 +6,6 @@ Unlike what `echo` prints, strings are quoted and lists have no keys, so that th
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 from hslpy.lang.conversions import format_number, to_echo
 from hslpy.lang.operators import identical
@@ -27,10 +26,16 @@ def notation(value: Value, longest: int = LONGEST) -> str:
 
 def quoted(text: str) -> str:
     """Give a string as a literal."""
-    with suppress(UnicodeError):
-        text = text.encode("latin-1").decode("utf-8")
-    escaped = "".join(_escaped(letter) for letter in text)
+    escaped = "".join(_escaped(letter) for letter in readable(text))
     return '"' + _STARTS_NAME.sub(r"\\$", escaped) + '"'
+
+
+def readable(text: str) -> str:
+    """Give a script's text as letters where its bytes are UTF-8, else as it is."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _escaped(letter: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hslpy.builtins import key_of
 from hslpy.hooks.table import Hook
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Code
@@ -32,8 +33,7 @@ def functions_page(rows: Iterable[Builtin]) -> str:
     for topic in sorted(topics):
         out.append(f"\n## {topic.capitalize()}\n")
         for row in sorted(topics[topic], key=lambda r: (r.owner or "", r.name.lower(), r.hooks or ())):
-            title = f"{row.owner}{'::' if row.kind == 'static method' else '->'}{row.name}" if row.owner else row.name
-            out.append(f"\n### {title}\n\n```\n{row.signature.text}\n```\n\n{_paragraphs(row.doc)}\n")
+            out.append(f"\n### {key_of(row)}\n\n```\n{row.signature.text}\n```\n\n{_paragraphs(row.doc)}\n")
             if row.hooks:
                 out.append(f"\nAt: {', '.join(row.hooks)}.\n")
             if row.deprecated:

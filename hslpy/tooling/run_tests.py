@@ -15,14 +15,12 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import render
 from hslpy.lang.faults import as_script_error, place
 from hslpy.lang.run import LimitExceeded, Program, Run, execute
-from hslpy.tooling.bench import rendered
+from hslpy.tooling.bench import ENDLESS_S, rendered
+from hslpy.tooling.notation import readable
 from hslpy.tooling.script_tests import STATE, TOPIC, TestState
 
 SUFFIX = ".test.hsl"
 FUNCTIONS: dict[str, Builtin] = {row.name: row for row in TOPIC.rows}
-
-# A test's own clock moves by hours at a call; the real time of its run is bounded by the pool.
-_ENDLESS_S = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +69,14 @@ async def run_file(file: Path, clock: Clock, wanted: str = "") -> AsyncIterator[
         if wanted in name:
             started = clock.monotonic()
             failure, echoes = await _run(loaded.program, TestState(file, compiled), name)
-            yield Result(file, _readable(name), clock.monotonic() - started, failure, echoes)
+            yield Result(file, readable(name), clock.monotonic() - started, failure, echoes)
 
 
 async def _run(program: Program, state: TestState, name: str | None) -> tuple[str | None, tuple[str, ...]]:
     """Run the top level, and then the test `name`; give the rendered error and what was echoed."""
     echoes: list[str] = []
-    run = state.bench.plain_run(echoes.append, replace(state.bench.limits, wall_s=_ENDLESS_S))
+    # A test's own clock moves by hours at a call; the real time of its run is bounded by the pool.
+    run = state.bench.plain_run(echoes.append, replace(state.bench.limits, wall_s=ENDLESS_S))
     run.scratch[STATE] = state
 
     def body() -> None:
@@ -104,10 +103,3 @@ def _call(program: Program, run: Run, name: str) -> None:
         found = as_script_error(program, error)
         place(program, found, error.__traceback__)
         raise found from None
-
-
-def _readable(name: str) -> str:
-    try:
-        return name.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return name

@@ -31,7 +31,7 @@ from hslpy.lang.run import LimitExceeded, Program, Run, VerdictGiven, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import HslFunction, Value
 from hslpy.mail.verdict import Verdict
-from hslpy.tooling.bench import Bench, Echo, rendered
+from hslpy.tooling.bench import ENDLESS_S, Bench, Echo, rendered
 from hslpy.tooling.declarations import Declarations, declared
 from hslpy.tooling.notation import notation
 from hslpy.tooling.verdicts import verdict_lines
@@ -39,7 +39,6 @@ from hslpy.tooling.verdicts import verdict_lines
 TOPIC = Topic("repl")
 _MAIN = "<session>"
 _SHOW = "__show("
-_ENDLESS_S = 1e15  # functions outlive the run that made them, and its time
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 _UNASSIGNED = re.compile(r"nothing assigns `\$(\w+)`")
 _OPEN_ENDS = ("E105", "E106", "E107")  # string, raw string, comment
@@ -159,7 +158,8 @@ class Session:
         run = Run(
             clock=self.bench.clock,
             random=self.bench.chance,
-            limits=replace(self.bench.limits, wall_s=_ENDLESS_S, cpu_s=_ENDLESS_S),
+            # functions outlive the run that made them, and its time
+            limits=replace(self.bench.limits, wall_s=ENDLESS_S, cpu_s=ENDLESS_S),
             host=self._host,
             facts=self._host.facts,
             echo=echo,
