@@ -52,7 +52,7 @@ def test_queue_metric_filters(world: World) -> None:
         """
         echo GetMailQueueMetric();
         echo GetMailQueueMetric(["metric" => "bytes", "filter" =>
-            ["senderdomain" => ["A.org", "b.org"], "transportid" => "t", "retry" => 1, "metadata.x" => "Y"]]);
+            ["senderdomain" => ["a.org", "b.org"], "transportid" => "t", "retry" => 1, "metadata.x" => "Y"]]);
         echo GetMailQueueMetric(["filter" => ["senderip" => []]]);
         """,
     )
