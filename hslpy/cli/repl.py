@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import re
 import sys
 import traceback
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hslpy.cli.command import Command
 from hslpy.cli.run import add_hook_arguments, close, make_bench, print_bytes, read_facts
+from hslpy.config.load import state_folder
 from hslpy.hooks.scripts import check_hooks
 from hslpy.tooling.events import make_event
 from hslpy.tooling.session import Session, is_open
@@ -127,9 +127,8 @@ def _command(session: Session, text: str) -> bool:
 
 
 def history_file() -> Path:
-    """Give where inputs are remembered: $XDG_STATE_HOME/hslpy/repl_history. Its folder is made."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local/state")
-    folder = Path(state) / "hslpy"
+    """Give where inputs are remembered, beside the server's own state. Its folder is made."""
+    folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / "repl_history"
 

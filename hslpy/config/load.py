@@ -108,8 +108,7 @@ def _settings(
     hostname = values["server.hostname"] or _own_name()
     data_dir = values["server.data_dir"]
     if data_dir is None:
-        state = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or str(folder), ".local/state")
-        data_dir = Path(state) / "hslpy"
+        data_dir = state_folder(environment, folder)
     values["server.hostname"], values["server.data_dir"] = hostname, data_dir
     listeners = tuple(Listener(**entry) for entry in values["listen[]"]) or (Listener(),)
     transports = {entry["id"]: Transport(**entry) for entry in values["transport[]"]}
@@ -159,6 +158,13 @@ def _settings(
         log_level=values["log.level"],
         log_format=values["log.format"],
     )
+
+
+def state_folder(environment: Mapping[str, str] | None = None, home: Path | None = None) -> Path:
+    """Give the user's folder for what we keep: $XDG_STATE_HOME/hslpy. `home` is taken where the environment has none."""
+    environment = os.environ if environment is None else environment
+    own_home = environment.get("HOME") or str(home or Path.home())
+    return Path(environment.get("XDG_STATE_HOME") or os.path.join(own_home, ".local/state")) / "hslpy"
 
 
 def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
