@@ -23,7 +23,6 @@ from hslpy.smtp.auth import authenticate
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Session, Shared
 
-_logger = logging.getLogger("hslpy.smtp")
 # aiosmtpd logs several lines a connection at INFO; ours are one a message. Its warnings stay.
 aiosmtpd.smtp.log.setLevel(logging.WARNING)
 
@@ -144,7 +143,7 @@ class Connection(SMTP):
 
     async def handle_exception(self, error: Exception) -> str:
         """Log a fault of ours in full, and tell the peer nothing of it."""
-        _logger.error("fault in session=%s", self.session.id, exc_info=error)
+        self.shared.log_fault(error, {"session": self.session.id})
         return str(replies.FAILURE.reply)
 
     # the loop -----------------------------------------------------------------------------------------------------
@@ -351,7 +350,7 @@ class Connection(SMTP):
                 ssl_handshake_timeout=TLS_HANDSHAKE_S,
             )
         except (OSError, ssl.SSLError) as error:
-            _logger.info("TLS handshake failed session=%s remote_ip=%s: %s", session.id, session.remote_ip, error)
+            self.shared.log("smtp.tls_failed", {"session": session.id, "remote_ip": session.remote_ip, "error": str(error)})
             session.closing = True
             return
         if secure is None:

@@ -7,8 +7,6 @@ Source: DESIGN sections 3 and 5 (one verdict for the message, durable before the
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -22,8 +20,6 @@ from hslpy.smtp.session import Session, Transaction
 from hslpy.smtp.settings import SmtpSettings
 from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient, SpoolError
 
-_logger = logging.getLogger("hslpy.smtp")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 # How many queue ids a 250 names one by one; a reply line is at most 512 bytes (RFC 5321 section 4.5.3.1.5).
 _IDS_NAMED = 20
 # A message over this lets other sessions have a turn between the steps that go through all of it.
@@ -236,14 +232,12 @@ def queue_ids(queued: Sequence[QueuedRecipient]) -> str:
 
 def _not_stored(session: Session, transaction: Transaction, error: Exception) -> bytes:
     """Give the reply to a message that was not taken; a full disk is the operator's to see, not a fault to trace."""
+    ids = {"transaction": transaction.id, "session": session.id}
     if isinstance(error, SpoolError):
         reply = error.reply
-        _logger.error("message not stored transaction=%s session=%s: %s", transaction.id, session.id, error)
-    elif isinstance(error, OSError) and error.errno in _FULL:
-        reply = replies.STORAGE_FULL.reply
-        _logger.error("message not stored transaction=%s session=%s: %s", transaction.id, session.id, error)
+        session.shared.log("smtp.not_stored", {"level": "error", **ids, "error": str(error)})
     else:
         reply = replies.FAILURE.reply
-        _logger.error("message not stored transaction=%s session=%s", transaction.id, session.id, exc_info=error)
+        session.shared.log_fault(error, ids)
     _log_message(session, "defer", True, reply, 0, 0)
     return reply.render()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import ssl
 from collections import Counter
@@ -23,7 +22,6 @@ from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, Log, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
 
-_logger = logging.getLogger("hslpy.smtp")
 # How late an idle client is closed, or a hook stopped, at most.
 _SWEEP_S = 5.0
 # After the grace, how long messages being stored may still take before the server leaves them to the spool.
@@ -149,7 +147,7 @@ class SmtpServer:
             connection.drop()
         await self._until_empty(_COMMIT_WAIT_S)
         if self._connections:
-            _logger.warning("%d messages still being stored at the end of the shutdown", len(self._connections))
+            self.shared.log("smtp.still_storing", {"level": "warning", "messages": len(self._connections)})
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -200,8 +198,8 @@ class SmtpServer:
     async def _end(self, session: Any) -> None:
         try:
             await session.ended()
-        except Exception:
-            _logger.exception("disconnect hook failed session=%s", session.id)
+        except Exception as error:
+            self.shared.log_fault(error, {"session": session.id})
 
     async def _sweep(self) -> None:
         """Look at every connection now and then: one timer for all, moved by the clock that is passed in."""
@@ -213,8 +211,8 @@ class SmtpServer:
             for connection in list(self._connections):
                 try:
                     connection.sweep(now)
-                except Exception:
-                    _logger.exception("sweep failed session=%s", connection.session.id)
+                except Exception as error:
+                    self.shared.log_fault(error, {"session": connection.session.id})
 
 
 def _tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:

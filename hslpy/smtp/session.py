@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -82,6 +83,11 @@ class Shared:
             self.relay_networks = tuple(ipaddress.ip_network(text, strict=False) for text in self.settings.relay_networks)
         except ValueError as error:
             raise OperatorError(f"relay_networks: {error}", hint="write networks as in 192.0.2.0/24") from error
+
+    def log_fault(self, error: BaseException, ids: Mapping[str, object]) -> None:
+        """Log a fault of ours in full."""
+        text = "".join(traceback.format_exception(error))
+        self.log("smtp.fault", {"level": "error", **ids, "error": repr(error), "text": text})
 
 
 class Transaction:
