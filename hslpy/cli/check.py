@@ -9,9 +9,10 @@ from hslpy.app import hook_settings
 from hslpy.cli.command import Command
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
-from hslpy.hooks.table import BY_NAME
-from hslpy.lang.diagnostics import render, suggest
-from hslpy.tooling.check import ANY, TEST, Checked, check_file, find_scripts
+from hslpy.hooks.scripts import check_hooks
+from hslpy.lang.diagnostics import render
+from hslpy.tooling.check import ANY, TEST, Checked, check_file
+from hslpy.tooling.run_tests import find_files
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +24,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if not arguments.paths and arguments.config is None:
         raise OperatorError("`check` wants scripts, folders or --config FILE", hint="try `hslpy check scripts`")
-    if arguments.hook is not None and arguments.hook not in BY_NAME:
-        raise OperatorError(
-            f"there is no hook `{arguments.hook}`",
-            hint=suggest(arguments.hook, BY_NAME) or f"the hooks are {', '.join(BY_NAME)}",
-        )
-    work: list[tuple[Path, str | None]] = [(file, arguments.hook) for file in find_scripts(arguments.paths)]
+    if arguments.hook is not None:
+        check_hooks({arguments.hook: ()})
+    work: list[tuple[Path, str | None]] = [(file, arguments.hook) for file in find_files(arguments.paths, ".hsl")]
     library: tuple[Path, ...] = ()
     if arguments.config is not None:
         settings = read_settings(arguments.config)

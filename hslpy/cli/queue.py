@@ -14,8 +14,7 @@ from hslpy.admin.control import reachable
 from hslpy.cli.command import Command
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
-
-FILTERS = ("sender", "senderdomain", "recipient", "recipientdomain", "senderip", "saslusername", "transportid", "jobid")
+from hslpy.queue.entries import FIELDS
 
 
 def request(path: Path, command: str, arguments: Mapping[str, Any]) -> Any:
@@ -67,13 +66,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--limit", type=int, default=100, metavar="N", help="print at most N recipients (default 100)"
             )
             action.add_argument("--held", action="store_true", help="only held recipients")
-        for field in FILTERS:
+        for field in FIELDS:
             action.add_argument(f"--{field}", metavar="VALUE", help=f"only where {field} is VALUE")
 
 
 def _run(arguments: argparse.Namespace) -> int:
     path = read_settings(arguments.config).control_path
-    filters = {name: value for name in FILTERS if (value := getattr(arguments, name, None)) is not None}
+    filters = {name: value for name in FIELDS if (value := getattr(arguments, name, None)) is not None}
     action = arguments.action
     if action == "show":
         result = request(path, "queue.show", {"id": arguments.id, "content": arguments.content})

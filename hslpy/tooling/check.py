@@ -7,12 +7,11 @@ have, and, where that finds errors, at the place that finds the fewest. Must not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
-from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import FileReader, load_hook
 from hslpy.hooks.table import BY_NAME, HOOKS
 from hslpy.lang.declare import Builtin
@@ -48,19 +47,6 @@ class Checked:
     place: str
     guessed: bool
     findings: tuple[Diagnostic, ...]
-
-
-def find_scripts(paths: Iterable[Path]) -> list[Path]:
-    """Give the scripts at and below the paths, in order. Raises OperatorError for a path that does not exist."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found.update(dict.fromkeys(sorted(path.rglob("*.hsl"))))
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise OperatorError(f"there is no file or folder {path}")
-    return list(found)
 
 
 def hook_by_name(file: Path) -> str | None:

@@ -34,12 +34,12 @@ class Result:
     echoes: tuple[str, ...] = ()
 
 
-def find_files(paths: Iterable[Path]) -> list[Path]:
-    """Give the test files at and below the paths, in order. Raises OperatorError for a path that does not exist."""
+def find_files(paths: Iterable[Path], suffix: str = SUFFIX) -> list[Path]:
+    """Give the files at the paths, and those below that end so, in order. Raises OperatorError where a path isn't."""
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(sorted(path.rglob(f"*{SUFFIX}"))))
+            found.update(dict.fromkeys(sorted(path.rglob(f"*{suffix}"))))
         elif path.is_file():
             found[path] = None
         else:

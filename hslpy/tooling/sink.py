@@ -1,4 +1,4 @@
-"""A receiving SMTP server for the demo and for tests: it remembers what comes.
+"""A receiving SMTP server for the demo: it remembers what comes.
 
 In: connections. Out: `Received`. Not a mail server: no queue, no limits, no security; only ever bound to loopback.
 """

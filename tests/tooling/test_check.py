@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hslpy.errors import OperatorError
-from hslpy.tooling.check import check_file, find_scripts, hook_by_name
+from hslpy.tooling.check import check_file, hook_by_name
+from hslpy.tooling.run_tests import find_files
 
 
 @pytest.mark.parametrize(
@@ -67,4 +68,4 @@ def test_a_test_file_has_the_functions_of_tests(tmp_path: Path) -> None:
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="there is no file"):
-        find_scripts([tmp_path / "none"])
+        find_files([tmp_path / "none"])

@@ -12,22 +12,12 @@ from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value, type_name
+from hslpy.queue.entries import FIELDS, METADATA
 
 TOPIC = Topic("queue metric")
 
 METRICS = ("count", "bytes")
-FILTERS = (
-    "senderip",
-    "saslusername",
-    "sender",
-    "senderdomain",
-    "recipient",
-    "recipientdomain",
-    "transportid",
-    "retry",
-    "jobid",
-    "metadata.NAME",
-)
+FILTERS = (*FIELDS, f"{METADATA}NAME")
 
 
 @TOPIC.builtin(
@@ -46,7 +36,7 @@ def get_mail_queue_metric(call: Run, options: Array | None = None) -> float:
     if "filter" in given:
         for key, value in given["filter"].items.items():
             name = str(key)
-            if name not in FILTERS and not (name.startswith("metadata.") and len(name) > 9):
+            if name not in FILTERS and not (name.startswith(METADATA) and len(name) > len(METADATA)):
                 hint = suggest(name, FILTERS) or "filters: " + ", ".join(FILTERS)
                 raise ScriptError("R301", f"unknown filter `{name}` of GetMailQueueMetric()", hint=hint)
             wanted = tuple(value.values()) if value.__class__ is Array else (value,)
