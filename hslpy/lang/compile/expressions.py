@@ -7,7 +7,7 @@ left to right; a value that is needed twice goes through a temporary, unless it 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile import types as ty
@@ -51,7 +51,7 @@ class Expressions:
         self.unit = unit
         self.b = context.b
         self.types = context.types
-        self.assigned: set[r.Var] = set()
+        self.assigned = {}
         self.stores: set[r.Var] = set()
         self._temps = 0
         self._kept = 0
@@ -73,6 +73,20 @@ class Expressions:
 
     def inside(self, class_def: r.ClassDef | None) -> ast.expr:
         return self.b.const(class_def.id if class_def is not None else -1)
+
+    @property
+    def assigned(self) -> ty.Flow:
+        return self._assigned
+
+    @assigned.setter
+    def assigned(self, flow: ty.Flow) -> None:
+        self._assigned = self.types.flow = flow
+
+    def widen(self, nodes: Iterable[object]) -> None:
+        """Forget the special types of variables that the nodes assign somewhere within."""
+        for var in ty.changed_by(nodes):
+            if var in self.assigned:
+                self.assigned[var] = None
 
     def is_sure(self, var: r.Var) -> bool:
         return var in self.assigned
@@ -101,9 +115,9 @@ class Expressions:
 
     def conditionally(self, make: Callable[[], ast.expr]) -> ast.expr:
         """Compile a part that may not be evaluated: what it assigns is not sure afterwards."""
-        before = set(self.assigned)
+        before = dict(self.assigned)
         result = make()
-        self.assigned = before
+        self.assigned = ty.meet([before, self.assigned])
         return result
 
     # ---- entry points ----------------------------------------------------------------------------
@@ -390,9 +404,11 @@ class Expressions:
         slow = b.call("matched", self.run(), again, self.value(pattern))
         if not self.types.of(subject) & STR:
             return b.call("matched", self.run(), first, self.value(pattern))
-        short = b.compare(b.call("len", again), "<", b.name(self.context.link("below", constant)))
+        below = b.name(self.context.link("below", constant))
+        known = self.types.of(subject) == STR
+        short = b.compare(b.call("len", first if known else again), "<", below)
         found = b.compare(b.call(b.name(self.context.link("search", constant)), again), "is not", b.const(None))
-        return b.choose(b.all_of([b.is_kind(first, "str"), short]), found, slow)
+        return b.choose(short if known else b.all_of([b.is_kind(first, "str"), short]), found, slow)
 
     def arithmetic(self, op: str, left: r.Expr, right: r.Expr) -> ast.expr:
         b = self.b

@@ -307,7 +307,7 @@ class _Assembler:
     def function(self, unit: r.Unit) -> ast.stmt:
         """Give the Python function of a unit."""
         b, context = self.b, self.context
-        saved = b.line
+        saved, flow = b.line, context.types.flow
         b.line = context.line_of(unit.span)
         maker = Statements(context, unit)
         maker.counts_depth = unit.kind != "module" and _may_recur(unit)
@@ -316,7 +316,7 @@ class _Assembler:
         entry: list[ast.stmt] = []
         if unit.this is not None:
             params.append((context.variable(unit.this), None))
-            maker.assigned.add(unit.this)
+            maker.assigned[unit.this] = None
         if unit.is_old_form:
             rest = "rest"
             argc, argv = context.variable(unit.variables["argc"]), context.variable(unit.variables["argv"])
@@ -325,7 +325,7 @@ class _Assembler:
         for param in unit.params:
             name = context.variable(param.var)
             if not param.var.is_unset:
-                maker.assigned.add(param.var)
+                maker.assigned[param.var] = None
             if param.is_variadic:
                 rest = name
                 entry.append(b.set_(name, b.call("rest_array", b.name(name))))
@@ -369,7 +369,7 @@ class _Assembler:
         context.names[name] = unit.name
         everything = [*entry, *inner, *self._first_values(unit), *body, *ending, b.give(b.const(None)), *unreached]
         result = b.function(name, params, rest, everything)
-        b.line = saved
+        b.line, context.types.flow = saved, flow
         return result
 
     def _value_of(self, symbol: r.Symbol) -> ast.expr:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.targets import Targets
-from hslpy.lang.compile.types import ARR, INT, STR, constant_array, walk
+from hslpy.lang.compile.types import ARR, INT, STR, Flow, constant_array, meet, walk
 from hslpy.lang.runtime import LONG_TEXT
 
 _LONG_CHAIN = 40  # else-ifs after which a chain goes on in a new `if`: Python's compiler recurses over them
@@ -41,6 +41,7 @@ class Statements(Targets):
         saved = self.b.line
         self.b.line = self.context.line_of(node.span)
         self._temps = 0
+        self.widen(_own_parts(node))
         result = self._statement(node)
         self.b.line = saved
         return result
@@ -103,20 +104,20 @@ class Statements(Targets):
                     value = self.owned(node.value)
                 else:
                     value = self.borrowed(node.value) if isinstance(node.value, r.ArrayNew) else self.owned(node.value)
-                return [self.set_var(node.target.var, value)]
+                return [self.set_var(node.target.var, value, self.types.of(node))]
             if isinstance(node.target, r.Places):
                 return [b.do(step) for step in self.destructure(node.target, node.value)[:-1]]
             if isinstance(node.target, r.Element) and node.op is None:
                 return self.set_element(node.target, node.value)
         if isinstance(node, r.Step) and isinstance(node.target, r.Read):
-            return [self.set_var(node.target.var, self.stepped(node.target, node.by))]
+            return [self.set_var(node.target.var, self.stepped(node.target, node.by), self.types.of(node))]
         if isinstance(node, r.Step):
             node = r.Step(node.span, node.by, node.target, True)
         return [b.do(self.value(node))]
 
-    def set_var(self, var: r.Var, value: ast.expr) -> ast.stmt:
+    def set_var(self, var: r.Var, value: ast.expr, bits: int | None = None) -> ast.stmt:
         self.stores.add(var)
-        self.note_assigned(var)
+        self.note_assigned(var, bits)
         return self.b.set_(self.context.variable(var), value)
 
     def appended(self, node: r.AssignTo) -> list[ast.stmt] | None:
@@ -178,77 +179,57 @@ class Statements(Targets):
         constant = self.constant_key(target.key)
         if self.is_this(base) and isinstance(constant, str) and self._is_own_field(constant):
             return [b.set_item(b.attr(self.value(base), "fields"), b.const(constant), self.owned(value))]
-        general = [b.do(self.store(target, value))] if not isinstance(base, r.Read) or base.var is self.unit.this else None
-        if general is not None or not isinstance(base, r.Read) or not self.types.of(base) & ARR:
-            return general or [b.do(self.store(target, value))]
+        if not isinstance(base, r.Read) or base.var is self.unit.this or not self.types.of(base) & ARR:
+            return [b.do(self.store(target, value))]
         result: list[ast.stmt] = []
-        key = self.element_key(target, constant, result)
-        if not isinstance(value, r.Const):
-            held = self.temp()
-            result.append(b.set_(held, self.owned(value)))
-            new: ast.expr = b.name(held)
-        else:
-            new = self.value(value)
-        name = b.name(self.context.variable(base.var))
-        plain_array = self.types.of(base) == ARR and self.is_plain(base)
-        unshare = b.when(b.attr(name, "shared"), [b.do(b.call("unshare", self.run(), name))])
-        items, following = b.attr(name, "items"), b.attr(name, "next_index")
-        if target.key is None:
-            write = [unshare, b.set_item(items, following, new), b.add_to_attr(name, "next_index", b.const(1))]
-        else:
-            write = [unshare, b.set_item(items, key, new)]
-            if not isinstance(constant, str):
-                beyond = b.compare(key, ">=", following)
-                raised = [b.set_attr(name, "next_index", b.binary("+", key, b.const(1)))]
-                key_type = INT if constant is not None else self.types.of(target.key)
-                if key_type == STR or key_type & STR:
-                    write.append(b.when(b.all_of([b.is_kind(key, "int"), beyond]), raised))
-                else:
-                    write.append(b.when(beyond, raised))
-        if plain_array:
-            return result + write
-        if target.key is None:
-            slow_key: ast.expr = b.name("UNSET")
-        else:
-            slow_key = b.name(self._slow_key) if constant is None else b.const(target.key.value)  # type: ignore[attr-defined]
-        slow = b.call("put", self.run(), self.holder(base), slow_key, new, self.inside(target.class_def))
-        if self.is_plain(base) or not base.var.is_probed:
-            test = b.is_kind(name, "Array")
-        else:
-            test = b.is_kind(name, "Array")  # a variable without value holds UNSET
-        if constant is None and target.key is not None:
-            # the subscript is normalised in the fast branch only: an object takes it as it is
-            return [*result, b.when(test, [*self._late_key, *write], [b.do(slow)])]
-        return [*result, b.when(test, write, [b.do(slow)])]
-
-    _slow_key = ""
-    _late_key: list[ast.stmt]
-
-    def element_key(self, target: r.Element, constant: int | str | None, result: list[ast.stmt]) -> ast.expr:
-        """Give the normalised key of a write, evaluated ahead of the value where it isn't constant."""
-        b = self.b
-        if target.key is None:
-            return b.name("UNSET")
+        tests: list[ast.expr] = [] if self.types.of(base) == ARR and self.is_plain(base) else [b.name("")]
+        raw: ast.expr = b.name("UNSET")
+        kind = INT
         if constant is not None:
-            return b.const(constant)
-        raw, key = self.temp(), self.temp()
-        self._slow_key = raw
-        result.append(b.set_(raw, self.value(target.key)))
-        kind = self.types.of(target.key)
-        value = b.name(raw)
-        if kind == INT:
-            normal = b.call("int", value)
-        elif kind == STR:
-            normal = b.choose(b.compare(value, ">", b.const(":")), value, b.call("normalise_key", value))
-        elif kind & STR:
-            plain = b.all_of([b.is_kind(value, "str"), b.compare(value, ">", b.const(":"))])
-            normal = b.choose(plain, value, b.call("normalise_key", value))
-        else:
-            normal = b.call("normalise_key", value)
-        self._late_key = [b.set_(key, normal)]
-        if isinstance(target.base, r.Read) and self.types.of(target.base) == ARR and self.is_plain(target.base):
-            result.extend(self._late_key)
-        return b.name(key)
+            raw = b.const(constant)
+        elif target.key is not None:
+            kind = self.types.of(target.key)
+            if self.is_plain(target.key) and self.is_stable(target.key, value):
+                raw = self.value(target.key)
+            else:
+                held = self.temp()
+                result.append(b.set_(held, self.value(target.key)))
+                raw = b.name(held)
+        new = self.owned(value)
+        if not isinstance(new, (ast.Constant, ast.Name)):
+            held = self.temp()
+            result.append(b.set_(held, new))
+            new = b.name(held)
+        name = b.name(self.context.variable(base.var))
+        if tests:
+            tests = [b.is_kind(name, "Array")]  # a variable without value holds UNSET, or is no array
+        items, following = b.attr(name, "items"), b.attr(name, "next_index")
+        write = [b.when(b.attr(name, "shared"), [b.do(b.call("unshare", self.run(), name))])]
+        if target.key is None:
+            write += [b.set_item(items, following, new), b.add_to_attr(name, "next_index", b.const(1))]
+        elif isinstance(constant, str):
+            write.append(b.set_item(items, raw, new))
+        elif kind == INT:
+            key = raw
+            if constant is None:
+                held = self.temp()
+                write.append(b.set_(held, b.call("int", raw)))
+                key = b.name(held)
+            beyond = b.compare(key, ">=", following)
+            raised = [b.set_attr(name, "next_index", b.binary("+", key, b.const(1)))]
+            write += [b.set_item(items, key, new), b.when(beyond, raised)]
+        else:  # a string that cannot look like a number; `put` does the rest
+            if kind != STR:
+                tests.append(b.is_kind(raw, "str"))
+            tests.append(b.compare(raw, ">", b.const(":")))
+            write.append(b.set_item(items, raw, new))
+        if not tests:
+            return result + write
+        slow_key = b.const(target.key.value) if isinstance(target.key, r.Const) else raw
+        sure_array = self.types.of(base) == ARR and self.is_plain(base)
+        holder = name if sure_array else self.holder(base)  # `put` unshares
+        slow = b.call("put", self.run(), holder, slow_key, new, self.inside(target.class_def))
+        return [*result, b.when(b.all_of(tests), write, [b.do(slow)])]
 
     def _is_own_field(self, name: str) -> bool:
         class_def = self.unit.class_def
@@ -256,24 +237,24 @@ class Statements(Targets):
 
     # ---- control flow ----------------------------------------------------------------------------
 
-    def branch(self, statements: Sequence[r.Stmt]) -> tuple[list[ast.stmt], set[r.Var] | None]:
+    def branch(self, statements: Sequence[r.Stmt]) -> tuple[list[ast.stmt], Flow | None]:
         """Compile a branch; give what is sure after it, None where its end is not reached."""
-        before = set(self.assigned)
+        before = dict(self.assigned)
         body = self.block(statements)
         after = None if statements and isinstance(statements[-1], _ENDING) else self.assigned
         self.assigned = before
         return body, after
 
-    def merge(self, branches: Sequence[set[r.Var] | None]) -> None:
-        """Note as sure what is so at the end of all branches that go on."""
+    def merge(self, branches: Sequence[Flow | None]) -> None:
+        """Note as known what is so at the end of all branches that go on."""
         going = [branch for branch in branches if branch is not None]
         if going:
-            self.assigned |= set.intersection(*going)
+            self.assigned = meet(going)
 
     def if_(self, node: r.If) -> list[ast.stmt]:
         b = self.b
         compiled: list[tuple[ast.expr, list[ast.stmt]]] = []
-        sure: list[set[r.Var] | None] = []
+        sure: list[Flow | None] = []
         for number, (condition, body) in enumerate(node.branches):
             self._temps = 0
             test = self.test(condition) if number == 0 else self.conditionally(lambda c=condition: self.test(c))  # type: ignore[misc]
@@ -312,7 +293,7 @@ class Statements(Targets):
         saved = self.again, self.leave
         self.again = again
         self.leave = lambda: [self.b.leave()]
-        before = set(self.assigned)
+        before = dict(self.assigned)
         body = self.block(statements)
         self.assigned = before
         self.again, self.leave = saved
@@ -325,14 +306,14 @@ class Statements(Targets):
             self._temps = 0
             result.extend(self.do(part))
         self._temps = 0
+        self.widen([node.condition, node.body, node.step])
         test = self.test(node.condition) if node.condition is not None else b.const(True)
-        sure = set(self.assigned)
+        sure = dict(self.assigned)
 
         def again() -> list[ast.stmt]:
             return [*self.step_parts(node.step), b.again()]
 
         body = self.loop_body(node.body, again)
-        self.assigned = sure
         step = self.step_parts(node.step)
         self.assigned = sure
         # Not `while test`: CPython 3.11 specialises a function's code at unconditional backward jumps only, and without
@@ -342,10 +323,13 @@ class Statements(Targets):
         return result
 
     def step_parts(self, parts: Sequence[r.Expr]) -> list[ast.stmt]:
+        before = dict(self.assigned)
         result: list[ast.stmt] = []
         for part in parts:
             self._temps = 0
+            self.widen([part])
             result.extend(self.do(part))
+        self.assigned = before
         return result
 
     def foreach(self, node: r.Foreach) -> list[ast.stmt]:
@@ -365,7 +349,8 @@ class Statements(Targets):
             other = b.call("iterate_pairs" if pairs else "iterate", self.run(), source)
             result.append(b.when(b.is_kind(source, "Array"), [*mark, b.set_(entries, items)], [b.set_(entries, other)]))
             iterated = b.name(entries)
-        sure = set(self.assigned)
+        self.widen([node])
+        sure = dict(self.assigned)
         names: list[str] = []
         head: list[ast.stmt] = []
         if node.key is not None:
@@ -423,13 +408,14 @@ class Statements(Targets):
         cases = node.cases
         default = next((number for number, case in enumerate(cases) if case.test is None), len(cases))
         tests: list[tuple[ast.expr, list[ast.stmt]]] = []
-        sure = set(self.assigned)
+        self.widen([node])
+        sure = dict(self.assigned)
         for number, case in enumerate(cases):
             if case.test is not None:
                 self._temps = 0
                 test = self.equality("==", held, case.test)
                 tests.append((test, [b.set_(chosen, b.const(number))]))
-        self.assigned = sure
+        self.assigned = dict(sure)
         pick = self.long_chain(tests, [b.set_(chosen, b.const(default))])
         flag = self.keep()
         continues = [False]
@@ -443,9 +429,8 @@ class Statements(Targets):
         self.again, self.leave = again, lambda: [b.leave()]
         body: list[ast.stmt] = [*pick]
         for number, case in enumerate(cases):
-            before = set(self.assigned)
             statements = self.block(case.body)
-            self.assigned = before
+            self.assigned = dict(sure)
             if statements:
                 body.append(b.when(b.compare(b.name(chosen), "<=", b.const(number)), statements))
         body.append(b.leave())
@@ -473,9 +458,10 @@ class Statements(Targets):
         b = self.b
         depth, error = self.keep(), self.keep()
         self.tries += 1
-        before = set(self.assigned)
+        self.widen([node])
+        before = dict(self.assigned)
         body = self.block(node.body)
-        self.assigned = before
+        self.assigned = dict(before)
         handler: list[ast.stmt] = [b.set_("depth", b.name(depth))]
         caught = b.call("caught", self.run(), b.name(error))
         if isinstance(node.variable, r.Read):
@@ -507,6 +493,24 @@ class Statements(Targets):
             borrowed = (node.var.is_param and not node.var.is_altered) or node.var in self.types.constants
             return self.owned(node) if borrowed else self.value(node)
         return self.owned(node)
+
+
+def _own_parts(node: r.Stmt) -> list[object]:
+    """Give the expressions of a statement itself in which variables may be assigned on the way."""
+    match node:
+        case r.Do(value=r.AssignTo(target=r.Read(), value=value)):
+            return [value]
+        case r.Do(value=r.Step(target=r.Read())):
+            return []
+        case r.Do() | r.Echo() | r.Return() | r.Throw():
+            return [node.value]
+        case r.If():
+            return [condition for condition, _ in node.branches]
+        case r.Foreach() | r.Switch():
+            return [node.subject]
+        case r.Loop():
+            return [p.value if isinstance(p, r.AssignTo) and isinstance(p.target, r.Read) else p for p in node.start]
+    return []
 
 
 _ENDING = (r.Return, r.Throw, r.Break, r.Continue)

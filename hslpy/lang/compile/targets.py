@@ -49,9 +49,10 @@ class Targets(Expressions):
         """Give the subscript of an element to be written; UNSET appends."""
         return self.b.name("UNSET") if node.key is None else self.value(node.key)
 
-    def note_assigned(self, var: r.Var) -> None:
-        if not var.is_unset and (var.owner is self.unit):
-            self.assigned.add(var)
+    def note_assigned(self, var: r.Var, bits: int | None = None) -> None:
+        """Note that the variable has a value now, of types `bits` if that is given."""
+        if not var.is_unset and var.owner is self.unit:
+            self.assigned[var] = None if var.is_captured else bits
 
     # ---- assignment ------------------------------------------------------------------------------
 
@@ -246,7 +247,10 @@ class Targets(Expressions):
                     return b.compare(b.const(constant), "in", items)
                 if self.types.of(node.key) & STR:
                     key, again = self.operand(node.key)
-                    word = b.all_of([b.is_kind(key, "str"), b.compare(again, ">", b.const(":"))])
+                    if self.types.of(node.key) == STR:
+                        word = b.compare(key, ">", b.const(":"))
+                    else:
+                        word = b.all_of([b.is_kind(key, "str"), b.compare(again, ">", b.const(":"))])
                     slow = b.call("has", self.run(), self.value(node.base), again, self.inside(node.class_def))
                     return b.choose(word, b.compare(again, "in", items), slow)
             return b.call("has", self.run(), self.quiet(node.base), self.value(node.key), self.inside(node.class_def))

@@ -6,7 +6,7 @@ wherever they stand, so that the answer needs no order; being without a value is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
 from hslpy.lang import resolved as r
@@ -68,20 +68,59 @@ def _node_fields(kind: type[r.Node]) -> tuple[str, ...]:
     return names
 
 
+# What is known at one place of a unit: the variables that surely have a value, and its types where they are fewer than
+# those that the variable ever has.
+Flow = dict[r.Var, int | None]
+
+
+def meet(flows: Sequence[Flow]) -> Flow:
+    """Give what is known where several ways come together."""
+    first, *others = flows
+    met: Flow = {}
+    for var, bits in first.items():
+        for other in others:
+            if var not in other:
+                break
+            more = other[var]
+            bits = None if bits is None or more is None else bits | more
+        else:
+            met[var] = bits
+    return met
+
+
+def changed_by(nodes: Iterable[object]) -> Iterator[r.Var]:
+    """Give the variables that the nodes may assign."""
+    for node in walk(nodes):
+        targets: list[r.Expr | None] = []
+        if isinstance(node, (r.AssignTo, r.Step, r.UnsetOf, r.Place)):
+            targets.append(node.target)
+        elif isinstance(node, r.Foreach):
+            targets += [node.key, node.value]
+        elif isinstance(node, r.Try):
+            targets.append(node.variable)
+        for target in targets:
+            while isinstance(target, (r.Element, r.SlicePart)):
+                target = target.base
+            if isinstance(target, r.Read):
+                yield target.var
+
+
 @dataclass(slots=True)
 class Types:
-    """Answers by variable, unit and expression."""
+    """Answers by variable, unit and expression; `flow` is what is known at the place being compiled."""
 
     variables: dict[r.Var, int] = field(default_factory=dict)
     constants: set[r.Var] = field(default_factory=set)  # may hold an array that all runs share; nothing alters it
     returns: dict[r.Unit, int] = field(default_factory=dict)
+    flow: Flow = field(default_factory=dict)
 
     def of(self, node: r.Expr) -> int:
         """Give the types that the value of an expression can have."""
         if isinstance(node, r.Const):
             return _of_constant(node.value)
         if isinstance(node, r.Read):
-            return self.variables.get(node.var, 0)
+            found = self.flow.get(node.var)
+            return found if found is not None else self.variables.get(node.var, 0)
         if isinstance(node, r.Text):
             return STR
         if isinstance(node, r.BinaryOp):
