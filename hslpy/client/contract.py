@@ -55,7 +55,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """What the host said for one recipient, and at which command (`state`, as hooks.md 9.2 names them).
+    """What the host said for one recipient, and at which command (`state`, as the HSL manual names them).
 
     `ours`: the reply is what we said in the host's stead (a message it cannot take), nothing it sent.
     """

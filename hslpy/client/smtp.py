@@ -20,7 +20,7 @@ from hslpy.mail.address import Address
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """`idle_s` is how long a connection waits for another message (mail-server.md B8 has the peers': 2 to 150).
+    """`idle_s` is how long a connection waits for another message (other servers wait 2 to 150).
 
     `messages_per_connection` and `idle_connections` bound the reuse of one connection and the number kept.
     `ca_file` is a PEM bundle for the verifying TLS modes, the system's where None.

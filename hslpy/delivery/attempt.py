@@ -24,7 +24,7 @@ from hslpy.mail.verdict import TryOptions
 
 Log = Callable[[str, Mapping[str, object]], None]
 
-LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; hooks.md 9.2
+LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; the HSL manual, Try
 
 
 @dataclass(frozen=True, slots=True)

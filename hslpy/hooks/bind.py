@@ -92,7 +92,7 @@ def kept_context(host: HookHost) -> Value:
     return kept.value
 
 
-# ---- modern arrays. Source: hooks.md section 9.2 ------------------------------------------------
+# ---- modern arrays. Source: the HSL manual, 2019 ------------------------------------------------
 
 
 def connection_array(host: HookHost) -> Array:
@@ -262,7 +262,7 @@ def _attempt_array(facts: AttemptFacts) -> Array:
     return Array.mapping(fields)
 
 
-# ---- classic variables. Source: hooks.md section 9.3 --------------------------------------------
+# ---- classic variables. Source: the HSL manual, 2015 to 2018 ------------------------------------
 
 
 def connection_field(name: str) -> Builder:

@@ -1,7 +1,7 @@
 """What the server hands to a hook: one event class a hook, in our own terms. Knows nothing of HSL's spelling.
 
 `smtp` and `delivery` build these and get a verdict back; `hooks/bind.py` shows them to scripts under HSL's names.
-Times are Unix seconds. Source: hooks.md sections 9.2 and 9.3.
+Times are Unix seconds. Source: the HSL manual's hook pages.
 """
 
 from __future__ import annotations

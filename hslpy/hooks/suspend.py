@@ -1,7 +1,7 @@
 """Where synchronous scripts wait: each run has a greenlet of a pool, and waiting switches to the event loop's side.
 
 In: a plain function that may call `wait`. Out: its result, or what it raised. Cancelling the task throws `Cancelled` into
-the function and waits until it has unwound. Must not know what runs in it. Source: DESIGN section 2, Suspension.
+the function and waits until it has unwound. Must not know what runs in it. Source: design.md section 2.
 
 A greenlet does not see the task's contextvars: whatever a run needs is passed to it.
 """

@@ -1,7 +1,7 @@
 """The hooks: one row each, with its variables and what happens when its scripts say nothing or fail.
 
 In: nothing. Out: `HOOKS`, rows that the runner, the linter, the REPL and the docs walk. The functions of a hook are the
-builtins whose rows name it. Source: hooks.md section 9.1 (the newest column) to 9.3.
+builtins whose rows name it. Source: the HSL manual's hook pages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hslpy.mail.reply import Enhanced, Reply
 from hslpy.mail.verdict import DataVerdict, QueueOptions, QueueVerdict, SmtpVerdict, Verdict
 
 FAILURE_TEXT = "Temporary policy failure"  # all that a peer hears of a script's fault
-FAILURE_DELAY_S = 300.0  # hooks.md section 9.1, pre-delivery
+FAILURE_DELAY_S = 300.0  # the HSL manual, Pre-delivery
 
 
 @dataclass(frozen=True, slots=True)

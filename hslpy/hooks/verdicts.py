@@ -2,7 +2,7 @@
 
 Over the recipients of one message the weightiest outcome gives the reply: reject, defer, quarantine, delete, deliver.
 Nothing is queued when the reply is 4xx or 5xx, except the copies that a quarantine keeps while it answers 5xx.
-Source: hooks.md section 9.3 and DESIGN section 3.
+Source: the HSL manual, the DATA context; design.md section 3.
 """
 
 from __future__ import annotations

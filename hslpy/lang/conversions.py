@@ -18,13 +18,13 @@ _HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]+)")
 _INTEGER_TEXT = re.compile(r"0|-?[1-9][0-9]{0,15}")  # 16 digits hold 2**53 - 1
 EXACT_INTEGERS = 2**53 - 1  # the largest integer up to which all are exact. Source: HSL manual, Number
 _LONGEST_NUMBER = 65_536  # characters; a longer text is taken for no number, lest reading it keep others waiting
-IN_FULL_BELOW = 1e21  # integers below are printed in full. Source: language.md section 11
+IN_FULL_BELOW = 1e21  # integers below are printed in full. Source: deviations.md
 _STRETCH = 1 << 18  # characters handled between two looks at the clock
 WORTH_RESERVING = 1024  # bytes; smaller texts are left to the limit on steps
 
 
 def truth(value: Value) -> bool:
-    """Give the truthiness: "0" is true, none, "", 0 and [] are not. Source: language.md section 3.1."""
+    """Give the truthiness: "0" is true, none, "", 0 and [] are not. Source: the HSL manual, Truth."""
     if value is None:
         return False
     kind = value.__class__
@@ -36,7 +36,7 @@ def truth(value: Value) -> bool:
 def to_number(value: Value) -> float:
     """Give `number(value)`: a decimal or 0x string as a whole, booleans as 0 and 1, else 0.
 
-    Source: language.md section 10. Exponents are taken, since numbers print with them.
+    Source: the HSL manual, number(). Exponents are taken, since numbers print with them.
     """
     kind = value.__class__
     if kind is float:
@@ -76,7 +76,7 @@ def format_number(number: float) -> str:
 def to_string(run: Budget | None, value: Value, name: str | None = None) -> str:
     """Give the text used in concatenation and interpolation. `name` is what error texts call the value.
 
-    Raises ScriptError R121 for none. Source: language.md sections 3 and 11.
+    Raises ScriptError R121 for none. Source: the HSL manual, Types; deviations.md.
     """
     kind = value.__class__
     if kind is str:
@@ -120,7 +120,7 @@ def _plain_text(value: Value) -> str:
 
 
 def quote(text: str) -> str:
-    """Give a string as it stands inside an echoed array. Source: language.md section 11."""
+    """Give a string as it stands inside an echoed array. Source: deviations.md."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -169,7 +169,7 @@ def normalise_key(key: Value) -> Key:
     """Give the key as arrays hold it: booleans and numbers as integers, canonical integer texts too.
 
     Numbers are truncated, never wrapped at 32 bits. Raises ScriptError R125 for anything but string, number, boolean.
-    Source: language.md section 3.4.
+    Source: the HSL manual, Arrays.
     """
     kind = key.__class__
     if kind is str:

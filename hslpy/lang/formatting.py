@@ -1,7 +1,7 @@
 """The `%` operator on strings: `"%[argument][[fill]align][width][.precision]type" % [values]`.
 
 In: a template, an array of values, the run's `Budget`. Out: text, or ScriptError R127 that names the placeholder.
-Source: language.md section 3.3; HSL manual, Operators, Format.
+Source: the HSL manual, Operators, Format.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Subscripts and slices: reading, replacing and removing parts of arrays and strings.
 
 In: values and the run's `Budget`. Out: values; arrays given for writing are changed in place and must be the caller's.
-Source: language.md sections 3.4 and 11.
+Source: the HSL manual, Arrays; deviations.md.
 """
 
 from __future__ import annotations

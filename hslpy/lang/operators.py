@@ -1,8 +1,8 @@
 """What HSL's operators do with values: the slow paths that compiled code calls, and all rules in one place.
 
 In: plain values; functions that may allocate or loop take the run first, as a `Budget`. Out: values, or ScriptError
-R1xx in the script's words. The other three modules of operator rules are re-exported here. Source: language.md
-sections 3 and 11.
+R1xx in the script's words. The other three modules of operator rules are re-exported here. Source: the HSL
+manual, Operators; deviations.md.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def identical(run: Budget | None, left: Value, right: Value) -> bool:
 
 
 def loose_equal(run: Budget | None, left: Value, right: Value) -> bool:
-    """Give `==`. Source: language.md section 3.2, the manual's loose equality table."""
+    """Give `==`. Source: the HSL manual, loose equality."""
     a, b = left.__class__, right.__class__
     if a is b:
         return identical(run, left, right)
@@ -137,7 +137,7 @@ _COMPARED = (float, str, bool)
 
 
 def less(left: Value, right: Value, operator: str = "<") -> bool:
-    """Give `left < right`. `operator` is what an error text names. Source: language.md section 11."""
+    """Give `left < right`. `operator` is what an error text names. Source: deviations.md."""
     if left.__class__ is right.__class__ and (left.__class__ is float or left.__class__ is str):
         return bool(left < right)
     a, b = _ordered(left, right, operator)
@@ -276,7 +276,7 @@ def divide(left: Value, right: Value) -> float:
 def modulo(run: Budget, left: Value, right: Value) -> Value:
     """Give `left % right`: formatting where the left is a string, else the remainder with the left's sign.
 
-    Operands are truncated: `-5 % 3` is -2, `7.9 % 3` is 1. Source: language.md section 11.
+    Operands are truncated: `-5 % 3` is -2, `7.9 % 3` is 1. Source: deviations.md.
     """
     if left.__class__ is str:
         return format_percent(run, left, right)

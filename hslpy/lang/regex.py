@@ -20,7 +20,7 @@ from hslpy.lang.pcre import PatternError, translate
 from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Regex
 
-MODIFIERS = "imsuxUX"  # Source: language.md section 1.1
+MODIFIERS = "imsuxUX"  # Source: the HSL manual, Regex
 COMPILED_KEPT = 512
 _INLINE_S = 0.002  # other sessions wait no longer than this for a match in the loop's thread
 _CHEAP_STEPS = 50_000.0  # steps of the engine that surely take less than a millisecond: no clock is needed

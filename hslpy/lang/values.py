@@ -10,7 +10,7 @@
 Sharing of arrays. An `Array` is owned by the one place that holds it. Storing an array that another place holds
 (a variable, an element, a property) goes through `share()`: both then use one dict until one of them writes, which
 copies first (`unshare()`). Whoever only reads, an argument or a foreach snapshot included, need not share.
-Source: language.md sections 3 and 3.4.
+Source: the HSL manual, Types and Arrays.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Array:
         return bool(self.items)
 
     def __eq__(self, other: object) -> bool:
-        """Strict deep equality: same keys and values in the same order. Source: language.md section 11."""
+        """Strict deep equality: same keys and values in the same order. Source: deviations.md."""
         from hslpy.lang.operators import identical
 
         return identical(None, self, other)

@@ -1,7 +1,7 @@
 """What a hook decided, as data. In: nothing. Out: the verdict of each kind of hook.
 
 `smtp` and `delivery` act on these without knowing that a script gave them. `failed` says that the verdict stands in
-for a script that failed. Defaults are the field's: nothing is changed. Source: hooks.md sections 9.1 to 9.3.
+for a script that failed. Defaults are the field's: nothing is changed. Source: the HSL manual's hook pages.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class DataVerdict:
     """The verdict of end of DATA over all recipients. `deliveries` are committed only when `action` is accept,
-    or when it is a reject that keeps a quarantined copy (then only the held ones). Source: DESIGN section 3.
+    or when it is a reject that keeps a quarantined copy (then only the held ones). Source: design.md section 3.
     """
 
     action: Literal["accept", "reject", "defer"]

@@ -1,4 +1,4 @@
-"""What rate counters give. In: namespace, entry, limit, interval. Out: a boolean or a count. Source: language.md 8.
+"""What rate counters give. In: namespace, entry, limit, interval. Out: a boolean or a count. Source: the HSL manual, rate().
 
 Knows neither scripts nor where the counters are kept; `key_of` and the checks of arguments are the same for every form.
 """

@@ -21,7 +21,7 @@ from hslpy.scan.contract import RspamdResult, ScannerFailed, ScanRequest
 SCANNER = "rspamd"
 
 CLASSES = (0, 10, 40, 50, 100)
-"""What ScanRPD may give: not known as spam, suspect, valid bulk, bulk, spam. Source: hooks.md section 9.3."""
+"""What ScanRPD may give: not known as spam, suspect, valid bulk, bulk, spam. Source: the HSL manual, ScanRPD."""
 
 DEFAULT_CLASSES: Mapping[str, int] = {
     "no action": 0,

@@ -1,7 +1,7 @@
 """AUTH. In: a session, the command's argument, a way to put a challenge. Out: the final reply. The AUTH hook decides.
 
 PLAIN and LOGIN are decoded here; any other mechanism in the settings is a script's, step by step. No password is logged.
-Source: RFC 4954, RFC 4616 (PLAIN), hooks.md section 9.2 (AUTH).
+Source: RFC 4954, RFC 4616 (PLAIN), the HSL manual (AUTH).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The end of DATA. In: a session and the message's bytes as sent. Out: the reply, once the message is durable or refused.
 
 Nothing is stored before the hook's verdict over all recipients; the 250 comes after `accept` returned, never before.
-Source: DESIGN sections 3 and 5 (one verdict for the message, durable before the reply); RFC 5321 section 4.2.5.
+Source: design.md sections 3 and 5 (one verdict for the message, durable before the reply); RFC 5321 section 4.2.5.
 """
 
 from __future__ import annotations

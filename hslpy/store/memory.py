@@ -1,6 +1,6 @@
 """The store behind `memory_*`: values by key, shared by all runs of this process. In: keys and values. Out: values.
 
-Each operation is atomic; `locked` holds a key for a callback that may suspend. Source: language.md section 8.
+Each operation is atomic; `locked` holds a key for a callback that may suspend. Source: the HSL manual, memory_*.
 """
 
 from __future__ import annotations

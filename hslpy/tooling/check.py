@@ -19,7 +19,7 @@ from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Predefined, load_program
 from hslpy.tooling.run_tests import FUNCTIONS, SUFFIX
 
-# First words of file names that mean a hook, beside the hooks' own names. Source: hooks.md section 9.1, older names.
+# First words of file names that mean a hook, beside the hooks' own names. Source: the HSL manual, older names.
 _NAMES = {
     "connection": "connect",
     "ehlo": "helo",

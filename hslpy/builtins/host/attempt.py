@@ -1,7 +1,7 @@
 """Pre-delivery: how the attempt is made, or that it isn't made now. In: ids and options. Out: a `QueueVerdict`.
 
 Setters gather the fields of `TryOptions` and change the classic variables; the attempt starts when the script ends.
-Source choice itself, DNS and connections are `delivery`'s. Source: hooks.md sections 9.2 and 9.3.
+Source choice itself, DNS and connections are `delivery`'s. Source: the HSL manual, Pre-delivery.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DNS as scripts ask it: queries of both generations, block lists, SPF. In: names and options. Out: lists, or arrays.
 
-Asking is `dns/`'s. Source: language.md section 10; the vendor's manual, 2018 (classic family) and 2019 (dns_query).
+Asking is `dns/`'s. Source: the HSL manual, 2018 (classic family) and 2019 (dns_query).
 """
 
 from __future__ import annotations

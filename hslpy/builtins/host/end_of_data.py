@@ -1,7 +1,7 @@
 """The actions at the end of DATA, a recipient (`data`) or the whole message (`eod`). In: options. Out: orders and outcomes.
 
 Nothing is queued here: `hooks/verdicts.py` weighs the outcomes over all recipients when the last script has ended.
-Old positional forms are told from options by the type of the argument. Source: hooks.md section 9.3.
+Old positional forms are told from options by the type of the argument. Source: the HSL manual, the DATA context.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """memory_*: values by key, shared by all runs; a callback runs with its key locked. In: keys, values. Out: values.
 
-Functions and objects belong to one run and cannot be stored. Source: language.md section 8.
+Functions and objects belong to one run and cannot be stored. Source: the HSL manual, memory_*.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Post-delivery: what becomes of the message after an attempt or an expiry. In: options. Out: `QueueVerdict`.
 
 After a successful delivery there is nothing left to decide: every verdict but `Default` is then a script error.
-Source: hooks.md section 9.2.
+Source: the HSL manual, Post-delivery.
 """
 
 from __future__ import annotations

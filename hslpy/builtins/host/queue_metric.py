@@ -1,6 +1,6 @@
 """GetMailQueueMetric: how much is queued. In: metric and filters. Out: a count or bytes, from the queue's live counters.
 
-Source: the manual's page on GetMailQueueMetric, 2018; hooks.md section 9.3.
+Source: the HSL manual, GetMailQueueMetric, 2018.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """rate(): sliding counters shared by all sessions (and nodes). In: who, how many, how long. Out: whether it may, or a count.
 
-The counting is `rate/`'s. Source: language.md section 8.
+The counting is `rate/`'s. Source: the HSL manual, rate().
 """
 
 from __future__ import annotations

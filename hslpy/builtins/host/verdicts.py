@@ -33,7 +33,7 @@ SMTP_HOOKS = ("connect", "helo", "auth", "mailfrom", "rcptto")
 END_OF_DATA_HOOKS = ("data", "eod")
 REFUSAL_OPTIONS = {"disconnect": BOOLEAN, "reply_codes": ARRAY}
 
-# What Accept([...]) takes at each hook. Source: hooks.md section 9.2
+# What Accept([...]) takes at each hook. Source: the HSL manual's hook pages
 ACCEPT_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "connect": {"reason": REASON, "remoteip": TEXT, "remoteptr": TEXT, "reply_codes": ARRAY},
     "helo": {"extensions": ARRAY, "host": TEXT, "reason": REASON, "reply_codes": ARRAY},
@@ -52,7 +52,7 @@ class DefaultReply:
     text: str
 
 
-# Codes: hooks.md section 9.2; enhanced codes: RFC 3463, those of AUTH RFC 4954 section 6
+# Codes: the HSL manual's hook pages; enhanced codes: RFC 3463, those of AUTH RFC 4954 section 6
 ACCEPTED = {
     "connect": DefaultReply(220, (2, 0, 0), "ESMTP ready"),
     "helo": DefaultReply(250, (2, 0, 0), "OK"),
