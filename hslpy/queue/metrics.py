@@ -1,7 +1,8 @@
 """`GetMailQueueMetric`: how many recipients and bytes are queued, by any set of fields. In: entries coming and going.
 
 A set of fields is counted from its first use on, built then by one walk over the queue; after that each answer is a
-look-up. Counted is the mail queue: held mail too, as it waits there; quarantined mail not. Source: the HSL manual, GetMailQueueMetric.
+look-up. Counted is the mail queue: held mail too, as it waits there; quarantined mail not.
+Source: the HSL manual, GetMailQueueMetric.
 """
 
 from __future__ import annotations
