@@ -8,11 +8,9 @@ manual, Operators; deviations.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import (
-    WORTH_RESERVING,
     array_text,
     format_number,
     key_of_text,
@@ -38,7 +36,6 @@ __all__ = [
     "bit_not",
     "bit_or",
     "bit_xor",
-    "concat",
     "copy_items",
     "divide",
     "format_number",
@@ -46,7 +43,6 @@ __all__ = [
     "get_index",
     "get_slice",
     "identical",
-    "interpolate",
     "key_of_text",
     "key_value",
     "less",
@@ -76,6 +72,13 @@ __all__ = [
 # Comparison
 
 
+def charge_text(run: Budget, left: str, right: str) -> None:
+    """Charge for comparing two texts, which takes time where both are long."""
+    size = min(len(left), len(right))
+    if size >= 65_536:
+        run.charge(size >> 12)
+
+
 def identical(run: Budget | None, left: Value, right: Value) -> bool:
     """Give `===`: same type and value; arrays by ordered keys and values, objects and functions by identity."""
     if left is right:
@@ -84,6 +87,8 @@ def identical(run: Budget | None, left: Value, right: Value) -> bool:
     if kind is not right.__class__:
         return False
     if kind is not Array:
+        if kind is str and run is not None:
+            charge_text(run, left, right)
         if kind is Regex:
             return bool(left.pattern == right.pattern and left.modifiers == right.modifiers)
         return bool(left == right)  # a float, str, bool, or a function value that knows its equals
@@ -144,9 +149,11 @@ def less(left: Value, right: Value, operator: str = "<") -> bool:
     return a < b
 
 
-def less_equal(left: Value, right: Value, operator: str = "<=") -> bool:
+def less_equal(run: Budget, left: Value, right: Value, operator: str = "<=") -> bool:
     """Give `left <= right`."""
     if left.__class__ is right.__class__ and (left.__class__ is float or left.__class__ is str):
+        if left.__class__ is str:
+            charge_text(run, left, right)
         return bool(left <= right)
     a, b = _ordered(left, right, operator)
     return a <= b
@@ -361,28 +368,3 @@ def shift_right(left: Value, right: Value) -> float:
 def shift_right_unsigned(left: Value, right: Value) -> float:
     """Give `left >>> right`, filling with zero; the result is 0 or more."""
     return float(_bits(left, ">>>") >> (_bits(right, ">>>") & 31))
-
-
-# Text
-
-
-def concat(run: Budget, left: Value, right: Value) -> str:
-    """Give `left . right`. Raises ScriptError R121 for none."""
-    if left is None or right is None:
-        side = "left" if left is None else "right"
-        to_string(run, None, f"the {side} side of `.`")
-    text = left if left.__class__ is str else to_string(run, left)
-    tail = right if right.__class__ is str else to_string(run, right)
-    size = len(text) + len(tail)
-    if size >= WORTH_RESERVING:
-        run.reserve(size)
-    return text + tail
-
-
-def interpolate(run: Budget, parts: Sequence[Value]) -> str:
-    """Give all parts as one text, as a double-quoted string or a chain of `.` does."""
-    texts = [part if part.__class__ is str else to_string(run, part) for part in parts]
-    size = sum(map(len, texts))
-    if size >= WORTH_RESERVING:
-        run.reserve(size)
-    return "".join(texts)

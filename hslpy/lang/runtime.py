@@ -14,7 +14,17 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.faults import as_script_error, place
 from hslpy.lang.operators import add, add_into, get_index, normalise_key, set_slice, to_echo, to_number, to_string, unshare
 from hslpy.lang.regex import matches
-from hslpy.lang.run import BoundBuiltin, LimitExceeded, Run, Thrown, count_text, describe, wrong_argument
+from hslpy.lang.run import (
+    BoundBuiltin,
+    LimitExceeded,
+    Run,
+    Thrown,
+    check_arguments,
+    count_text,
+    describe,
+    fits,
+    wrong_argument,
+)
 from hslpy.lang.source import Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Key, Regex, Value, own, type_name
 
@@ -370,10 +380,16 @@ def spread_into(run: Run, target: Array, value: Value) -> Array:
     return add_into(run, target, value)
 
 
+MOST_SPREAD = 10_000  # some 2 ms of unpacking, checking and packing
+_UNITS_A_SPREAD = 64  # so that the clock is looked at
+
+
 def spread_args(value: Value) -> Iterable[Value]:
     """Give the arguments of `f(...value)`."""
     if value.__class__ is not Array:
         raise ScriptError("R111", f"only an array can be spread with `...`, got {describe(value)}")
+    if len(value.items) > MOST_SPREAD:
+        raise ScriptError("R111", f"a call takes at most {MOST_SPREAD:,} arguments by `...`, got {len(value.items):,}")
     return value.items.values()
 
 
@@ -443,8 +459,6 @@ def call_member(run: Run, base: Value, key: Value, inside: int, *args: Value) ->
 
 
 def _call_row(run: Run, base: HslObject, row: Builtin, args: tuple[Value, ...]) -> Value:
-    from hslpy.lang.run import check_arguments
-
     check_arguments(row, args)
     return row.function(run, base, *args) if row.takes_call else row.function(base, *args)
 
@@ -456,8 +470,6 @@ def wrong(row: Builtin, index: int, value: Value) -> NoReturn:
 
 def fitting(row: Builtin, index: int, value: Value) -> Value:
     """Give the value if it fits a parameter that wants an object of a class, or a resource."""
-    from hslpy.lang.run import fits
-
     parameters = row.signature.parameters
     if fits(value, parameters[min(index, len(parameters) - 1)].types):
         return value
@@ -466,11 +478,13 @@ def fitting(row: Builtin, index: int, value: Value) -> Value:
 
 def call_bound(run: Run, row: Builtin, args: Iterable[Value]) -> Value:
     """Call a builtin with arguments only known now."""
+    run.charge(_UNITS_A_SPREAD)
     return BoundBuiltin(row, run).call(*args)
 
 
 def call_spread(run: Run, function: HslFunction, args: Iterable[Value]) -> Value:
     """Call a function with a number of arguments only known now."""
+    run.charge(_UNITS_A_SPREAD)
     return run.invoke(function, *args)
 
 
