@@ -109,7 +109,7 @@ class Queue:
             try:
                 await self._apply(())
             except SpoolError as error:
-                self._log("queue.changes_lost", {"changes": len(self._owed), "error": error.message})
+                self._log("queue.changes_lost", {"level": "error", "changes": len(self._owed), "error": error.message})
 
     # --- mail coming in
 
@@ -323,7 +323,7 @@ class Queue:
         try:
             entries = await self._apply((Remove(entry.queue_id),), report)
         except SpoolError as error:
-            self._log("queue.bounce_not_stored", {**_named(entry), "error": error.message})
+            self._log("queue.bounce_not_stored", {"level": "error", **_named(entry), "error": error.message})
             self.postpone(entry, self._clock.time() + _AGAIN_S)
             return ()
         self._forget(entry)
@@ -422,7 +422,8 @@ class Queue:
             await self._apply((change,))
         except SpoolError as error:
             self._owed.append(change)
-            self._log("queue.change_not_written", {**_named(entry), "error": error.message, "owed": len(self._owed)})
+            fields = {**_named(entry), "error": error.message, "owed": len(self._owed)}
+            self._log("queue.change_not_written", {"level": "error", **fields})
 
     async def _apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
         if not self._owed:
