@@ -14,6 +14,7 @@ from hslpy.lang.compile.targets import Targets
 from hslpy.lang.compile.types import ARR, INT, STR, Flow, constant_array, meet, walk
 from hslpy.lang.runtime import LONG_TEXT
 
+_LONG_BLOCK = 200  # statements after which a step is counted, so that steps stay short
 _LONG_CHAIN = 40  # else-ifs after which a chain goes on in a new `if`: Python's compiler recurses over them
 
 
@@ -33,8 +34,10 @@ class Statements(Targets):
 
     def block(self, statements: Sequence[r.Stmt]) -> list[ast.stmt]:
         found: list[ast.stmt] = []
-        for statement in statements:
+        for number, statement in enumerate(statements, 1):
             found.extend(self.statement(statement))
+            if number % _LONG_BLOCK == 0:
+                found.extend(self.count_round())
         return found
 
     def statement(self, node: r.Stmt) -> list[ast.stmt]:
