@@ -7,7 +7,9 @@ Must not know where files are found or what hooks there are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from hslpy.lang.resolved import Predefined
 from hslpy.lang.run import Program
 from hslpy.lang.scopes import World
 from hslpy.lang.source import Source
+
+_RECURSION = 20_000  # frames of ours and levels of Python's compiler: some ten a level of nodes (nesting.MOST_NESTING)
 
 Reader = Callable[[str, str | None], Source]
 
@@ -80,13 +84,26 @@ def load_program(
     entry = kept.fetch(reader) if kept is not None else None
     if entry is None:
         opener = _Opener(reader)
-        compiled, found = _compile(opener, path, World(builtins, predefined, opener, hook, {r.name: r for r in elsewhere}))
+        world = World(builtins, predefined, opener, hook, {row.name: row for row in elsewhere})
+        with _deep_recursion():
+            compiled, found = _compile(opener, path, world)
         if compiled is None:
             return Loaded(None, found, opener.sources)
         entry = Entry(compiled, found, opener.sources)
         if kept is not None:
             kept.store(entry, opener.requests)
     return Loaded(link(entry.compiled, entry.sources, builtins), entry.diagnostics, entry.sources)
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Let our visitors and Python's compiler recurse over deeply nested nodes, of which there are bounds."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _compile(opener: _Opener, path: str, world: World) -> tuple[Compiled | None, list[Diagnostic]]:

@@ -190,6 +190,8 @@ class Resolver:
         if self.unit.kind != "module":
             self.report("E216", node.span, "imports stand at the top level of a file")
             return
+        if isinstance(node, s.ImportStmt) and self.imports_builtins(node):
+            return
         opened = self.files.open(node.path)
         if opened is None:
             return
@@ -210,6 +212,14 @@ class Resolver:
             return
         for symbol in node.symbols:
             self.import_symbol(module, symbol)
+
+    def imports_builtins(self, node: s.ImportStmt) -> bool:
+        """Bind what scripts import from the plugins of the original, where we have it built in: `rate` above all."""
+        if not node.path.value.startswith("extras://") or not all(x.name in self.world.builtins for x in node.symbols):
+            return False
+        for symbol in node.symbols:
+            self.unit.module.builtins[symbol.alias] = symbol.name
+        return True
 
     def import_symbol(self, module: r.Module, symbol: s.ImportSymbol) -> None:
         unit = self.unit
@@ -422,23 +432,20 @@ class Resolver:
             if isinstance(symbol, r.Unit):
                 symbol.is_value = True
             return r.FunctionValue(node.span, symbol)
-        row = self.world.builtins.get(node.name)
-        if row is not None:
-            self.world.used_builtins.add(node.name)
-            return r.BuiltinValue(node.span, row)
-        report_unknown_function(self.world, self.unit, node.name, node.span)
-        return r.Bad(node.span)
+        row = self.builtin_row(node)
+        return r.BuiltinValue(node.span, row) if row is not None else r.Bad(node.span)
 
     def builtin_name(self, node: s.BuiltinName) -> r.Expr:
         row = self.builtin_row(node)
         return r.BuiltinValue(node.span, row) if row is not None else r.Bad(node.span)
 
     def builtin_row(self, node: s.Name | s.BuiltinName) -> Builtin | None:
-        row = self.world.builtins.get(node.name)
+        name = self.unit.module.builtins.get(node.name, node.name)
+        row = self.world.builtins.get(name)
         if row is None:
             report_unknown_function(self.world, self.unit, node.name, node.span)
             return None
-        self.world.used_builtins.add(node.name)
+        self.world.used_builtins.add(name)
         return row
 
     def refer(self, symbol: r.Symbol) -> None:

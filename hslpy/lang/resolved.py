@@ -131,6 +131,7 @@ class Module:
     unit: Unit = field(init=False)
     namespaces: dict[str, Module] = field(default_factory=dict)
     imports: dict[int, Module] = field(default_factory=dict)  # by the identity of the statement
+    builtins: dict[str, str] = field(default_factory=dict)  # builtins imported under names of their own
     is_done: bool = False
 
 

@@ -7,7 +7,6 @@ Module variables are locals of `program` where nobody else uses them, else cells
 from __future__ import annotations
 
 import ast
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ from hslpy.lang.run import BoundBuiltin, Program
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Regex, Resource
 
-_RECURSION = 20_000  # Python frames and levels of Python's compiler: nesting of nodes is bounded (build.MOST_NESTING)
-
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -45,15 +42,10 @@ class Compiled:
 def compile_program(resolution: r.Resolution, sources: Sequence[Source], file: str) -> Compiled:
     """Compile a resolution that has no errors. `file` is the unique name of its code objects."""
     context = Context(infer(resolution))
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _RECURSION))
-    try:
-        tree = ast.Module([_Assembler(context, resolution).program()], [])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # of comparing constants: the script's business
-            code = compile(tree, file, "exec", dont_inherit=True)
-    finally:
-        sys.setrecursionlimit(limit)
+    tree = ast.Module([_Assembler(context, resolution).program()], [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of comparing constants: the script's business
+        code = compile(tree, file, "exec", dont_inherit=True)
     numbers = {id(source): number for number, source in enumerate(sources)}
     spans = tuple((numbers[id(span.source)], span.start, span.end) for span in context.spans)
     links = tuple(context.links.values())
