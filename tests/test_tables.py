@@ -18,6 +18,7 @@ from hslpy.lang.diagnostics import CODES
 from hslpy.lang.load import load_program
 from hslpy.lang.run import Program, Run, execute
 from hslpy.lang.source import Source
+from tests.support.certificates import GIVEN
 
 _ARROW = "  // "
 
@@ -65,7 +66,8 @@ def test_examples_say_the_truth(row: Builtin, example: str) -> None:
     assert arrow, "an example of a function on values shows its result"
     echoed: list[str] = []
     run = Run(clock=SystemClock(), random=random.Random(1), echo=echoed.append)
-    execute(load(f"$got = {expression}; $wanted = {result}; echo $got === $wanted; echo $got;", None), run)
+    given = "".join(f"{name} = ''{text}'';" for name, text in GIVEN.items() if name in example)
+    execute(load(f"{given} $got = {expression}; $wanted = {result}; echo $got === $wanted; echo $got;", None), run)
     assert echoed[0] == "true", f"{expression} gives {echoed[1]}, not {result}"
 
 

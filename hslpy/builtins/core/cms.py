@@ -1,0 +1,257 @@
+"""S/MIME's cryptography: CMS and PKCS #7 messages signed, verified, encrypted and decrypted. In and out: bytes (DER).
+
+Certificates and keys come as `certificates` and `keys` have them. The MIME around them is the script's to build.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128, AES256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import (
+    PKCS7EnvelopeBuilder,
+    PKCS7Options,
+    PKCS7SignatureBuilder,
+    pkcs7_decrypt_der,
+)
+
+from hslpy.builtins.core.arguments import as_bytes, as_text, read_options
+from hslpy.builtins.core.certificates import certificate_object, chain_error, read_certificates
+from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.core.signed_data import SignatureWrong, Verified, verify_signed_data
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Resource, Value, type_name
+
+TOPIC = Topic("S/MIME")
+
+_SIGN_OPTIONS = {"id": False, "detached": True}
+_CIPHERS: dict[str, Any] = {"aes128": AES128, "aes256": AES256}
+_PEM_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """A certificate with its private key, and the certificates above it."""
+
+    certificate: x509.Certificate
+    key: Any
+    chain: tuple[x509.Certificate, ...]
+
+
+def _read_identity(function: str, value: Value, is_id: bool) -> _Identity | None:
+    """Give the identity of ["x509", "privatekey", "chain"?] or of a PEM text; None when a part lacks or doesn't fit."""
+    if is_id:
+        raise ScriptError("R301", f"option `id` of {function}() is not supported here", hint=PKI_HINT)
+    if value.__class__ is str:
+        found = _PEM_KEY.search(value)
+        certificates = read_certificates(function, "certificate", value) if found else []
+        key = private_key(found[0]) if found else None
+    else:
+        known = {"x509": None, "privatekey": None, "chain": Array({}, 0)}
+        given = read_options(f"{function}(certificate)", value, known)
+        if given["x509"] is None or given["privatekey"] is None:
+            raise ScriptError("R302", f'{function}() wants "x509" and "privatekey" in its certificate')
+        certificates = read_certificates(function, "x509", given["x509"])
+        certificates += read_certificates(function, "chain", given["chain"])
+        holder = given["privatekey"]
+        if holder.__class__ is str:
+            key = private_key(holder)
+        elif holder.__class__ is Resource:
+            key = holder.host
+        else:
+            raise ScriptError("R302", f'{function}() wants a private key as "privatekey", got {type_name(holder)}')
+    if key is None or not certificates:
+        return None
+    return _Identity(certificates[0], key, tuple(certificates[1:]))
+
+
+def _sign(call: Run, function: str, message: str, certificate: Value, options: Array | None) -> str | None:
+    given = read_options(function, options, _SIGN_OPTIONS)
+    identity = _read_identity(function, certificate, given["id"])
+    if identity is None or not isinstance(identity.key, (RSAPrivateKey, EllipticCurvePrivateKey)):
+        return None
+    call.reserve(4 * len(message))
+
+    def work() -> bytes | None:
+        builder = PKCS7SignatureBuilder().set_data(as_bytes(message))
+        try:
+            builder = builder.add_signer(identity.certificate, identity.key, hashes.SHA256())
+            for one in identity.chain:
+                builder = builder.add_certificate(one)
+            chosen = [PKCS7Options.DetachedSignature] if given["detached"] else []
+            return builder.sign(Encoding.DER, chosen)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return None
+
+    signature = call.offload(work)
+    return None if signature is None else as_text(signature)
+
+
+@TOPIC.builtin(
+    "pkcs7_sign(message: string, certificate: array | string, [options: array]) -> string | none",
+    effect=Effect.READS,
+    examples=['cms_verify(pkcs7_sign("text", $pem . $key), "text", ["store" => [$ca]])["result"]  // true'],
+    deprecated="use cms_sign()",
+)
+def pkcs7_sign(call: Run, message: str, certificate: Value, options: Array | None = None) -> str | None:
+    """Sign a message as cms_sign() does."""
+    return _sign(call, "pkcs7_sign", message, certificate, options)
+
+
+@TOPIC.builtin(
+    "cms_sign(message: string, certificate: array | string, [options: array]) -> string | none",
+    effect=Effect.READS,
+    examples=[
+        'cms_verify(cms_sign("text", $pem . $key), "text", ["store" => [$ca]])["result"]  // true',
+        'cms_sign("text", ["x509" => $pem, "privatekey" => rsa_privatekey($rsakey), "chain" => [$ca]]) != none  // true',
+    ],
+)
+def cms_sign(call: Run, message: str, certificate: Value, options: Array | None = None) -> str | None:
+    """Sign a message for S/MIME (CMS, SHA-256) and give the signature in DER; none where the key doesn't serve.
+
+    `certificate` is ["x509", "privatekey", "chain"?], or a PEM text with the certificate, those above it and the key,
+    which is RSA or of an elliptic curve. Lines are signed as ending in CRLF. With "detached" => false (true) the
+    signature holds the message.
+    """
+    return _sign(call, "cms_sign", message, certificate, options)
+
+
+def _error(text: str) -> Array:
+    return Array.mapping({"error": text})
+
+
+def _verify(signature: bytes, message: bytes | None, own: list[x509.Certificate]) -> Verified:
+    """Verify over the message as it is, else with lines that end in CRLF, as S/MIME has them. Raises SignatureWrong."""
+    try:
+        return verify_signed_data(signature, message, own)
+    except SignatureWrong:
+        lines = None if message is None else message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        if lines == message:
+            raise
+        return verify_signed_data(signature, lines, own)
+
+
+@TOPIC.builtin(
+    "cms_verify(signature: string, message: string | none, certificates: array, [options: array]) -> array",
+    effect=Effect.READS,
+    examples=[
+        'cms_verify(cms_sign("text", $pem . $key, ["detached" => false]), none, ["store" => [$ca]])["content"]  // "text"',
+        'cms_verify("nonsense", "text", ["store" => [$ca]])["error"]  // "the signature cannot be read"',
+    ],
+)
+def cms_verify(call: Run, signature: str, message: str | None, certificates: Array, options: Array | None = None) -> Array:
+    """Verify a CMS signature in DER: ["result" => true, "content", "signers"], or ["result" => false, "error"].
+
+    `message` is what a detached signature is of, none when the signature holds it. `certificates` has "store", whom to
+    trust (the signers' chains must end there), or "certs", the signers' own certificates, or both. The signers are X509
+    objects. What the certificates are meant for, and whether the sender is the signer, is the script's to look at.
+    """
+    read_options("cms_verify", options, {})
+    given = read_options("cms_verify(certificates)", certificates, {"certs": Array({}, 0), "store": Array({}, 0)})
+    own = read_certificates("cms_verify", "certs", given["certs"])
+    store = read_certificates("cms_verify", "store", given["store"])
+    if not own and not store:
+        raise ScriptError("R302", 'cms_verify() wants "store" or "certs" in its certificates')
+    call.reserve(4 * len(signature))
+    now_s = call.clock.time()
+
+    def work() -> Array:
+        try:
+            found = _verify(as_bytes(signature), None if message is None else as_bytes(message), own)
+        except SignatureWrong as error:
+            return Array.mapping({"result": False, "error": str(error)})
+        for signer in found.signers:
+            if store:
+                reason = chain_error(signer, store, [*own, *found.certificates], (), now_s)
+            else:
+                reason = None if signer in own else "the signer is not among the certificates given"
+            if reason is not None:
+                return Array.mapping({"result": False, "error": reason})
+        fields: dict[str, Value] = {"result": True}
+        if found.content is not None:
+            fields["content"] = as_text(found.content)
+        fields["signers"] = Array.of([certificate_object(one) for one in found.signers])
+        return Array.mapping(fields)
+
+    result: Array = call.offload(work)
+    return result
+
+
+@TOPIC.builtin(
+    "cms_encrypt(message: string, certificates: array, [options: array]) -> array",
+    effect=Effect.READS,
+    examples=[
+        'is_string(cms_encrypt("text", ["certs" => [$rsapem]])["result"])  // true',
+        'cms_encrypt("text", ["certs" => [$pem]])["error"]  // "only certificates with RSA keys can be encrypted to"',
+    ],
+)
+def cms_encrypt(call: Run, message: str, certificates: Array, options: Array | None = None) -> Array:
+    """Encrypt a message for S/MIME to the owners of `certificates`["certs"], RSA keys only: ["result" => DER] or ["error"].
+
+    Option `cipher`: "aes256", or "aes128".
+    """
+    given = read_options("cms_encrypt", options, {"cipher": "aes256"})
+    cipher = _CIPHERS.get(given["cipher"])
+    if cipher is None:
+        raise ScriptError("R302", f'cms_encrypt() wants `cipher` as {" or ".join(_CIPHERS)}, got "{given["cipher"][:20]}"')
+    named = read_options("cms_encrypt(certificates)", certificates, {"certs": Array({}, 0)})
+    recipients = read_certificates("cms_encrypt", "certs", named["certs"])
+    if not recipients:
+        raise ScriptError("R302", 'cms_encrypt() wants "certs" in its certificates')
+    call.reserve(4 * len(message))
+
+    def work() -> Array:
+        try:
+            if not all(isinstance(one.public_key(), RSAPublicKey) for one in recipients):
+                return _error("only certificates with RSA keys can be encrypted to")
+            builder = PKCS7EnvelopeBuilder().set_data(as_bytes(message)).set_content_encryption_algorithm(cipher)
+            for one in recipients:
+                builder = builder.add_recipient(one)
+            return Array.mapping({"result": as_text(builder.encrypt(Encoding.DER, [PKCS7Options.Binary]))})
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return _error("the message cannot be encrypted")
+
+    result: Array = call.offload(work)
+    return result
+
+
+@TOPIC.builtin(
+    "cms_decrypt(message: string, [options: array]) -> array",
+    effect=Effect.READS,
+    examples=[
+        'cms_decrypt(cms_encrypt("text", ["certs" => [$rsapem]])["result"], ["certificate" => $rsapem . $rsakey])["result"]'
+        '  // "text"',
+    ],
+)
+def cms_decrypt(call: Run, message: str, options: Array | None = None) -> Array:
+    """Decrypt a CMS message in DER: ["result" => the message], or ["error"].
+
+    Option `certificate`, which must be there: ["x509", "privatekey"], or a PEM text with a certificate and its RSA key.
+    """
+    given = read_options("cms_decrypt", options, {"certificate": None, "id": False})
+    if given["certificate"] is None and not given["id"]:
+        raise ScriptError("R302", "cms_decrypt() wants option `certificate`")
+    identity = _read_identity("cms_decrypt", given["certificate"], given["id"])
+    if identity is None or not isinstance(identity.key, RSAPrivateKey):
+        return _error("the certificate has no RSA key")
+    call.reserve(4 * len(message))
+
+    def work() -> Array:
+        try:
+            plain = pkcs7_decrypt_der(as_bytes(message), identity.certificate, identity.key, [])
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return _error("the message cannot be decrypted")
+        return Array.mapping({"result": as_text(plain)})
+
+    result: Array = call.offload(work)
+    return result

@@ -1,0 +1,278 @@
+"""Private keys and signatures: RSA, EC, Ed25519. In: PEM or DER texts, messages. Out: key resources, signatures, or none.
+
+A key resource is a `Resource` of kind RSAPrivateKey, ECPrivateKey or ED25519PrivateKey with cryptography's key in it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from hslpy.builtins.core.arguments import as_bytes, as_text, read_options, stretches
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Resource, Value
+
+TOPIC = Topic("keys and signatures")
+
+RSA, EC, ED25519 = "RSAPrivateKey", "ECPrivateKey", "ED25519PrivateKey"
+PKI_HINT = "ids of the configuration are the vendor's; read the key from a file"
+
+_KEPT = 256  # parsed keys, by their text
+_AT_ONCE_BITS = 2048  # an RSA signature of this size takes 0.3 ms, one of twice the size ten times that
+_AT_ONCE_BYTES = 65_536
+_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
+    "md5": hashes.MD5,
+    "sha1": hashes.SHA1,
+    "sha256": hashes.SHA256,
+    "sha512": hashes.SHA512,
+}
+_SIGN_OPTIONS = {"hash": "sha256", "format": "RSAPrivateKey", "pem": False, "id": False}
+_VERIFY_OPTIONS = {"hash": "sha256", "format": "RSAPublicKey", "pem": False, "id": False}
+_FORMATS = {"rsa_sign": ("RSAPrivateKey", "PrivateKeyInfo"), "rsa_verify": ("RSAPublicKey", "SubjectPublicKeyInfo")}
+
+# RSA keys are not proven to be primes on loading: that takes 70 ms for 2,048 bits, and OpenSSL checks each signature.
+
+
+@lru_cache(_KEPT)
+def private_key(text: str, pem: bool = True) -> Any:
+    """Give cryptography's private key of a PEM or DER text, None when it is none or encrypted."""
+    load: Any = load_pem_private_key if pem else load_der_private_key
+    try:
+        return load(as_bytes(text), None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+
+
+@lru_cache(_KEPT)
+def _public_key(text: str, pem: bool) -> Any:
+    load: Any = load_pem_public_key if pem else load_der_public_key
+    try:
+        return load(as_bytes(text))
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def _resource(kind: str, wanted: type, text: str) -> Resource | None:
+    key = private_key(text)
+    return Resource(kind, key) if isinstance(key, wanted) else None
+
+
+def _is(value: Value, kind: str) -> bool:
+    return value.__class__ is Resource and value.kind == kind
+
+
+@TOPIC.builtin(
+    "rsa_privatekey(privatekey: string) -> RSAPrivateKey | none",
+    effect=Effect.PURE,
+    examples=["is_rsa_privatekey(rsa_privatekey($rsakey))  // true", "rsa_privatekey($key)  // none"],
+)
+def rsa_privatekey(privatekey: str) -> Resource | None:
+    """Give the RSA key of a PEM text that isn't encrypted; none when there is none in it."""
+    return _resource(RSA, RSAPrivateKey, privatekey)
+
+
+@TOPIC.builtin(
+    "is_rsa_privatekey(privatekey: any) -> boolean",
+    effect=Effect.PURE,
+    examples=['is_rsa_privatekey("-----BEGIN PRIVATE KEY-----")  // false'],
+)
+def is_rsa_privatekey(privatekey: Value) -> bool:
+    """Say whether the value is what rsa_privatekey() gives."""
+    return _is(privatekey, RSA)
+
+
+@TOPIC.builtin(
+    "ec_privatekey(privatekey: string) -> ECPrivateKey | none",
+    effect=Effect.PURE,
+    examples=["is_ec_privatekey(ec_privatekey($key))  // true", "ec_privatekey($rsakey)  // none"],
+)
+def ec_privatekey(privatekey: str) -> Resource | None:
+    """Give the elliptic curve key of a PEM text that isn't encrypted; none when there is none in it."""
+    return _resource(EC, EllipticCurvePrivateKey, privatekey)
+
+
+@TOPIC.builtin(
+    "is_ec_privatekey(privatekey: any) -> boolean",
+    effect=Effect.PURE,
+    examples=["is_ec_privatekey(none)  // false"],
+)
+def is_ec_privatekey(privatekey: Value) -> bool:
+    """Say whether the value is what ec_privatekey() gives."""
+    return _is(privatekey, EC)
+
+
+@TOPIC.builtin(
+    "ed25519_privatekey(privatekey: string) -> ED25519PrivateKey | none",
+    effect=Effect.PURE,
+    examples=["ed25519_privatekey($rsakey)  // none"],
+)
+def ed25519_privatekey(privatekey: str) -> Resource | None:
+    """Give the Ed25519 key of a PEM text that isn't encrypted; none when there is none in it."""
+    return _resource(ED25519, Ed25519PrivateKey, privatekey)
+
+
+@TOPIC.builtin(
+    "is_ed25519_privatekey(privatekey: any) -> boolean",
+    effect=Effect.PURE,
+    examples=["is_ed25519_privatekey([])  // false"],
+)
+def is_ed25519_privatekey(privatekey: Value) -> bool:
+    """Say whether the value is what ed25519_privatekey() gives."""
+    return _is(privatekey, ED25519)
+
+
+def _hash(function: str, name: str) -> hashes.HashAlgorithm:
+    algorithm = _HASHES.get(name)
+    if algorithm is None:
+        raise ScriptError("R302", f'{function}() wants `hash` as {", ".join(_HASHES)}, got "{name[:20]}"')
+    return algorithm()
+
+
+def _rsa_options(function: str, options: Array | None, known: dict[str, Any]) -> dict[str, Any]:
+    given = read_options(function, options, known)
+    if given["id"]:
+        raise ScriptError("R301", f"option `id` of {function}() is not supported here", hint=PKI_HINT)
+    formats = _FORMATS[function]
+    if given["format"] not in formats:
+        raise ScriptError("R302", f'{function}() wants `format` as {" or ".join(formats)}, got "{given["format"][:40]}"')
+    return given
+
+
+def digest_of(call: Run, message: str, algorithm: hashes.HashAlgorithm) -> bytes:
+    """Give the digest of a message, a stretch at a time."""
+    digest = hashes.Hash(algorithm)
+    for part in stretches(call, message):
+        digest.update(as_bytes(part))
+    return digest.finalize()
+
+
+def _rsa(call: Run, size_bits: int, work: Any, *args: Any) -> Any:
+    """Do one RSA operation, in a thread when it takes long."""
+    if size_bits > _AT_ONCE_BITS:
+        return call.offload(work, *args)
+    call.charge(300)
+    return work(*args)
+
+
+@TOPIC.builtin(
+    "rsa_sign(message: string, privatekey: RSAPrivateKey | string, [options: array]) -> string | none",
+    effect=Effect.PURE,
+    examples=[
+        'length(rsa_sign("message", rsa_privatekey($rsakey)))  // 256',
+        'rsa_sign("message", $rsakey, ["pem" => true]) == rsa_sign("message", rsa_privatekey($rsakey))  // true',
+        'rsa_sign("message", "no key")  // none',
+    ],
+)
+def rsa_sign(call: Run, message: str, privatekey: Resource | str, options: Array | None = None) -> str | None:
+    """Sign a message's digest with RSA (PKCS #1 v1.5) and give the bytes; none when the key is none.
+
+    Options: `hash` "sha256" (md5, sha1, sha512); for a key given as text `pem` (false: DER), and `format`
+    "RSAPrivateKey" or "PrivateKeyInfo", whichever it really is.
+    """
+    given = _rsa_options("rsa_sign", options, _SIGN_OPTIONS)
+    algorithm = _hash("rsa_sign", given["hash"])
+    key = private_key(privatekey, given["pem"]) if isinstance(privatekey, str) else privatekey.host
+    if not isinstance(key, RSAPrivateKey):
+        return None
+    digest = digest_of(call, message, algorithm)
+    try:
+        return as_text(_rsa(call, key.key_size, key.sign, digest, PKCS1v15(), Prehashed(algorithm)))
+    except (ValueError, UnsupportedAlgorithm):  # a key too short for the digest, or one that OpenSSL finds wrong
+        return None
+
+
+@TOPIC.builtin(
+    "rsa_verify(message: string, signature: string, publickey: string, [options: array]) -> boolean | none",
+    effect=Effect.PURE,
+    examples=[
+        'rsa_verify("message", rsa_sign("message", rsa_privatekey($rsakey)), X509::String($rsapem)->public_key())  // true',
+        'rsa_verify("message", "signature", "no key")  // none',
+    ],
+)
+def rsa_verify(call: Run, message: str, signature: str, publickey: str, options: Array | None = None) -> bool | None:
+    """Say whether an RSA signature (PKCS #1 v1.5, as bytes) is of this message; none when the key is none.
+
+    Options: `hash` "sha256" (md5, sha1, sha512), `pem` (false: DER), and `format` "RSAPublicKey" or
+    "SubjectPublicKeyInfo", whichever it really is.
+    """
+    given = _rsa_options("rsa_verify", options, _VERIFY_OPTIONS)
+    algorithm = _hash("rsa_verify", given["hash"])
+    key = _public_key(publickey, given["pem"])
+    if not isinstance(key, RSAPublicKey):
+        return None
+    digest = digest_of(call, message, algorithm)
+    try:
+        _rsa(call, key.key_size, key.verify, as_bytes(signature), digest, PKCS1v15(), Prehashed(algorithm))
+    except (InvalidSignature, ValueError):
+        return False
+    except UnsupportedAlgorithm:
+        return None
+    return True
+
+
+def _ed25519_private(privatekey: Resource | str) -> Any:
+    if not isinstance(privatekey, str):
+        return privatekey.host
+    if len(privatekey) not in (32, 64):  # 64: with the public key after it, as libsodium has them
+        return None
+    return Ed25519PrivateKey.from_private_bytes(as_bytes(privatekey[:32]))
+
+
+def _large(call: Run, message: str, work: Any, *args: Any) -> Any:
+    """Do one Ed25519 operation, which must see the whole message at once, in a thread when that is long."""
+    if len(message) > _AT_ONCE_BYTES:
+        call.reserve(len(message))
+        return call.offload(work, *args)
+    call.charge(100 + (len(message) >> 9))
+    return work(*args)
+
+
+@TOPIC.builtin(
+    "ed25519_sign(message: string, privatekey: ED25519PrivateKey | string) -> string | none",
+    effect=Effect.PURE,
+    examples=[
+        'length(ed25519_sign("message", "0123456789abcdef0123456789abcdef"))  // 64',
+        'ed25519_sign("message", "short")  // none',
+    ],
+)
+def ed25519_sign(call: Run, message: str, privatekey: Resource | str) -> str | None:
+    """Sign a message with Ed25519 (RFC 8032) and give 64 bytes; none when a key given as text has not 32 bytes."""
+    key = _ed25519_private(privatekey)
+    if not isinstance(key, Ed25519PrivateKey):
+        return None
+    return as_text(_large(call, message, key.sign, as_bytes(message)))
+
+
+@TOPIC.builtin(
+    "ed25519_verify(message: string, signature: string, publickey: string) -> boolean | none",
+    effect=Effect.PURE,
+    examples=['ed25519_verify("message", "signature", "short")  // none'],
+)
+def ed25519_verify(call: Run, message: str, signature: str, publickey: str) -> bool | None:
+    """Say whether an Ed25519 signature is of this message; none when the public key has not 32 bytes."""
+    if len(publickey) != 32:
+        return None
+    try:
+        key = Ed25519PublicKey.from_public_bytes(as_bytes(publickey))
+        _large(call, message, key.verify, as_bytes(signature), as_bytes(message))
+    except InvalidSignature:
+        return False
+    except ValueError:
+        return None
+    return True
