@@ -46,6 +46,7 @@ from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
 from hslpy.store.redis import connect
 
+STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
 
 _log = logging.getLogger("hslpy.app")
@@ -120,7 +121,8 @@ class App:
             self._name_of,
         )
         self._control = ControlServer(settings.control_path, queue_commands(self.queue, self.spool))
-        self._watcher: asyncio.Task[None] | None = None
+        self._storage_full = False
+        self._watchers: list[asyncio.Task[None]] = []
 
     def log(self, event: str, fields: Mapping[str, object]) -> None:
         """Write one structured line. `fields` may name its own `level`; anything else is shown as key=value."""
@@ -155,15 +157,17 @@ class App:
             if self._over.deliver:
                 await self.delivery.start()
                 undo.push_async_callback(self.delivery.stop, 1.0)
+            self._check_storage()
             self.listening = await self.smtp.start()
             undo.pop_all()
+        self._watchers.append(asyncio.create_task(self._watch_storage()))
         if self.settings.reload_check_s > 0:
-            self._watcher = asyncio.create_task(self._watch())
+            self._watchers.append(asyncio.create_task(self._watch_scripts()))
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Stop accepting, let attempts and transactions finish within `grace_s`, and close everything."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
         await self.smtp.stop(grace_s)
         if self._over.deliver:
             await self.delivery.stop(grace_s)
@@ -177,7 +181,22 @@ class App:
             if scanner is not None:
                 await scanner.close()
 
-    async def _watch(self) -> None:
+    async def _watch_storage(self) -> None:
+        while True:
+            await self._clock.sleep(STORAGE_CHECK_S)
+            self._check_storage()
+
+    def _check_storage(self) -> None:
+        """Have MAIL refused while the spool is full, so that no client sends a message in vain; log the change."""
+        stats = self.spool.stats()
+        if stats.full == self._storage_full:
+            return
+        self._storage_full = stats.full
+        self.smtp.set_storage_full(stats.full)
+        fields = {"level": "error" if stats.full else "info", "free_bytes": stats.free_bytes}
+        self.log("spool.full" if stats.full else "spool.has_room", fields)
+
+    async def _watch_scripts(self) -> None:
         while True:
             await self._clock.sleep(self.settings.reload_check_s)
             await self.reload_if_changed()

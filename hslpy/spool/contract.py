@@ -126,9 +126,13 @@ CHANGEABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SpoolStats:
-    """`free_bytes` is the disk's free space with the store's own free pages; `database_bytes` excludes body files."""
+    """`free_bytes` is the disk's free space with the store's own free pages; `database_bytes` excludes body files.
+
+    `full` says that this is below the spool's watermark, so that `store` raises SpoolFull: MAIL can be refused at once.
+    """
 
     free_bytes: int
+    full: bool
     database_bytes: int
     commits: int
     stored: int

@@ -84,7 +84,7 @@ class MemorySpool:
             yield waiting[start : start + 100]
 
     def stats(self) -> SpoolStats:
-        return SpoolStats(0 if self.full else 1 << 40, 0, self._commits, self._stored, self._removed)
+        return SpoolStats(0 if self.full else 1 << 40, self.full, 0, self._commits, self._stored, self._removed)
 
     async def close(self) -> None:
         self._open = False

@@ -101,7 +101,9 @@ class SqliteSpool:
 
     def stats(self) -> SpoolStats:
         writer = self._running()
-        return SpoolStats(writer.free_bytes, writer.database_bytes, writer.commits, writer.stored, writer.removed)
+        return SpoolStats(
+            writer.free_bytes, writer.full, writer.database_bytes, writer.commits, writer.stored, writer.removed
+        )
 
     async def close(self) -> None:
         """Write what is waiting, then let go of the files. Calling it again does nothing."""

@@ -85,6 +85,12 @@ class Writer(threading.Thread):
         self.commits = 0
         self.stored = 0
         self.removed = 0
+        self._measure(connection)  # `full` is asked for before the first work comes
+
+    @property
+    def full(self) -> bool:
+        """Whether new messages are refused, by the latest measurement: with each commit, and each second without one."""
+        return self.free_bytes < self._min_free_bytes
 
     def submit(self, work: Work) -> None:
         self._work.put(work)
@@ -149,7 +155,7 @@ class Writer(threading.Thread):
     def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
         try:
             self._measure(connection)
-            if self.free_bytes < self._min_free_bytes:
+            if self.full:
                 full = f"{self.free_bytes >> 20} MiB free in {self._folder.path}, {self._min_free_bytes >> 20} MiB wanted"
                 for work in batch:
                     if work.message is not None and not work.may_use_reserve:

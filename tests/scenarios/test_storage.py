@@ -1,0 +1,52 @@
+"""What clients hear while the disk is full, and after."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hslpy.clock import ManualClock
+from hslpy.spool.folder import Folder
+from tests.scenarios.harness import server
+
+FULL = "452 4.3.1 Insufficient system storage"
+
+
+def test_mail_is_refused_while_the_disk_is_full_and_taken_again_when_there_is_room(tmp_path, monkeypatch):
+    free = 1 << 40
+    monkeypatch.setattr(Folder, "free_bytes", lambda folder: free)
+    clock = ManualClock()
+
+    async def scenario():
+        nonlocal free
+        async with server(tmp_path, deliver=False, clock=clock) as s:
+            client = await s.client()
+            assert (await client.send("a@example.com", "b@example.net")).startswith("250 2.0.0 ")
+            free = 0
+            assert await client.send("a@example.com", "b@example.net") == FULL  # seen by the commit, at the end of DATA
+
+            for _ in range(3):
+                clock.advance(1.0)
+                await s.until(lambda: s.events()["spool.full"])
+                assert await client.say("MAIL FROM:<a@example.com>") == FULL
+            assert [fields["level"] for fields in s.fields_of("spool.full")] == ["error"]
+
+            free = 1 << 40
+            await s.until(lambda: not s.app.spool.stats().full)
+            clock.advance(1.0)
+            await s.until(lambda: s.events()["spool.has_room"])
+            assert (await client.send("a@example.com", "b@example.net")).startswith("250 2.0.0 ")
+            assert len(s.app.queue) == 2 and s.events()["spool.full"] == s.events()["spool.has_room"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_is_full_at_the_start_is_known_before_the_first_client(tmp_path, monkeypatch):
+    monkeypatch.setattr(Folder, "free_bytes", lambda folder: 0)
+
+    async def scenario():
+        async with server(tmp_path, deliver=False, clock=ManualClock()) as s:
+            client = await s.client()
+            await client.say("EHLO client.example.com")
+            assert await client.say("MAIL FROM:<a@example.com>") == FULL
+
+    asyncio.run(scenario())
