@@ -23,7 +23,11 @@ function holding($x) { return ["in" => $x]; }
 function reads($x) { return count($x); }
 function looped($x) { foreach ($x as $key => $v) { $x["seen"] = 1; } return $x; }
 function global_write($x) { global $g; $g["k"] = 5; $x["n"] = 1; return $x; }
-class Box { $v = []; function put($x) { $this->v = $x; return $this; } function grow() { $this->v["b"] = 6; return $this->v; } }
+class Box {
+    $v = [];
+    function put($x) { $this->v = $x; return $this; }
+    function grow() { $this->v["b"] = 6; return $this->v; }
+}
 """
 
 Model = dict[str, Any]
@@ -77,7 +81,8 @@ def step(kind: str, x: str, y: str, model: Model) -> str:
                 other["k"] = {}
             other["k"]["j"] = 8
             model[x] = other
-            return f'if (!is_array(${y}["k"] ?? none)) {{ $t = ${y}; $t["k"] = []; ${x} = deeper($t); }} else ${x} = deeper(${y});'
+            made = f'$t = ${y}; $t["k"] = []; ${x} = deeper($t);'
+            return f'if (!is_array(${y}["k"] ?? none)) {{ {made} }} else ${x} = deeper(${y});'
         case "holding":
             model[x] = {"in": other}
             return f"${x} = holding(${y});"
@@ -89,7 +94,8 @@ def step(kind: str, x: str, y: str, model: Model) -> str:
         case "foreach":
             if isinstance(model[x].get("s"), dict):
                 model[x]["s"]["f"] = 3
-            return f'foreach (${x} as $key => $v) {{ if ($key == "s" and is_array($v)) {{ $v["lost"] = 1; ${x}["s"]["f"] = 3; }} }}'
+            body = f'$v["lost"] = 1; ${x}["s"]["f"] = 3;'
+            return f'foreach (${x} as $key => $v) {{ if ($key == "s" and is_array($v)) {{ {body} }} }}'
         case "box":
             model[x] = {**other, "b": 6}
             return f"$box = Box()->put(${y}); ${x} = $box->grow();"
@@ -108,9 +114,26 @@ def step(kind: str, x: str, y: str, model: Model) -> str:
     raise AssertionError(kind)
 
 
-KINDS = (
-    "copy store write deep take remove same altered deeper holding reads looped foreach box merge nest swap spread"
-).split()
+KINDS = [
+    "copy",
+    "store",
+    "write",
+    "deep",
+    "take",
+    "remove",
+    "same",
+    "altered",
+    "deeper",
+    "holding",
+    "reads",
+    "looped",
+    "foreach",
+    "box",
+    "merge",
+    "nest",
+    "swap",
+    "spread",
+]
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(NAMES), st.sampled_from(NAMES)), min_size=3, max_size=14)
 
 FRAMES = {

@@ -54,7 +54,9 @@ def run_case(case: Case) -> tuple[dict[int, list[str]], list[tuple[int, str, str
     return first
 
 
-def run_program(program: Program, problems: list[tuple[int, str, str]]) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:
+def run_program(
+    program: Program, problems: list[tuple[int, str, str]]
+) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:
     echoed: dict[int, list[str]] = {}
 
     def echo(text: str) -> None:

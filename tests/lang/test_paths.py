@@ -12,10 +12,62 @@ from hslpy.lang.load import load_program
 from hslpy.lang.run import Run, execute
 from hslpy.lang.source import Source
 
-ALL_VALUES = ["none", "true", "false", "0", "1", "2.5", "-3", '""', '"a"', '"10"', '"0x1f"', '":"', "[]", "[1]", '["a" => 1]']
+ALL_VALUES = [
+    "none",
+    "true",
+    "false",
+    "0",
+    "1",
+    "2.5",
+    "-3",
+    '""',
+    '"a"',
+    '"10"',
+    '"0x1f"',
+    '":"',
+    "[]",
+    "[1]",
+    '["a" => 1]',
+]
 VALUES = ALL_VALUES if os.environ.get("HSLPY_THOROUGH") else ["none", "true", "0", "-2.5", '"a"', '["a" => 1]']
-BODIES = [f"A {op} B" for op in "+ - * / % ** == != === !== < > <= >= & | ^ << >> >>>".split()]
-BODIES += ["A . B", '"$A-$B"', "A and B", "A or not B", "A ?? B", "A ? B : 5", "A ?: B", "A[B]", "A[B] ?? 1", "A[B:]", "A =~ B"]
+BODIES = [
+    f"A {op} B"
+    for op in [
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "**",
+        "==",
+        "!=",
+        "===",
+        "!==",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "&",
+        "|",
+        "^",
+        "<<",
+        ">>",
+        ">>>",
+    ]
+]
+BODIES += [
+    "A . B",
+    '"$A-$B"',
+    "A and B",
+    "A or not B",
+    "A ?? B",
+    "A ? B : 5",
+    "A ?: B",
+    "A[B]",
+    "A[B] ?? 1",
+    "A[B:]",
+    "A =~ B",
+]
 BODIES += ["-(A)", "!A", "~A", "A . 1 . B", "[A, ...[B]]", "isset(A[B])", "A[0:2]", "A[0]", 'A["a"]']
 TABLE = for_hook(None)
 

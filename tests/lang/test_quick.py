@@ -11,7 +11,28 @@ from hslpy.lang.pcre import PatternError
 from hslpy.lang.quick import quickest_search
 from hslpy.lang.regex import quick_search
 
-PIECES = ["a", "b", "A", "1", " ", ".", "^", "$", "[ab]", "[^a]", "[a-z]", r"[\w-]", r"\d", r"\W", r"\s", r"\b", "(", ")", "(?:", "|"]
+PIECES = [
+    "a",
+    "b",
+    "A",
+    "1",
+    " ",
+    ".",
+    "^",
+    "$",
+    "[ab]",
+    "[^a]",
+    "[a-z]",
+    r"[\w-]",
+    r"\d",
+    r"\W",
+    r"\s",
+    r"\b",
+    "(",
+    ")",
+    "(?:",
+    "|",
+]
 PIECES += ["*", "+", "?", "*?", "{2}", "{1,2}", "++", r"\n", r"\.", "@", "\xe9", "[[:alpha:]]", "(?i)", r"\Q.\E"]
 PATTERNS = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 SUBJECTS = st.text("abAB1 .\n@\xe9\xc9_-", max_size=12)

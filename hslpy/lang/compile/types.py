@@ -247,9 +247,9 @@ def infer(resolution: r.Resolution) -> Types:
         events.append((unit, NONE))
         for node in walk(unit.body):
             events.extend(_events(unit, node))
-            if isinstance(node, r.AssignTo) and isinstance(node.target, r.Read) and not node.target.var.is_altered:
-                if node.op is None and constant_array(node.value) is not None:
-                    types.constants.add(node.target.var)
+            match node:
+                case r.AssignTo(op=None, target=r.Read(var=var)) if not var.is_altered and constant_array(node.value):
+                    types.constants.add(var)
     for class_def in resolution.classes:
         for member in class_def.statics.values():
             if member.var is not None:
