@@ -141,9 +141,11 @@ def _ordered(left: Value, right: Value, operator: str) -> tuple[float, float]:
 _COMPARED = (float, str, bool)
 
 
-def less(left: Value, right: Value, operator: str = "<") -> bool:
+def less(run: Budget, left: Value, right: Value, operator: str = "<") -> bool:
     """Give `left < right`. `operator` is what an error text names. Source: deviations.md."""
     if left.__class__ is right.__class__ and (left.__class__ is float or left.__class__ is str):
+        if left.__class__ is str:
+            charge_text(run, left, right)
         return bool(left < right)
     a, b = _ordered(left, right, operator)
     return a < b

@@ -53,6 +53,28 @@ def test_hostile_script(world: World, script: str, text: str) -> None:
     assert stall < 0.25, stall  # generous for a busy machine: a script that is not sliced takes 0.6 s and more
 
 
+WARM = "$i = 0; while ($i < 100000) $i += 1; "  # many steps go by between two looks at the clock by then
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        '$a = "x" * 30000000; while (true) $b = $a[1:];',
+        '$a = "x" * 30000000; $b = "x" * 29999999; $b .= "x"; while (true) { if ($a == $b) $c = 1; }',
+        '$a = "x" * 30000000; $b = "x" * 29999999; $b .= "y"; while (true) { if ($a < $b) $c = 1; }',
+        "$a = range(0, 5000); function f(...$x) { return 1; } while (true) f(...$a);",
+        '$a = "[" . "1," * 3000 . "1]"; while (true) json_decode($a);',
+        '$a = "x" * 300000; $u = uuid(); while (true) uuidv5($u, $a);',
+        '$a = "http://" . "x" * 60000; while (true) url_parse($a);',
+    ],
+)
+def test_dear_steps_after_cheap_ones(world: World, script: str) -> None:
+    hooks = world.hooks({"rcptto": WARM + script, "mailfrom": "$x = 1;"}, limits=SHORT)
+    run = hooks.run(hooks.current, "rcptto", world.event("rcptto"))
+    verdict, stall = wait_for(longest_stall(run, hooks, world))
+    assert verdict.failed and stall < 0.3, stall
+
+
 def test_busy_script_gives_others_their_turn(world: World) -> None:
     """The same, held to what the issue says where the machine is quiet: the middle one of many stalls is short."""
     hooks = world.hooks({"rcptto": "while (true) {}", "mailfrom": "$x = 1;"}, limits=SHORT)

@@ -74,11 +74,17 @@ def array_filter(call: Run, callback: Value, array: Array) -> Array:
     """Keep the elements for which `callback(value)` is true."""
     _book(call, len(array.items))
     items = {key: own(value) for key, value in _walk(call, array) if truth(call.invoke(callback, value))}
-    return Array(items, _next_index(items))
+    return Array(items, _next_index(call, items))
 
 
-def _next_index(items: dict[Key, Value]) -> int:
-    return max((key + 1 for key in items if isinstance(key, int) and key >= 0), default=0)
+def _next_index(call: Run, items: dict[Key, Value]) -> int:
+    index = 0
+    for number, key in enumerate(items, 1):
+        if number % _STRIDE == 0:
+            call.charge(_STRIDE >> 3)
+        if isinstance(key, int) and key >= index:
+            index = key + 1
+    return index
 
 
 @TOPIC.builtin(
@@ -371,7 +377,7 @@ def array_unique(call: Run, array: Array) -> Array:
                 continue
             others.append(value)
         items[key] = own(value)
-    return Array(items, _next_index(items))
+    return Array(items, _next_index(call, items))
 
 
 _HASHED = (str, float, bool, type(None))

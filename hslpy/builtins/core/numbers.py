@@ -141,8 +141,11 @@ def uuid(call: Run) -> str:
     effect=Effect.PURE,
     examples=['uuidv5("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "example.com")  // "cfbff0d1-9375-5685-968c-48ce8b15ae17"'],
 )
-def uuidv5(uuidnamespace: str, value: str) -> Value:
+def uuidv5(call: Run, uuidnamespace: str, value: str) -> Value:
     """Give the id of a name in a namespace, itself an id (RFC 9562, version 5)."""
+    if len(uuidnamespace) > 64 or len(value) > 65_536:
+        raise ScriptError("R108", "uuidv5() wants `uuidnamespace` as a UUID, and `value` of at most 65,536 bytes")
+    call.charge(len(value) >> 9)
     try:
         namespace = uuids.UUID(uuidnamespace)
     except ValueError:

@@ -22,6 +22,7 @@ TOPIC = Topic("binary data")
 
 _FORMAT = re.compile(r"\s*([a-zA-Z])([0-9]{1,9}|\*)?\s*")
 _NUMBERS = {"c": "b", "C": "B", "n": ">H", "N": ">I", "v": "<H", "V": "<I", "e": "<d", "E": ">d"}
+_LONGEST_FORMAT = 20_000
 _TEXTS = "aZH"
 _WINDOW_BITS = 15.0  # zlib's own format; 31 is gzip, -15 raw deflate. Source: zlib manual, deflateInit2
 
@@ -34,6 +35,8 @@ def _codes(text: str, known: str) -> list[tuple[str, int | None]]:
     """Give the codes with their counts: None for `*`, 1 where there is none."""
     found: list[tuple[str, int | None]] = []
     position = 0
+    if len(text) > _LONGEST_FORMAT:
+        raise _Cannot
     while position < len(text):
         match = _FORMAT.match(text, position)
         if match is None or match[1] not in known or len(found) > 10_000:

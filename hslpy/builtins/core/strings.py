@@ -18,6 +18,7 @@ TOPIC = Topic("strings")
 
 WHITE_SPACE = " \t\n\r\x0b\x0c"  # ASCII's; str.strip() would take \x85 and \xa0 too
 _PART_BYTES = 150  # an array element holding a short string of its own
+_MOST_PARTS = 1 << 62  # of a split: what a C integer holds
 _SPLIT_STRETCH = 1 << 15  # bytes: up to as many parts, about a millisecond
 
 
@@ -91,7 +92,7 @@ def str_replace(call: Run, search: str, replace: str, subject: str) -> str:
 def _split(call: Run, text: str, delimiter: str, limit: float, function: str) -> Array:
     if not delimiter:
         raise ScriptError("R108", f"{function}() wants a `delimiter` of at least one byte, got an empty one")
-    most = whole(limit, f"{function}() wants `limit`")
+    most = max(-_MOST_PARTS, min(_MOST_PARTS, whole(limit, f"{function}() wants `limit`")))
     if len(text) > _SPLIT_STRETCH:
         found = sum(part.count(delimiter) for part in stretches(call, text))
         call.reserve(min(found, abs(most) or found) * _PART_BYTES + len(text))
@@ -279,8 +280,12 @@ def substr(call: Run, string: str, start: float = 0.0, length: float | None = No
 
 def _strip(call: Run, text: str, characters: str, left: bool, right: bool) -> str:
     if len(characters) > 256:
-        call.charge(len(characters) >> 8)
-        characters = "".join(chr(code) for code in range(256) if chr(code) in characters)
+        different = []
+        for code in range(256):
+            call.charge(1 + (len(characters) >> 13))
+            if chr(code) in characters:
+                different.append(chr(code))
+        characters = "".join(different)
     start, end = 0, len(text)
     while left and end - start > _SPLIT_STRETCH:
         kept = len(text[start : start + _SPLIT_STRETCH].lstrip(characters))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.conversions import key_of_text, to_number, to_string, truth
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
-from hslpy.lang.growth import Growth, array_of
+from hslpy.lang.growth import Growth, TextBuilder, array_of
 from hslpy.lang.operators import identical
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Key, Value
@@ -21,6 +21,9 @@ from hslpy.lang.values import Array, Key, Value
 TOPIC = Topic("tables")
 
 _ROW_BYTES = 300
+_LONGEST_LINE = 131_072  # the csv module's limit for a field; some 4 ms where it is all delimiters
+_MOST_FIELDS = 131_072  # of a row: as many as a line can hold
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _TYPES = ("string", "boolean", "number")
 
 
@@ -31,11 +34,25 @@ def _delimiter(function: str, options: dict[str, Any]) -> str:
     return text
 
 
+def _lines(call: Run, text: str) -> Iterator[str]:
+    """Give the lines with their ends, CR LF, LF or CR. Raises csv.Error for one that would take long to be read."""
+    start = 0
+    while start < len(text):
+        found = _LINE_END.search(text, start, start + _LONGEST_LINE)
+        if found is None and len(text) - start > _LONGEST_LINE:
+            raise csv.Error("the line is too long")
+        end = found.end() if found is not None else len(text)
+        call.charge(1 + (end - start >> 6))
+        yield text[start:end]
+        start = end
+
+
 def _rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
     """Give the rows of a CSV text that are not empty, charging for each. Raises csv.Error."""
     growth = Growth(call)
-    call.reserve(len(text))
-    for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+    for row in csv.reader(_lines(call, text), delimiter=delimiter, strict=True):
+        if len(row) > _MOST_FIELDS:
+            raise csv.Error("the row has too many fields")
         size = sum(map(len, row)) + 60 * len(row)
         growth.add(_ROW_BYTES + size)
         call.charge(2 + (size >> 6))
@@ -51,14 +68,18 @@ def _rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
 def csv_encode(call: Run, values: Array, options: Array | None = None) -> str:
     """Give values as one line of CSV, without a line end. Option `delimiter` (",")."""
     delimiter = _delimiter("csv_encode", read_options("csv_encode", options, {"delimiter": ","}))
-    texts = [to_string(call, value) for value in values.items.values()]
-    call.charge(len(texts) >> 2)
-    call.reserve(sum(map(len, texts)))
-    quoted = [
-        '"' + text.replace('"', '""') + '"' if any(mark in text for mark in (delimiter, '"', "\r", "\n")) else text
-        for text in texts
-    ]
-    return delimiter.join(quoted)
+    result = TextBuilder(call)
+    between = ""
+    for value in values.items.values():
+        text = to_string(call, value)
+        if len(text) > _LONGEST_LINE:
+            call.charge(len(text) >> 8)
+            call.reserve(2 * len(text))
+        if any(mark in text for mark in (delimiter, '"', "\r", "\n")):
+            text = '"' + text.replace('"', '""') + '"'
+        result.add(between + text)
+        between = delimiter
+    return result.text()
 
 
 @TOPIC.builtin(
@@ -146,8 +167,9 @@ def csv_explode(call: Run, string: str) -> Array:
     effect=Effect.PURE,
     examples=['url_parse("http://example.com:8080/a?b#c")["port"]  // 8080', 'url_parse("http://[")  // none'],
 )
-def url_parse(url: str) -> Array | None:
+def url_parse(call: Run, url: str) -> Array | None:
     """Give a URL's parts: schema, username, password, hostname, port, path, query, fragment, those that are there."""
+    call.charge(len(url) >> 6)
     if len(url) > 65_536:
         return None
     try:

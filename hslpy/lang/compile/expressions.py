@@ -40,6 +40,11 @@ _SLOW = {
 }
 
 
+def constant(node: r.Expr) -> bool:
+    """Say whether it is written in the source, and so no long text that takes time to compare."""
+    return isinstance(node, r.Const)
+
+
 class Expressions:
     """The expression half of a unit's compiler. `assigned` are the variables that surely have a value here."""
 
@@ -476,9 +481,9 @@ class Expressions:
         def slow(x: ast.expr, y: ast.expr) -> ast.expr:
             if op in (">", ">="):
                 x, y = y, x
-            return b.call("less" if op in ("<", ">") else "less_equal", x, y, b.const(op))
+            return b.call("less" if op in ("<", ">") else "less_equal", self.run(), x, y, b.const(op))
 
-        if self.types.of(left) == STR == self.types.of(right):
+        if self.types.of(left) == STR == self.types.of(right) and (constant(left) or constant(right)):
             return b.compare(self.value(left), op, self.value(right))
         if op in (">", ">=") and not (self.types.of(left) & NUMBER and self.types.of(right) & NUMBER):
             x, x_again = self.operand(left, False)
@@ -500,7 +505,7 @@ class Expressions:
                 return self.value(left)
         # a boolean against a number compares as 0 or 1, in Python as in HSL
         for bits in (STR, NUMBER, BOOL) if strict else (STR, NUMBER | BOOL):
-            if lt and rt and not lt & ~bits and not rt & ~bits:
+            if lt and rt and not lt & ~bits and not rt & ~bits and (bits != STR or constant(right)):
                 return b.compare(self.value(left), "!=" if negated else "==", self.value(right))
         if isinstance(right, r.Const) and (right.value is None or (strict and isinstance(right.value, bool))):
             return b.compare(self.value(left), "is not" if negated else "is", b.const(right.value))
@@ -513,7 +518,17 @@ class Expressions:
             bits = BOOL if isinstance(right.value, bool) else NUMBER if isinstance(right.value, float) else STR
         elif not lt & STR or not rt & STR:
             bits = NUMBER
-        result = self.guarded(left, right, bits, lambda x, y: b.compare(x, "is" if bits == BOOL else "==", y), slow)
+
+        def fast(x: ast.expr, y: ast.expr) -> ast.expr:
+            same = b.compare(x, "is" if bits == BOOL else "==", y)
+            if bits != STR or constant(right):
+                return same
+            return b.choose(b.compare(b.call("len", x), "<", b.const(LONG_TEXT)), same, slow(x, y))
+
+        if lt == STR == rt and not constant(right):
+            result = slow(self.value(left), self.value(right))
+        else:
+            result = self.guarded(left, right, bits, fast, slow)
         return b.no(result) if negated else result
 
     # ---- arrays and elements ---------------------------------------------------------------------
