@@ -8,6 +8,7 @@ from hslpy.builtins.core import (
     domains,
     encodings,
     hashes,
+    iconv,
     jsontext,
     keys,
     mailtext,
@@ -20,6 +21,7 @@ from hslpy.builtins.core import (
     tables,
     times,
     types,
+    yamltext,
 )
 from hslpy.lang.declare import Topic
 
@@ -36,6 +38,8 @@ TOPICS: tuple[Topic, ...] = (
     cms.TOPIC,
     encodings.TOPIC,
     jsontext.TOPIC,
+    yamltext.TOPIC,
+    iconv.TOPIC,
     times.TOPIC,
     networks.TOPIC,
     domains.TOPIC,
