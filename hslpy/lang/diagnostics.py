@@ -89,7 +89,6 @@ _ROWS: list[Code] = [
     Code("E214", "file not found", "check the path; it is looked up beside the script and in the library folders"),
     Code("E215", "two meanings for one name", "import it `as` another name"),
     Code("E216", "import within a function", "move it to the top level of the file"),
-    Code("E218", "second `default`", "keep one"),
     Code("E219", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # E3xx classes and modules (back end)
     Code("E301", "two members of one name", "rename one of them"),

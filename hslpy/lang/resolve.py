@@ -329,8 +329,6 @@ class Resolver:
         subject = self.expr(node.subject)
         if node.before:
             self.report("W503", node.before[0].span, "statements before the first `case` never run")
-        if sum(1 for case in node.cases if case.is_default) > 1:
-            self.report("E218", node.span, "a `switch` has one `default`, this one has several")
         cases = tuple(
             r.Case(c.span, self.expr(c.test) if c.test is not None else None, self.enclosed(c.body, switch=True))
             for c in node.cases

