@@ -1,7 +1,8 @@
 """Where the parts are joined into a server. In: `Settings`. Out: a running `App`.
 
-The rooms know nothing of each other but what is handed to them here. Start order: spool and queue, scripts, delivery,
-then the listeners; stopping goes the other way, so that nothing is accepted that can't be kept.
+The rooms know nothing of each other but what is handed to them here. Start order: scripts, spool and queue, the
+listeners, then delivery, which is told where these ended up; the listeners stop first and the spool last, so that
+nothing is accepted that can't be kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import ipaddress
 import json
 import logging
 import random
-import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +28,7 @@ from hslpy.client.smtp import SmtpClient
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.delivery.loop import Delivery
+from hslpy.delivery.plan import OwnListeners
 from hslpy.dns.contract import Resolver
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
@@ -47,6 +48,7 @@ from hslpy.store.memory import SharedMemory
 from hslpy.store.redis import connect
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
+OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
 STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
 
 _log = logging.getLogger("hslpy.app")
@@ -100,7 +102,7 @@ class App:
         self._services = services
         self.hooks = Hooks(hook_settings(settings), services, self._clock, chance, self.log)
         self.delivery = Delivery(
-            replace(settings.delivery, own_listeners=_own_listeners(settings)),
+            settings.delivery,
             self.queue,
             self.spool,
             self.hooks,
@@ -154,11 +156,11 @@ class App:
             gc.set_threshold(50_000, 20, 100)  # and one over a busy server's sessions for 10 ms: have few of them
             await self._control.start()
             undo.push_async_callback(self._control.stop)
-            if self._over.deliver:
-                await self.delivery.start()
-                undo.push_async_callback(self.delivery.stop, 1.0)
             self._check_storage()
             self.listening = await self.smtp.start()
+            undo.push_async_callback(self.smtp.stop, 1.0)
+            if self._over.deliver:
+                await self.delivery.start(await self._own_listeners())
             undo.pop_all()
         self._watchers.append(asyncio.create_task(self._watch_storage()))
         if self.settings.reload_check_s > 0:
@@ -180,6 +182,18 @@ class App:
         for scanner in (self._services.spamassassin, self._services.rspamd):
             if scanner is not None:
                 await scanner.close()
+
+    async def _own_listeners(self) -> OwnListeners:
+        """Give where we receive, as the sockets say; where one is on all addresses, with those that we know as ours."""
+        bound = OwnListeners(frozenset((host, port) for host, port, _ in self.listening))
+        if not bound.on_all_addresses:
+            return bound
+        local = {source.address for source in self.sources.all}
+        for kind in ("A", "AAAA"):
+            with contextlib.suppress(MailError, TimeoutError):
+                async with asyncio.timeout(OWN_NAME_S):
+                    local |= set((await self.resolver.query(self.settings.hostname, kind)).records)
+        return replace(bound, local=frozenset(local))
 
     async def _watch_storage(self) -> None:
         while True:
@@ -217,19 +231,6 @@ class App:
         if self.settings.rate.store == "redis":
             return RedisRateCounters(self.settings.rate, connect(self.settings.redis), self._clock, self.log)
         return MemoryRateCounters(self.settings.rate, self._clock, self.log)
-
-
-def _own_listeners(settings: Settings) -> frozenset[tuple[str, int]]:
-    """Give the (IP, port) pairs at which we receive, so that mail is not sent round in a circle."""
-    pairs = set()
-    for listener in settings.smtp.listeners:
-        addresses = [listener.host]
-        if listener.host in ("", "0.0.0.0", "::"):
-            addresses = ["127.0.0.1", "::1", *(source.address for source in settings.sources)]
-            with contextlib.suppress(OSError):
-                addresses += [str(info[4][0]) for info in socket.getaddrinfo(settings.hostname, None)]
-        pairs |= {(address, listener.port) for address in addresses}
-    return frozenset(pairs)
 
 
 def packaged_scripts() -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from hslpy.client.contract import Client, RecipientResult, Route, TransactionResult
 from hslpy.clock import Clock
 from hslpy.delivery.outcome import Outcome, outcome_of_error, outcome_of_problem, outcome_of_reply, waiting
-from hslpy.delivery.plan import Target, TargetRules
+from hslpy.delivery.plan import OwnListeners, Target, TargetRules
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.delivery.targets import find_targets
 from hslpy.dns.contract import Resolver
@@ -41,7 +41,7 @@ class Parcel:
 
 
 class Attempts:
-    """Makes attempts. Holds no state but what it is given."""
+    """Makes attempts. Holds no state but what it is given; `own_listeners` is known once these listen."""
 
     def __init__(
         self,
@@ -60,9 +60,7 @@ class Attempts:
         self._clock = clock
         self._random = rng
         self._log = log
-        everywhere = {port for address, port in settings.own_listeners if address in ("0.0.0.0", "::")}
-        at_sources = {(source.address, port) for source in sources.all for port in everywhere}
-        self._own_listeners = settings.own_listeners | at_sources
+        self.own_listeners = OwnListeners()
 
     async def make(self, parcel: Parcel, options: TryOptions, transport: Transport) -> tuple[Outcome, ...]:
         """Try the parcel, and give an outcome a recipient, in order."""
@@ -155,7 +153,7 @@ class Attempts:
         return TargetRules(
             families=tuple(sorted({source.family for source in candidates})) or (4, 6),
             allow_private=settings.allow_private_targets if private is None else private,
-            own_listeners=self._own_listeners,
+            own_listeners=self.own_listeners,
             limit=settings.target_addresses,
             include=options.mx_include,
             exclude=options.mx_exclude,

@@ -20,7 +20,6 @@ from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts
 from hslpy.mail.address import Address, ascii_lower
-from hslpy.mail.dsn import wants_report
 from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Failure, ReportSettings, report_on
 from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
@@ -230,7 +229,7 @@ class Jobs:
     async def _bounce(self, item: _Item, outcome: Outcome, expired: bool) -> None:
         entry, now = item.entry, self._clock.time()
         report = None
-        if not entry.sender.is_null and wants_report(entry.recipient_params, "failed"):
+        if not self._queue.no_report_because(entry):
             try:
                 content = await self._spool.read(entry.message_id, entry.variant)
             except SpoolError:

@@ -18,6 +18,7 @@ from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Log
 from hslpy.delivery.job import Jobs
 from hslpy.delivery.lanes import Lanes
+from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Sources, UnknownSource
@@ -55,8 +56,8 @@ class Delivery:
         self._queue = queue
         self._clock = clock
         self._log = log
-        attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
-        self._jobs = Jobs(settings, queue, spool, hooks, attempts, clock, rng, log)
+        self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
+        self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
         self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(max(settings.parked, 1))
         self._running: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -74,7 +75,9 @@ class Delivery:
         """Give the attempts under way by destination."""
         return self._lanes.active()
 
-    async def start(self) -> None:
+    async def start(self, own_listeners: OwnListeners) -> None:
+        """Begin to deliver; nothing is sent to `own_listeners`."""
+        self._attempts.own_listeners = own_listeners
         self._dispatcher = asyncio.create_task(self._dispatch())
 
     async def stop(self, grace_s: float = 30.0) -> None:

@@ -47,12 +47,36 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnListeners:
+    """Where we receive, so that mail is not sent round in a circle: the one place that knows.
+
+    `bound` are the sockets' (IP, port) pairs as the system gives them; `local` our addresses, at which a listener on
+    all addresses receives. Loopback needs no mention.
+    """
+
+    bound: frozenset[tuple[str, int]] = frozenset()
+    local: frozenset[str] = frozenset()
+
+    @property
+    def on_all_addresses(self) -> bool:
+        return any(own in _ALL_ADDRESSES for own, _ in self.bound)
+
+    def hear(self, address: str, port: int) -> bool:
+        """Say whether a connection to this address and port would be one to ourselves."""
+        ip = ipaddress.ip_address(address)
+        everywhere = _plain(ip).is_loopback or ip.is_unspecified or address in self.local
+        return any(
+            port == own_port and (address == own or (own in _ALL_ADDRESSES and everywhere)) for own, own_port in self.bound
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TargetRules:
     """What `allowed` holds addresses against. `families` are those that a source can reach."""
 
     families: tuple[int, ...] = (4, 6)
     allow_private: bool = False
-    own_listeners: frozenset[tuple[str, int]] = frozenset()
+    own_listeners: OwnListeners = OwnListeners()
     limit: int = 5
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -88,9 +112,8 @@ def wanted_hosts(
 def refusal(address: str, port: int, rules: TargetRules) -> str | None:
     """Say why mail may not go to this address, or None. `self` is the answer where we listen there ourselves."""
     ip = ipaddress.ip_address(address)
-    for own, own_port in rules.own_listeners:
-        if own_port == port and (own == address or (own in ("0.0.0.0", "::") and _plain(ip).is_loopback)):
-            return "self"
+    if rules.own_listeners.hear(address, port):
+        return "self"
     if not rules.allow_private and not _is_public(ip):
         return "private"
     return None
@@ -121,4 +144,5 @@ def _plain(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4A
     return ip.ipv4_mapped or ip.sixtofour or ip
 
 
+_ALL_ADDRESSES = ("0.0.0.0", "::")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -41,10 +41,9 @@ class DeliverySettings:
     `attempts` bounds what is under way at once, `destination_connections` the attempts to one next hop or recipient
     domain (10: KumoMTA's shaping table), `parked` what waits in memory for a slot of its destination, each.
     `target_addresses` is how many addresses one attempt tries (Postfix: 5), `recipients_per_transaction` how many
-    recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes 100). `own_listeners` are (IP, port) pairs at
-    which we receive, so that mail is not sent round in a circle. `source_suspension_s` is how long a source that cannot
-    be bound is left out, `wait_s` how long a recipient waits, uncharged, for something of ours to be put right.
-    Reports go by `report_transport_id`, by the failed recipient's own transport where that is empty.
+    recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes 100). `source_suspension_s` is how long a source
+    that cannot be bound is left out, `wait_s` how long a recipient waits, uncharged, for something of ours to be put
+    right. Reports go by `report_transport_id`, by the failed recipient's own transport where that is empty.
     """
 
     helo: str
@@ -57,7 +56,6 @@ class DeliverySettings:
     recipients_per_transaction: int = 100
     prefer_family: Literal[4, 6] = 4
     allow_private_targets: bool = False
-    own_listeners: frozenset[tuple[str, int]] = frozenset()
     source_suspension_s: float = 600.0
     wait_s: float = 300.0
     report_transport_id: str = ""

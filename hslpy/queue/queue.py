@@ -211,6 +211,14 @@ class Queue:
         """Say whether an operator held or deleted this claimed recipient meanwhile: it should not be tried now."""
         return entry.hold or entry.queue_id in self._doomed
 
+    def no_report_because(self, entry: QueuedRecipient) -> str:
+        """Give why no report on the entry's failure is to be sent, "" when one is. Source: RFC 5321 4.5.5, RFC 3461 4.1."""
+        if entry.sender.is_null:
+            return "the sender is null"
+        if entry.queue_id in self._doomed:
+            return "deleted by an operator"
+        return "" if wants_report(entry.recipient_params, "failed") else "NOTIFY does not want it"
+
     async def finish(self, entry: QueuedRecipient) -> None:
         """Forget a recipient that was delivered, or deleted by a script."""
         await self._to_its_end(self._finish(entry))
@@ -218,12 +226,11 @@ class Queue:
     async def bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
         """Forget a recipient that failed for good and queue the report on it, in one commit; give the report's entries.
 
-        The report is dropped, and that logged, when the sender is null (never a bounce of a bounce), when the
-        recipient's NOTIFY doesn't want one (RFC 3461 4.1), or when an operator deleted the recipient meanwhile.
+        The report is dropped, and that logged, where `no_report_because` has a reason.
         When the report cannot be stored, the recipient stays and is tried again later.
         """
         if report is not None:
-            why = _unwanted(entry, deleted=entry.queue_id in self._doomed)
+            why = self.no_report_because(entry)
             if why:
                 self._log("queue.report_dropped", {**_named(entry), "reason": why})
                 report = None
@@ -449,15 +456,6 @@ class Queue:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # a caller that was cancelled no longer asks for it
-
-
-def _unwanted(entry: QueuedRecipient, *, deleted: bool) -> str:
-    """Give why no report on the entry is to be sent, "" when one is."""
-    if entry.sender.is_null:
-        return "the sender is null"
-    if deleted:
-        return "deleted by an operator"
-    return "" if wants_report(entry.recipient_params, "failed") else "NOTIFY does not want it"
 
 
 def _named(entry: QueuedRecipient) -> dict[str, object]:

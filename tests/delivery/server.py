@@ -13,6 +13,7 @@ from hslpy.client.contract import Timeouts
 from hslpy.client.smtp import ClientSettings, SmtpClient
 from hslpy.clock import ManualClock
 from hslpy.delivery.loop import Delivery
+from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.egress.sources import Source, Sources
@@ -115,6 +116,7 @@ async def world(
     port: int = 25,
     transports: tuple[Transport, ...] = (),
     spool: MemorySpool | None = None,
+    own_listeners: OwnListeners | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Give a world at work; `port` is the default transport's."""
@@ -134,7 +136,7 @@ async def world(
     )
     options = DeliverySettings("mta.example", named, **given)
     delivery = Delivery(options, queue, spool, hooks, dns, client, sources, clock, rng, record)  # type: ignore[arg-type]
-    await delivery.start()
+    await delivery.start(own_listeners or OwnListeners())
     here = World(clock, spool, queue, hooks, dns, sources, delivery, client, log)
     try:
         yield here

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.settings import Transport
 from hslpy.errors import OperatorError
 from hslpy.hooks.facts import PostDeliveryEvent, PreDeliveryEvent
@@ -203,7 +204,7 @@ def test_mail_is_not_sent_round_to_ourselves() -> None:
                 "us.example": {"A": ["127.0.0.9"]},
                 "backup.example": {"A": ["127.0.0.10"]},
             }
-            async with world(zone, port=us.port, own_listeners=frozenset({("127.0.0.9", us.port)})) as w:
+            async with world(zone, port=us.port, own_listeners=OwnListeners(frozenset({("127.0.0.9", us.port)}))) as w:
                 await w.put("u@a.example", sender="")
                 assert await w.settled(1) == {"bounced": 1}
                 await w.put("u@b.example", sender="")

@@ -13,7 +13,7 @@ from hslpy.client.contract import RecipientResult, TransactionResult
 from hslpy.delivery.attempt import destination
 from hslpy.delivery.lanes import Lanes
 from hslpy.delivery.outcome import action_of, outcome_of_error, outcome_of_reply
-from hslpy.delivery.plan import TargetRules, is_null_mx, literal_address, order_hosts, refusal, wanted_hosts
+from hslpy.delivery.plan import OwnListeners, TargetRules, is_null_mx, literal_address, order_hosts, refusal, wanted_hosts
 from hslpy.delivery.settings import Transport
 from hslpy.hooks.facts import AttemptFacts
 from hslpy.mail.reply import Reply
@@ -77,7 +77,12 @@ def test_private_addresses(address: str, refused: bool) -> None:
 
 
 def test_own_listeners() -> None:
-    rules = TargetRules(allow_private=True, own_listeners=frozenset({("0.0.0.0", 25), ("192.0.2.1", 587)}))
+    rules = TargetRules(
+        allow_private=True,
+        own_listeners=OwnListeners(frozenset({("0.0.0.0", 25), ("192.0.2.1", 587)}), frozenset({"192.0.2.7"})),
+    )
+    assert refusal("192.0.2.7", 25, rules) == "self" and refusal("192.0.2.7", 587, rules) is None
+    assert refusal("0.0.0.0", 25, rules) == "self" and refusal("::ffff:127.0.0.1", 25, rules) == "self"
     assert refusal("127.0.0.1", 25, rules) == "self" and refusal("127.0.0.1", 26, rules) is None
     assert refusal("192.0.2.1", 587, rules) == "self" and refusal("192.0.2.1", 25, rules) is None
 

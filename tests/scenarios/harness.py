@@ -117,12 +117,15 @@ class Scenario:
 
 
 @asynccontextmanager
-async def server(folder: Path, settings: str = "", **overrides: Any) -> AsyncIterator[Scenario]:
+async def server(
+    folder: Path, settings: str = "", *, listen: str = "127.0.0.1", **overrides: Any
+) -> AsyncIterator[Scenario]:
     """Give a server with its data in `folder`, a free port and private targets allowed."""
     file = folder / "hslpy.toml"
     file.write_text(
         f'[server]\nhostname = "mail.example.com"\ndata_dir = "{folder}/data"\n'
-        f"[[listen]]\nport = 0\n[delivery]\nallow_private_targets = true\n{settings}"
+        f'[[listen]]\nhost = "{listen}"\nport = 0\n'
+        f"[delivery]\nallow_private_targets = true\n{settings}"
     )
     resolver = ScriptedResolver()
     seen: list[tuple[str, Mapping[str, object]]] = []
