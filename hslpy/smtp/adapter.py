@@ -37,6 +37,8 @@ INPUT_LIMIT = 64 * 1024
 # Replies over this wait until the peer has read some.
 OUTPUT_LIMIT = 64 * 1024
 TLS_HANDSHAKE_S = 30.0
+# A command line or a message has the idle timeout, and longer only at this rate: Postfix's smtpd_min_data_rate.
+SLOWEST_BYTES_A_S = 500
 # How long a peer may take to read our last reply.
 CLOSE_S = 30.0
 # Pipelined commands worked off before other sessions have a turn: about a millisecond's worth.
@@ -95,6 +97,8 @@ class Connection(SMTP):
         self.shared = owner.shared
         self.watch = receive.Watch()
         self.waiting_since = math.inf
+        self.unit_since = math.inf  # when it began to wait for the command line or message under way
+        self.unit_bytes = 0
         self.closing_since = math.inf
         self.gone = False
         self.done = False
@@ -187,6 +191,7 @@ class Connection(SMTP):
         while not session.closing:
             end = buffer.find(b"\n")
             if end >= 0:
+                self.unit_since = math.inf
                 turns += 1
                 if turns > COMMANDS_A_TURN:
                     turns = 0
@@ -215,7 +220,9 @@ class Connection(SMTP):
         reader = self._reader
         if self.gone or reader._eof:
             raise PeerGone
-        self.waiting_since = self.shared.clock.monotonic()
+        self.waiting_since = now = self.shared.clock.monotonic()
+        if self.unit_since == math.inf:
+            self.unit_since = now
         try:
             if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:
                 await self._writer.drain()
@@ -318,6 +325,7 @@ class Connection(SMTP):
                 await self._swallow_line(self.session, buffer)
                 return None
             await self._more()
+        self.unit_since = math.inf
         line = bytes(buffer[: end + 1])
         del buffer[: end + 1]
         if buffer:
@@ -400,6 +408,7 @@ class Connection(SMTP):
             while True:
                 end = framing.find_end(buffer, seen, fresh)
                 size = len(buffer)
+                self.unit_bytes += size - seen
                 if refusal is None:
                     shared.data_bytes += size - seen
                     self._held_bytes += size - seen
@@ -427,6 +436,7 @@ class Connection(SMTP):
             del buffer[: end + framing.END_SKIP]
         finally:
             reader._limit = INPUT_LIMIT
+            self.unit_since, self.unit_bytes = math.inf, 0
         return raw if refusal is None else refusal
 
     def _release(self) -> None:
@@ -444,7 +454,10 @@ class Connection(SMTP):
         settings = self.shared.settings
         if now - self.closing_since >= CLOSE_S:
             self.transport.abort()
-        elif now - self.waiting_since >= settings.idle_timeout_s:
+        elif (
+            now - self.waiting_since >= settings.idle_timeout_s
+            or now - self.unit_since >= settings.idle_timeout_s + self.unit_bytes / SLOWEST_BYTES_A_S
+        ):
             self.say_goodbye(replies.IDLE)
         elif now >= self.watch.deadline and not self.watch.late:
             self.watch.late = True

@@ -128,6 +128,32 @@ def test_idle_clients_are_told() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("where", ["command", "message"])
+def test_a_client_that_drips_is_told(where: str) -> None:
+    """A byte now and then, never an end: a message gets time by its size, at 500 bytes a second, not by its pauses."""
+
+    async def work() -> None:
+        clock = ManualClock()
+        async with serving(clock=clock) as world:
+            client, steady = await world.greeted(), await world.greeted()
+            for each in (client, steady):
+                await each.envelope()
+                await each.ask(b"DATA")
+            if where == "command":
+                client.send(MESSAGE + b".\r\n")
+                await client.reply()
+            for _ in range(2):
+                client.send(b"x")
+                steady.send(b"0123456789abcdef\r\n" * 5000)
+                await asyncio.sleep(0.05)
+                await tick(clock, 160)
+            assert await client.rest() == b"421 4.4.2 Timeout\r\n"
+            steady.send(b".\r\n")
+            assert (await steady.reply())[:4] == b"250 "
+
+    run(work)
+
+
 @pytest.mark.parametrize("uvloop", [False, True])
 def test_a_hook_that_takes_too_long_defers(uvloop: bool) -> None:
     async def work() -> None:
