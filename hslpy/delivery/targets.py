@@ -24,6 +24,9 @@ from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
 from hslpy.egress.sources import family_of
 from hslpy.mail.address import ascii_domain
 
+# Hosts looked up for one attempt: a zone may list thousands, each of them slow to fail, and so hold the slot for hours.
+MOST_HOSTS = 20
+
 
 async def find_targets(
     resolver: Resolver, name: str, port: int, rules: TargetRules, rng: random.Random, *, use_mx: bool, prefer: int = 4
@@ -73,7 +76,9 @@ class _Search:
 
     async def resolve(self, hosts: tuple[tuple[int, str], ...]) -> None:
         """Look up hosts in order until there are targets enough."""
-        for preference, host in hosts:
+        if len(hosts) > MOST_HOSTS:
+            self.skipped.append(f"{len(hosts) - MOST_HOSTS} more hosts")
+        for preference, host in hosts[:MOST_HOSTS]:
             if len(self.found) >= self.rules.limit or (self.ours_at is not None and preference >= self.ours_at):
                 break
             literal = literal_address(host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 
@@ -15,6 +16,8 @@ from hslpy.delivery.lanes import Lanes
 from hslpy.delivery.outcome import action_of, outcome_of_error, outcome_of_reply
 from hslpy.delivery.plan import OwnListeners, TargetRules, is_null_mx, literal_address, order_hosts, refusal, wanted_hosts
 from hslpy.delivery.settings import Transport
+from hslpy.delivery.targets import find_targets
+from hslpy.dns.contract import Answer, ResolutionFailed
 from hslpy.hooks.facts import AttemptFacts
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import TryOptions
@@ -179,3 +182,18 @@ def test_who_finds_no_room_comes_back_when_its_turn_is_near() -> None:
         lanes.offer("a", 2, 0)
     slow = [wait for wait in (lanes.offer("a", 2, 0) for _ in range(20)) if wait is not None]
     assert slow[0] > 2
+
+
+def test_a_zone_of_thousands_of_hosts_does_not_hold_the_slot() -> None:
+    asked: list[str] = []
+
+    class Slow:
+        async def query(self, name: str, record_type: str) -> Answer:
+            if record_type == "MX":
+                return Answer((), tuple((n, f"mx{n}.example.org") for n in range(3000)), False, 60.0)
+            asked.append(name)
+            raise ResolutionFailed("no answer in time", "TRY_AGAIN")
+
+    plan = asyncio.run(find_targets(Slow(), "example.org", 25, TargetRules(), random.Random(1), use_mx=True))
+    assert plan.problem is not None and plan.problem.code == 451
+    assert len(set(asked)) == 20 and "2980 more hosts" in plan.skipped

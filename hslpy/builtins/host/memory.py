@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value, own, type_name
-from hslpy.store.memory import SharedMemory
+from hslpy.store.memory import SharedMemory, Values
 
 TOPIC = Topic("memory")
 
@@ -22,7 +22,7 @@ _STORABLE = (type(None), bool, float, str)
 
 
 @contextmanager
-def _locked(call: Run, key: str) -> Iterator[dict[str, Any]]:
+def _locked(call: Run, key: str) -> Iterator[Values]:
     """Hold the key's lock and give the store's values. A callback may use the key it was called under."""
     memory: SharedMemory = call.host.services.memory
     held: set[str] = call.scratch.setdefault("memory", set())
@@ -39,20 +39,23 @@ def _locked(call: Run, key: str) -> Iterator[dict[str, Any]]:
         call.wait(lock.__aexit__(None, None, None))
 
 
-def _storable(call: Run, function: str, value: Value) -> Value:
-    """Give the store's own copy. Raises ScriptError R309 for what only lives in one run."""
+def _storable(call: Run, function: str, value: Value) -> tuple[Value, int]:
+    """Give the store's own copy and about its size in bytes. Raises ScriptError R309 for what only lives in one run."""
     todo = [value]
-    count = 0
+    count = size = 0
     while todo:
         one = todo.pop()
         if one.__class__ is Array:
             todo.extend(one.values())
+            size += ELEMENT_BYTES * (1 + len(one))
+        elif one.__class__ is str:
+            size += len(one)
         elif one.__class__ not in _STORABLE:
             raise ScriptError("R309", f"{function}() cannot store a value of type {type_name(one)}")
         count += 1
         if count % 1000 == 0:
             call.charge(100)
-    return own(value)
+    return own(value), size
 
 
 @TOPIC.builtin("memory_add(key: string, value: any) -> boolean", effect=Effect.IO, examples=['memory_add("k", 1)  // true'])
@@ -62,7 +65,7 @@ def memory_add(call: Run, key: str, value: Value) -> bool:
     with _locked(call, key) as values:
         if key in values:
             return False
-        values[key] = stored
+        values.put(key, *stored)
         return True
 
 
@@ -78,7 +81,7 @@ def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> b
         existed = key in values
         if existed and callback is not None:
             call.invoke(callback, key, own(values[key]))
-        values[key] = stored
+        values.put(key, *stored)
         return existed
 
 
@@ -109,7 +112,7 @@ def memory_update(call: Run, key: str, value: Value, callback: Value, initial: V
             return False
         current = own(values[key]) if existed else initial
         result = call.invoke(callback, key, current, value)
-        values[key] = _storable(call, "memory_update", result)
+        values.put(key, *_storable(call, "memory_update", result))
         return existed
 
 
@@ -171,5 +174,5 @@ def _add(call: Run, key: str, change: Callable[[float], float], remove_if_zero: 
         if remove_if_zero and changed == 0:
             values.pop(key, None)
         else:
-            values[key] = changed
+            values.put(key, changed, 0)
         return changed

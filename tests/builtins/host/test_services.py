@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from hslpy.store.memory import SharedMemory
 from tests.hooks.world import World, wait_for
 
 
@@ -107,6 +108,20 @@ def test_memory_is_shared_and_updated_in_turn(world: World) -> None:
     wait_for(main())
     assert hooks.services.memory.values == {"n": 50.0}
     assert not world.events
+
+
+def test_memory_that_scripts_fill_has_an_end(world: World) -> None:
+    script = """
+    memory_store("old", 1);
+    foreach (range(1, 100) as $i) { memory_store("k" . $i, "x" * 1000000); memory_inc("kept"); }
+    echo [memory_fetch("old"), memory_fetch("k1"), length(memory_fetch("k100")), memory_fetch("kept")];
+    """
+    memory = SharedMemory(most_bytes=10_000_000)
+    world.run("rcptto", script, memory=memory)
+    assert world.echoed() == ["[0=>none,1=>none,2=>1000000,3=>100]"]
+    assert len(memory.values) == 10 and memory.values.bytes <= 10_000_000
+    world.run("rcptto", 'memory_delete("kept"); foreach (range(1, 100) as $i) memory_delete("k" . $i);', memory=memory)
+    assert memory.values == {} and memory.values.bytes == 0
 
 
 def test_syslog(world: World) -> None:
