@@ -526,7 +526,23 @@ class Expressions:
             return b.choose(b.compare(b.call("len", x), "<", b.const(LONG_TEXT)), same, slow(x, y))
 
         if lt == STR == rt and not constant(right):
-            result = slow(self.value(left), self.value(right))
+            x, x_again = self.operand(left, self.is_stable(left, right))
+            y, y_again = self.operand(right)
+            short = b.compare(b.call("len", x), "<", b.const(LONG_TEXT))
+            if y is y_again:
+                result = b.choose(short, b.compare(x_again, "==", y), slow(x_again, y))
+            else:  # both come before the choice
+                result = b.last_of(
+                    [
+                        x,
+                        y,
+                        b.choose(
+                            b.compare(b.call("len", x_again), "<", b.const(LONG_TEXT)),
+                            b.compare(x_again, "==", y_again),
+                            slow(x_again, y_again),
+                        ),
+                    ]
+                )
         else:
             result = self.guarded(left, right, bits, fast, slow)
         return b.no(result) if negated else result
