@@ -104,6 +104,7 @@ _ROWS: list[Code] = [
     Code("E405", "`barrier` cannot be run yet", "`memory_update` changes a shared value under a lock"),
     Code("E406", "`object [...]` cannot be run", "write a class"),
     Code("E407", "loops, `switch` and `try` nested too deep", "move the inner ones to a function"),
+    Code("E408", "function or class that is not provided here", "the message says why; do without it, or write your own"),
     # W5xx warnings
     Code(
         "W501", "variable that nothing assigns", "assign it first; functions see outer variables after `global` or `closure`"

@@ -71,12 +71,14 @@ def load_program(
     *,
     hook: str | None = None,
     elsewhere: Sequence[Builtin] = (),
+    absent: Mapping[str, str] | None = None,
     cache: Path | None = None,
 ) -> Loaded:
     """Load the script at `path` with everything it includes and imports.
 
     `reader(path, importer)` gives a file named in a script (the importer's path, None for the script itself) and raises
-    OperatorError where there is none. `elsewhere` are all builtins, for hints about those of another hook than `hook`.
+    OperatorError where there is none. `elsewhere` are all builtins, for hints about those of another hook than `hook`;
+    `absent` are names that the original has, with the reason why they are not provided.
     `cache` is a private directory for compiled programs.
     """
     builtins = {**{row.name: row for row in EXCEPTIONS.rows}, **builtins}
@@ -84,7 +86,7 @@ def load_program(
     entry = kept.fetch(reader) if kept is not None else None
     if entry is None:
         opener = _Opener(reader)
-        world = World(builtins, predefined, opener, hook, {row.name: row for row in elsewhere})
+        world = World(builtins, predefined, opener, hook, {row.name: row for row in elsewhere}, absent or {})
         with _deep_recursion():
             compiled, found = _compile(opener, path, world)
         if compiled is None:

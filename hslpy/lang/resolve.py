@@ -23,6 +23,7 @@ from hslpy.lang.scopes import (
     find_symbol,
     lookup,
     nest,
+    report_absent,
     report_unknown_function,
     spread_blocks,
 )
@@ -541,6 +542,8 @@ class Resolver:
                 self.world.used_builtins.add(f"{node.class_name}::{node.name}")
                 return row
             known = [n for n, x in self.unit.module.unit.functions.items() if isinstance(x, r.ClassDef)]
+            if report_absent(self.world, node.class_name, node.span):
+                return None
             hint = suggest(node.class_name, known + list(self.unit.module.namespaces))
             self.report("E208", node.span, f"unknown class or namespace `{node.class_name}`", hint)
             return None

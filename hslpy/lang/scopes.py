@@ -27,6 +27,7 @@ class World:
     open_script: Opener
     hook: str | None = None
     elsewhere: Mapping[str, Builtin] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
     classes: list[ClassDef] = field(default_factory=list)
@@ -133,14 +134,24 @@ def known_functions(world: World, unit: Unit) -> list[str]:
 
 
 def report_unknown_function(world: World, unit: Unit, name: str, span: Span) -> None:
-    """Say that no function has this name: one of another hook, a misspelling, or unknown."""
+    """Say that no function has this name: one of another hook, one not provided here, a misspelling, or unknown."""
     row = world.elsewhere.get(name)
     if row is not None and row.hooks is not None:
         where = ", ".join(row.hooks)
         here = f", not at {world.hook}" if world.hook else ", not outside of hooks"
         world.report("E207", span, f"`{name}` is available at {where}{here}")
         return
+    if report_absent(world, name, span):
+        return
     world.report("E204", span, f"unknown function `{name}`", suggest(name, known_functions(world, unit)))
+
+
+def report_absent(world: World, name: str, span: Span) -> bool:
+    """Say why a function or class of the original is not provided here; False when it is none of those."""
+    reason = world.absent.get(name)
+    if reason is not None:
+        world.report("E408", span, f"`{name}` is not provided here: {reason}")
+    return reason is not None
 
 
 # ---- statements that bring in others -------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
+from hslpy.builtins.absent import ABSENT
 from hslpy.builtins.host.contract import HookHost, QueueMetric, Services
 from hslpy.clock import Clock, SystemClock
 from hslpy.dns.contract import Resolver
@@ -25,6 +26,7 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
+from hslpy.log import no_log
 from hslpy.mail.verdict import Verdict
 from hslpy.rate.contract import RateSettings
 from hslpy.rate.memory import MemoryRateCounters
@@ -52,8 +54,8 @@ class _Record:
     error: str | None = None
 
 
-class AnySource(frozenset[str]):
-    """The source ids of a bench without settings: every name is one. A bare number is none, so that `1` is `netaddr:1`."""
+class AnySource(dict[str, str]):
+    """The sources of a bench without settings: every name is one. A bare number is none, so that `1` is `netaddr:1`."""
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and not name.isdigit()
@@ -74,13 +76,13 @@ def services_in_memory(
 ) -> Services:
     """Give services that need nothing running: fresh counters and memory; no scanners and no DNS but those given."""
     return Services(
-        rates=MemoryRateCounters(RateSettings(), clock, lambda event, fields: None),
+        rates=MemoryRateCounters(RateSettings(), clock, no_log),
         memory=SharedMemory(),
         resolver=resolver or ScriptedResolver(),
         queue_metric=queue_metric,
         spamassassin=spamassassin,
         rspamd=rspamd,
-        source_ids=AnySource(),
+        source_addresses=AnySource(),
     )
 
 
@@ -130,7 +132,9 @@ class Bench:
     def load_plain(self, path: Path, more: Mapping[str, Builtin] | None = None) -> Loaded:
         """Load a file for outside of hooks, with `more` functions. Raises OperatorError."""
         more = more or {}
-        return load_program(str(path), FileReader(self.library), {**for_hook(None), **more}, {}, elsewhere=ALL)
+        return load_program(
+            str(path), FileReader(self.library), {**for_hook(None), **more}, {}, elsewhere=ALL, absent=ABSENT
+        )
 
     # ---- running --------------------------------------------------------------------------------
 

@@ -30,8 +30,8 @@ def functions_page(rows: Iterable[Builtin]) -> str:
     for row in rows:
         topics.setdefault(row.topic, []).append(row)
     out = [HEAD, "# Functions\n"]
-    for topic in sorted(topics):
-        out.append(f"\n## {topic.capitalize()}\n")
+    for topic in sorted(topics, key=str.lower):
+        out.append(f"\n## {topic[0].upper() + topic[1:]}\n")
         for row in sorted(topics[topic], key=lambda r: (r.owner or "", r.name.lower(), r.hooks or ())):
             out.append(f"\n### {key_of(row)}\n\n```\n{row.signature.text}\n```\n\n{_paragraphs(row.doc)}\n")
             if row.hooks:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from hslpy.builtins import ALL, for_hook
+from hslpy.builtins.absent import ABSENT
 from hslpy.builtins.host.contract import HookHost
 from hslpy.builtins.host.state import Outcome, QueueState
 from hslpy.errors import ScriptError
@@ -140,7 +141,7 @@ class Session:
         first = self._load_with(read, self.names - mentioned)
         unassigned = {m[1] for f in first if (m := _UNASSIGNED.search(f.message))} - self.names
         known = self.names | (mentioned - unassigned)
-        loaded = load_program(_MAIN, read, self._builtins, self._facts(known), hook=self.hook, elsewhere=ALL)
+        loaded = load_program(_MAIN, read, self._builtins, self._facts(known), hook=self.hook, elsewhere=ALL, absent=ABSENT)
         if loaded.program is not None:
             self.names = known
         current = typed.program.path

@@ -1,0 +1,41 @@
+"""What HSL has elsewhere and not here, with the reason: one table, for the checker and the reference. No code.
+
+A row is deleted when its function or class is built. Methods are not listed: they come and go with their classes.
+"""
+
+from __future__ import annotations
+
+_LATER = "it comes with a later version"
+_QUEUE = "changing the queue's policies and metrics from scripts comes with a later version"
+_FFI = "calling C libraries would let a script crash the server"
+_APPLIANCE = "it works on the original vendor's appliance only"
+_CYREN = "it asks a commercial service that is part of the original vendor's appliance"
+_KASPERSKY = "the commercial scanner that it asks is not supported; ScanCLAM comes with a later version"
+_HOOK = "the hook it belongs to exists on the original vendor's appliance only"
+_DIALECT = "the original dropped it in 2018, and nothing here speaks that protocol"
+_GONE = "the original itself dropped it before 2015"
+
+_REASONS: dict[str, str] = {
+    _LATER: """
+        File Socket TLSSocket LDAP LDAPResult Map Set MIME MIMEPart MailMessage http mail file file_get_contents in_file
+        smtp_lookup_rcpt smtp_lookup_auth ldap_search ldap_bind GetMailMessage GetMailFile GetRoute GetDSN GetDSNHeader
+        GetAddressList GetAttachmentsByName GetAttachmentsByType GetAttachmentName GetAttachmentType GetAttachmentSize
+        GuessAttachmentType RemoveAttachments ScanCLAM ScanDLP ScanDMARC DKIMSign DKIMVerify DKIMSDID DKIMADSP
+        DeliverWithDKIM DirectDeliver SetSenderIP SetSenderHELO SetDSN
+    """,
+    _QUEUE: """
+        queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement
+        metrics_set metrics_get CurrentConnections
+    """,
+    _FFI: "FFI FFIFunction FFIValue FFIType",
+    _APPLIANCE: "serial stat History",
+    _CYREN: "globalview ScanRPDAV",
+    _KASPERSKY: "ScanKAV",
+    _HOOK: "Allow Block Authenticate Deny",
+    _DIALECT: "radius_authen tacplus_authen tacplus_author dovecot_lookup_auth ident_lookup",
+    _GONE: """
+        eval get_defined_functions minger_lookup DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist
+    """,
+}
+
+ABSENT: dict[str, str] = {name: reason for reason, names in _REASONS.items() for name in names.split()}
