@@ -23,7 +23,7 @@ from typing import Any
 
 from hslpy.admin.control import ControlServer
 from hslpy.admin.queue_commands import queue_commands
-from hslpy.builtins.host.contract import Services
+from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.smtp import SmtpClient
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
@@ -35,6 +35,7 @@ from hslpy.egress.sources import Sources
 from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
+from hslpy.log import Log, no_log
 from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
@@ -65,7 +66,10 @@ class Overrides:
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
     deliver: bool = True
-    observe: Callable[[str, Mapping[str, object]], None] | None = None
+    observe: Log | None = None
+
+
+_AS_SET = Overrides()
 
 
 class App:
@@ -73,7 +77,7 @@ class App:
 
     def __init__(self, settings: Settings, overrides: Overrides | None = None) -> None:
         """Raises OperatorError where settings contradict each other."""
-        over = overrides or Overrides()
+        over = overrides or _AS_SET
         self.settings = settings
         self.listening: list[tuple[str, int, str]] = []
         self._over = over
@@ -83,30 +87,16 @@ class App:
         self.sources = Sources(settings.sources, self._clock)
         self.spool = SqliteSpool(settings.spool)
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
-        self.rates = self._rate_counters()
-        self.resolver = over.resolver or DnsResolver(settings.resolver, self._clock)
         self.client = SmtpClient(settings.client, self._clock)
-        services = Services(
-            rates=self.rates,
-            memory=SharedMemory(),
-            resolver=self.resolver,
-            queue_metric=self.queue.metric,
-            spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
-            rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
-            source_ids=frozenset(source.id for source in settings.sources),
-            source_addresses={source.id: source.address for source in settings.sources},
-            hostname=settings.hostname,
-            scanner_failure=settings.scanner_failure,
-            log=self.log,
-        )
-        self._services = services
-        self.hooks = Hooks(hook_settings(settings), services, self._clock, chance, self.log)
+        rates = rate_counters(settings, self._clock, self.log)
+        self.services = make_services(settings, self._clock, rates, self.queue.metric, self.log, over)
+        self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
         self.delivery = Delivery(
             settings.delivery,
             self.queue,
             self.spool,
             self.hooks,
-            self.resolver,
+            self.services.resolver,
             self.client,
             self.sources,
             self._clock,
@@ -137,7 +127,7 @@ class App:
     async def _name_of(self, address: str) -> str | None:
         """Give a client's name in DNS, None where it has none or it can't be found out."""
         try:
-            answer = await self.resolver.query(ipaddress.ip_address(address).reverse_pointer, "PTR")
+            answer = await self.services.resolver.query(ipaddress.ip_address(address).reverse_pointer, "PTR")
         except MailError:
             return None
         return answer.records[0] if answer.records else None
@@ -177,11 +167,7 @@ class App:
         await self.client.close()
         await self.queue.close()
         await self.spool.close()
-        await self.rates.close()
-        await self.resolver.close()
-        for scanner in (self._services.spamassassin, self._services.rspamd):
-            if scanner is not None:
-                await scanner.close()
+        await self.services.close()
 
     async def _own_listeners(self) -> OwnListeners:
         """Give where we receive, as the sockets say; where one is on all addresses, with those that we know as ours."""
@@ -192,7 +178,7 @@ class App:
         for kind in ("A", "AAAA"):
             with contextlib.suppress(MailError, TimeoutError):
                 async with asyncio.timeout(OWN_NAME_S):
-                    local |= set((await self.resolver.query(self.settings.hostname, kind)).records)
+                    local |= set((await self.services.resolver.query(self.settings.hostname, kind)).records)
         return replace(bound, local=frozenset(local))
 
     async def _watch_storage(self) -> None:
@@ -227,10 +213,35 @@ class App:
         self.log("scripts.reloaded", {"files": len(self.hooks.current.sources)})
         return True
 
-    def _rate_counters(self) -> RateCounters:
-        if self.settings.rate.store == "redis":
-            return RedisRateCounters(self.settings.rate, connect(self.settings.redis), self._clock, self.log)
-        return MemoryRateCounters(self.settings.rate, self._clock, self.log)
+
+def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
+    """Give the counters, where the settings have them."""
+    if settings.rate.store == "redis":
+        return RedisRateCounters(settings.rate, connect(settings.redis), clock, log)
+    return MemoryRateCounters(settings.rate, clock, log)
+
+
+def make_services(
+    settings: Settings,
+    clock: Clock,
+    rates: RateCounters,
+    queue_metric: QueueMetric,
+    log: Log = no_log,
+    over: Overrides = _AS_SET,
+) -> Services:
+    """Give what scripts can reach, by the settings, for a server as for a script run by hand. The caller closes it."""
+    return Services(
+        rates=rates,
+        memory=SharedMemory(),
+        resolver=over.resolver or DnsResolver(settings.resolver, clock),
+        queue_metric=queue_metric,
+        spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
+        rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
+        source_addresses={source.id: source.address for source in settings.sources},
+        hostname=settings.hostname,
+        scanner_failure=settings.scanner_failure,
+        log=log,
+    )
 
 
 def packaged_scripts() -> Path:

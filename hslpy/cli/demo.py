@@ -75,7 +75,7 @@ class World:
         return await send_in_parallel(host, port, mails, connections)
 
     async def failures(self, domain: str) -> float:
-        return float(await self.app.rates.check("delivery-failures", domain, 0, 3600) or 0)
+        return float(await self.app.services.rates.check("delivery-failures", domain, 0, 3600) or 0)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

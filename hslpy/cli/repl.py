@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hslpy.cli.command import Command
-from hslpy.cli.run import add_hook_arguments, close, make_bench, print_bytes, read_facts
+from hslpy.cli.run import add_hook_arguments, make_bench, print_bytes, read_facts
 from hslpy.config.load import state_folder
 from hslpy.hooks.scripts import check_hooks
 from hslpy.tooling.events import make_event
@@ -52,7 +52,7 @@ async def _repl(arguments: argparse.Namespace) -> int:
         else:
             await _read_lines(session)
     finally:
-        await close(bench.services)
+        await bench.services.close()
     return 0
 
 

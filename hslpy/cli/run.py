@@ -6,20 +6,18 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from hslpy.builtins.host.contract import Services
 from hslpy.cli.command import Command
 from hslpy.clock import SystemClock
-from hslpy.config import Settings, read_settings
+from hslpy.config import read_settings
 from hslpy.dns.resolver import DnsResolver, ResolverSettings
 from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang.diagnostics import Diagnostic, render
 from hslpy.lang.run import LimitExceeded, Limits, Program
-from hslpy.scan.rspamd import RspamdClient
-from hslpy.scan.spamc import SpamdClient
-from hslpy.tooling.bench import Bench, rendered, services_in_memory
+from hslpy.log import no_log
+from hslpy.rate.memory import MemoryRateCounters
+from hslpy.tooling.bench import Bench, empty_queue, rendered, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, FACTS, facts_from_texts, make_event
 from hslpy.tooling.notation import readable
 from hslpy.tooling.verdicts import verdict_lines
@@ -66,7 +64,7 @@ async def _run_file(arguments: argparse.Namespace) -> int:
             print(readable(line))
         return 0 if trial.error is None else 1
     finally:
-        await close(bench.services)
+        await bench.services.close()
 
 
 async def _plain(bench: Bench, programs: Sequence[Program]) -> int:
@@ -83,34 +81,16 @@ async def _plain(bench: Bench, programs: Sequence[Program]) -> int:
 def make_bench(arguments: argparse.Namespace) -> Bench:
     """Give a bench with counters in memory; scanners, DNS, sources and limits are those of --config where given."""
     clock = SystemClock()
-    settings: Settings | None = read_settings(arguments.config) if arguments.config is not None else None
-    if settings is None:
+    if arguments.config is None:
         services = services_in_memory(clock, resolver=DnsResolver(ResolverSettings(), clock))
         return Bench(services, clock=clock, limits=Limits(), on_echo=print_bytes, on_note=note)
-    services = services_in_memory(
-        clock,
-        resolver=DnsResolver(settings.resolver, clock),
-        spamassassin=SpamdClient(settings.spamassassin) if settings.spamassassin else None,
-        rspamd=RspamdClient(settings.rspamd) if settings.rspamd else None,
-    )
-    services = replace(
-        services,
-        source_ids=frozenset(source.id for source in settings.sources),
-        source_addresses={source.id: source.address for source in settings.sources},
-        hostname=settings.hostname,
-        scanner_failure=settings.scanner_failure,
-    )
+    from hslpy.app import make_services  # a whole server: 0.2 s that a run without settings need not wait for
+
+    settings = read_settings(arguments.config)
+    services = make_services(settings, clock, MemoryRateCounters(settings.rate, clock, no_log), empty_queue)
     return Bench(
         services, clock=clock, limits=settings.limits, library=settings.search_path, on_echo=print_bytes, on_note=note
     )
-
-
-async def close(services: Services) -> None:
-    """Close what the services hold open."""
-    await services.resolver.close()
-    for scanner in (services.spamassassin, services.rspamd):
-        if scanner is not None:
-            await scanner.close()
 
 
 def read_facts(arguments: argparse.Namespace) -> tuple[dict[str, object], bytes]:

@@ -6,7 +6,7 @@ Chooses target after target, a source for each, and hands both to the client. Mu
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,9 @@ from hslpy.delivery.targets import find_targets
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Choice, Look, Source, Sources, UnknownSource, choose_source, family_of, rotated
 from hslpy.hooks.facts import AttemptFacts, TlsFacts
+from hslpy.log import Log
 from hslpy.mail.address import Address
 from hslpy.mail.verdict import TryOptions
-
-Log = Callable[[str, Mapping[str, object]], None]
 
 LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; the HSL manual, Try
 

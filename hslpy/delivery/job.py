@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hslpy.clock import Clock
-from hslpy.delivery.attempt import Attempts, Log, Parcel
+from hslpy.delivery.attempt import Attempts, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts
+from hslpy.log import Log
 from hslpy.mail.address import Address, ascii_lower
 from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Failure, ReportSettings, report_on

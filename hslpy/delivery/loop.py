@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hslpy.client.contract import Client
 from hslpy.clock import Clock
-from hslpy.delivery.attempt import Attempts, Log
+from hslpy.delivery.attempt import Attempts
 from hslpy.delivery.job import Jobs
 from hslpy.delivery.lanes import Lanes
 from hslpy.delivery.plan import OwnListeners
@@ -23,6 +23,7 @@ from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Sources, UnknownSource
 from hslpy.errors import OperatorError
+from hslpy.log import Log
 from hslpy.mail.address import ascii_lower
 from hslpy.spool.contract import QueuedRecipient, Spool
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from hslpy.builtins.host.contract import HookHost, Services
@@ -24,14 +23,14 @@ from hslpy.hooks.suspend import Pool, wait
 from hslpy.hooks.table import BY_NAME, Hook
 from hslpy.hooks.verdicts import data_verdict, queue_verdict
 from hslpy.lang.diagnostics import render
+from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Program, Run, VerdictGiven, execute
 from hslpy.lang.values import Array, HslFunction, HslObject, Value
+from hslpy.log import Log
 from hslpy.mail.message import Message
 from hslpy.mail.verdict import DataVerdict, Delivery, Verdict
 
-Log = Callable[[str, Mapping[str, object]], None]
-
-
+CONTEXT_BYTES = 1 << 20  # of what one session keeps from hook to hook; looking through it takes a millisecond
 ECHO_LINES = 10_000  # of one hook run; a loop that echoes must not fill a disk
 
 
@@ -210,8 +209,8 @@ class _Execution:
             return
         context = self.event.context
         value = facts["context"]
-        if not _outlives(value):
-            text = "functions and objects in $context end with their run"
+        text = _cannot_outlive(value)
+        if text:
             self.hooks.log(
                 "hooks.script_warning", {"level": "warning", **self.host.ids, "hook": self.row.name, "text": text}
             )
@@ -220,16 +219,23 @@ class _Execution:
         context.defined = True
 
 
-def _outlives(value: Value) -> bool:
-    """Say whether a value may be kept after its run: functions and objects belong to the run that made them."""
+def _cannot_outlive(value: Value) -> str:
+    """Say why a value cannot be kept after its run, "" where it can: every session under way keeps one."""
     todo = [value]
+    size = 0
     while todo:
         one = todo.pop()
         if one.__class__ is Array:
-            todo.extend(one.values())
+            size += ELEMENT_BYTES * (1 + len(one))
+            if size <= CONTEXT_BYTES:
+                todo.extend(one.values())
+        elif one.__class__ is str:
+            size += len(one)
         elif one.__class__ in (HslFunction, HslObject, BoundBuiltin):
-            return False
-    return True
+            return "functions and objects in $context end with their run"
+        if size > CONTEXT_BYTES:
+            return f"$context is dropped: it takes more than {CONTEXT_BYTES >> 20} MiB"
+    return ""
 
 
 def rendered_fault(error: ScriptError | LimitExceeded, outermost: str = "", *notes: str) -> str:

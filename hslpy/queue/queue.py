@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hslpy.clock import Clock
+from hslpy.log import Log
 from hslpy.mail.dsn import wants_report
 from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.entries import compact, field_key, wanted_value
@@ -20,7 +21,6 @@ from hslpy.queue.index import Index
 from hslpy.queue.schedule import QueueExpired, RetrySchedule, next_attempt_at, spread_over
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
-Log = Callable[[str, Mapping[str, object]], None]
 _T = TypeVar("_T")
 
 _CHUNK = 500  # entries changed by one commit of an operator's order, so that mail need not wait for all of them

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 OnUnreachable = Literal["local", "open", "closed", "none"]
-Log = Callable[[str, Mapping[str, object]], None]
 
 ABOVE_ANY_LIMIT = float(2**53)
 """The count that `closed` gives: the largest that a script's number (a double) holds with all below it exactly."""

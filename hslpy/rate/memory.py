@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 
 from hslpy.clock import Clock
+from hslpy.log import Log
 from hslpy.rate import ring
-from hslpy.rate.contract import Log, RateHealth, RateSettings, interval_us, key_of
+from hslpy.rate.contract import RateHealth, RateSettings, interval_us, key_of
 
 PURGE_STEP = 4
 """Rings looked at in one check: above the one that a check can add, so that they cannot pile up."""

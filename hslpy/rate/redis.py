@@ -17,8 +17,9 @@ from typing import Any, cast
 from redis.exceptions import NoScriptError, RedisError
 
 from hslpy.clock import Clock
+from hslpy.log import Log
 from hslpy.rate import ring
-from hslpy.rate.contract import ABOVE_ANY_LIMIT, Log, RateHealth, RateSettings, interval_us, key_of
+from hslpy.rate.contract import ABOVE_ANY_LIMIT, RateHealth, RateSettings, interval_us, key_of
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.store.redis import Redis
 

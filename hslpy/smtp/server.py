@@ -16,10 +16,11 @@ from typing import Any
 
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
+from hslpy.log import Log
 from hslpy.smtp import replies
 from hslpy.smtp.adapter import TLS_HANDSHAKE_S, Connection
 from hslpy.smtp.replies import OwnReply
-from hslpy.smtp.session import Accept, HookRunner, Log, PtrLookup, Shared
+from hslpy.smtp.session import Accept, HookRunner, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
 
 # How late an idle client is closed, or a hook stopped, at most.

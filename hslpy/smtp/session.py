@@ -30,6 +30,7 @@ from hslpy.hooks.facts import (
     TlsFacts,
     TransactionFacts,
 )
+from hslpy.log import Log
 from hslpy.mail.address import Address
 from hslpy.mail.envelope import Path, parse_path
 from hslpy.mail.received import received_start, with_keyword
@@ -40,7 +41,6 @@ from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.settings import SmtpSettings
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 
-Log = Callable[[str, Mapping[str, object]], None]
 Accept = Callable[[NewMessage], Awaitable[tuple[QueuedRecipient, ...]]]
 PtrLookup = Callable[[str], Awaitable[str | None]]
 _PTR_S = 5.0  # how long a client waits for its greeting because of its PTR record, at most

@@ -98,7 +98,7 @@ class World:
             "queue_metric": self.queue_metric,
             "spamassassin": ScriptedSpamAssassin(0.0),
             "rspamd": ScriptedRspamd(0),
-            "source_ids": frozenset({"netaddr:1", "netaddr:2", "netaddr:3", "netaddr:4"}),
+            "source_addresses": {f"netaddr:{n}": f"192.0.2.{n}" for n in (1, 2, 3, 4)},
             "log": self.log,
         }
         settings = HookSettings(named, limits or Limits())

@@ -112,7 +112,7 @@ def test_failed_deliveries_are_counted_and_close_the_door(tmp_path, run):
             client = await s.client()
             assert (await client.send("", "b@dest.test")).startswith("250")
             await s.until(lambda: len(s.app.queue) == 0)
-            count = await s.app.rates.check("delivery-failures", "", 0, 3600)
+            count = await s.app.services.rates.check("delivery-failures", "", 0, 3600)
             assert count == 1
 
     run(scenario())

@@ -75,7 +75,7 @@ QUEUE_OPTIONS = {
 
 def source_id(function: str, host: HookHost, name: str) -> str:
     """Give the configured id that `name` means: `netaddr:1` and `1` are the same. Raises ScriptError R306."""
-    ids = host.services.source_ids
+    ids = host.services.source_addresses
     bare = name.removeprefix("netaddr:")
     for candidate in (name, bare, "netaddr:" + bare):
         if candidate in ids:

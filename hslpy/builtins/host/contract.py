@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.dns.contract import Resolver
+from hslpy.log import Log, no_log
 from hslpy.rate.contract import RateCounters
 from hslpy.scan.contract import Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
@@ -32,11 +33,18 @@ class Services:
     queue_metric: QueueMetric
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
-    source_ids: frozenset[str] = frozenset()
-    source_addresses: Mapping[str, str] = field(default_factory=dict)  # by id, for `$sourceip`
+    source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
-    log: Callable[[str, Mapping[str, object]], None] = lambda event, fields: None
+    log: Log = no_log
+
+    async def close(self) -> None:
+        """Close what the services hold open."""
+        await self.rates.close()
+        await self.resolver.close()
+        for scanner in (self.spamassassin, self.rspamd):
+            if scanner is not None:
+                await scanner.close()
 
 
 @dataclass(slots=True)
