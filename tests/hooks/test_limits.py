@@ -201,3 +201,12 @@ def test_many_failing_runs_leave_nothing(world: World) -> None:
         return len(gc.get_objects()) - before
 
     assert wait_for(main()) < 1500  # the loop's cancelled timers, which it drops by and by
+
+
+def test_a_session_keeps_no_large_context(world: World) -> None:
+    assert world.run("rcptto", '$context = ["x" * 2000000];').action == "accept"
+    assert world.context.value is None
+    (warning,) = world.logged("hooks.script_warning")
+    assert warning["text"] == "$context is dropped: it takes more than 1 MiB"
+    world.run("rcptto", "$context = range(1, 1000);")
+    assert len(world.context.value) == 1000
