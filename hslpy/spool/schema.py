@@ -93,7 +93,8 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         connection.close()
         raise OperatorError(
-            f"the spool database {path} cannot be opened: {error}", hint="is it a spool of this server?"
+            f"the spool database {path} cannot be opened: {error}",
+            hint="a full disk needs a few MB free to start" if "full" in str(error) else "is it a spool of this server?",
         ) from error
     except BaseException:
         connection.close()
