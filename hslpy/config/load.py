@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hslpy.client.smtp import ClientSettings
-from hslpy.config.settings import HOOK_HELP, OPTIONAL_TABLES, ROWS
+from hslpy.config.settings import OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
 from hslpy.egress.sources import Source
 from hslpy.errors import OperatorError
+from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
@@ -139,7 +140,7 @@ def _settings(
         data_dir=data_dir,
         uvloop=values["server.uvloop"],
         smtp=smtp,
-        hooks={hook: tuple(folder / path for path in values[f"hooks.{hook}"]) for hook in HOOK_HELP},
+        hooks={hook: tuple(folder / path for path in values[f"hooks.{hook}"]) for hook in MOMENTS},
         packaged_hooks=values["hooks.packaged"],
         search_path=tuple(folder / path for path in values["hooks.search_path"]),
         reload_check_s=values["hooks.reload_check_s"],

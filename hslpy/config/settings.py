@@ -10,6 +10,7 @@ from hslpy.config.table import About, Setting, rows_of
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
 from hslpy.egress.sources import Source
+from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
@@ -19,20 +20,6 @@ from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.redis import RedisSettings
-
-# The hooks that can be given scripts, with what each is for. Source: the HSL manual's hook pages.
-HOOK_HELP = {
-    "connect": "a client connects",
-    "helo": "HELO or EHLO",
-    "auth": "AUTH",
-    "mailfrom": "MAIL FROM",
-    "rcptto": "RCPT TO",
-    "data": "end of DATA in the classic form, once a recipient",
-    "eod": "end of DATA in the modern form, once a message",
-    "predelivery": "before each delivery attempt",
-    "postdelivery": "after each delivery attempt",
-    "disconnect": "the client has gone",
-}
 
 # Tables that turn something on by being there; `hslpy config` prints them as comments.
 OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd"})
@@ -82,8 +69,8 @@ ROWS: list[Setting] = [
         },
     ),
     *(
-        Setting(f"hooks.{hook}", "texts", (), f"script file, or a list run in order until one gives a verdict: {text}")
-        for hook, text in HOOK_HELP.items()
+        Setting(f"hooks.{hook}", "texts", (), f"script file, or a list run in order until one gives a verdict: {moment}")
+        for hook, moment in MOMENTS.items()
     ),
     Setting(
         "hooks.packaged", "boolean", False, "where a hook has no script of yours, use the one that comes with the server"

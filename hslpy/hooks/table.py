@@ -12,6 +12,7 @@ from functools import cached_property
 from hslpy.builtins.host.options import map_array
 from hslpy.hooks import bind
 from hslpy.hooks.bind import Builder
+from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.resolved import Predefined
 from hslpy.mail.address import ascii_lower
 from hslpy.mail.reply import Enhanced, Reply
@@ -198,7 +199,7 @@ _DATA_NOTHING = DataVerdict("defer", Reply(451, (4, 3, 0), ("Message not handled
 HOOKS: tuple[Hook, ...] = (
     Hook(
         "connect",
-        "a client has connected",
+        MOMENTS["connect"],
         (*_CONNECTION, *_BEFORE_MAIL, _modern("arguments", bind.connect_arguments, "the client's and our address")),
         _ACCEPT,
         _failure(421),
@@ -206,7 +207,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "helo",
-        "HELO or EHLO",
+        MOMENTS["helo"],
         (
             *_CONNECTION,
             *_BEFORE_MAIL,
@@ -219,7 +220,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "auth",
-        "AUTH",
+        MOMENTS["auth"],
         (
             *_CONNECTION,
             *_HELO,
@@ -237,7 +238,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "mailfrom",
-        "MAIL FROM",
+        MOMENTS["mailfrom"],
         (
             *_CONNECTION,
             *_HELO,
@@ -252,7 +253,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "rcptto",
-        "RCPT TO",
+        MOMENTS["rcptto"],
         (*_CONNECTION, *_HELO, *_LOGIN, *_TRANSACTION, *_SENDER, *_RECIPIENTS, *_RCPT),
         _ACCEPT,
         _failure(451),
@@ -260,7 +261,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "data",
-        "the end of DATA, once a recipient",
+        MOMENTS["data"],
         (*_CONNECTION, *_HELO, *_LOGIN, *_TRANSACTION, *_DATA_SENDER, *_RECIPIENTS, *_DATA_RECIPIENT),
         _DATA_NOTHING,
         _DATA_FAILURE,
@@ -268,7 +269,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "eod",
-        "the end of DATA, once a message",
+        MOMENTS["eod"],
         (
             *_CONNECTION,
             *_HELO,
@@ -284,7 +285,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "predelivery",
-        "before an attempt at a recipient",
+        MOMENTS["predelivery"],
         (*_QUEUED, *_PRE),
         QueueVerdict("try"),
         QueueVerdict("queue", queue=QueueOptions(delay_s=FAILURE_DELAY_S, increment_retry=False), failed=True),
@@ -292,7 +293,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "postdelivery",
-        "after an attempt, an expiry, or a pre-delivery script's order to delete or bounce",
+        MOMENTS["postdelivery"],
         (*_QUEUED, *_POST),
         QueueVerdict("default"),
         QueueVerdict("default", failed=True),
@@ -300,7 +301,7 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         "disconnect",
-        "the connection has ended",
+        MOMENTS["disconnect"],
         (*_CONNECTION, *_HELO, *_LOGIN, *_BEFORE_MAIL, _modern("arguments", bind.disconnect_arguments, "close, error")),
         _ACCEPT,
         SmtpVerdict("accept", failed=True),
