@@ -38,8 +38,8 @@ def _node(world: World, node: r.Node) -> None:
             _pattern(world, node, node.pattern, node.modifiers)
         case r.BinaryOp(op="=~" | "!~", right=r.Const(value=str() as pattern)):
             _pattern(world, node.right, pattern, None)
-        case r.BinaryOp(op="+"):
-            for side in (node.left, node.right):
+        case r.BinaryOp(op="+") | r.AssignTo(op="+"):
+            for side in (node.left, node.right) if isinstance(node, r.BinaryOp) else (node.value,):
                 if isinstance(side, (r.Text,)) or (isinstance(side, r.Const) and isinstance(side.value, str)):
                     world.report(
                         "W505",

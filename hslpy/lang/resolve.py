@@ -634,12 +634,20 @@ class Resolver:
 
     def quiet(self, node: s.Expr) -> r.Expr:
         """Resolve the left side of `??` or the path of `isset`: a variable without value is no error in it."""
+        root = node
+        while isinstance(root, (s.Index, s.Slice, s.Member)):
+            root = root.base
+        known = (
+            self.unit.foreign.get(root.name) or self.unit.variables.get(root.name) if isinstance(root, s.Variable) else None
+        )
+        was_read_at = known.read_at if isinstance(known, r.Var) else None
         result = self.expr(node)
         at = result
         while isinstance(at, (r.Element, r.SlicePart)):
             at = at.base
         if isinstance(at, r.Read):
             at.var.is_probed = True
+            at.var.read_at = was_read_at  # to ask is not to read
         return result
 
     # ---- targets ---------------------------------------------------------------------------------
