@@ -203,9 +203,11 @@ class App:
 
     async def reload_if_changed(self) -> bool:
         """Take up changed scripts as a set; give whether there were any that compile. Sessions under way keep theirs."""
+        return await asyncio.to_thread(self.hooks.changed) and await self.reload()
+
+    async def reload(self) -> bool:
+        """Load all scripts anew, changed or not; give whether they compile. What was running goes on if they don't."""
         try:
-            if not await asyncio.to_thread(self.hooks.changed):
-                return False
             await self.hooks.reload()
         except OperatorError as error:
             self.log("scripts.kept", {"level": "error", "why": "the changed scripts have errors", "errors": error.message})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.config)
+    os.umask(0o077)  # mail and its envelope are nobody else's
     set_up_logging(settings.log_level, settings.log_format)
     run(lambda: _serve(settings), uvloop=settings.uvloop)
     return 0
@@ -32,6 +34,14 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     app = App(settings)
     await app.start()
+    reloads: set[asyncio.Task[bool]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(app.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     print(_greeting(app), flush=True)
     await stopping.wait()
     print("stopping: letting transactions and attempts under way finish", flush=True)
@@ -65,6 +75,6 @@ COMMAND = Command(
     "run the server",
     _add_arguments,
     _run,
-    description="Runs the server until SIGTERM or Ctrl-C. Without --config: loopback port 2525, the packaged scripts,\n"
+    description="Runs the server until SIGTERM or Ctrl-C; SIGHUP loads the scripts anew. Without --config: loopback port 2525, the packaged scripts,\n"
     "counters in memory. Changed scripts are taken up without a restart; scripts with errors leave the old ones running.",
 )
