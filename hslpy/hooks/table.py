@@ -15,10 +15,10 @@ from hslpy.hooks.bind import Builder
 from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.resolved import Predefined
 from hslpy.mail.address import ascii_lower
-from hslpy.mail.reply import Enhanced, Reply
+from hslpy.mail.policy_replies import FAILED, REJECTED
+from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DataVerdict, QueueOptions, QueueVerdict, SmtpVerdict, Verdict
 
-FAILURE_TEXT = "Temporary policy failure"  # all that a peer hears of a script's fault
 FAILURE_DELAY_S = 300.0  # the HSL manual, Pre-delivery
 
 
@@ -184,16 +184,17 @@ _POST = (
 )
 
 
-def _failure(code: int, enhanced: Enhanced = (4, 3, 0)) -> SmtpVerdict:
-    return SmtpVerdict("defer", Reply(code, enhanced, (FAILURE_TEXT,)), disconnect=code == 421, failed=True)
+def _failure(hook: str) -> SmtpVerdict:
+    return SmtpVerdict("defer", FAILED[hook], disconnect=FAILED[hook].code == 421, failed=True)
 
 
-def _deferred(code: int) -> str:
-    return f"fell back to Defer {code} 4.3.0"
+def _fell_back(hook: str) -> str:
+    reply = FAILED[hook]
+    return f"fell back to Defer {reply.code} {'.'.join(map(str, reply.enhanced or ()))}"
 
 
 _ACCEPT = SmtpVerdict("accept")
-_DATA_FAILURE = DataVerdict("defer", Reply(451, (4, 3, 0), (FAILURE_TEXT,)), failed=True)
+_DATA_FAILURE = DataVerdict("defer", FAILED["data"], failed=True)
 _DATA_NOTHING = DataVerdict("defer", Reply(451, (4, 3, 0), ("Message not handled, try again later",)))
 
 HOOKS: tuple[Hook, ...] = (
@@ -202,8 +203,8 @@ HOOKS: tuple[Hook, ...] = (
         MOMENTS["connect"],
         (*_CONNECTION, *_BEFORE_MAIL, _modern("arguments", bind.connect_arguments, "the client's and our address")),
         _ACCEPT,
-        _failure(421),
-        _deferred(421),
+        _failure("connect"),
+        _fell_back("connect"),
     ),
     Hook(
         "helo",
@@ -215,8 +216,8 @@ HOOKS: tuple[Hook, ...] = (
             _modern("arguments", bind.helo_arguments, "verb, host, extensions"),
         ),
         _ACCEPT,
-        _failure(451),
-        _deferred(451),
+        _failure("helo"),
+        _fell_back("helo"),
     ),
     Hook(
         "auth",
@@ -232,9 +233,9 @@ HOOKS: tuple[Hook, ...] = (
             Fact("saslresponse", ("string", "none"), bind.auth_field("response"), "the client's answer"),
             _modern("arguments", bind.auth_arguments, "mechanism, state, and username, password, response where given"),
         ),
-        SmtpVerdict("reject", Reply(535, (5, 7, 8), ("Authentication failed",))),
-        _failure(454),
-        _deferred(454),
+        SmtpVerdict("reject", REJECTED["auth"]),
+        _failure("auth"),
+        _fell_back("auth"),
     ),
     Hook(
         "mailfrom",
@@ -248,16 +249,16 @@ HOOKS: tuple[Hook, ...] = (
             _modern("arguments", bind.mail_arguments, "sender, address, params"),
         ),
         _ACCEPT,
-        _failure(451),
-        _deferred(451),
+        _failure("mailfrom"),
+        _fell_back("mailfrom"),
     ),
     Hook(
         "rcptto",
         MOMENTS["rcptto"],
         (*_CONNECTION, *_HELO, *_LOGIN, *_TRANSACTION, *_SENDER, *_RECIPIENTS, *_RCPT),
         _ACCEPT,
-        _failure(451),
-        _deferred(451),
+        _failure("rcptto"),
+        _fell_back("rcptto"),
     ),
     Hook(
         "data",
@@ -265,7 +266,7 @@ HOOKS: tuple[Hook, ...] = (
         (*_CONNECTION, *_HELO, *_LOGIN, *_TRANSACTION, *_DATA_SENDER, *_RECIPIENTS, *_DATA_RECIPIENT),
         _DATA_NOTHING,
         _DATA_FAILURE,
-        _deferred(451),
+        _fell_back("data"),
     ),
     Hook(
         "eod",
@@ -281,7 +282,7 @@ HOOKS: tuple[Hook, ...] = (
         ),
         _DATA_NOTHING,
         _DATA_FAILURE,
-        _deferred(451),
+        _fell_back("eod"),
     ),
     Hook(
         "predelivery",

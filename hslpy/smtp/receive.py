@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from hslpy.hooks.facts import DataEvent
+from hslpy.mail.policy_replies import refusal_at
 from hslpy.mail.received import received_end
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DataVerdict, Delivery
@@ -186,12 +187,8 @@ def _answer(
 ) -> bytes:
     if verdict.reply is not None:
         reply = verdict.reply
-    elif verdict.failed:
-        reply = replies.POLICY_FAILED.reply
-    elif verdict.action == "reject":
-        reply = replies.DATA_REJECTED.reply
-    elif verdict.action == "defer":
-        reply = replies.DATA_DEFERRED.reply
+    elif verdict.action != "accept":
+        reply = refusal_at("data", verdict.action, failed=verdict.failed)
     elif queued:
         reply = Reply(250, (2, 0, 0), (f"Ok: queued as {transaction.id} (queue {queue_ids(queued)})",))
     else:

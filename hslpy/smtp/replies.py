@@ -1,12 +1,14 @@
 """What the server itself says. In: nothing. Out: a table of replies, each rendered once.
 
-A hook's verdict may carry a reply of its own; these are all the others. Source: RFC 5321 section 4.2.3, RFC 3463, RFC 5248.
+A hook's verdict has a reply of its own or one of `mail/policy_replies.py`; these are all the others.
+Source: RFC 5321 section 4.2.3, RFC 3463, RFC 5248.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hslpy.mail.policy_replies import ACCEPTED, REJECTED
 from hslpy.mail.reply import Reply
 
 
@@ -22,46 +24,34 @@ class OwnReply:
 TABLE: list[OwnReply] = []
 
 
-def _row(code: int, enhanced: str, text: str, when: str) -> OwnReply:
-    major, minor, detail = (int(part) for part in enhanced.split("."))
-    reply = Reply(code, (major, minor, detail), (text,))
+def _own(reply: Reply, when: str) -> OwnReply:
     row = OwnReply(reply, reply.render(), when)
     TABLE.append(row)
     return row
+
+
+def _row(code: int, enhanced: str, text: str, when: str) -> OwnReply:
+    major, minor, detail = (int(part) for part in enhanced.split("."))
+    return _own(Reply(code, (major, minor, detail), (text,)), when)
 
 
 def _bare(code: int, text: str, when: str) -> OwnReply:
     """A 354 has no enhanced code: RFC 2034 section 4 gives them to 2xx, 4xx and 5xx alone."""
-    reply = Reply(code, None, (text,))
-    row = OwnReply(reply, reply.render(), when)
-    TABLE.append(row)
-    return row
+    return _own(Reply(code, None, (text,)), when)
 
 
 # what goes well
-SENDER_OK = _row(250, "2.1.0", "Sender ok", "MAIL accepted")
-RECIPIENT_OK = _row(250, "2.1.5", "Recipient ok", "RCPT accepted")
+SENDER_OK = _own(ACCEPTED["mailfrom"], "MAIL accepted")
+RECIPIENT_OK = _own(ACCEPTED["rcptto"], "RCPT accepted")
 RESET = _row(250, "2.0.0", "Ok", "RSET, NOOP")
-MESSAGE_OK = _row(250, "2.0.0", "Ok", "a message accepted of which nothing is to be delivered")
+MESSAGE_OK = _own(ACCEPTED["data"], "a message accepted of which nothing is to be delivered")
 BYE = _row(221, "2.0.0", "Bye", "QUIT")
 START_TLS = _row(220, "2.0.0", "Ready to start TLS", "STARTTLS")
-AUTH_OK = _row(235, "2.7.0", "Authentication successful", "AUTH accepted")
+AUTH_OK = _own(ACCEPTED["auth"], "AUTH accepted")
+AUTH_REJECTED = _own(REJECTED["auth"], "an auth script that never comes to an end")
 HELP = _row(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT", "HELP")
 VERIFY = _row(252, "2.1.5", "Cannot verify, but will take mail for it", "VRFY")
 GO_AHEAD = _bare(354, "End data with <CR><LF>.<CR><LF>", "DATA")
-
-# how a hook's verdict sounds where it has no words of its own
-CONNECT_REJECTED = _row(521, "5.7.1", "Connection refused by policy", "connect hook: reject")
-CONNECT_DEFERRED = _row(421, "4.7.1", "Connection refused by policy, try again later", "connect hook: defer")
-REJECTED = _row(554, "5.7.1", "Refused by policy", "helo, mailfrom, rcptto hook: reject")
-DEFERRED = _row(450, "4.7.1", "Refused by policy, try again later", "helo, mailfrom, rcptto hook: defer")
-AUTH_REJECTED = _row(535, "5.7.8", "Authentication credentials invalid", "auth hook: reject")
-AUTH_DEFERRED = _row(454, "4.7.0", "Temporary authentication failure", "auth hook: defer")
-DATA_REJECTED = _row(550, "5.7.1", "Message refused by policy", "data or eod hook: reject")
-DATA_DEFERRED = _row(451, "4.7.1", "Message refused by policy, try again later", "data or eod hook: defer")
-POLICY_FAILED = _row(451, "4.3.0", "Temporary policy failure", "a hook's script failed")
-POLICY_FAILED_CONNECT = _row(421, "4.3.0", "Temporary policy failure", "the connect hook's script failed")
-POLICY_FAILED_AUTH = _row(454, "4.3.0", "Temporary policy failure", "the auth hook's script failed")
 
 # commands that are wrong
 UNKNOWN = _row(500, "5.5.1", "Command not recognized", "an unknown command")

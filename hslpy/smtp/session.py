@@ -33,6 +33,7 @@ from hslpy.hooks.facts import (
 from hslpy.log import Log
 from hslpy.mail.address import Address
 from hslpy.mail.envelope import Path, parse_path
+from hslpy.mail.policy_replies import ACCEPTED, refusal_at
 from hslpy.mail.received import received_start, with_keyword
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import SmtpVerdict, Verdict
@@ -197,10 +198,9 @@ class Session:
         self.shared.log("smtp.closed", {"session": self.id, "remote_ip": self.remote_ip, "reply": str(reply.reply)})
         return reply.wire
 
-    def refusal(self, hook: str, verdict: SmtpVerdict, rejected: OwnReply, deferred: OwnReply, failed: OwnReply) -> bytes:
+    def refusal(self, hook: str, verdict: SmtpVerdict) -> bytes:
         """Give the reply to a verdict that is not accept, and log it."""
-        own = failed if verdict.failed else (rejected if verdict.action == "reject" else deferred)
-        reply = verdict.reply or own.reply
+        reply = verdict.reply or refusal_at(hook, verdict.action, failed=verdict.failed)
         if verdict.disconnect or reply.code in (421, 521):
             self.closing = True
         self.shared.log(
@@ -237,14 +237,12 @@ class Session:
             with contextlib.suppress(MailError, TimeoutError):
                 async with asyncio.timeout(_PTR_S):
                     self.remote_ptr = await shared.lookup_ptr(self.remote_ip)
-        text = "ESMTP"
+        text = ACCEPTED["connect"].text
         if self.scripts.has("connect"):
             verdict = await self.ask("connect", ConnectEvent(self.connection_facts(), self.context))
             if verdict.action != "accept":
                 self.closing = True
-                return self.refusal(
-                    "connect", verdict, replies.CONNECT_REJECTED, replies.CONNECT_DEFERRED, replies.POLICY_FAILED_CONNECT
-                )
+                return self.refusal("connect", verdict)
             if verdict.remote_ip is not None:
                 # Trust goes with the address that counts: a proxy on loopback must not lend its own.
                 self.remote_ip = plain_ip(verdict.remote_ip)
@@ -284,7 +282,7 @@ class Session:
             event = HeloEvent(self.connection_facts(), self.context, verb, host, extensions)
             verdict = await self.ask("helo", event)
             if verdict.action != "accept":
-                return self.refusal("helo", verdict, replies.REJECTED, replies.DEFERRED, replies.POLICY_FAILED)
+                return self.refusal("helo", verdict)
             if verdict.host is not None:
                 host = verdict.host
             if verdict.extensions is not None and verb == "EHLO":
@@ -333,7 +331,7 @@ class Session:
             return replies.SENDER_OK.wire
         verdict = await self.ask("mailfrom", MailFromEvent(self.connection_facts(), self.context, transaction.facts()))
         if verdict.action != "accept":
-            return self.refusal("mailfrom", verdict, replies.REJECTED, replies.DEFERRED, replies.POLICY_FAILED)
+            return self.refusal("mailfrom", verdict)
         if verdict.sender is not None:
             transaction.sender = verdict.sender
         self.transaction = transaction
@@ -384,7 +382,7 @@ class Session:
             "rcptto", RcptToEvent(self.connection_facts(), self.context, transaction.facts(), recipient)
         )
         if verdict.action != "accept":
-            return self.refusal("rcptto", verdict, replies.REJECTED, replies.DEFERRED, replies.POLICY_FAILED)
+            return self.refusal("rcptto", verdict)
         # After the hook, and whatever it said: no script opens the relay by its silence.
         if not self.trusted and self.auth is None:
             return self._relay_denied(address)

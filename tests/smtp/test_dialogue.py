@@ -6,6 +6,7 @@ import pytest
 
 from hslpy.hooks.facts import DataEvent
 from hslpy.mail.address import NULL_SENDER, Address
+from hslpy.mail.policy_replies import REJECTED
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DataVerdict, Delivery, SmtpVerdict
 from hslpy.spool.contract import SpoolFull
@@ -84,7 +85,7 @@ def test_a_whole_session_with_facts() -> None:
     ("verdict", "reply"),
     [
         (SmtpVerdict("reject"), b"521 5.7.1 Connection refused by policy\r\n"),
-        (SmtpVerdict("defer"), b"421 4.7.1 Connection refused by policy, try again later\r\n"),
+        (SmtpVerdict("defer"), b"421 4.7.1 Try again later\r\n"),
         (SmtpVerdict("defer", failed=True), b"421 4.3.0 Temporary policy failure\r\n"),
         (SmtpVerdict("reject", Reply(521, (5, 7, 0), ("go\raway",))), b"521 5.7.0 go?away\r\n"),
     ],
@@ -103,7 +104,7 @@ def test_connect_refused(verdict: SmtpVerdict, reply: bytes) -> None:
     ("verdict", "reply", "open_after"),
     [
         (SmtpVerdict("reject"), b"554 5.7.1 Refused by policy\r\n", True),
-        (SmtpVerdict("defer"), b"450 4.7.1 Refused by policy, try again later\r\n", True),
+        (SmtpVerdict("defer"), b"450 4.7.1 Try again later\r\n", True),
         (SmtpVerdict("defer", failed=True), b"451 4.3.0 Temporary policy failure\r\n", True),
         (SmtpVerdict("reject", Reply(550, None, ("a", "b"))), b"550-a\r\n550 b\r\n", True),
         (SmtpVerdict("reject", disconnect=True), b"554 5.7.1 Refused by policy\r\n", False),
@@ -125,7 +126,7 @@ def test_verdicts(hook: str, verdict: SmtpVerdict, reply: bytes | None, open_aft
                 assert got == (got if hook == "helo" else b"250 2.0.0 fine\r\n")
                 assert b"fine" in got
             else:
-                assert got == reply
+                assert got == reply.replace(b"554 5.7.1 Refused by policy\r\n", REJECTED[hook].render())
             if open_after:
                 assert (await client.ask(b"NOOP"))[:3] == b"250"
                 if verdict.action != "accept" and hook == "rcptto":
@@ -219,7 +220,7 @@ _HELD = Delivery(NULL_SENDER, Address("q", "x.test"), "mailtransport:1", hold=Tr
         (_verdict("accept", _PLAIN, reply=Reply(250, (2, 0, 0), ("mine",))), b"250 2.0.0 mine\r\n", 1),
         (_verdict("reject", _PLAIN), b"550 5.7.1 Message refused by policy\r\n", 0),
         (_verdict("reject", _PLAIN, _HELD), b"550 5.7.1 Message refused by policy\r\n", 1),
-        (_verdict("defer", _PLAIN, _HELD), b"451 4.7.1 Message refused by policy, try again later\r\n", 0),
+        (_verdict("defer", _PLAIN, _HELD), b"421 4.7.1 Try again later\r\n", 0),
         (_verdict("defer", failed=True), b"451 4.3.0 Temporary policy failure\r\n", 0),
         (_verdict("reject", reply=Reply(554, (5, 7, 1), ("no",))), b"554 5.7.1 no\r\n", 0),
         (_verdict("reject", reply=Reply(421, (4, 7, 0), ("no",))), b"421 4.7.0 no\r\n", 0),

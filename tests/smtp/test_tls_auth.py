@@ -143,7 +143,7 @@ def test_login_and_its_accidents() -> None:
             assert len(hooks.of("auth")) == 1
             for _ in range(2):
                 wrong = b64encode(b"\0joe\0bad")
-                assert await client.ask(b"AUTH PLAIN " + wrong) == b"535 5.7.8 Authentication credentials invalid\r\n"
+                assert await client.ask(b"AUTH PLAIN " + wrong) == b"535 5.7.8 Authentication failed\r\n"
             await client.ask(b"MAIL FROM:<a@x.test>")
             assert (await client.ask(b"AUTH PLAIN " + PLAIN))[:9] == b"503 5.5.1"
             await client.ask(b"RSET")

@@ -21,11 +21,12 @@ from hslpy.builtins.host.options import (
     read_seconds,
 )
 from hslpy.builtins.host.state import DataState, Order, Outcome
-from hslpy.builtins.host.verdicts import DEFERRED, END_OF_DATA_HOOKS, REJECTED, acceptance, refusal
+from hslpy.builtins.host.verdicts import END_OF_DATA_HOOKS, acceptance, refusal
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value, type_name
+from hslpy.mail.policy_replies import DEFERRED, REJECTED
 from hslpy.mail.reply import Reply
 
 TOPIC = Topic("end of data")
@@ -143,9 +144,7 @@ def quarantine(
     rejects = given.get("reject", True)
     reply: Reply | None
     if rejects:
-        default = REJECTED["data"]
-        codes = given.get("reply_codes")
-        reply = read_reply("Quarantine", given.get("reason"), codes, default.code, default.enhanced, default.text)
+        reply = read_reply("Quarantine", given.get("reason"), given.get("reply_codes"), REJECTED["data"])
     else:
         reply = acceptance(call.host, "Quarantine", given)
     order = _order(call, "Quarantine", given, hold=True, quarantine_id=quarantineid, survives_reject=rejects)

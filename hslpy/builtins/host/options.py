@@ -130,14 +130,16 @@ def read_integer(function: str, name: str, value: float, least: int, most: int) 
     return int(value)
 
 
-def read_reply(function: str, reason: Value, codes: Array | None, code: int, enhanced: Enhanced, text: str) -> Reply:
-    """Give the reply of a verdict: `code`, `enhanced` and `text` are the defaults where the script says nothing.
+def read_reply(function: str, reason: Value, codes: Array | None, default: Reply) -> Reply:
+    """Give the reply of a verdict: that of `default` where the script says nothing.
 
     A code must be of the default's class (a rejection stays 5xx). Raises ScriptError R304.
     """
+    code, enhanced = default.code, default.enhanced
     if codes is not None:
+        assert enhanced is not None
         code, enhanced = _read_codes(function, codes, code, enhanced)
-    return Reply(code, enhanced, reply_lines(function, reason, text))
+    return Reply(code, enhanced, reply_lines(function, reason, default.text))
 
 
 def reply_lines(function: str, reason: Value, default: str) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Accept, Reject, Defer, Reply and Pass of the SMTP hooks. In: reasons and options. Out: an `SmtpVerdict`.
 
-The defaults of each hook's replies stand in one table here; `hooks` decides what happens when a script says nothing.
+A verdict without words takes those of `mail/policy_replies.py`; `hooks` decides what happens when a script says nothing.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from hslpy.builtins.host.contract import HookHost
 from hslpy.builtins.host.options import (
@@ -24,7 +24,8 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value
-from hslpy.mail.reply import Enhanced, Reply
+from hslpy.mail.policy_replies import ACCEPTED, DEFERRED, REJECTED
+from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import SmtpVerdict
 
 TOPIC = Topic("verdicts")
@@ -42,53 +43,15 @@ ACCEPT_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "rcptto": {"recipient": ADDRESS, "transportid": TEXT, "reason": REASON, "reply_codes": ARRAY},
 }
 
-
-@dataclass(frozen=True, slots=True)
-class DefaultReply:
-    """Code, enhanced code and text of a verdict whose script gives none."""
-
-    code: int
-    enhanced: Enhanced
-    text: str
-
-
-# Codes: the HSL manual's hook pages; enhanced codes: RFC 3463, those of AUTH RFC 4954 section 6
-ACCEPTED = {
-    "connect": DefaultReply(220, (2, 0, 0), "ESMTP ready"),
-    "helo": DefaultReply(250, (2, 0, 0), "OK"),
-    "auth": DefaultReply(235, (2, 7, 0), "Authentication succeeded"),
-    "mailfrom": DefaultReply(250, (2, 1, 0), "Sender OK"),
-    "rcptto": DefaultReply(250, (2, 1, 5), "Recipient OK"),
-    "data": DefaultReply(250, (2, 0, 0), "Message accepted"),
-    "eod": DefaultReply(250, (2, 0, 0), "Message accepted"),
-}
-REJECTED = {
-    "connect": DefaultReply(521, (5, 7, 1), "Connection refused by policy"),
-    "helo": DefaultReply(554, (5, 7, 1), "Refused by policy"),
-    "auth": DefaultReply(535, (5, 7, 8), "Authentication failed"),
-    "mailfrom": DefaultReply(554, (5, 7, 1), "Sender refused by policy"),
-    "rcptto": DefaultReply(554, (5, 7, 1), "Recipient refused by policy"),
-    "data": DefaultReply(550, (5, 7, 1), "Message refused by policy"),
-    "eod": DefaultReply(550, (5, 7, 1), "Message refused by policy"),
-}
-DEFERRED = {
-    "connect": DefaultReply(421, (4, 7, 1), "Try again later"),
-    "helo": DefaultReply(450, (4, 7, 1), "Try again later"),
-    "auth": DefaultReply(454, (4, 7, 0), "Temporary authentication failure"),
-    "mailfrom": DefaultReply(450, (4, 7, 1), "Try again later"),
-    "rcptto": DefaultReply(450, (4, 7, 1), "Try again later"),
-    "data": DefaultReply(421, (4, 7, 1), "Try again later"),
-    "eod": DefaultReply(421, (4, 7, 1), "Try again later"),
-}
+_CHALLENGE = Reply(334, (3, 0, 0), ("",))
 
 
 def refusal(
-    host: HookHost, function: str, table: dict[str, DefaultReply], reason: Value, options: Array | None
+    host: HookHost, function: str, table: Mapping[str, Reply], reason: Value, options: Array | None
 ) -> tuple[Reply, bool]:
     """Give the reply of Reject or Defer at the host's hook, and whether to disconnect."""
     given = read_options(function, options, REFUSAL_OPTIONS)
-    default = table[host.hook]
-    reply = read_reply(function, reason, given.get("reply_codes"), default.code, default.enhanced, default.text)
+    reply = read_reply(function, reason, given.get("reply_codes"), table[host.hook])
     return reply, given.get("disconnect", False)
 
 
@@ -97,8 +60,7 @@ def acceptance(host: HookHost, function: str, given: dict[str, Value]) -> Reply 
     reason, codes = given.get("reason"), given.get("reply_codes")
     if reason is None and codes is None:
         return None
-    default = ACCEPTED[host.hook]
-    return read_reply(function, reason, codes, default.code, default.enhanced, default.text)
+    return read_reply(function, reason, codes, ACCEPTED[host.hook])
 
 
 @TOPIC.builtin(
@@ -171,7 +133,7 @@ def defer(call: Run, reason: Value = None, options: Array | None = None) -> None
 def reply(call: Run, reply: str = "", options: Array | None = None) -> None:
     """Ask the client for one more answer (334); the text is sent in base64. The hook runs again with state + 1."""
     given = read_options("Reply", options, REFUSAL_OPTIONS)
-    code = read_reply("Reply", None, given.get("reply_codes"), 334, (3, 0, 0), "").code
+    code = read_reply("Reply", None, given.get("reply_codes"), _CHALLENGE).code
     raise VerdictGiven(SmtpVerdict("reply", reply=Reply(code, None, (reply,)), disconnect=given.get("disconnect", False)))
 
 
