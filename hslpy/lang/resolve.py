@@ -308,19 +308,16 @@ class Resolver:
         return r.If(node.span, branches, self.inner(node.otherwise))
 
     def while_stmt(self, node: s.WhileStmt) -> r.Stmt:
-        self.unit.has_loop = True
         condition = self.expr(node.condition) if node.condition is not None else None
         return r.Loop(node.span, (), condition, (), self.enclosed(node.body, loop=True))
 
     def for_stmt(self, node: s.ForStmt) -> r.Stmt:
-        self.unit.has_loop = True
         start = self.exprs(node.start)
         condition = self.expr(node.condition) if node.condition is not None else None
         body = self.enclosed(node.body, loop=True)
         return r.Loop(node.span, start, condition, self.exprs(node.step), body)
 
     def foreach_stmt(self, node: s.ForeachStmt) -> r.Stmt:
-        self.unit.has_loop = True
         subject = self.expr(node.subject)
         key = self.target(node.key) if node.key is not None else None
         value = self.target(node.value)
@@ -428,8 +425,6 @@ class Resolver:
         symbol = find_symbol(self.unit, node.name)
         if symbol is not None:
             self.refer(symbol)
-            if isinstance(symbol, r.Unit):
-                symbol.is_value = True
             return r.FunctionValue(node.span, symbol)
         row = self.builtin_row(node)
         return r.BuiltinValue(node.span, row) if row is not None else r.Bad(node.span)
@@ -520,8 +515,6 @@ class Resolver:
             return r.BuiltinValue(node.span, found)
         if found is None:
             return r.Bad(node.span)
-        if isinstance(found, r.Unit):
-            found.is_value = True
         return r.FunctionValue(node.span, found)
 
     def find_static(self, node: s.StaticMember) -> r.Var | r.Fact | r.Symbol | Builtin | None:
@@ -589,7 +582,6 @@ class Resolver:
 
     def function(self, node: s.Function) -> r.Expr:
         unit = self.world.new_unit("function", node.name, node.span, self.unit.module, self.unit)
-        unit.is_value = True
         self.function_body(unit, node)
         self.unit.callees.add(unit)
         return r.FunctionValue(node.span, unit)
@@ -601,7 +593,6 @@ class Resolver:
             symbol = find_symbol(self.unit, function.name)
             if symbol is not None:
                 self.refer(symbol)
-                self.unit.has_call = True
                 return r.CallUnit(node.span, symbol, args)
         if isinstance(function, (s.Name, s.BuiltinName)):
             row = self.builtin_row(function)
@@ -611,10 +602,8 @@ class Resolver:
             if isinstance(found, Builtin):
                 return r.CallBuiltin(node.span, found, args)
             if isinstance(found, (r.Unit, r.ClassDef)):
-                self.unit.has_call = True
                 return r.CallUnit(node.span, found, args)
             return r.Bad(node.span)
-        self.unit.has_call = True
         if isinstance(function, s.Member):
             key: r.Expr = r.Const(function.span, function.name)
             return r.CallMember(node.span, self.expr(function.base), key, args, self.unit.class_def)

@@ -28,7 +28,7 @@ class Var:
     """One variable. `owner` is the Unit whose call holds it; `is_captured` says that other units use it too.
 
     `is_probed`: its being unset is asked for (`isset`, `??`, `unset`, a write that may create it). `is_altered`: an array
-    in it is changed in place. The flags are the resolver's; `compile` reads them.
+    in it is changed in place; `read_at` where it is first read. The flags are the resolver's; `compile` reads them.
     """
 
     id: int
@@ -40,7 +40,6 @@ class Var:
     is_unset: bool = False
     is_probed: bool = False
     is_altered: bool = False
-    is_exported: bool = False
     read_at: Span | None = None
 
 
@@ -69,10 +68,7 @@ class Unit:
     body: tuple[Stmt, ...] = ()
     uses: set[Var] = field(default_factory=set)
     is_nested: bool = False
-    is_value: bool = False  # used as a value somewhere
     callees: set[Unit] = field(default_factory=set)
-    has_loop: bool = False
-    has_call: bool = False  # calls that may come back to script code
 
     @property
     def required(self) -> int:

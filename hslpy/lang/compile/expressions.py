@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hslpy.lang import resolved as r
 from hslpy.lang.compile import types as ty
 from hslpy.lang.compile.context import Context, builtin_key
-from hslpy.lang.compile.types import ARR, BOOL, FRACTION, FUN, INT, NONE, NUMBER, OBJ, STR, walk
+from hslpy.lang.compile.types import ARR, BOOL, FUN, INT, NONE, NUMBER, OBJ, STR, walk
 from hslpy.lang.conversions import format_number, normalise_key
 from hslpy.lang.declare import Builtin
 from hslpy.lang.runtime import LONG_TEXT
@@ -180,7 +180,7 @@ class Expressions:
         return True
 
     def passed(self, node: r.Expr) -> ast.expr:
-        """Give an argument for a function of the script, which shares it itself if it writes to it.
+        """Give an argument: a function of the script shares it itself if it writes to it, a builtin never does.
 
         Shared here where the call may alter the place it comes from: a captured or global variable, a property.
         """
@@ -589,67 +589,75 @@ class Expressions:
         return None
 
     def element(self, node: r.Element, quiet: bool = False) -> ast.expr:
+        """Compile `base[key]`: of an array inline where the subscript is known to be normal, else by `at`."""
         b = self.b
         assert node.key is not None
-        base_type = self.types.of(node.base)
         constant = self.constant_key(node.key)
-        if self.is_this(node.base) and isinstance(constant, str):
-            assert self.unit.class_def is not None
-            if constant not in self.unit.class_def.members or self.unit.class_def.members[constant].unit is None:
-                return b.call(b.attr(b.attr(self.value(node.base), "fields"), "get"), b.const(constant))
-        if base_type == ARR and constant is not None and not quiet:
-            return b.call(b.attr(b.attr(self.borrowed(node.base), "items"), "get"), b.const(constant))
+        if self.is_this(node.base) and isinstance(constant, str) and self.is_own_field(constant):
+            return b.call(b.attr(b.attr(self.value(node.base), "fields"), "get"), b.const(constant))
         if quiet and not self.is_plain(node.base):
             name = self.temp()
             base, base_again = b.walrus(name, self.quiet(node.base)), b.name(name)
+        elif self.types.of(node.base) == ARR and constant is not None:
+            base = base_again = self.borrowed(node.base)
         else:
-            base, base_again = self.operand(node.base, isinstance(node.key, r.Const) or self.is_stable(node.base, node.key))
-        if constant is not None:
-            if base_type == STR and isinstance(constant, int) and constant >= 0:
-                part = b.subscript(base, b.slice_(b.const(constant), b.const(constant + 1)))
-                return b.any_of([part, b.const(None)])
-            fast = b.call(b.attr(b.attr(base_again, "items"), "get"), b.const(constant))
-            if base_type == ARR and base is base_again:
-                return fast
-            if base_type == ARR:
-                return b.call(b.attr(b.attr(base, "items"), "get"), b.const(constant))
-            if not base_type & ARR:
-                return b.call("at", self.run(), base, b.const(node.key.value), self.inside(node.class_def))  # type: ignore[attr-defined]
-            slow = b.call("at", self.run(), base_again, b.const(node.key.value), self.inside(node.class_def))  # type: ignore[attr-defined]
-            return b.choose(b.is_kind(base, "Array"), fast, slow)
-        key_type = self.types.of(node.key)
+            stable = isinstance(node.key, r.Const) or self.is_stable(node.base, node.key)
+            base, base_again = self.operand(node.base, stable)
+        if isinstance(node.key, r.Const) and constant is not None:
+            return self.constant_element(node, base, base_again, constant, node.key.value)
+        return self.dynamic_element(node, base, base_again)
+
+    def constant_element(
+        self, node: r.Element, base: ast.expr, base_again: ast.expr, key: int | str, written: object
+    ) -> ast.expr:
+        b = self.b
+        base_type = self.types.of(node.base)
+        if base_type == STR and isinstance(key, int) and key >= 0:
+            return b.any_of([b.subscript(base, b.slice_(b.const(key), b.const(key + 1))), b.const(None)])
+        if base_type == ARR:
+            return b.call(b.attr(b.attr(base, "items"), "get"), b.const(key))
+        if not base_type & ARR:
+            return b.call("at", self.run(), base, b.const(written), self.inside(node.class_def))
+        slow = b.call("at", self.run(), base_again, b.const(written), self.inside(node.class_def))
+        return b.choose(b.is_kind(base, "Array"), b.call(b.attr(b.attr(base_again, "items"), "get"), b.const(key)), slow)
+
+    def dynamic_element(self, node: r.Element, base: ast.expr, base_again: ast.expr) -> ast.expr:
+        """The subscript may stay as it is where it is a whole number, which a dict finds as the float it is, or a text
+        that cannot look like a number, since it begins beyond the digits."""
+        b = self.b
+        assert node.key is not None
+        base_type, key_type = self.types.of(node.base), self.types.of(node.key)
         if not base_type & ARR:
             return b.call("at", self.run(), base, self.value(node.key), self.inside(node.class_def))
         key, key_again = self.operand(node.key)
         slow = b.call("at", self.run(), base_again, key_again, self.inside(node.class_def))
         fast = b.call(b.attr(b.attr(base_again, "items"), "get"), key_again)
-        tests: list[ast.expr] = []
-        if base_type != ARR or base is not base_again:
-            tests.append(b.is_kind(base, "Array"))
-        if key_type == INT:
-            if key is key_again:
-                return b.choose(b.all_of(tests), fast, slow) if tests else fast
-            if not tests:
-                return b.call(b.attr(b.attr(base, "items"), "get"), key)
-            return b.choose(b.binary("&", tests[0], b.is_kind(key, "float")), fast, slow)
-        if key_type & (STR | FRACTION | INT) == 0:
-            return b.last_of([base, key, slow]) if key is not key_again or base is not base_again else slow
+        tests: list[ast.expr] = []  # the first one evaluates the subscript
         if key_type & STR:
-            checks = [b.compare(key if key_type == STR else key_again, ">", b.const(":"))]
+            tests = [b.compare(key if key_type == STR else key_again, ">", b.const(":"))]
             if key_type != STR:
-                checks.insert(0, b.is_kind(key, "str"))
+                tests.insert(0, b.is_kind(key, "str"))
+        elif key_type == INT:
+            if base is base_again and base_type == ARR:
+                return b.call(b.attr(b.attr(base, "items"), "get"), key)
+            tests = [b.is_kind(key, "float")] if key is not key_again else []
+        elif key_type & NUMBER:
+            tests = [b.compare(key_again, "==", b.binary("//", key_again, b.const(1.0)))]
+            if key_type & ~NUMBER or key is not key_again:
+                tests.insert(0, b.is_kind(key, "float"))
         else:
-            checks = (
-                [b.compare(key, "==", b.binary("//", key_again, b.const(1.0)))]
-                if key_type & ~NUMBER == 0
-                else [b.is_kind(key, "float")]
-            )
-            if key_type & ~NUMBER:
-                checks.append(b.compare(key_again, "==", b.binary("//", key_again, b.const(1.0))))
-        if key is key_again or not tests:
-            return b.choose(b.all_of([*tests, *checks]), fast, slow)
-        first = b.binary("&", tests[0], checks[0])
-        return b.choose(b.all_of([first, *checks[1:]]), fast, slow)
+            return b.last_of([base, key, slow])
+        if base_type != ARR or base is not base_again:
+            is_array = b.is_kind(base, "Array")
+            if key is key_again:
+                tests.insert(0, is_array)
+            else:  # both are evaluated before the choice
+                tests[0] = b.binary("&", is_array, tests[0])
+        return b.choose(b.all_of(tests), fast, slow)
+
+    def is_own_field(self, name: str) -> bool:
+        class_def = self.unit.class_def
+        return class_def is not None and (name not in class_def.members or class_def.members[name].unit is None)
 
     def is_this(self, node: r.Expr) -> bool:
         return isinstance(node, r.Read) and node.var is self.unit.this
@@ -724,7 +732,7 @@ class Expressions:
         key = builtin_key(row)
         if any(arg.spread for arg in args):
             parts = [
-                b.starred(b.call("spread_args", self.value(a.value))) if a.spread else self.passed_out(a.value) for a in args
+                b.starred(b.call("spread_args", self.value(a.value))) if a.spread else self.passed(a.value) for a in args
             ]
             return b.call("call_bound", self.run(), b.name(self.context.link("row", key)), b.tuple_(parts))
         values = [self.argument(row, key, index, arg.value) for index, arg in enumerate(args)]
@@ -736,17 +744,13 @@ class Expressions:
             values.insert(0, self.run())
         return b.call(self.context.link("function", key), *values)
 
-    def passed_out(self, node: r.Expr) -> ast.expr:
-        """Give an argument of a builtin: it never alters it, but a callback might."""
-        return self.passed(node)
-
     def argument(self, row: Builtin, key: str, index: int, node: r.Expr) -> ast.expr:
         """Give an argument, its type tested where it isn't known."""
         b = self.b
         parameters = row.signature.parameters
         names = parameters[min(index, len(parameters) - 1)].types
         wanted = ty.of_names(names)
-        value = self.passed_out(node)
+        value = self.passed(node)
         if "any" in names:
             return value
         if all(name in ty.EXACT for name in names) and self.types.of(node) & ~wanted == 0:

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Sequence
 
 from hslpy.lang import resolved as r
+from hslpy.lang.compile.context import Context
 from hslpy.lang.compile.targets import Targets
 from hslpy.lang.compile.types import ARR, INT, STR, Flow, constant_array, meet, walk
 from hslpy.lang.runtime import LONG_TEXT
@@ -24,8 +25,8 @@ class Statements(Targets):
     `again` makes the statements that begin the next round of the loop at hand; `leave` those that end it or the switch.
     """
 
-    def __init__(self, context: object, unit: r.Unit) -> None:
-        super().__init__(context, unit)  # type: ignore[arg-type]
+    def __init__(self, context: Context, unit: r.Unit) -> None:
+        super().__init__(context, unit)
         self.again: Callable[[], list[ast.stmt]] = list
         self.leave: Callable[[], list[ast.stmt]] = list
         self.counts_depth = False
@@ -180,7 +181,7 @@ class Statements(Targets):
         b = self.b
         base = target.base
         constant = self.constant_key(target.key)
-        if self.is_this(base) and isinstance(constant, str) and self._is_own_field(constant):
+        if self.is_this(base) and isinstance(constant, str) and self.is_own_field(constant):
             return [b.set_item(b.attr(self.value(base), "fields"), b.const(constant), self.owned(value))]
         if not isinstance(base, r.Read) or base.var is self.unit.this or not self.types.of(base) & ARR:
             return [b.do(self.store(target, value))]
@@ -233,10 +234,6 @@ class Statements(Targets):
         holder = name if sure_array else self.holder(base)  # `put` unshares
         slow = b.call("put", self.run(), holder, slow_key, new, self.inside(target.class_def))
         return [*result, b.when(b.all_of(tests), write, [b.do(slow)])]
-
-    def _is_own_field(self, name: str) -> bool:
-        class_def = self.unit.class_def
-        return class_def is not None and (name not in class_def.members or class_def.members[name].unit is None)
 
     # ---- control flow ----------------------------------------------------------------------------
 
