@@ -85,6 +85,7 @@ ROWS: list[Setting] = [
             "depth": About("nested calls of one run", minimum=10),
             "wall_s": About("time of one run, waiting included", "s", minimum=0.1),
             "cpu_s": About("computing time of one run", "s", minimum=0.01),
+            "string_bytes": About("the longest string that one operation may make", "bytes", minimum=1 << 16),
             "memory_bytes": About("memory that one run's values may take", "bytes", minimum=1 << 20),
             "regex_s": About("time of one match", "s", minimum=0.01),
         },

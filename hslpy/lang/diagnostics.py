@@ -148,6 +148,7 @@ _ROWS: list[Code] = [
     Code("R204", "too long a run", "do less, or raise the limit `wall_s`"),
     Code("R205", "too much memory", "keep less, or raise the limit `memory_bytes`"),
     Code("R206", "a regular expression that takes too long", "avoid repeats inside repeats, such as `(a+)+`"),
+    Code("R207", "a string that is too long", "work on parts of it, or raise the limit `string_bytes`"),
     # R3xx run time: hooks and services
     Code("R301", "an option that does not exist", "read the function's reference for the options it takes"),
     Code("R302", "an option or argument that a hook function cannot use", "read the function's reference for what it wants"),

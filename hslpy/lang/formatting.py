@@ -49,7 +49,7 @@ def format_percent(run: Budget, template: str, values: Value) -> str:
             )
         width = int(found[5] or 0)
         size += width
-        run.reserve(width)
+        run.reserve_text(width)
         text = _filled(run, found, arguments[following], width)
         following += 1
         size += len(text)

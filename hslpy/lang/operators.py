@@ -262,7 +262,7 @@ def repeat(run: Budget, value: Value, count: float) -> Value:
     """Give a string or an array `count` times over; a count below 1 gives an empty one."""
     times = max(0, to_integer(count, "the number of repetitions"))
     if value.__class__ is str:
-        run.reserve(len(value) * times)
+        run.reserve_text(len(value) * times)
         return value * times
     result = Array({}, 0)
     _book_elements(run, len(value.items) * times)

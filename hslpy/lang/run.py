@@ -37,6 +37,7 @@ class Limits:
     wall_s: float = 60.0
     cpu_s: float = 10.0
     memory_bytes: int = 128 * 1024 * 1024
+    string_bytes: int = 16 * 1024 * 1024  # what copies in some 4 ms
     regex_s: float = 1.0
     slice_s: float = 0.001
 
@@ -260,6 +261,15 @@ class Run:
             self._measure(size_bytes)
         if size_bytes >= 65_536:
             self.charge(size_bytes >> 12)  # filling memory takes about 0.25 µs a KB
+
+    def reserve_text(self, size_bytes: int) -> None:
+        """Account a string about to be made by one copy, which nothing can pause. Raises LimitExceeded."""
+        if size_bytes > self.limits.string_bytes:
+            raise LimitExceeded(
+                "R207",
+                f"a string of {size_bytes:,} bytes would be longer than {self.limits.string_bytes // (1024 * 1024)} MiB",
+            )
+        self.reserve(size_bytes)
 
     def invoke(self, function: Value, *args: Value) -> Value:
         """Call any function value. Raises ScriptError when it isn't one, or for a wrong number of arguments."""

@@ -78,7 +78,7 @@ def join(run: Run, parts: Iterable[Value]) -> str:
     texts = [part if part.__class__ is str else to_string(run, part) for part in parts]
     size = sum(map(len, texts))
     if size >= LONG_TEXT:
-        run.reserve(size)
+        run.reserve_text(size)
         run.charge(size >> 12)
     return "".join(texts)
 
@@ -86,7 +86,7 @@ def join(run: Run, parts: Iterable[Value]) -> str:
 def about_to_grow(run: Run, tail: str) -> None:
     """Account a long text before it is put at the end of another."""
     if len(tail) >= LONG_TEXT:
-        run.reserve(len(tail))
+        run.reserve_text(len(tail))
 
 
 def grown(run: Run, whole: str, address: int) -> None:

@@ -29,6 +29,8 @@ class Meter:
         if size_bytes > 1 << 26:
             raise MemoryError
 
+    reserve_text = reserve
+
 
 @pytest.fixture
 def run() -> Meter:

@@ -163,7 +163,6 @@ def test_wall_time_counts_waiting() -> None:
         '$s = ["x" * 1000000]; $l = []; forever { $l[] = $s[0] . count($l); }',
         'function f($s) { return f($s . $s); } f("some text");',
         '$s = ""; forever $s .= "0123456789" * 100;',
-        'echo "x" * 20000000000;',
     ],
 )
 def test_memory_is_bounded(text: str) -> None:
@@ -171,6 +170,21 @@ def test_memory_is_bounded(text: str) -> None:
         run(text, limits=Limits(memory_bytes=16 * 1024 * 1024, steps=100_000_000))
     assert exceeded.value.code == "R205"
     assert exceeded.value.span is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'echo "x" * 20000000000;',
+        '$s = "x"; forever $s = $s . $s;',
+        '$s = "x"; forever $s .= $s;',
+        'echo "%20000000000s" % [""];',
+    ],
+)
+def test_one_string_is_bounded_by_what_copies_quickly(text: str) -> None:
+    with pytest.raises(LimitExceeded) as exceeded:
+        run(text)
+    assert exceeded.value.code == "R207" and "longer than 16 MiB" in str(exceeded.value)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def test_long_texts_and_arrays_are_built_whole() -> None:
         def reserve(self, size_bytes: int) -> None:
             self.reserved += size_bytes
 
+        reserve_text = reserve
+
     books = Books()
     text = TextBuilder(books)
     for number in range(5000):

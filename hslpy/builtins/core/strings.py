@@ -73,7 +73,7 @@ def str_replace(call: Run, search: str, replace: str, subject: str) -> str:
         if growth > 0:
             growth *= subject.count(search)
         if len(subject) + growth >= WORTH_RESERVING:
-            call.reserve(len(subject) + growth)
+            call.reserve_text(len(subject) + growth)
             call.charge((len(subject) + max(growth, 0)) >> 8)
         return subject.replace(search, replace)
     result = TextBuilder(call)
