@@ -29,6 +29,7 @@ from aiosmtplib import (
 from hslpy.client.contract import Route, TlsResult
 from hslpy.client.protocol import ReplyProtocol, reply_of
 from hslpy.client.tls import TlsContexts, bears_name, describe
+from hslpy.mail import xtext
 from hslpy.mail.reply import Reply
 
 _T = TypeVar("_T")
@@ -289,7 +290,7 @@ async def _introduce(link: Link) -> None:
     """XCLIENT with the route's attributes, after which the dialogue starts anew. Source: Postfix XCLIENT_README."""
     if not link.offers("xclient"):
         raise LinkFailed("XCLIENT", "the peer offers no XCLIENT")
-    words = " ".join(f"{name}={_xtext(value)}" for name, value in link.route.xclient)
+    words = " ".join(f"{name}={xtext.encode(value)}" for name, value in link.route.xclient)
     reply = await link.command("XCLIENT", f"XCLIENT {words}".encode("latin-1"))
     if reply.code != 220:
         raise LinkFailed("XCLIENT", f"the peer said: {reply}", reply=reply)
@@ -316,8 +317,3 @@ def _reason(error: Exception) -> str:
 
 def _same_address(one: str, other: str) -> bool:
     return ipaddress.ip_address(one) == ipaddress.ip_address(other)
-
-
-def _xtext(value: str) -> str:
-    """Give the value as xtext. Source: RFC 3461 section 4."""
-    return "".join(ch if "!" <= ch <= "~" and ch not in "+=" else f"+{ord(ch):02X}" for ch in value)

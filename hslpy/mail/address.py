@@ -23,7 +23,7 @@ class Address:
         if self.is_null:
             return ""
         local = self.local_part
-        if not local or not all(ch in _ATEXT for ch in local) or local[0] == "." or local[-1] == "." or ".." in local:
+        if not _is_dot_atom(local):
             local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"{local}@{self.domain}" if self.domain else local
 
@@ -31,6 +31,12 @@ class Address:
 _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
 
 NULL_SENDER = Address("", "")
+
+
+def _is_dot_atom(local: str) -> bool:
+    if not local or local[0] == "." or local[-1] == "." or ".." in local:
+        return False
+    return all(ch in _ATEXT or ch > "\x7f" for ch in local)
 
 
 def ascii_lower(text: str) -> str:
@@ -48,28 +54,27 @@ def ascii_domain(domain: str) -> str:
         return domain
 
 
-def parse_address(text: str) -> Address | None:
+def parse_address(text: str, *, long_local_part: bool = False) -> Address | None:
     """Give the address that `text` (without `<>`) spells, or None. Empty text is the null sender.
 
     Accepts a quoted local part, an address literal, and a local part alone (`postmaster`); source routes are refused.
+    A local part has 64 characters at most (RFC 5321 4.5.3.1.1); headers may have a `long_local_part`.
     """
     if not text:
         return NULL_SENDER
     if text[0] == '"':
-        return _parse_quoted(text)
+        return _parse_quoted(text, long_local_part)
     local, at, domain = text.rpartition("@")
     if not at:
         local, domain = text, ""
     elif not _valid_domain(domain):
         return None
-    if not local or len(local) > 64 or not all(ch in _ATEXT or ch > "\x7f" for ch in local):
-        return None
-    if local[0] == "." or local[-1] == "." or ".." in local:
+    if not _is_dot_atom(local) or (len(local) > 64 and not long_local_part):
         return None
     return Address(local, domain)
 
 
-def _parse_quoted(text: str) -> Address | None:
+def _parse_quoted(text: str, long_local_part: bool) -> Address | None:
     local: list[str] = []
     i = 1
     while i < len(text) and text[i] != '"':
@@ -82,7 +87,9 @@ def _parse_quoted(text: str) -> Address | None:
         local.append(text[i])
         i += 1
     rest = text[i + 1 :]
-    if i >= len(text) or len(local) > 64 or not rest.startswith("@") or not _valid_domain(rest[1:]):
+    if len(local) > 64 and not long_local_part:
+        return None
+    if i >= len(text) or not rest.startswith("@") or not _valid_domain(rest[1:]):
         return None
     return Address("".join(local), rest[1:])
 

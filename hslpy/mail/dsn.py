@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hslpy.mail import xtext
 from hslpy.mail.address import Address
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Enhanced
@@ -118,7 +119,7 @@ def _status(report: Report) -> str:
     fields = []
     envelope_id = _param(report.sender_params or {}, "ENVID")
     if envelope_id:
-        fields.append(_field("Original-Envelope-Id", _from_xtext(envelope_id)))
+        fields.append(_field("Original-Envelope-Id", xtext.decode(envelope_id)))
     fields.append(_field("Reporting-MTA", f"dns; {_token(report.hostname)}"))
     if report.transaction_id:
         fields.append(_field("X-Transaction-ID", report.transaction_id))
@@ -129,7 +130,7 @@ def _status(report: Report) -> str:
         if original:
             kind, semicolon, address = original.partition(";")
             if semicolon:
-                fields.append(_field("Original-Recipient", f"{_token(kind)}; {_from_xtext(address)}"))
+                fields.append(_field("Original-Recipient", f"{_token(kind)}; {xtext.decode(address)}"))
         fields.append(_field("Final-Recipient", _typed_address(one.recipient)))
         fields.append(_field("Action", report.action))
         fields.append(_field("Status", "{}.{}.{}".format(*one.status)))
@@ -198,19 +199,6 @@ def _typed_address(address: Address) -> str:
         return f"rfc822; {text}"
     # RFC 6533 section 3: utf-8-addr-xtext
     return "utf-8; " + "".join(ch if "!" <= ch <= "~" and ch not in "\\+=" else f"\\x{{{ord(ch):X}}}" for ch in text)
-
-
-def _from_xtext(text: str) -> str:
-    """Give what xtext stands for; broken escapes stay as they are. Source: RFC 3461 section 4."""
-    head, *rest = text.split("+")
-    decoded = [head]
-    for piece in rest:
-        code = piece[:2]
-        if len(code) == 2 and all(ch in "0123456789ABCDEF" for ch in code):
-            decoded.append(chr(int(code, 16)) + piece[2:])
-        else:
-            decoded.append(f"+{piece}")
-    return "".join(decoded)
 
 
 def _param(params: Mapping[str, str], name: str) -> str | None:

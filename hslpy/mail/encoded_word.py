@@ -8,42 +8,55 @@ from __future__ import annotations
 import binascii
 import codecs
 import re
+from collections.abc import Iterator
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 
 _WORD = re.compile(r"=\?([A-Za-z0-9!#$%&'+\-^_`{}~.:]{1,40})(?:\*[^?\s]*)?\?([bBqQ])\?([!->@-~ ]*?)\?=")
-_BETWEEN = re.compile(r"(\?=)[ \t]+(?==\?)")
-_TEXT_CHARSETS_REFUSED = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})
+_BLANK = " \t\r\n"
+# Only charsets that are there are looked up: Python remembers each name it was ever asked for. Some have no alias.
+_CODECS = frozenset({*aliases, *aliases.values(), "koi8_u", "koi8_t", "cp874"})
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf_7"})
 _CHUNK_BYTES = 45  # 60 characters of base64 and `=?UTF-8?B?...?=`: a word has at most 75 (RFC 2047 section 2)
 
 
 def decode_words(text: str) -> str:
     """Give `text` as UTF-8 bytes held in a str, encoded words decoded. Words next to each other are joined."""
     if "=?" in text:
-        text = _decode_all(_BETWEEN.sub(r"\1", text))
+        text = "".join(decoded_parts(text))
     if text.isascii():
         return text
     return _as_utf8(text.encode("latin-1"))
 
 
-def _decode_all(text: str) -> str:
-    parts: list[str] = []
-    pending = bytearray()  # bytes of neighbouring words in one charset: a character may be split over them
+def decoded_parts(text: str, *, strict: bool = False) -> Iterator[str]:
+    """Give the text's parts with encoded words decoded; `strict` leaves those that cannot be as they are.
+
+    Neighbours in one charset are decoded together, since a character may be split over them; the white space between
+    two words is not shown (RFC 2047 section 6.2). Each word gives a part, though an empty one: the caller may pause.
+    """
+    group = bytearray()
     charset = ""
-    end = 0
+    start = end = 0  # of the group in the text
     for match in _WORD.finditer(text):
         data = _word_bytes(match[2], match[3])
-        if data is None:
+        name = match[1].lower()
+        if data is None or (strict and _codec(name) is None):
             continue
-        if pending and (match.start() != end or match[1].lower() != charset):
-            parts.append(_to_utf8(bytes(pending), charset))
-            pending.clear()
-        parts.append(text[end : match.start()])
-        charset = match[1].lower()
-        pending += data
+        between = text[end : match.start()]
+        blank = not between.strip(_BLANK)
+        if not (group and blank and name == charset):
+            yield _shown(bytes(group), charset, text[start:end], strict)
+            if not (group and blank):
+                yield between
+            group.clear()
+            start = match.start()
+        yield ""
+        charset = name
+        group += data
         end = match.end()
-    if pending:
-        parts.append(_to_utf8(bytes(pending), charset))
-    parts.append(text[end:])
-    return "".join(parts)
+    yield _shown(bytes(group), charset, text[start:end], strict)
+    yield text[end:]
 
 
 def _word_bytes(encoding: str, text: str) -> bytes | None:
@@ -55,15 +68,28 @@ def _word_bytes(encoding: str, text: str) -> bytes | None:
         return None
 
 
-def _to_utf8(data: bytes, charset: str) -> str:
+def _codec(charset: str) -> str | None:
+    """Give Python's name of the charset, None where it has none, or one that is no charset (`rot13`)."""
+    name = normalize_encoding(charset)
+    if name not in _CODECS:
+        return None
+    name = aliases.get(name, name)
+    if name in _NO_CHARSETS or not codecs.lookup(name)._is_text_encoding:
+        return None
+    return name
+
+
+def _shown(data: bytes, charset: str, raw: str, strict: bool) -> str:
+    """Give the bytes of neighbouring words as UTF-8; `raw` is how they were written."""
+    if not data:
+        return ""
+    name = _codec(charset)
     try:
-        name = codecs.lookup(charset).name
-        if name in _TEXT_CHARSETS_REFUSED:
-            raise LookupError(name)
-        decoded = data.decode(name, "replace")
+        if name is not None:
+            return data.decode(name, "strict" if strict else "replace").encode("utf-8", "replace").decode("latin-1")
     except (LookupError, ValueError):
-        return _as_utf8(data)
-    return decoded.encode("utf-8", "replace").decode("latin-1")
+        pass
+    return raw if strict else _as_utf8(data)
 
 
 def _as_utf8(data: bytes) -> str:
@@ -86,7 +112,7 @@ def encode_words(text: str) -> str:
         word, space = pieces[i], pieces[i - 1] if i else ""
         if word.isascii():
             if run:
-                out.append(_encode("".join(run)))
+                out.append(encode_text("".join(run)))
                 run = []
             out.append(space + word)
         elif run:
@@ -95,11 +121,12 @@ def encode_words(text: str) -> str:
             out.append(space)
             run.append(word)
     if run:
-        out.append(_encode("".join(run)))
+        out.append(encode_text("".join(run)))
     return "".join(out)
 
 
-def _encode(text: str) -> str:
+def encode_text(text: str) -> str:
+    """Give the whole text as encoded words in UTF-8, a space between them."""
     data = _as_utf8(text.encode("latin-1")).encode("latin-1").decode("utf-8")
     words: list[str] = []
     chunk = b""

@@ -5,7 +5,7 @@ In: arguments of builtins and the run. Out: plain Python values, or ScriptError 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from hslpy.errors import ScriptError
@@ -35,17 +35,27 @@ def read_options(function: str, options: Array | None, known: Mapping[str, Any])
         return found
     for key, value in options.items.items():
         if key not in known:
-            listed = ", ".join(f"`{name}`" for name in known) or "no options"
-            hint = suggest(str(key), [*known]) or f"it takes {listed}"
-            raise ScriptError("R301", f"{function}() has no option `{key}`", hint=hint)
+            raise unknown_option(function, str(key), known)
         default = known[key]  # type: ignore[index]
         if default.__class__ is bool:
             found[key] = truth(value)  # type: ignore[index]
         elif default is not None and value.__class__ is not default.__class__:
-            raise ScriptError("R302", f"{function}() wants option `{key}` as {type_name(default)}, got {type_name(value)}")
+            raise wrong_option(function, str(key), (type_name(default),), value)
         else:
             found[key] = value  # type: ignore[index]
     return found
+
+
+def unknown_option(function: str, name: str, known: Iterable[str]) -> ScriptError:
+    """Give the error of an option that the function does not take, R301; `known` are those that it does."""
+    names = list(known)
+    hint = suggest(name, names) or (f"it takes {', '.join(f'`{one}`' for one in names)}" if names else "it takes no options")
+    return ScriptError("R301", f"unknown option `{name}` of {function}()", hint=hint)
+
+
+def wrong_option(function: str, name: str, types: Iterable[str], value: Value) -> ScriptError:
+    """Give the error of an option whose value is of none of these types, R302."""
+    return ScriptError("R302", f"option `{name}` of {function}() wants {' or '.join(types)}, got {type_name(value)}")
 
 
 def as_bytes(text: str) -> bytes:

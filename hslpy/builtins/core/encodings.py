@@ -1,4 +1,4 @@
-"""Encodings of bytes as text: base64 and its kin, URLs, xtext. In: strings. Out: strings, or none for what is malformed."""
+"""Encodings of bytes as text: base64 and its kin, URLs. In: strings. Out: strings, or none for what is malformed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ _STRETCH = 3 * (1 << 16)  # a multiple of 3, 4 and 8, so that the parts of an en
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_XTEXT_PLAIN = re.compile(r"[^!-*,-<>-~]")  # RFC 3461 section 4: all but "+" and "=" of the printable ones
-_XTEXT_ESCAPE = re.compile(r"\+([0-9A-F]{2})")
 
 
 def _base64(part: str) -> str:
@@ -107,25 +105,10 @@ def url_decode(call: Run, string: str) -> str:
     """Decode %XX; anything else stays as it is."""
     if len(string) <= 16384:
         return as_text(unquote_to_bytes(as_bytes(string)))
-    return _unescaped(call, string, "%", _ESCAPE)
+    return unescaped(call, string, "%", _ESCAPE)
 
 
-@TOPIC.builtin(
-    "xtext_encode(text: string) -> string", effect=Effect.PURE, examples=['xtext_encode("a+b=c")  // "a+2Bb+3Dc"']
-)
-def xtext_encode(call: Run, text: str) -> str:
-    """Encode as xtext, for ORCPT and ENVID (RFC 3461 section 4)."""
-    call.reserve(len(text) * 3)
-    return in_stretches(call, text, lambda part: _XTEXT_PLAIN.sub(lambda m: f"+{ord(m[0]):02X}", part), 4096)
-
-
-@TOPIC.builtin("xtext_decode(text: string) -> string", effect=Effect.PURE, examples=['xtext_decode("a+2Bb")  // "a+b"'])
-def xtext_decode(call: Run, text: str) -> str:
-    """Decode xtext; a `+` that begins no escape stays as it is."""
-    return _unescaped(call, text, "+", _XTEXT_ESCAPE)
-
-
-def _unescaped(call: Run, text: str, mark: str, escape: re.Pattern[str]) -> str:
+def unescaped(call: Run, text: str, mark: str, escape: re.Pattern[str]) -> str:
     """Replace each escape, which begins with `mark` and gives a byte in hex, by its byte."""
     result = TextBuilder(call)
     start = position = 0

@@ -7,12 +7,14 @@ from hslpy.builtins.host import (
     headers,
     log,
     mailmessage,
+    mailtext,
     memory,
     metadata,
     outcome,
     queue_metric,
     rates,
     scanners,
+    system,
     tls,
     verdicts,
 )
@@ -33,4 +35,6 @@ TOPICS: tuple[Topic, ...] = (
     log.TOPIC,
     tls.TOPIC,
     dns.TOPIC,
+    mailtext.TOPIC,
+    system.TOPIC,
 )

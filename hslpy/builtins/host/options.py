@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from hslpy.builtins.core.arguments import unknown_option, wrong_option
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import format_number, key_of_text, to_echo
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.values import Array, Value, type_name
 from hslpy.mail.address import Address, parse_address
 from hslpy.mail.reply import Enhanced, Reply
@@ -43,12 +43,11 @@ def read_options(
         if types is None:
             if name in unsupported:
                 raise ScriptError("R301", f"option `{name}` of {function}() is not supported here")
-            hint = suggest(name, known) or (f"it takes {_listed(known)}" if known else "it takes no options")
-            raise ScriptError("R301", f"unknown option `{name}` of {function}()", hint=hint)
+            raise unknown_option(function, name, known)
         if value is None:
             continue
         if type_name(value) not in types:
-            raise ScriptError("R302", f"option `{name}` of {function}() wants {_either(types)}, got {type_name(value)}")
+            raise wrong_option(function, name, types, value)
         found[name] = value
     return found
 
@@ -176,11 +175,3 @@ def _read_codes(function: str, codes: Array, code: int, enhanced: Enhanced) -> t
             )
         enhanced = (int(parts[0]), int(parts[1]), int(parts[2]))
     return code, enhanced
-
-
-def _either(types: tuple[str, ...]) -> str:
-    return " or ".join(types)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

@@ -76,7 +76,7 @@ def test_aes_gives_none(name: str, args: list[Any]) -> None:
     ("name", "args", "message"),
     [
         ("aes_encrypt", ["x", "k" * 16, "gcm"], 'wants "ecb" or "cbc" as `mode`, got "gcm"'),
-        ("aes_encrypt", ["x", "k" * 16, "ecb", {"pading": True}], "has no option `pading`"),
+        ("aes_encrypt", ["x", "k" * 16, "ecb", {"pading": True}], "unknown option `pading` of aes_encrypt()"),
         ("crypt", ["x", "$6$rounds=999999999$salt"], "at most 2000000 rounds"),
         ("crypt", ["x", "$2b$31$" + "a" * 22], "a bcrypt cost of 14"),
         ("rsa_sign", ["x", "key", {"hash": "sha3"}], "wants `hash` as md5, sha1, sha256, sha512"),

@@ -189,7 +189,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("strftime", ["%Y", 1e300], "cannot show"),
     ("strftime", ["a\0", 1], "wants `format`"),
     ("uuidv5", ["x", "y"], "as a UUID"),
-    ("json_encode", [1, {"ensure_asci": True}], "no option"),
+    ("json_encode", [1, {"ensure_asci": True}], "unknown option"),
     ("strlen", [5], "wants string"),
     ("array_map", ["x", []], "wants function"),
 ]

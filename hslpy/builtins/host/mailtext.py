@@ -1,34 +1,29 @@
-"""The texts of mail that are grammar alone: addresses, address lists, tag lists, encoded words. In: strings. Out: values.
+"""The texts of mail that are grammar alone: addresses and lists of them, tags, encoded words, xtext. In and out: values.
 
-Nothing here knows a message. What is malformed gives none. Source: RFC 5321, 5322, 6376, 2047.
+The grammars of addresses, encoded words and xtext are `mail`'s. What is malformed gives none. Source: RFC 5322, 6376.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
-from hslpy.builtins.core.arguments import as_text, from_utf8, read_options, to_utf8
+from hslpy.builtins.core.arguments import in_stretches, read_options
+from hslpy.builtins.core.encodings import unescaped
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.growth import Growth, TextBuilder, array_of
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value
+from hslpy.mail import xtext
+from hslpy.mail.address import Address, parse_address
+from hslpy.mail.encoded_word import decoded_parts, encode_text
 
 TOPIC = Topic("mail texts")
 
 MOST_CHARACTERS = 1 << 20  # of a header value that is taken apart
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]"
-_DOT_ATOM = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
-_QUOTED = re.compile(r'"((?:[^"\\\r\n\x00]|\\[^\r\n\x00])*)"')
-_DOMAIN = re.compile(
-    r"[A-Za-z0-9\x80-\xff_](?:[A-Za-z0-9\x80-\xff_-]*[A-Za-z0-9\x80-\xff_])?(?:\.[A-Za-z0-9\x80-\xff_-]+)*\.?|\[[^\[\]\\\s]+\]"
-)
 _TOKEN = re.compile(r'\s+|"(?:[^"\\]|\\.)*"|\[[^\[\]\\]*\]|[()<>@,;:]|[^\s()<>@,;:"\[\]]+|.', re.DOTALL)
-_WORD = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]*)?\?([bBqQ])\?([^?\s]*)\?=")
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_WORD_BYTES = 45  # of UTF-8 in an encoded word, 60 characters of base64: RFC 2047 section 2 allows 75 in all
 
 
 def _unescape(text: str) -> str:
@@ -45,18 +40,10 @@ def _unescape(text: str) -> str:
 )
 def envelope_address_parse(address: str) -> Array | None:
     """Give an envelope address as `localpart`, without quotes and escapes, and `domain`; none when it is no address."""
-    if len(address) > 1000:
+    found = parse_address(address)
+    if found is None or (address and not found.domain):
         return None
-    if address == "":
-        return Array.mapping({"localpart": "", "domain": ""})
-    quoted = _QUOTED.match(address)
-    local = quoted or _DOT_ATOM.match(address)
-    if local is None or address[local.end() : local.end() + 1] != "@":
-        return None
-    domain = address[local.end() + 1 :]
-    if not _DOMAIN.fullmatch(domain):
-        return None
-    return Array.mapping({"localpart": _unescape(quoted[1]) if quoted else local[0], "domain": domain})
+    return Array.mapping({"localpart": found.local_part, "domain": found.domain})
 
 
 @TOPIC.builtin(
@@ -68,9 +55,7 @@ def envelope_localpart_escape(localpart: str) -> str:
     """Give a local part as it stands in an address: in quotes where it must."""
     if len(localpart) > MOST_CHARACTERS:
         raise ScriptError("R108", "envelope_localpart_escape() wants `localpart` shorter than a megabyte")
-    if not localpart or _DOT_ATOM.fullmatch(localpart):
-        return localpart
-    return '"' + re.sub(r'(["\\])', r"\\\1", localpart) + '"'
+    return str(Address(localpart, ""))
 
 
 def _header_value(value: str, field: bool) -> str | None:
@@ -159,9 +144,8 @@ def _end_address(words: list[str], angle: str | None, found: list[tuple[str, str
             return True
     else:
         address, name = angle.rpartition(":")[2] if angle.startswith("@") else angle, text
-    at = address.rfind("@")
-    local, domain = address[:at], address[at + 1 :]
-    if at < 1 or not (_DOT_ATOM.fullmatch(local) or _QUOTED.fullmatch(local)) or not _DOMAIN.fullmatch(domain):
+    parsed = parse_address(address, long_local_part=True)
+    if parsed is None or not parsed.domain:
         return False
     plain = re.sub(r'"((?:[^"\\]|\\.)*)"', lambda quoted: _unescape(quoted[1]), name)
     found.append((re.sub(" +", " ", plain), address))
@@ -193,7 +177,7 @@ def header_addresslist_compile(call: Run, addresses: Array) -> str:
 
 def _phrase(name: str) -> str:
     if not name.isascii():
-        return _encoded_words(name)
+        return encode_text(name)
     if re.fullmatch(rf"{_ATEXT}+(?: {_ATEXT}+)*", name):
         return name
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
@@ -228,22 +212,6 @@ def header_dkim_decode(value: str, options: Array | None = None) -> Array | None
     return Array.mapping(dict(sorted(tags.items()))) if tags else None
 
 
-def _encoded_words(text: str) -> str:
-    """Give a text of UTF-8 as encoded words, a space between them."""
-    decoded = from_utf8(text)
-    charset = "UTF-8" if decoded is not None else "ISO-8859-1"
-    words: list[str] = []
-    current = b""
-    for letter in text if decoded is None else decoded:
-        data = letter.encode("latin-1" if decoded is None else "utf-8")
-        if len(current) + len(data) > _WORD_BYTES:
-            words.append(f"=?{charset}?B?{as_text(base64.b64encode(current))}?=")
-            current = b""
-        current += data
-    words.append(f"=?{charset}?B?{as_text(base64.b64encode(current))}?=")
-    return " ".join(words)
-
-
 @TOPIC.builtin(
     "mimeword_encode(string: string) -> string",
     effect=Effect.PURE,
@@ -257,7 +225,7 @@ def mimeword_encode(call: Run, string: str) -> str:
         raise ScriptError("R108", "mimeword_encode() wants `string` shorter than a megabyte")
     call.charge(len(string) >> 2)
     call.reserve(len(string) * 3)
-    return _encoded_words(string)
+    return encode_text(string)
 
 
 @TOPIC.builtin(
@@ -270,56 +238,22 @@ def mimeword_decode(call: Run, string: str) -> str:
     if "=?" not in string or len(string) > MOST_CHARACTERS:
         return string
     result = TextBuilder(call)
-    position = 0
-    after_word = False
-    for found in _WORD.finditer(string):
-        between = string[position : found.start()]
-        word = _decoded_word(found)
-        is_word = word is not None
-        # White space between two encoded words is not shown: RFC 2047 section 6.2.
-        if not (after_word and is_word and not between.strip(" \t\r\n")):
-            result.add(between)
-        result.add(found[0] if word is None else word)
+    for part in decoded_parts(string, strict=True):
+        result.add(part)
         call.charge(2)
-        position = found.end()
-        after_word = is_word
-    result.add(string[position:])
     return result.text()
 
 
-def _decoded_word(found: re.Match[str]) -> str | None:
-    """Give what an encoded word says, as UTF-8, or None when it cannot be decoded."""
-    charset, encoding, text = found[1], found[2], found[3]
-    try:
-        if encoding in "bB":
-            data = base64.b64decode(text + "=" * (-len(text) % 4))
-        else:
-            data = binascii.a2b_qp(text, header=True)
-        if charset.lower() in ("utf-8", "us-ascii", "utf8"):
-            data.decode("utf-8")
-            return as_text(data)
-        if charset.lower() not in _CHARSETS and not re.fullmatch(
-            r"(?:iso-8859|windows|cp|koi8)-?[0-9a-z]{1,5}", charset.lower()
-        ):
-            return None
-        return to_utf8(data.decode(charset))
-    except (ValueError, LookupError):
-        return None
-
-
-# Multi-byte ones that mail uses; Python's codecs also take names that are no charsets, so they are named.
-_CHARSETS = frozenset(
-    (
-        "big5",
-        "euc-jp",
-        "euc-kr",
-        "gb18030",
-        "gb2312",
-        "gbk",
-        "iso-2022-jp",
-        "ks_c_5601-1987",
-        "shift_jis",
-        "tis-620",
-        "utf-16",
-    )
+@TOPIC.builtin(
+    "xtext_encode(text: string) -> string", effect=Effect.PURE, examples=['xtext_encode("a+b=c")  // "a+2Bb+3Dc"']
 )
+def xtext_encode(call: Run, text: str) -> str:
+    """Encode as xtext, for ORCPT and ENVID (RFC 3461 section 4)."""
+    call.reserve(len(text) * 3)
+    return in_stretches(call, text, xtext.encode, 4096)
+
+
+@TOPIC.builtin("xtext_decode(text: string) -> string", effect=Effect.PURE, examples=['xtext_decode("a+2Bb")  // "a+b"'])
+def xtext_decode(call: Run, text: str) -> str:
+    """Decode xtext; a `+` that begins no escape stays as it is."""
+    return unescaped(call, text, "+", xtext.ESCAPE)
