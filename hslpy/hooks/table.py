@@ -55,7 +55,10 @@ class Hook:
 
     @cached_property
     def predefined(self) -> dict[str, Predefined]:
-        return {fact.name: Predefined(fact.types, fact.writable) for fact in self.facts}
+        return {
+            fact.name: Predefined(fact.types, fact.writable, yields=fact.classic and not fact.writable)
+            for fact in self.facts
+        }
 
 
 _STRING, _NUMBER, _BOOLEAN, _ARRAY = ("string",), ("number",), ("boolean",), ("array",)

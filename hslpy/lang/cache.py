@@ -62,7 +62,7 @@ class ProgramCache:
         for key, row in sorted(builtins.items()):
             digest.update(repr((key, row.signature.text, row.kind, row.owner, row.takes_call)).encode())
         for name, variable in sorted(predefined.items()):
-            digest.update(repr((name, variable.types, variable.writable)).encode())
+            digest.update(repr((name, variable.types, variable.writable, variable.yields)).encode())
         self.folder = folder
         self.file = folder / f"{digest.hexdigest()}.hslc"
 

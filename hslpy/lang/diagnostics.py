@@ -113,6 +113,7 @@ _ROWS: list[Code] = [
     Code("W503", "statements before the first `case`", "move them ahead of the `switch`"),
     Code("W504", "unknown escape in a string", "write two backslashes for a backslash"),
     Code("W505", "string added with `+`", "put texts together with `.`, convert with `number()`"),
+    Code("W506", "a variable of the script's with a predefined name of the classic form", "choose another name"),
     # R1xx run time: operators and builtins
     Code("R101", "a builtin's argument of the wrong type", "convert it, or test the type first"),
     Code("R102", "wrong number of arguments", "give as many as the function takes"),

@@ -114,12 +114,24 @@ def _compile(opener: _Opener, path: str, world: World) -> tuple[Compiled | None,
     if script is None:
         return None, _in_order(opener.found, opener.sources)
     resolution = resolve(world, script)
+    if world.taken:
+        world = _with_taken(world)
+        resolution = resolve(world, script)
     check(world, resolution)
     found = _in_order([*opener.found, *world.diagnostics], opener.sources)
     if any(diagnostic.is_error for diagnostic in found):
         return None, found
     digest = hashlib.sha256(b"".join(source_digest(source) for source in opener.sources)).hexdigest()
     return compile_program(resolution, opener.sources, f"<hsl {digest[:16]}>"), found
+
+
+def _with_taken(world: World) -> World:
+    """Give a world for resolving anew, in which the predefined names that the program assigns are variables of its own."""
+    own = {name: Predefined(("any",), writable=True) for name in world.taken}
+    fresh = World(world.builtins, {**world.predefined, **own}, world.open_script, world.hook, world.elsewhere, world.absent)
+    for name, span in world.taken.items():
+        fresh.report("W506", span, f"`${name}` is predefined here; the script makes it a variable of its own")
+    return fresh
 
 
 def _in_order(found: Sequence[Diagnostic], sources: Sequence[Source]) -> list[Diagnostic]:

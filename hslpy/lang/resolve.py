@@ -705,7 +705,9 @@ class Resolver:
             else lookup(self.world, self.unit, node.name, node.span)
         )
         if isinstance(found, r.Fact):
-            if not found.predefined.writable:
+            if found.predefined.yields:
+                self.world.taken.setdefault(found.name, node.span)
+            elif not found.predefined.writable:
                 self.report(
                     "E205", node.span, f"`${found.name}` is predefined and cannot be assigned", "copy it to another variable"
                 )

@@ -14,10 +14,14 @@ from hslpy.lang.source import Span
 
 @dataclass(frozen=True, slots=True)
 class Predefined:
-    """A predefined variable of a hook: its HSL types, and whether a script may assign it."""
+    """A predefined variable of a hook: its HSL types, and whether a script may assign it.
+
+    `yields`: one of the older generation, whose name a script of the newer one may take for a variable of its own.
+    """
 
     types: tuple[str, ...]
     writable: bool = False
+    yields: bool = False
 
 
 # ---- what names are bound to ------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class World:
     classes: list[ClassDef] = field(default_factory=list)
     modules: dict[str, Module] = field(default_factory=dict)
     facts: set[str] = field(default_factory=set)
+    taken: dict[str, Span] = field(default_factory=dict)
     used_builtins: set[str] = field(default_factory=set)
     included: dict[tuple[int, int], syntax.Script | None] = field(default_factory=dict)
     _next_id: int = 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hslpy.errors import OperatorError
 from hslpy.scan.contract import ScannerFailed, SpamScore
 from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin
 from tests.hooks.world import CONTENT, World
@@ -245,3 +246,32 @@ def test_modern_header_methods(world: World) -> None:
         '4=>"Subject: Hello",5=>[0=>"from a by b"],6=>true]'
     ).replace("71", str(len(CONTENT)))
     assert text == "Received: from a by b\r\nSubject: Hello\r\n\r\nBody\r\n"
+
+
+def test_a_modern_script_may_take_a_classic_name_for_its_own(world: World) -> None:
+    """Scripts of the modern form don't know that `$sender` and its kin are predefined for the classic one."""
+    script = """
+    $sender = $transaction["senderaddress"];
+    $recipients = [];
+    foreach ($transaction["recipients"] as $recipient)
+        $recipients[] = $recipient["address"];
+    foreach ($recipients as $recipient)
+        $arguments["mail"]->queue($sender, $recipient, "mailtransport:1", ["metadata" => ["to" => $recipient["domain"]]]);
+    Accept();
+    """
+    verdict = world.run("eod", script, world.data("a@one.example", "b@two.example"))
+    assert verdict.action == "accept" and not verdict.failed
+    assert [(str(d.recipient), d.metadata["to"]) for d in verdict.deliveries] == [
+        ("a@one.example", "one.example"),
+        ("b@two.example", "two.example"),
+    ]
+
+
+def test_a_script_that_assigns_a_classic_name_reads_the_fact_until_then(world: World) -> None:
+    verdict = world.run("rcptto", '$before = $senderdomain; $senderdomain = "x"; Reject("$before $senderdomain");')
+    assert verdict.reply is not None and verdict.reply.text == "example.com x"
+
+
+def test_the_modern_arrays_stay_read_only(world: World) -> None:
+    with pytest.raises(OperatorError, match="E205"):
+        world.hooks({"rcptto": "$transaction = [];"})

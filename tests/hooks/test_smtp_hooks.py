@@ -219,8 +219,8 @@ def test_classic_and_modern_variables_agree(world: World) -> None:
 
 
 def test_predefined_variables_are_read_only(world: World) -> None:
-    with pytest.raises(Exception, match="sender"):
-        world.run("rcptto", '$sender = "x";')
+    with pytest.raises(Exception, match="connection"):
+        world.run("rcptto", '$connection = "x";')
 
 
 def test_context_lasts_for_the_connection(world: World) -> None:
