@@ -53,7 +53,8 @@ def settings_page(rows: Sequence[Setting]) -> str:
     introduction = (
         "The settings file is TOML; each section below is a table of it, `[[name]]` one that may stand several times.\n"
         "A setting outside of those can also be given in the environment, as `HSLPY_<SECTION>_<NAME>`.\n"
-        "`hslpy config` prints them all as a file."
+        "`hslpy config` prints them all as a file. A running server takes up changed scripts by itself; settings are read\n"
+        "when it starts."
     )
     return table_page(
         "Settings",

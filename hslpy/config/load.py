@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hslpy.client.contract import Timeouts
 from hslpy.client.smtp import ClientSettings
 from hslpy.config.settings import OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge
@@ -112,11 +113,12 @@ def _settings(
         data_dir = state_folder(environment, folder)
     values["server.hostname"], values["server.data_dir"] = hostname, data_dir
     listeners = tuple(Listener(**entry) for entry in values["listen[]"]) or (Listener(),)
-    transports = {entry["id"]: Transport(**entry) for entry in values["transport[]"]}
+    timeouts = Timeouts(**_section(values, "delivery.timeouts"))
+    transports = {entry["id"]: Transport(**entry, timeouts=timeouts) for entry in values["transport[]"]}
     if len(transports) < len(values["transport[]"]):
         raise OperatorError("two transports have the same id", hint="give each [[transport]] an `id` of its own")
     smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname)
-    transports.setdefault(smtp.transport_id, Transport(smtp.transport_id))
+    transports.setdefault(smtp.transport_id, Transport(smtp.transport_id, timeouts=timeouts))
     sources = tuple(Source(**entry) for entry in values["source[]"])
     _check_source_names(sources, transports, values["delivery.sources"])
     reports = values["delivery.report_transport_id"]

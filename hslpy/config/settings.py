@@ -5,6 +5,7 @@ Names, kinds and defaults come from the settings dataclasses of the rooms; here 
 
 from __future__ import annotations
 
+from hslpy.client.contract import Timeouts
 from hslpy.client.smtp import ClientSettings
 from hslpy.config.table import About, Setting, rows_of
 from hslpy.delivery.settings import DeliverySettings, Transport
@@ -138,6 +139,19 @@ ROWS: list[Setting] = [
             "source_suspension_s": About("how long a source that cannot be bound is left out", "s", minimum=1),
             "wait_s": About("how long a recipient waits, uncharged, for something of ours to be put right", "s", minimum=1),
             "report_transport_id": About("transport of bounce reports; empty: that of the message they are about"),
+        },
+    ),
+    *rows_of(
+        "delivery.timeouts",
+        Timeouts,
+        {
+            "connect_s": About("time to connect to a host", "s", minimum=0.1),
+            "greeting_s": About("for its greeting", "s", minimum=0.1),
+            "command_s": About("for its answer to a command", "s", minimum=0.1),
+            "data_s": About("for its answer to DATA", "s", minimum=0.1),
+            "block_s": About("for each stretch of a message that it takes in", "s", minimum=0.1),
+            "final_s": About("for its answer to the whole message; cut short, mail is delivered twice", "s", minimum=0.1),
+            "quit_s": About("for its answer to QUIT", "s", minimum=0.1),
         },
     ),
     *rows_of(

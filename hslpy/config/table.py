@@ -21,7 +21,7 @@ REQUIRED = object()
 class Setting:
     """One row. `name` is dotted; in a repeated table it begins `table[].`. `unit` is for people, as in `bytes` or `s`.
 
-    `reload` says that a running server takes a new value up by itself. A `secret` is not printed.
+    A `secret` is not printed. New values are taken up by a restart; a running server takes up scripts alone.
     """
 
     name: str
@@ -31,7 +31,6 @@ class Setting:
     unit: str = ""
     choices: tuple[str, ...] = ()
     minimum: float | None = None
-    reload: bool = False
     secret: bool = False
 
     @property
@@ -51,7 +50,6 @@ class About:
     unit: str = ""
     choices: tuple[str, ...] = ()
     minimum: float | None = None
-    reload: bool = False
     secret: bool = False
 
 
@@ -79,7 +77,6 @@ def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Settin
                 text.unit,
                 text.choices or choices,
                 text.minimum,
-                text.reload,
                 text.secret,
             )
         )

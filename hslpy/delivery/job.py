@@ -63,8 +63,8 @@ class _Item:
         given = self.options.recipient_params
         return given if given is not None else self.entry.recipient_params
 
-    def facts(self) -> QueuedFacts:
-        """Give what scripts see, with the metadata as it is by now."""
+    def facts(self, most_retries: int) -> QueuedFacts:
+        """Give what scripts see, with the metadata as it is by now. Copies of a message have ids one after another."""
         entry = self.entry
         return QueuedFacts(
             transaction_id=entry.transaction_id,
@@ -84,6 +84,8 @@ class _Item:
             recipient_params=entry.recipient_params,
             job_id=entry.job_id,
             priority=entry.priority,
+            action_id=entry.queue_id - entry.message_id + 1,
+            most_retries=most_retries,
         )
 
 
@@ -149,7 +151,7 @@ class Jobs:
             self._log("delivery.transport_unknown", {"level": "error", **item.ids, "transport": item.entry.transport_id})
             await self._put_back(item, waiting(text, self._settings.wait_s, hold=True))
             return
-        event = PreDeliveryEvent(item.facts(), item.context, transport.next_hop or "", transport.port)
+        event = PreDeliveryEvent(self._facts(item), item.context, transport.next_hop or "", transport.port)
         verdict = await self._verdict(scripts, "predelivery", event)
         item.metadata = verdict.metadata
         item.options = verdict.attempt
@@ -195,7 +197,7 @@ class Jobs:
             item.settled = True
             await self._queue.finish(entry)
             self._done(item, "delivered", outcome.text)
-        event = PostDeliveryEvent(item.facts(), item.context, action, outcome.facts, expired)
+        event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired)
         verdict = await self._verdict(scripts, "postdelivery", event)
         if item.settled:
             return
@@ -211,6 +213,9 @@ class Jobs:
             item.settled = True
             await self._queue.finish(entry)
             self._done(item, "deleted", outcome.text)
+
+    def _facts(self, item: _Item) -> QueuedFacts:
+        return item.facts(self._queue.most_retries(item.entry))
 
     async def _verdict(self, scripts: ScriptSet, hook: str, event: PreDeliveryEvent | PostDeliveryEvent) -> QueueVerdict:
         verdict = await self._hooks.run(scripts, hook, event)

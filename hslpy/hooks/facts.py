@@ -150,7 +150,7 @@ class DisconnectEvent:
 @dataclass(frozen=True, slots=True)
 class QueuedFacts:
     """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far, `most_retries` how
-    many there may be (0: the schedule goes by time).
+    many the schedule has room for; `action_id` says which of the message's queued copies it is, from 1.
     """
 
     transaction_id: str

@@ -145,7 +145,7 @@ _DATA_RECIPIENT = (
 _QUEUED = (
     _text("messageid", bind.queued(lambda m: m.transaction_id), "the transaction's id"),
     _number("queueid", bind.queued(lambda m: float(m.queue_id)), "the id in the queue"),
-    _number("actionid", bind.queued(lambda m: float(m.action_id)), "the action that queued it"),
+    _number("actionid", bind.queued(lambda m: float(m.action_id)), "which of the message's queued copies it is, from 1"),
     _number("receivedtime", bind.queued(lambda m: m.received_at), "when it was received, Unix seconds"),
     _text("senderip", bind.queued(lambda m: m.remote_ip), "the IP address of the client that sent it"),
     _text("senderhelo", bind.queued(lambda m: m.helo), "that client's name in HELO"),
@@ -162,7 +162,7 @@ _QUEUED = (
     _text("transportid", bind.queued(lambda m: m.transport_id), "the transport that is used"),
     _number("retry", bind.queued(lambda m: float(m.retries)), "how many attempts were charged so far"),
     _number(
-        "retries", bind.queued(lambda m: float(m.most_retries)), "how many there may be, 0 when the schedule goes by time"
+        "retries", bind.queued(lambda m: float(m.most_retries)), "how many the schedule has room for"
     ),
     _modern("message", bind.message_array, "the queued message"),
 )

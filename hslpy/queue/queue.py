@@ -18,7 +18,7 @@ from hslpy.mail.dsn import wants_report
 from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.entries import compact, field_key, wanted_value
 from hslpy.queue.index import Index
-from hslpy.queue.schedule import QueueExpired, RetrySchedule, next_attempt_at, spread_over
+from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, spread_over
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")
@@ -33,14 +33,13 @@ _AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
 class QueueSettings:
     """`schedule` says when to retry. After a restart, retries overdue are spread over `spread_s` when they are more
     than `spread_above`, so that they don't reach their hosts all at once. `max_metric_sets` bounds the sets of fields
-    counted at a time, `tracked` are those counted from the start.
+    counted at a time.
     """
 
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
     spread_s: float = 300.0
     spread_above: int = 200
     max_metric_sets: int = 64
-    tracked: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,10 @@ class Queue:
         self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
+        self._most_retries = {bounce: most_retries(settings.schedule, bounce=bounce) for bounce in (False, True)}
 
     async def open(self) -> None:
         """Load what the spool has. Retries that fell due meanwhile are spread; first attempts are not."""
-        for fields in self._settings.tracked:
-            self._index.metrics.track(fields)
         now = self._clock.time()
         overdue: list[QueuedRecipient] = []
         async for batch in self._spool.recover():
@@ -210,6 +208,10 @@ class Queue:
     def withdrawn(self, entry: QueuedRecipient) -> bool:
         """Say whether an operator held or deleted this claimed recipient meanwhile: it should not be tried now."""
         return entry.hold or entry.queue_id in self._doomed
+
+    def most_retries(self, entry: QueuedRecipient) -> int:
+        """Give how many retries the schedule has room for."""
+        return self._most_retries[entry.sender.is_null]
 
     def no_report_because(self, entry: QueuedRecipient) -> str:
         """Give why no report on the entry's failure is to be sent, "" when one is. Source: RFC 5321 4.5.5, RFC 3461 4.1."""

@@ -70,6 +70,16 @@ def next_attempt_at(
     return at
 
 
+def most_retries(schedule: RetrySchedule, *, bounce: bool = False) -> int:
+    """Give how many retries the schedule has room for after the first attempt, were each attempt to take no time."""
+    left = schedule.bounce_lifetime_s if bounce else schedule.lifetime_s
+    retries = 0
+    wait = schedule.wait_s
+    while wait < schedule.ceiling_s and schedule.factor > 1 and wait <= left:
+        retries, left, wait = retries + 1, left - wait, min(wait * schedule.factor, schedule.ceiling_s)
+    return retries + int(max(left, 0.0) // wait)
+
+
 def spread_over(overdue: Sequence[float], now: float, window_s: float, rolls: Sequence[float]) -> list[float]:
     """Give new due times for what fell due while we were down: within the window from `now`, in the same order.
 

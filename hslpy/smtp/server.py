@@ -122,7 +122,6 @@ class SmtpServer:
                 listener.host,
                 listener.port,
                 backlog=self.settings.backlog,
-                reuse_port=self.settings.reuse_port or None,
                 ssl=self.tls_context if listener.tls == "implicit" else None,
                 ssl_handshake_timeout=TLS_HANDSHAKE_S if listener.tls == "implicit" else None,
             )

@@ -49,5 +49,4 @@ class SmtpSettings:
     idle_timeout_s: float = 300.0  # RFC 5321 section 4.5.3.2.7
     data_timeout_s: float = 270.0  # below the 600 s that RFC 5321 4.5.3.2.6 asks of clients, and the 300 s many have
     ptr_lookup: bool = False
-    reuse_port: bool = False
     backlog: int = 1024

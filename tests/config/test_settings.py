@@ -110,3 +110,10 @@ def test_a_misspelt_command_is_suggested(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["serv"])
     assert caught.value.code == 2 and "did you mean `serve`?" in capsys.readouterr().err
+
+
+def test_timeouts_hold_for_every_transport(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[delivery.timeouts]\nconnect_s = 7\n[[transport]]\nid = "t"\n')
+    transports = read_settings(file, {}).delivery.transports
+    assert {name: t.timeouts.connect_s for name, t in transports.items()} == {"t": 7.0, "mailtransport:1": 7.0}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hslpy.errors import OperatorError
-from hslpy.queue.schedule import QueueExpired, RetrySchedule, next_attempt_at, spread_over, wait_after
+from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, spread_over, wait_after
 
 _ROLLS = st.floats(0, 1)
 _TRIES = st.integers(0, 10_000)
@@ -89,3 +89,16 @@ def test_spreading_keeps_the_order_and_the_window(rolls: list[float], window: fl
     assert all(1000 <= at <= 1000 + window * 1.001 for at in times)
     if rolls:
         assert times[-1] >= 1000 + window * (1 - 1 / len(rolls)) * 0.999
+
+
+@pytest.mark.parametrize("bounce", [False, True])
+@pytest.mark.parametrize(
+    "schedule", [RetrySchedule(), RetrySchedule(factor=1), RetrySchedule(600, 1.5, 7200), RetrySchedule(1e6, 2, 1e7)]
+)
+def test_the_room_for_retries_is_what_the_schedule_gives(schedule: RetrySchedule, bounce: bool) -> None:
+    at, tries = 0.0, 0
+    with pytest.raises(QueueExpired):
+        while True:
+            at = next_attempt_at(0.0, at, tries + 1, schedule, bounce=bounce)
+            tries += 1
+    assert most_retries(schedule, bounce=bounce) == tries
