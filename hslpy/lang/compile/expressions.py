@@ -18,7 +18,6 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.runtime import LONG_TEXT
 
 _KIND_OF = {STR: "str", NUMBER: "float", BOOL: "bool", ARR: "Array"}
-_PYTHON_KIND = {"string": "str", "number": "float", "boolean": "bool", "array": "Array", "object": "HslObject"}
 _UNBOUNDED = STR | ARR | FUN | OBJ | ty.OTHER | NONE  # types whose text may be long
 _MANY_PARTS = 8  # parts of a text up to which it is put together inline
 _LONG_CHAIN = 30  # links after which a chain of operators goes through a temporary: Python's compiler recurses
@@ -683,99 +682,22 @@ class Expressions:
     def optional(self, node: r.Expr | None) -> ast.expr:
         return self.b.const(None) if node is None else self.value(node)
 
-    # ---- calls -----------------------------------------------------------------------------------
+    # ---- implemented by Calls and Targets ----------------------------------------------------------
 
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:
-        found = []
-        for arg in args:
-            if arg.spread:
-                found.append(self.b.starred(self.b.call("spread_args", self.value(arg.value))))
-            else:
-                found.append(self.passed(arg.value))
-        return found
+        raise NotImplementedError
 
     def call_unit(self, node: r.CallUnit) -> ast.expr:
-        b = self.b
-        symbol = node.symbol
-        if any(arg.spread for arg in node.args):
-            return b.call("call_spread", self.run(), self.function_value(symbol), b.tuple_(self.arguments(node.args)))
-        return b.call(self.context.function(symbol), *self.arguments(node.args))
+        raise NotImplementedError
 
     def function_value(self, symbol: r.Symbol) -> ast.expr:
-        b = self.b
-        if isinstance(symbol, r.Unit) and symbol.name is not None and not symbol.is_nested:
-            return b.name(f"h{symbol.id}")
-        name = None if isinstance(symbol, r.Unit) and symbol.name is None else symbol.name
-        return b.call(
-            "HslFunction",
-            b.name(self.context.function(symbol)),
-            b.const(name),
-            b.const(symbol.required),
-            b.const(symbol.maximum),
-        )
+        raise NotImplementedError
 
     def call_member(self, node: r.CallMember) -> ast.expr:
-        b = self.b
-        constant = self.constant_key(node.key)
-        if self.is_this(node.base) and isinstance(constant, str) and not any(arg.spread for arg in node.args):
-            assert self.unit.class_def is not None
-            member = self.unit.class_def.members.get(constant)
-            if member is not None and member.unit is not None and _count_fits(member.unit, len(node.args)):
-                return b.call(self.context.function(member.unit), self.value(node.base), *self.arguments(node.args))
-        args = self.arguments(node.args)
-        return b.call(
-            "call_member", self.run(), self.passed(node.base), self.value(node.key), self.inside(node.class_def), *args
-        )
+        raise NotImplementedError
 
     def call_builtin(self, row: Builtin, args: Sequence[r.Arg]) -> ast.expr:
-        b = self.b
-        key = builtin_key(row)
-        if any(arg.spread for arg in args):
-            parts = [
-                b.starred(b.call("spread_args", self.value(a.value))) if a.spread else self.passed(a.value) for a in args
-            ]
-            return b.call("call_bound", self.run(), b.name(self.context.link("row", key)), b.tuple_(parts))
-        values = [self.argument(row, key, index, arg.value) for index, arg in enumerate(args)]
-        if row.name in ("count", "length") and len(args) == 1 and self.types.of(args[0].value) == ARR and _is_ours(row):
-            return b.call("float", b.call("len", b.attr(values[0], "items")))
-        if row.name == "number" and len(args) == 1 and self.types.of(args[0].value) & ~NUMBER == 0 and _is_ours(row):
-            return values[0]
-        if row.takes_call:
-            values.insert(0, self.run())
-        return b.call(self.context.link("function", key), *values)
-
-    def argument(self, row: Builtin, key: str, index: int, node: r.Expr) -> ast.expr:
-        """Give an argument, its type tested where it isn't known."""
-        b = self.b
-        parameters = row.signature.parameters
-        names = parameters[min(index, len(parameters) - 1)].types
-        wanted = ty.of_names(names)
-        value = self.passed(node)
-        if "any" in names:
-            return value
-        if all(name in ty.EXACT for name in names) and self.types.of(node) & ~wanted == 0:
-            return value
-        saved = b.line
-        b.line = self.context.line_of(node.span)
-        first: ast.expr = value
-        again: ast.expr = value
-        if not (self.is_plain(node) and isinstance(value, ast.Name)):
-            name = self.temp()
-            first, again = b.walrus(name, value), b.name(name)
-        row_name = b.name(self.context.link("row", key))
-        if not all(name in ty.EXACT for name in names):
-            result = b.call("fitting", row_name, b.const(index), value)
-        else:
-            kinds = names
-            if len(kinds) == 1 and kinds[0] in _PYTHON_KIND:
-                test = b.is_kind(first, _PYTHON_KIND[kinds[0]])
-            else:
-                test = b.compare(b.attr(first, "__class__"), "in", b.name(self.context.link("types", tuple(sorted(kinds)))))
-            result = b.choose(test, again, b.call("wrong", row_name, b.const(index), again))
-        b.line = saved
-        return result
-
-    # ---- implemented by Targets ------------------------------------------------------------------
+        raise NotImplementedError
 
     def assign(self, node: r.AssignTo) -> ast.expr:
         raise NotImplementedError
@@ -800,11 +722,3 @@ def _small_bound(node: r.Expr | None) -> int | None:
 def _is_short(node: r.Expr) -> bool:
     """Say whether a text is short because it is a slice."""
     return isinstance(node, r.SlicePart) and node.step is None and _small_bound(node.last) is not None
-
-
-def _count_fits(unit: r.Unit, count: int) -> bool:
-    return unit.required <= count and (unit.maximum is None or count <= unit.maximum)
-
-
-def _is_ours(row: Builtin) -> bool:
-    return row.function.__module__.startswith("hslpy.builtins.core")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 
 from hslpy.lang import resolved as r
-from hslpy.lang.compile.expressions import Expressions
+from hslpy.lang.compile.calls import Calls
 from hslpy.lang.compile.types import ANY, ARR, NUMBER, STR
 
 
-class Targets(Expressions):
+class Targets(Calls):
     """Adds places to the expressions of a unit's compiler."""
 
     # ---- containers ------------------------------------------------------------------------------
