@@ -140,7 +140,7 @@ async def _world() -> AsyncIterator[World]:
             resolver.set(f"mx.{domain}", "A", [address])
         app = App(read_settings(file, {}), Overrides(resolver=resolver))
         watch = fates.Watch()
-        watch.around(app.hooks)
+        app.hooks.observers.append(watch)
         await app.start()
         try:
             yield World(app, sink, stand_ins, watch, folder)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hslpy.builtins.host.contract import HookHost, Services
@@ -23,6 +25,7 @@ from hslpy.hooks.suspend import Pool, wait
 from hslpy.hooks.table import BY_NAME, Hook
 from hslpy.hooks.verdicts import data_verdict, queue_verdict
 from hslpy.lang.diagnostics import render
+from hslpy.lang.faults import place_of
 from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Program, Run, VerdictGiven, execute
 from hslpy.lang.values import Array, HslFunction, HslObject, Value
@@ -34,8 +37,12 @@ CONTEXT_BYTES = 1 << 20  # of what one session keeps from hook to hook; looking 
 ECHO_LINES = 10_000  # of one hook run; a loop that echoes must not fill a disk
 
 
+Observer = Callable[[str, Event, Verdict], None]
+"""Told of the hook, the event and the verdict after each run: nothing it does changes the verdict."""
+
+
 class Hooks:
-    """The hooks of one process. `current` is the script set for whatever begins now."""
+    """The hooks of one process. `current` is the script set for whatever begins now; `observers` see each verdict."""
 
     def __init__(self, settings: HookSettings, services: Services, clock: Clock, random: random.Random, log: Log) -> None:
         self.settings = settings
@@ -45,6 +52,7 @@ class Hooks:
         self.log = log
         self.current = ScriptSet()
         self.failures = 0
+        self.observers: list[Observer] = []
         self._loader = Loader(settings)
         self._pool = Pool()
 
@@ -74,6 +82,12 @@ class Hooks:
 
         Raises nothing for a script's fault; CancelledError when the task is cancelled.
         """
+        verdict = await self._verdict(scripts, hook, event)
+        for observer in self.observers:
+            observer(hook, event, verdict)
+        return verdict
+
+    async def _verdict(self, scripts: ScriptSet, hook: str, event: Event) -> Verdict:
         row = BY_NAME[hook]
         programs = scripts.programs.get(hook)
         if not programs:
@@ -128,7 +142,7 @@ def data_state(event: DataEvent) -> DataState:
 class _Execution:
     """One run of a hook: its host, and the plain function that a greenlet runs."""
 
-    __slots__ = ("echoes", "event", "hooks", "host", "programs", "row")
+    __slots__ = ("by", "echoes", "event", "hooks", "host", "programs", "row")
 
     def __init__(self, hooks: Hooks, row: Hook, programs: tuple[Program, ...], event: Event) -> None:
         self.hooks = hooks
@@ -137,6 +151,7 @@ class _Execution:
         self.event = event
         self.host = HookHost(hook=row.name, services=hooks.services, event=event, facts={}, ids=_ids(event))
         self.echoes = 0
+        self.by = ""  # the line of the script that gave the verdict
 
     def run(self) -> Verdict:
         """Run the scripts and give the verdict. Raises what a script raises."""
@@ -147,17 +162,20 @@ class _Execution:
                 host.state = data_state(event)
                 if self.row.name == "data":
                     self._each_recipient(event, host.state)
-                else:
-                    self._programs()
+                elif self._programs() is not None:
+                    self._note(host.state, 0)
                 return data_verdict(self.row, host.state)
             if isinstance(event, PreDeliveryEvent | PostDeliveryEvent):
                 host.state = QueueState(dict(event.message.metadata))
                 if self.row.name == "predelivery":
                     event.context.defined = True
                 given = self._programs()
-                return queue_verdict(self.row, host.state, given.verdict if given is not None else None)
+                return queue_verdict(self.row, host.state, given.verdict if given is not None else None, self.by)
             given = self._programs()
-            return given.verdict if given is not None else self.row.implicit
+            if given is None:
+                return self.row.implicit
+            verdict: Verdict = given.verdict
+            return verdict if verdict.action == "accept" else replace(verdict, by=self.by)
         finally:
             self._keep_context()
 
@@ -170,8 +188,16 @@ class _Execution:
             state.delay_s = 0.0
             self._keep_context()
             self.host.facts = Facts(self.row.builders, self.host)
+            before = len(state.outcomes)
             if self._programs() is None:
                 state.act(Outcome("deliver"), state.order())
+            else:
+                self._note(state, before)
+
+    def _note(self, state: DataState, before: int) -> None:
+        """Note the line that ended a run with the outcomes of that run."""
+        for number in range(before, len(state.outcomes)):
+            state.places[number] = self.by
 
     def _programs(self) -> VerdictGiven | None:
         """Run the files in order until one gives a verdict."""
@@ -189,6 +215,8 @@ class _Execution:
             try:
                 execute(program, run)
             except VerdictGiven as given:
+                if getattr(given.verdict, "action", "") != "accept":  # which the log does not show
+                    self.by = place_of(program, given.__traceback__)
                 return given
         return None
 
@@ -198,9 +226,7 @@ class _Execution:
             return
         if self.echoes == ECHO_LINES:
             text = f"{ECHO_LINES:,} lines were echoed, what follows is not logged"
-        ids = self.host.ids
-        shown = ids.get("transaction") or ids.get("session") or ""
-        self.hooks.log("hooks.echo", {**ids, "hook": self.row.name, "text": f"[{shown}] {log_text(text)}"})
+        self.hooks.log("hooks.echo", {**self.host.ids, "hook": self.row.name, "text": log_text(text)})
 
     def _keep_context(self) -> None:
         """Keep what the script left in `$context` for the next hook."""

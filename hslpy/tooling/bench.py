@@ -169,8 +169,7 @@ class Bench:
     def _log(self, event: str, fields: Mapping[str, object]) -> None:
         """Take what the server would log: echoes and errors are kept, anything else is a note."""
         if event == "hooks.echo":
-            prefix = f"[{fields.get('transaction') or fields.get('session') or ''}] "
-            text = _bytes(str(fields["text"]).removeprefix(prefix))
+            text = _bytes(str(fields["text"]))
             self._record.echoes.append(text)
             if self.on_echo is not None:
                 self.on_echo(text)

@@ -1,6 +1,6 @@
 """What became of each recipient, hook by hook, for the demo's table. In: hooks' verdicts as they are given. Out: rows.
 
-`Watch` stands around `Hooks.run` and changes nothing. Must not know how mail is sent.
+`Watch` is an observer of `Hooks`. Must not know how mail is sent.
 """
 
 from __future__ import annotations
@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent, RcptToEvent
-from hslpy.hooks.runner import Hooks
-from hslpy.hooks.scripts import ScriptSet
-from hslpy.mail.verdict import DataVerdict, QueueVerdict, SmtpVerdict
+from hslpy.mail.verdict import DataVerdict, QueueVerdict, SmtpVerdict, Verdict
 
 
 @dataclass(slots=True)
@@ -36,19 +33,9 @@ class Watch:
     fates: dict[tuple[str, str], Fate] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
 
-    def around(self, hooks: Hooks) -> None:
-        """See every verdict of these hooks from now on."""
-        run = hooks.run
-
-        async def watched(scripts: ScriptSet, hook: str, event: Event) -> Any:
-            verdict = await run(scripts, hook, event)
-            self.runs[hook] += 1
-            self.note(event, verdict)
-            return verdict
-
-        hooks.run = watched  # type: ignore[method-assign]
-
-    def note(self, event: Event, verdict: Any) -> None:
+    def __call__(self, hook: str, event: Event, verdict: Verdict) -> None:
+        """Note a verdict: see `hooks.runner.Observer`."""
+        self.runs[hook] += 1
         if isinstance(event, RcptToEvent) and isinstance(verdict, SmtpVerdict):
             fate = self._fate(event.transaction.id, str(event.transaction.sender), str(event.recipient.address))
             fate.rcpt = verdict.action

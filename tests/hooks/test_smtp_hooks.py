@@ -174,10 +174,10 @@ def test_verdict_functions_can_be_overridden_and_reached(world: World) -> None:
     assert world.echoed() == ["rejecting"]
 
 
-def test_echo_is_one_record_with_the_message_id(world: World) -> None:
+def test_echo_is_one_record_with_the_ids(world: World) -> None:
     world.run("rcptto", 'echo "hello\\nworld";')
     (fields,) = world.logged("hooks.echo")
-    assert fields["text"] == "[message-1] hello\nworld"
+    assert fields["text"] == "hello\nworld"
     assert (fields["session"], fields["transaction"], fields["hook"]) == ("conn-1", "message-1", "rcptto")
 
 

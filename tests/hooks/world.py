@@ -123,7 +123,7 @@ class World:
 
     def echoed(self) -> list[str]:
         """Give what scripts echoed, without the id before it."""
-        return [str(fields["text"]).partition("] ")[2] for fields in self.logged("hooks.echo")]
+        return [str(fields["text"]) for fields in self.logged("hooks.echo")]
 
     def failure(self) -> str:
         """Give the text of the one script error that was logged."""
