@@ -21,15 +21,16 @@ def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
     if not state.outcomes:
         assert isinstance(hook.implicit, DataVerdict)
         return hook.implicit
-    outcome = max(state.outcomes, key=_weight)
+    number = max(range(len(state.outcomes)), key=lambda each: _weight(state.outcomes[each]))
+    outcome, by = state.outcomes[number], state.places.get(number, "")
     disconnect = any(one.disconnect for one in state.outcomes)
     rejects = outcome.kind == "reject" or outcome.keeps_held
     if rejects:
         kept = tuple(_quarantined(order) for order in state.orders if order.survives_reject)
-        return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept))
+        return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept), by=by)
     if outcome.kind == "defer":
-        return DataVerdict("defer", outcome.reply, disconnect)
-    return DataVerdict("accept", outcome.reply, disconnect, deliveries=_deliveries(state, tuple(state.orders)))
+        return DataVerdict("defer", outcome.reply, disconnect, by=by)
+    return DataVerdict("accept", outcome.reply, disconnect, deliveries=_deliveries(state, tuple(state.orders)), by=by)
 
 
 def _weight(outcome: Outcome) -> tuple[int, bool]:
@@ -60,12 +61,17 @@ def _deliveries(state: DataState, orders: tuple[Order, ...]) -> tuple[Delivery, 
     )
 
 
-def queue_verdict(hook: Hook, state: QueueState, given: QueueVerdict | None) -> QueueVerdict:
-    """Give the verdict in the queue: what the script gave, or the implicit one with what its setters asked for."""
+def queue_verdict(hook: Hook, state: QueueState, given: QueueVerdict | None, by: str = "") -> QueueVerdict:
+    """Give the verdict in the queue: what the script gave, or the implicit one with what its setters asked for.
+
+    Before an attempt the line that named the source counts as the one that decided.
+    """
     assert isinstance(hook.implicit, QueueVerdict)
     verdict = given if given is not None else hook.implicit
     attempt = TryOptions(**state.attempt) if verdict.action == "try" and state.attempt else verdict.attempt
     metadata = dict(state.metadata) if state.metadata_changed else None
-    if metadata is None and attempt is verdict.attempt:
+    if verdict.action == "try" and state.source_by:
+        by = state.source_by
+    if metadata is None and attempt is verdict.attempt and not by:
         return verdict
-    return QueueVerdict(verdict.action, attempt=attempt, queue=verdict.queue, metadata=metadata)
+    return QueueVerdict(verdict.action, attempt=attempt, queue=verdict.queue, metadata=metadata, by=by)

@@ -7,7 +7,8 @@ Must not know how code is compiled beyond its file name, its line numbers and it
 from __future__ import annotations
 
 import re
-from types import TracebackType
+import sys
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from hslpy.errors import ScriptError
@@ -42,6 +43,29 @@ def frames_of(program: Program, traceback: TracebackType | None) -> list[tuple[s
         traceback = traceback.tb_next
     found.reverse()
     return found
+
+
+def place_of(program: Program, traceback: TracebackType | None) -> str:
+    """Give the line that raised, as `file:line`, with the top level's line where that is in a function."""
+    return _place(frames_of(program, traceback))
+
+
+def place_now(program: Program) -> str:
+    """Give the line that the script is at, as `place_of` does; for a builtin that notes who called it."""
+    found: list[tuple[str | None, Span]] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == program.file and 0 < frame.f_lineno <= len(program.spans):
+            found.append((None, program.spans[frame.f_lineno - 1]))
+        frame = frame.f_back
+    return _place(found)
+
+
+def _place(frames: list[tuple[str | None, Span]]) -> str:
+    if not frames:
+        return ""
+    lines = [f"{span.source.path}:{span.source.position(span.start)[0]}" for _, span in (frames[0], frames[-1])]
+    return lines[0] if len(frames) == 1 else f"{lines[0]}, called from {lines[1]}"
 
 
 _UNBOUND = re.compile(r"variable '(\w+)'")

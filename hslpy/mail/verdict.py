@@ -1,7 +1,8 @@
 """What a hook decided, as data. In: nothing. Out: the verdict of each kind of hook.
 
 `smtp` and `delivery` act on these without knowing that a script gave them. `failed` says that the verdict stands in
-for a script that failed. Defaults are the field's: nothing is changed. Source: the HSL manual's hook pages.
+for a script that failed; `by` is the line of the script that decided, for the log, empty where none did. Defaults are
+the field's: nothing is changed. Source: the HSL manual's hook pages.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class SmtpVerdict:
     sender: Address | None = None
     recipient: Address | None = None
     transport_id: str | None = None
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class DataVerdict:
     disconnect: bool = False
     failed: bool = False
     deliveries: tuple[Delivery, ...] = ()
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class QueueVerdict:
     queue: QueueOptions = QueueOptions()
     metadata: Mapping[str, str] | None = None
     failed: bool = False
+    by: str = field(default="", compare=False)
 
 
 Verdict = SmtpVerdict | DataVerdict | QueueVerdict

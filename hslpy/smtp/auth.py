@@ -104,7 +104,7 @@ async def _finish(session: Session, mechanism: str, username: str | None, verdic
     await session.shared.clock.sleep(session.settings.auth_delay_s * session.auth_failures)
     if verdict.action == "reply":  # a script that never came to an end
         return session.fault(replies.AUTH_REJECTED)
-    reply = session.refusal("auth", verdict)
+    reply = session.refusal("auth", verdict, {"mechanism": mechanism, "username": username or ""})
     if session.auth_failures >= session.settings.max_auth_failures and not session.closing:
         return session.close_with(replies.TOO_MANY_LOGINS)
     return reply

@@ -68,7 +68,7 @@ async def end_of_data(session: Session, raw: bytes, watch: Watch, hung_up: Calla
 
 def refused(session: Session, own: OwnReply) -> bytes:
     """Give the reply to a message that no hook was asked about, and end its transaction."""
-    _log_message(session, "reject" if own.reply.code >= 500 else "defer", False, own.reply, 0, 0)
+    _log_message(session, DataVerdict("reject" if own.reply.code >= 500 else "defer"), own.reply, (), 0)
     session.transaction = None
     return own.wire
 
@@ -197,13 +197,16 @@ def _answer(
         session.closing = True
     if verdict.action == "accept":
         session.accepted += 1
-    _log_message(session, verdict.action, verdict.failed, reply, len(queued), size_bytes)
+    _log_message(session, verdict, reply, queued, size_bytes)
     return reply.render()
 
 
-def _log_message(session: Session, action: str, failed: bool, reply: Reply, queued: int, size_bytes: int) -> None:
+def _log_message(
+    session: Session, verdict: DataVerdict, reply: Reply, queued: Sequence[QueuedRecipient], size_bytes: int
+) -> None:
     transaction = session.transaction
     assert transaction is not None
+    auth = session.auth
     session.shared.log(
         "smtp.message",
         {
@@ -211,20 +214,30 @@ def _log_message(session: Session, action: str, failed: bool, reply: Reply, queu
             "session": session.id,
             "remote_ip": session.remote_ip,
             "sender": transaction.sender,
+            "username": auth.username or "" if auth is not None else "",
             "recipients": len(transaction.recipients),
+            "to": _some([str(each.address) for each in transaction.recipients[:_IDS_NAMED]], len(transaction.recipients)),
             "size_bytes": size_bytes,
-            "action": action,
-            "failed": failed,
-            "queued": queued,
+            "action": verdict.action,
+            "failed": verdict.failed,
+            "queued": len(queued),
+            "held": sum(each.hold for each in queued),
+            "queue_ids": queue_ids(queued),
             "reply": reply,
+            "by": verdict.by,
         },
     )
 
 
 def queue_ids(queued: Sequence[QueuedRecipient]) -> str:
     """Give the queue ids, the first and the number of the rest where there are many."""
-    ids = ",".join(str(each.queue_id) for each in queued[:_IDS_NAMED])
-    return ids if len(queued) <= _IDS_NAMED else f"{ids} and {len(queued) - _IDS_NAMED} more"
+    return _some([str(each.queue_id) for each in queued[:_IDS_NAMED]], len(queued))
+
+
+def _some(first: Sequence[str], number: int) -> str:
+    """Give the first of `number` texts, and how many more there are."""
+    shown = ",".join(first[:_IDS_NAMED])
+    return shown if number <= _IDS_NAMED else f"{shown} and {number - _IDS_NAMED} more"
 
 
 def _not_stored(session: Session, transaction: Transaction, error: Exception) -> bytes:
@@ -236,5 +249,5 @@ def _not_stored(session: Session, transaction: Transaction, error: Exception) ->
     else:
         reply = replies.FAILURE.reply
         session.shared.log_fault(error, ids)
-    _log_message(session, "defer", True, reply, 0, 0)
+    _log_message(session, DataVerdict("defer", failed=True), reply, (), 0)
     return reply.render()

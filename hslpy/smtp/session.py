@@ -198,8 +198,8 @@ class Session:
         self.shared.log("smtp.closed", {"session": self.id, "remote_ip": self.remote_ip, "reply": str(reply.reply)})
         return reply.wire
 
-    def refusal(self, hook: str, verdict: SmtpVerdict) -> bytes:
-        """Give the reply to a verdict that is not accept, and log it."""
+    def refusal(self, hook: str, verdict: SmtpVerdict, about: Mapping[str, object] | None = None) -> bytes:
+        """Give the reply to a verdict that is not accept, and log it; `about` says who or what was refused."""
         reply = verdict.reply or refusal_at(hook, verdict.action, failed=verdict.failed)
         if verdict.disconnect or reply.code in (421, 521):
             self.closing = True
@@ -210,8 +210,10 @@ class Session:
                 "transaction": self.transaction.id if self.transaction else "",
                 "remote_ip": self.remote_ip,
                 "hook": hook,
+                **(about or {}),
                 "failed": verdict.failed,
                 "reply": str(reply),
+                "by": verdict.by,
             },
         )
         return reply.render()
@@ -282,7 +284,7 @@ class Session:
             event = HeloEvent(self.connection_facts(), self.context, verb, host, extensions)
             verdict = await self.ask("helo", event)
             if verdict.action != "accept":
-                return self.refusal("helo", verdict)
+                return self.refusal("helo", verdict, {"helo": host})
             if verdict.host is not None:
                 host = verdict.host
             if verdict.extensions is not None and verb == "EHLO":
@@ -331,7 +333,7 @@ class Session:
             return replies.SENDER_OK.wire
         verdict = await self.ask("mailfrom", MailFromEvent(self.connection_facts(), self.context, transaction.facts()))
         if verdict.action != "accept":
-            return self.refusal("mailfrom", verdict)
+            return self.refusal("mailfrom", verdict, {"transaction": transaction.id, **self._people(transaction)})
         if verdict.sender is not None:
             transaction.sender = verdict.sender
         self.transaction = transaction
@@ -375,17 +377,17 @@ class Session:
         recipient = RecipientFacts(address, path.params, self.settings.transport_id)
         if not self.scripts.has("rcptto"):
             if not self.trusted and self.auth is None:
-                return self._relay_denied(address)
+                return self._relay_denied(transaction, address)
             transaction.recipients.append(recipient)
             return replies.RECIPIENT_OK.wire
         verdict = await self.ask(
             "rcptto", RcptToEvent(self.connection_facts(), self.context, transaction.facts(), recipient)
         )
         if verdict.action != "accept":
-            return self.refusal("rcptto", verdict)
+            return self.refusal("rcptto", verdict, self._people(transaction, address))
         # After the hook, and whatever it said: no script opens the relay by its silence.
         if not self.trusted and self.auth is None:
-            return self._relay_denied(address)
+            return self._relay_denied(transaction, address)
         if verdict.recipient is not None or verdict.transport_id is not None:
             recipient = RecipientFacts(
                 verdict.recipient if verdict.recipient is not None else address,
@@ -395,8 +397,14 @@ class Session:
         transaction.recipients.append(recipient)
         return self.accepted_reply(verdict, replies.RECIPIENT_OK)
 
-    def _relay_denied(self, address: Address) -> bytes:
-        self.shared.log("smtp.relay_denied", {"session": self.id, "remote_ip": self.remote_ip, "recipient": str(address)})
+    def _people(self, transaction: Transaction, recipient: Address | None = None) -> dict[str, object]:
+        """Give what a log record says of who sends, and to whom."""
+        people: dict[str, object] = {"username": self.auth.username or "" if self.auth else "", "sender": transaction.sender}
+        return people if recipient is None else {**people, "recipient": recipient}
+
+    def _relay_denied(self, transaction: Transaction, address: Address) -> bytes:
+        ids = {"session": self.id, "transaction": transaction.id, "remote_ip": self.remote_ip}
+        self.shared.log("smtp.relay_denied", {**ids, **self._people(transaction, address)})
         return self.fault(replies.RELAY_DENIED)
 
     def data_refusal(self, argument: str) -> bytes | None:

@@ -52,7 +52,7 @@ def verdict_array(verdict: Verdict) -> dict[str, Value]:
     if isinstance(verdict, DataVerdict):
         out["deliveries"] = Array.of([_delivery(one) for one in verdict.deliveries])
         return out
-    return out | _options(verdict, SmtpVerdict(verdict.action), skip=("action", "reply", "disconnect", "failed"))
+    return out | _options(verdict, SmtpVerdict(verdict.action), skip=("action", "reply", "disconnect", "failed", "by"))
 
 
 def _reply(reply: Reply) -> dict[str, Value]:

@@ -28,6 +28,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
+from hslpy.lang.faults import place_now
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value, type_name
 from hslpy.mail.address import Address, ascii_lower
@@ -154,6 +155,8 @@ def _attempt(call: Run) -> dict[str, Any]:
 def _set_sources(call: Run, function: str, value: Value, nonlocal_source: bool) -> None:
     sources = read_sources(function, call.host, value, nonlocal_source)
     _attempt(call)["sources"] = sources
+    if call.program is not None:
+        call.host.state.source_by = place_now(call.program)
     first = sources[0]
     call.host.facts["sourceip"] = first.address or call.host.services.source_addresses.get(first.id or "", first.id)
 

@@ -70,6 +70,7 @@ class DataState:
     recipient_params: Mapping[str, str] = field(default_factory=dict)
     transport_id: str = ""
     delay_s: float = 0.0
+    places: dict[int, str] = field(default_factory=dict)  # the script's line that gave an outcome, by its number
 
     def edits(self) -> HeaderEditor:
         """Give the editor of the pending edits, made when first needed."""
@@ -115,3 +116,4 @@ class QueueState:
     metadata: dict[str, str]
     metadata_changed: bool = False
     attempt: dict[str, Any] = field(default_factory=dict)
+    source_by: str = ""  # the script's line that named the source
