@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -176,8 +175,6 @@ def test_a_metric_does_not_walk_the_queue_again() -> None:
     metrics = QueueMetrics(walk)
     filters = {"senderdomain": ["d7.example"], "transportid": ["mailtransport:1", "x"]}
     assert metrics.metric("count", filters) == 200
-    start = time.perf_counter()
     for _ in range(1000):
         metrics.metric("count", filters)
     assert walks == 1
-    assert (time.perf_counter() - start) / 1000 < 0.001

@@ -30,10 +30,12 @@ class Listener:
         self.answer = answer
         self.port = 0
         self.open = 0
+        self.accepted = 0
         self.most_open = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
+        self.accepted += 1
         self.most_open = max(self.open, self.most_open)
         try:
             await reader.read(65536)

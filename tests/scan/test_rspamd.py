@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import pytest
@@ -79,19 +78,16 @@ def test_bytes_that_no_header_can_have_do_not_fail_the_scan(rspamd: Rspamd) -> N
 
 
 def test_nobody_listening_fails_at_once() -> None:
-    started = time.monotonic()
-    with pytest.raises(ScannerFailed):
+    with pytest.raises(ScannerFailed) as caught:
         scan(RspamdSettings(f"http://127.0.0.1:{free_port()}"), ScanRequest(message()))
     with pytest.raises(ScannerFailed):
         scan(RspamdSettings("/nonexistent/socket"), ScanRequest(message()))
-    assert time.monotonic() - started < 1
+    assert "no answer within" not in caught.value.message
 
 
 def test_a_daemon_that_never_answers_costs_the_timeout() -> None:
-    started = time.monotonic()
     with pytest.raises(ScannerFailed, match=r"within 0\.2 s"):
         asyncio.run(scan_answer(None, timeout_s=0.2))
-    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 
 import pytest
 from hypothesis import given
@@ -68,10 +67,9 @@ def test_a_message_above_the_size_is_not_scanned() -> None:
 
 
 def test_nobody_listening_fails_at_once() -> None:
-    started = time.monotonic()
     with pytest.raises(ScannerFailed) as caught:
         scan(SpamdSettings(f"127.0.0.1:{free_port()}"), message())
-    assert caught.value.temporary and time.monotonic() - started < 1
+    assert caught.value.temporary and "no answer within" not in caught.value.message
     with pytest.raises(ScannerFailed):
         scan(SpamdSettings("/nonexistent/socket"), message())
 
@@ -80,10 +78,9 @@ def test_a_daemon_that_never_answers_costs_the_timeout() -> None:
     async def run() -> None:
         async with listening(None) as listener:
             client = SpamdClient(SpamdSettings(f"127.0.0.1:{listener.port}", timeout_s=0.2, concurrency=1))
-            started = time.monotonic()
             results = await asyncio.gather(*(client.scan(ScanRequest(message())) for _ in range(3)), return_exceptions=True)
             assert all(isinstance(result, ScannerFailed) for result in results)
-            assert time.monotonic() - started < 1  # waiting for a turn counts, too
+            assert listener.accepted < 3  # waiting for a turn counts, too: others were out of time before it was theirs
             assert listener.most_open == 1
 
     asyncio.run(run())

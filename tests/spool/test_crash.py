@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -67,16 +66,15 @@ class Ledger:
         await spool.close()
 
 
-def killed(folder: Path, seed: int, *point: str, after_s: float = 0.0) -> list[str]:
-    """Run the child until it is killed; give its whole lines."""
+def killed(folder: Path, seed: int, *point: str, after_lines: int = 0) -> list[str]:
+    """Run the child until it is killed, by itself or by us once it has said so much; give its whole lines."""
     command = [sys.executable, "-m", "tests.spool.crash_child", str(folder), str(seed), *point]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None and child.stderr is not None
-        if after_s:
-            assert child.stdout.readline() == b"ready\n"
-            time.sleep(after_s)
+        output = b"".join(child.stdout.readline() for _ in range(after_lines))
+        if after_lines:
             child.kill()
-        output = child.stdout.read()
+        output += child.stdout.read()
         errors = child.stderr.read()
     assert child.returncode == -signal.SIGKILL, errors.decode()
     return [line for line in output.decode().split("\n")[:-1] if line and line != "ready"]
@@ -94,6 +92,6 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     ledger = Ledger()
     rng = random.Random(5)
     for seed in range(4):
-        ledger.read(killed(tmp_path / "spool", seed, after_s=rng.uniform(0.02, 0.3)))
+        ledger.read(killed(tmp_path / "spool", seed, after_lines=rng.randint(2, 2000)))
         asyncio.run(ledger.check(tmp_path / "spool"))
     assert ledger.stored
