@@ -28,7 +28,10 @@ LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the trans
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What is to be sent: one envelope, its content, and `key`, which spreads messages over configured sources."""
+    """What is to be sent: one envelope, its content, and `key`, which spreads messages over configured sources.
+
+    `by` is the line of the script that said how, for the log.
+    """
 
     sender: Address
     recipients: tuple[Address, ...]
@@ -37,6 +40,7 @@ class Parcel:
     recipient_params: tuple[Mapping[str, str], ...]
     key: int
     ids: Mapping[str, object]
+    by: str = ""
 
 
 class Attempts:
@@ -64,7 +68,7 @@ class Attempts:
     async def make(self, parcel: Parcel, options: TryOptions, transport: Transport) -> tuple[Outcome, ...]:
         """Try the parcel, and give an outcome a recipient, in order."""
         try:
-            candidates = self._candidates(options, transport, parcel.key)
+            candidates, named_by = self._candidates(options, transport, parcel.key)
         except UnknownSource as error:
             self._log("delivery.source_unknown", {"level": "error", **parcel.ids, "error": error.message})
             return self._all(parcel, waiting(error.message, self._settings.wait_s))
@@ -76,7 +80,7 @@ class Attempts:
             if plan.skipped:
                 self._log("delivery.no_target", {**parcel.ids, "skipped": list(plan.skipped)})
             return self._all(parcel, outcome_of_problem(plan.problem))
-        return await self._over(plan.targets, parcel, options, transport, candidates)
+        return await self._over(plan.targets, parcel, options, transport, candidates, named_by)
 
     async def _over(
         self,
@@ -85,6 +89,7 @@ class Attempts:
         options: TryOptions,
         transport: Transport,
         candidates: Sequence[Source],
+        named_by: str,
     ) -> tuple[Outcome, ...]:
         """Try target after target until one has taken the message or said no to it."""
         outcomes: tuple[Outcome, ...] | None = None
@@ -102,7 +107,7 @@ class Attempts:
                     unbound[choice.source.address] = self._suspend(choice.source, result, parcel)
                     continue
                 outcomes = self._outcomes(route, choice.source, result)
-                self._record(route, choice, result, outcomes, parcel)
+                self._record(route, choice, named_by, result, outcomes, parcel)
                 if not result.failed_at_connect or number == len(targets) - 1:
                     return outcomes
                 break
@@ -133,18 +138,19 @@ class Attempts:
         suspension_s = self._settings.source_suspension_s
         self._sources.suspend(source.address, suspension_s, result.error or "it cannot be bound")
         fields = {"source": source.id, "address": source.address, "error": result.error, "seconds": suspension_s}
-        self._log("delivery.source_suspended", {"level": "warning", **parcel.ids, **fields})
+        self._log("delivery.source_suspended", {"level": "warning", **_ids_of(parcel, 0), **fields})
         return self._clock.time() + max(suspension_s, 1.0)
 
-    def _candidates(self, options: TryOptions, transport: Transport, key: int) -> tuple[Source, ...]:
-        """Give the sources in the order to try them: the script's, else the transport's, else the server's."""
+    def _candidates(self, options: TryOptions, transport: Transport, key: int) -> tuple[tuple[Source, ...], str]:
+        """Give the sources in the order to try them, and who named them: the script, else the transport, else the server."""
         if options.sources:
             named = list(self._sources.resolve(options.sources))
             if options.source_random:
                 self._random.shuffle(named)
-            return tuple(named)
-        configured = self._sources.by_ids(transport.sources or self._settings.sources)
-        return rotated(configured, key)
+            return tuple(named), "script"
+        ids = transport.sources or self._settings.sources
+        named_by = "transport" if transport.sources else "delivery.sources" if ids else "system"
+        return rotated(self._sources.by_ids(ids), key), named_by
 
     def _rules(self, options: TryOptions, transport: Transport, candidates: Sequence[Source]) -> TargetRules:
         settings = self._settings
@@ -187,10 +193,17 @@ class Attempts:
         return tuple(_outcome(base, said, result) for said in result.results)
 
     def _record(
-        self, route: Route, choice: Choice, result: TransactionResult, outcomes: tuple[Outcome, ...], parcel: Parcel
+        self,
+        route: Route,
+        choice: Choice,
+        named_by: str,
+        result: TransactionResult,
+        outcomes: tuple[Outcome, ...],
+        parcel: Parcel,
     ) -> None:
         fields: dict[str, Any] = {
             "source": choice.source.id if choice.source else "",
+            "named_by": named_by,
             "local_ip": result.local_ip,
             "helo": route.helo,
             "host": route.host,
@@ -200,6 +213,7 @@ class Attempts:
             "reused": result.reused,
             "duration_s": round(result.duration_s, 3),
             "looked_at": choice.reason,
+            "by": parcel.by,
         }
         for number in range(len(outcomes)):
             ids = _ids_of(parcel, number)

@@ -39,6 +39,8 @@ class _Item:
     context: Context = field(default_factory=Context)
     options: TryOptions = field(default_factory=TryOptions)
     metadata: Mapping[str, str] | None = None
+    by: str = ""  # the line of the script that decided what becomes of it
+    attempt_by: str = ""  # the line that decided how it is tried, or from where
     settled: bool = False
 
     @property
@@ -155,8 +157,13 @@ class Jobs:
         verdict = await self._verdict(scripts, "predelivery", event)
         item.metadata = verdict.metadata
         item.options = verdict.attempt
+        if verdict.action == "try":
+            item.attempt_by = verdict.by
+        else:
+            item.by = verdict.by
         if verdict.action == "queue":
-            await self._requeue(item, verdict.queue, "put back by the pre-delivery script", "waiting")
+            text = "the pre-delivery script failed" if verdict.failed else "put back by the pre-delivery script"
+            await self._requeue(item, verdict.queue, text, "waiting")
         elif verdict.action in ("bounce", "delete"):
             action: Action = "BOUNCE" if verdict.action == "bounce" else "DELETE"
             await self._after(scripts, item, Outcome(action, "not sent on, by local policy", status=(5, 7, 1)))
@@ -175,6 +182,7 @@ class Jobs:
                 recipient_params=tuple(item.recipient_params for item in group),
                 key=first.entry.message_id,
                 ids={"transaction": first.entry.transaction_id, "queue_id": tuple(item.entry.queue_id for item in group)},
+                by=first.attempt_by,
             )
             return await self._attempts.make(parcel, first.options, transport)
         except SpoolError as error:
@@ -201,6 +209,7 @@ class Jobs:
         verdict = await self._verdict(scripts, "postdelivery", event)
         if item.settled:
             return
+        item.by = verdict.by or item.by
         if verdict.metadata is not None:
             item.metadata = verdict.metadata
         if verdict.action == "queue":
@@ -229,8 +238,11 @@ class Jobs:
 
     async def _requeue(self, item: _Item, options: QueueOptions, text: str, count: str) -> None:
         item.settled = True
-        await self._queue.reschedule(item.entry, options, self._clock.time(), error=text, metadata=item.metadata)
-        self._done(item, count, options.reason or text, {"due_at": item.entry.due_at, "hold": item.entry.hold})
+        now = self._clock.time()
+        await self._queue.reschedule(item.entry, options, now, error=text, metadata=item.metadata)
+        wait_s = round(max(item.entry.due_at - now, 0.0), 1)
+        more = {"wait_s": wait_s, "due_at": item.entry.due_at, "hold": item.entry.hold}
+        self._done(item, count, options.reason or text, more)
 
     async def _bounce(self, item: _Item, outcome: Outcome, expired: bool) -> None:
         entry, now = item.entry, self._clock.time()
@@ -254,7 +266,7 @@ class Jobs:
         self.counts[what] += 1
         entry = item.entry
         people = {"sender": str(entry.sender), "recipient": str(entry.recipient), "retries": entry.retries}
-        self._log(f"delivery.{what}", {**item.ids, **people, "reason": text, **(more or {})})
+        self._log(f"delivery.{what}", {**item.ids, **people, "reason": text, "by": item.by, **(more or {})})
 
     def _fault(self, item: _Item, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
