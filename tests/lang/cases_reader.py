@@ -2,7 +2,8 @@
 
 `// expect: a | b` lists what the echoes on that line print, in order. `// error[E204]: text` and `// warning[W501]: text`
 name a diagnostic or run-time error whose message begins with the text. `// ---` parts programs; `// --- name.hsl` begins
-a file that the programs of this case file can include and import.
+a file that the programs of this case file can include and import. A program with an error that is found before it runs
+echoes nothing: part what it expects from such an error.
 """
 
 from __future__ import annotations

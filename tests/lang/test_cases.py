@@ -28,6 +28,10 @@ PREDEFINED = {
     "table": Predefined(("array",)),
     "context": Predefined(("any",), writable=True),
 }
+NOT_RUN = (
+    "nothing was echoed: a program with an error that is found before it runs never runs, so that its `// expect:` cannot"
+    " hold beside `// error[...]`; part the two with a line `// ---`"
+)
 LIMITS = Limits(steps=2_000_000, depth=50, cpu_s=5.0)
 
 
@@ -94,10 +98,13 @@ def test_case(case: Case) -> None:
         if wanted is None or wanted[0] != code or not message.startswith(wanted[1]):
             unexpected.append(f"line {line}: [{code}] {message}")
         left.pop(line, None)
-    assert not unexpected
-    assert not left, "expected problems that did not come"
+    assert not unexpected, "problems that nothing expects"
+    assert not left, (
+        f"expected, but did not come: {', '.join(f'line {n}: [{code}] {text}' for n, (code, text) in left.items())}"
+    )
     got = {line: " | ".join(texts) for line, texts in echoed.items() if line}
     wanted_echoes = dict(case.echoes)
+    assert got or not (wanted_echoes and problems), NOT_RUN
     assert {line: got.get(line) for line in wanted_echoes} == wanted_echoes
     assert not set(got) - set(wanted_echoes), "echoes that nothing expects"
 
