@@ -11,12 +11,9 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
-import json
-import logging
 import random
-import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,9 +49,6 @@ STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
 STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
 
-_log = logging.getLogger("hslpy.app")
-_LEVELS: dict[object, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -66,7 +60,7 @@ class Overrides:
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
     deliver: bool = True
-    observe: Log | None = None
+    log: Log = no_log
 
 
 _AS_SET = Overrides()
@@ -81,7 +75,7 @@ class App:
         self.settings = settings
         self.listening: list[tuple[str, int, str]] = []
         self._over = over
-        self._observe = over.observe
+        self.log = over.log
         self._clock = over.clock or SystemClock()
         chance = over.random or random.SystemRandom()
         self.sources = Sources(settings.sources, self._clock)
@@ -115,14 +109,6 @@ class App:
         self._control = ControlServer(settings.control_path, queue_commands(self.queue, self.spool))
         self._storage_full = False
         self._watchers: list[asyncio.Task[None]] = []
-
-    def log(self, event: str, fields: Mapping[str, object]) -> None:
-        """Write one structured line. `fields` may name its own `level`; anything else is shown as key=value."""
-        if self._observe is not None:
-            self._observe(event, fields)
-        level = _LEVELS[fields.get("level", "info")]
-        if _log.isEnabledFor(level):
-            _log.log(level, event, extra={"fields": {k: v for k, v in fields.items() if k != "level"}})
 
     async def _name_of(self, address: str) -> str | None:
         """Give a client's name in DNS, None where it has none or it can't be found out."""
@@ -263,43 +249,6 @@ def hook_settings(settings: Settings) -> HookSettings:
     if settings.packaged_hooks:
         scripts = {**packaged_hooks(), **scripts}
     return HookSettings(scripts=scripts, limits=settings.limits, library=settings.search_path, cache=settings.cache_dir)
-
-
-class _TextFormatter(logging.Formatter):
-    """`time level event key=value ...`; a value with blanks is quoted, one with line ends goes below, indented."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        parts = [self.formatTime(record, "%Y-%m-%dT%H:%M:%S"), record.levelname.lower(), record.getMessage()]
-        below = []
-        for key, value in getattr(record, "fields", {}).items():
-            text = str(value)
-            if "\n" in text:
-                below += [f"    {line}" for line in text.splitlines()]
-            else:
-                plain = text.isprintable() and " " not in text and '"' not in text
-                parts.append(f"{key}={text if plain else json.dumps(text)}")
-        if record.exc_info:
-            below.append(self.formatException(record.exc_info))
-        return "\n".join([" ".join(parts), *below])
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": record.created, "level": record.levelname.lower(), "event": record.getMessage()}
-        fields |= getattr(record, "fields", {})
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
-
-
-def set_up_logging(level: str, log_format: str) -> None:
-    """Send all log records to standard error in the wanted form."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
-    root = logging.getLogger("hslpy")
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
 
 
 def run(main: Callable[[], Awaitable[Any]], *, uvloop: bool) -> Any:

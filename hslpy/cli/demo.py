@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hslpy.app import App, Overrides, packaged_scripts, set_up_logging
+from hslpy.app import App, Overrides, packaged_scripts
 from hslpy.cli.command import Command
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import OperatorError
+from hslpy.event_log import set_up_logging
+from hslpy.log import Log, no_log
 from hslpy.tooling import fates
 from hslpy.tooling.inject import Injected, Mail, send, send_in_parallel
 from hslpy.tooling.sink import Sink
@@ -84,16 +87,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.log:
-        set_up_logging("info", "text")
+        log: Log = set_up_logging(sys.stderr, "info", "text", SystemClock()).write
     else:
+        log = no_log
         logging.getLogger("hslpy").addHandler(logging.NullHandler())
         logging.getLogger("hslpy").propagate = False
-    return asyncio.run(_demo())
+    return asyncio.run(_demo(log))
 
 
-async def _demo() -> int:
+async def _demo(log: Log) -> int:
     started = SystemClock().monotonic()
-    async with _world() as world:
+    async with _world(log) as world:
         _introduce(world)
         limit = await _shop(world)
         await _bakery(world)
@@ -116,7 +120,7 @@ async def _demo() -> int:
 
 
 @asynccontextmanager
-async def _world() -> AsyncIterator[World]:
+async def _world(log: Log) -> AsyncIterator[World]:
     sink = Sink(_answer)
     stand_ins = StandIns()
     with tempfile.TemporaryDirectory(prefix="hslpy-demo-") as name:
@@ -138,7 +142,7 @@ async def _world() -> AsyncIterator[World]:
         for domain, address in _hosts().items():
             resolver.set(domain, "MX", [(10, f"mx.{domain}")])
             resolver.set(f"mx.{domain}", "A", [address])
-        app = App(read_settings(file, {}), Overrides(resolver=resolver))
+        app = App(read_settings(file, {}), Overrides(resolver=resolver, log=log))
         watch = fates.Watch()
         app.hooks.observers.append(watch)
         await app.start()

@@ -6,11 +6,14 @@ import argparse
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
-from hslpy.app import App, hook_settings, run, set_up_logging
+from hslpy.app import App, Overrides, hook_settings, run
 from hslpy.cli.command import Command
+from hslpy.clock import SystemClock
 from hslpy.config import Settings, read_settings
+from hslpy.event_log import EventLog, set_up_logging
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,17 +25,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.config)
     os.umask(0o077)  # mail and its envelope are nobody else's
-    set_up_logging(settings.log_level, settings.log_format)
-    run(lambda: _serve(settings), uvloop=settings.uvloop)
+    events = set_up_logging(sys.stderr, settings.log_level, settings.log_format, SystemClock())
+    run(lambda: _serve(settings, events), uvloop=settings.uvloop)
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, events: EventLog) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    app = App(settings)
+    app = App(settings, Overrides(log=events.write))
     await app.start()
     reloads: set[asyncio.Task[bool]] = set()
 

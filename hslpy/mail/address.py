@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -28,15 +29,14 @@ class Address:
         return f"{local}@{self.domain}" if self.domain else local
 
 
-_ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
+# RFC 5321 section 4.1.2, and RFC 6531 section 3.3 for what is not ASCII.
+_DOT_ATOM = re.compile(r"[^\x00- \"(),.:;<>@\[\\\]\x7f]+(?:\.[^\x00- \"(),.:;<>@\[\\\]\x7f]+)*").fullmatch
 
 NULL_SENDER = Address("", "")
 
 
 def _is_dot_atom(local: str) -> bool:
-    if not local or local[0] == "." or local[-1] == "." or ".." in local:
-        return False
-    return all(ch in _ATEXT or ch > "\x7f" for ch in local)
+    return _DOT_ATOM(local) is not None
 
 
 def ascii_lower(text: str) -> str:

@@ -4,7 +4,7 @@ usage: python -m tests.bench.accept [--seconds S] [--passes N] [--check]
 
 Ours: source hashing at RCPT, the DATA policy of `scripts/examples/seeds/data.hsl` with its limits raised so that nothing is
 deferred, and three rate checks a message in a real Redis; the 250 follows the durable write; delivery is not started.
-Both servers log each message to a file. The scanners are STAND-INS that answer at once (class 50, score 7): a real scanner costs what it costs.
+Both servers log each message to a file. The scanners are STAND-INS that answer at once (class 50, score 7).
 Postfix: no policy, every message on HOLD. Both are loaded by Postfix's smtp-source with 50 sessions, A B A B.
 Goals (`--check` exits 1 below them): 1.5 times Postfix at 4 KiB, 1.2 times at 50 KiB.
 Needs root (Postfix) and the Debian packages that tests/run installs. Everything stays on loopback.

@@ -8,8 +8,10 @@ import signal
 import sys
 from pathlib import Path
 
-from hslpy.app import App, Overrides, run, set_up_logging
+from hslpy.app import App, Overrides, run
+from hslpy.clock import SystemClock
 from hslpy.config import read_settings
+from hslpy.event_log import EventLog, set_up_logging
 from hslpy.scan.contract import RspamdResult, ScanRequest, SpamScore
 
 
@@ -33,10 +35,10 @@ class InstantRspamd:
         pass
 
 
-async def serve(folder: Path) -> None:
+async def serve(folder: Path, events: EventLog) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    overrides = Overrides(spamassassin=InstantSpamAssassin(), rspamd=InstantRspamd(), deliver=False)
+    overrides = Overrides(spamassassin=InstantSpamAssassin(), rspamd=InstantRspamd(), deliver=False, log=events.write)
     app = App(read_settings(folder / "hslpy.toml", {}), overrides)
     await app.start()
     await stopping.wait()
@@ -62,8 +64,8 @@ url = "{redis_url}"
 level = "info"
 """
     )
-    set_up_logging("info", "text")
-    run(lambda: serve(folder), uvloop=True)
+    events = set_up_logging(sys.stderr, "info", "text", SystemClock())
+    run(lambda: serve(folder, events), uvloop=True)
 
 
 if __name__ == "__main__":

@@ -107,9 +107,7 @@ async def accepted(folder: Path, seconds: float = 2.0) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         spool = SqliteSpool(SpoolSettings(Path(place) / "spool", min_free_bytes=0))
         await spool.open()
-        queue = Queue(
-            spool, QueueSettings(), SystemClock(), random.Random(1), lambda event, fields: None
-        )
+        queue = Queue(spool, QueueSettings(), SystemClock(), random.Random(1), lambda event, fields: None)
         await queue.open()
         queue.metric("count", {"senderdomain": ["a.example"]})  # counted from here on
         end = time.perf_counter() + seconds

@@ -131,7 +131,7 @@ async def server(
     seen: list[tuple[str, Mapping[str, object]]] = []
     app = App(
         read_settings(file, {}),
-        Overrides(resolver=resolver, observe=lambda event, fields: seen.append((event, fields)), **overrides),
+        Overrides(resolver=resolver, log=lambda event, fields: seen.append((event, fields)), **overrides),
     )
     scenario = Scenario(app, resolver)
     scenario.logged = seen

@@ -1,0 +1,122 @@
+"""The log as lines of text: one an event, for people or for machines. In: events with fields. Out: lines to a stream.
+
+Lines are gathered for one turn of the event loop and written together, errors at once: a write a line was a tenth of what
+accepting a message costs. Records of the `logging` module go the same way, so that nothing changes places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from hslpy.clock import Clock
+
+_LEVELS: dict[object, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class EventLog:
+    """Writes to `stream` what is at least of `level`. `close` writes what is still held; so does the end of the process."""
+
+    def __init__(self, stream: TextIO, level: str, log_format: str, clock: Clock) -> None:
+        self.least = _LEVELS[level]
+        self._stream = stream
+        self._clock = clock
+        self._line = _json_line if log_format == "json" else _text_line
+        self._lines: list[str] = []
+        self._due = False
+        atexit.register(self.close)
+
+    def write(self, event: str, fields: Mapping[str, object]) -> None:
+        """Write one event now; `fields` may name its own `level`."""
+        level = fields.get("level", "info")
+        if _LEVELS[level] >= self.least:
+            self.put(str(level), self._line(self._clock.time(), str(level), event, fields))
+
+    def put(self, level: str, line: str) -> None:
+        """Write a line already made."""
+        self._lines.append(line)
+        if level == "error":
+            self.close()
+        elif not self._due:
+            try:
+                asyncio.get_running_loop().call_soon(self.close)
+                self._due = True
+            except RuntimeError:  # no loop runs in this thread
+                self.close()
+
+    def close(self) -> None:
+        """Write all that is held."""
+        self._due = False
+        lines, self._lines = self._lines, []
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+
+class LogHandler(logging.Handler):
+    """Takes the records of the `logging` module to an EventLog."""
+
+    def __init__(self, log: EventLog) -> None:
+        super().__init__(log.least)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        fields: dict[str, object] = {}
+        if record.exc_info:
+            fields["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._log.put(level, self._log._line(record.created, level, record.getMessage(), fields))
+
+
+def set_up_logging(stream: TextIO, level: str, log_format: str, clock: Clock) -> EventLog:
+    """Give the log of a process, with the `logging` records of our own modules going to it too."""
+    log = EventLog(stream, level, log_format, clock)
+    root = logging.getLogger("hslpy")
+    root.handlers = [LogHandler(log)]
+    root.setLevel(level.upper())
+    root.propagate = False
+    return log
+
+
+class _Second:
+    """The date text of the second that was asked for last."""
+
+    at = -1
+    text = ""
+
+
+def _date(now: float) -> str:
+    if int(now) != _Second.at:
+        _Second.at = int(now)
+        _Second.text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(_Second.at))
+    return _Second.text
+
+
+def _text_line(now: float, level: str, event: str, fields: Mapping[str, object]) -> str:
+    """Give `time level event key=value ...`; a value with blanks is quoted, one with line ends goes below, indented."""
+    parts = [_date(now), level, event]
+    below = []
+    for key, value in fields.items():
+        if key == "level":
+            continue
+        text = str(value)
+        if "\n" in text:
+            below += [f"\n    {_printable(line)}" for line in text.splitlines()]
+        elif text.isprintable() and " " not in text and '"' not in text:
+            parts.append(f"{key}={text}")
+        else:
+            parts.append(f"{key}={json.dumps(text)}")
+    return " ".join(parts) + "".join(below)
+
+
+def _printable(line: str) -> str:
+    return line if line.isprintable() else "".join(ch if ch.isprintable() or ch == "\t" else "?" for ch in line)
+
+
+def _json_line(now: float, level: str, event: str, fields: Mapping[str, object]) -> str:
+    return json.dumps({"time": now, "level": level, "event": event, **fields}, default=str)

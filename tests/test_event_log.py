@@ -1,0 +1,68 @@
+"""The log's lines, for people and for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+
+from hslpy.clock import ManualClock
+from hslpy.event_log import EventLog, set_up_logging
+
+
+def lines_of(log_format: str, *events: tuple[str, dict[str, object]]) -> list[str]:
+    stream = io.StringIO()
+    log = EventLog(stream, "info", log_format, ManualClock())
+    for event, fields in events:
+        log.write(event, fields)
+    return stream.getvalue().splitlines()
+
+
+def test_a_line_for_people_quotes_blanks_and_puts_long_texts_below() -> None:
+    first, second, third = lines_of("text", ("a.b", {"x": 1, "y": "two words", "level": "warning", "z": "one\ntwo\x1b"}))
+    assert first.endswith(' warning a.b x=1 y="two words"')
+    assert (second, third) == ("    one", "    two?")
+
+
+def test_control_characters_of_a_peer_do_not_reach_the_terminal() -> None:
+    (line,) = lines_of("text", ("a.b", {"reply": "\x1b[31mred"}))
+    assert "\x1b" not in line
+
+
+def test_a_line_for_machines_is_json() -> None:
+    (line,) = lines_of("json", ("a.b", {"x": 1, "y": "two words"}))
+    assert json.loads(line) == {"time": 1_700_000_000.0, "level": "info", "event": "a.b", "x": 1, "y": "two words"}
+
+
+def test_what_is_below_the_level_is_left_out() -> None:
+    assert lines_of("text", ("a.b", {"level": "debug"})) == []
+
+
+def test_lines_of_one_turn_are_written_together_and_errors_at_once() -> None:
+    stream = io.StringIO()
+
+    async def main() -> None:
+        log = EventLog(stream, "info", "text", ManualClock())
+        log.write("a.b", {})
+        assert stream.getvalue() == ""
+        log.write("c.d", {"level": "error"})
+        assert len(stream.getvalue().splitlines()) == 2
+        log.write("e.f", {})
+        await asyncio.sleep(0)
+        assert len(stream.getvalue().splitlines()) == 3
+
+    asyncio.run(main())
+
+
+def test_records_of_the_logging_module_go_the_same_way() -> None:
+    stream = io.StringIO()
+    root = logging.getLogger("hslpy")
+    before = (list(root.handlers), root.level, root.propagate)
+    try:
+        set_up_logging(stream, "info", "text", ManualClock())
+        logging.getLogger("hslpy.smtp").error("a fault")
+        logging.getLogger("hslpy.smtp").debug("not this")
+    finally:
+        root.handlers, root.level, root.propagate = before
+    assert stream.getvalue().endswith(" error a fault\n") and "not this" not in stream.getvalue()
