@@ -161,9 +161,7 @@ _QUEUED = (
     Fact("recipientparams", _ARRAY, bind.queued(lambda m: map_array(m.recipient_params)), "the parameters of RCPT TO"),
     _text("transportid", bind.queued(lambda m: m.transport_id), "the transport that is used"),
     _number("retry", bind.queued(lambda m: float(m.retries)), "how many attempts were charged so far"),
-    _number(
-        "retries", bind.queued(lambda m: float(m.most_retries)), "how many the schedule has room for"
-    ),
+    _number("retries", bind.queued(lambda m: float(m.most_retries)), "how many the schedule has room for"),
     _modern("message", bind.message_array, "the queued message"),
 )
 _PRE = (
