@@ -118,7 +118,7 @@ def _compile(opener: _Opener, path: str, world: World) -> tuple[Compiled | None,
         world = _with_taken(world)
         resolution = resolve(world, script)
     check(world, resolution)
-    found = _in_order([*opener.found, *world.diagnostics], opener.sources)
+    found = _in_order([*opener.found, *world.findings()], opener.sources)
     if any(diagnostic.is_error for diagnostic in found):
         return None, found
     digest = hashlib.sha256(b"".join(source_digest(source) for source in opener.sources)).hexdigest()

@@ -182,7 +182,10 @@ def _runaway_string(trail: Trail, word: Word) -> Mistake | None:
     if last.kind == "STRING" and word.kind in ("NAME", "IDENT", "NUMBER", "VARIABLE"):
         message = f"this string goes on to {trail.place(last.end - 1)}, right before `{word.text}`"
         span = trail.span(last.start, last.start + 1)
-        return Mistake(Diagnostic("E105", span, message, 'is its closing `"` missing?'), fatal=True)
+        hint = 'is its closing `"` missing?'
+        if re.search(r"\$\{?\$?\w+\[$", last.text[:-1]):
+            hint = 'a string takes plain variables only; put the value in with `.`, as in `"text " . $array["key"]`'
+        return Mistake(Diagnostic("E105", span, message, hint), fatal=True)
     if word.kind == "STRING" and last.kind == "NAME":
         message = f"a string begins right after `{last.text}`"
         span = trail.span(word.start, word.start + 1)

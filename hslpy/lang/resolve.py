@@ -195,11 +195,13 @@ class Resolver:
             return
         opened = self.files.open(node.path)
         if opened is None:
+            self.unread(node)
             return
         source, script = opened
         module = self.world.modules.get(source.path)
         if module is None:
             if script is None:
+                self.unread(node)
                 return
             module = self.module(script)
         elif not module.is_done:
@@ -213,6 +215,13 @@ class Resolver:
             return
         for symbol in node.symbols:
             self.import_symbol(module, symbol)
+
+    def unread(self, node: s.ImportStmt | s.ImportAllStmt) -> None:
+        """Note the names that the import would have given."""
+        if isinstance(node, s.ImportAllStmt):
+            self.world.unread.add(f"`{node.name}`")
+        else:
+            self.world.unread.update(f"`{'$' if each.is_variable else ''}{each.alias}`" for each in node.symbols)
 
     def imports_builtins(self, node: s.ImportStmt) -> bool:
         """Bind what scripts import from the plugins of the original, where we have it built in: `rate` above all."""

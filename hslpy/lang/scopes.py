@@ -36,6 +36,7 @@ class World:
     taken: dict[str, Span] = field(default_factory=dict)
     used_builtins: set[str] = field(default_factory=set)
     included: dict[tuple[int, int], syntax.Script | None] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)  # names, as messages have them, that a file with errors would give
     _next_id: int = 0
 
     def next_id(self) -> int:
@@ -44,6 +45,15 @@ class World:
 
     def report(self, code: str, span: Span, message: str, hint: str | None = None, notes: tuple[str, ...] = ()) -> None:
         self.diagnostics.append(Diagnostic(code, span, message, hint, notes))
+
+    def findings(self) -> list[Diagnostic]:
+        """Give the diagnostics without those that only say what a file that cannot be read would have given."""
+        return [found for found in self.diagnostics if not self._follows(found)]
+
+    def _follows(self, found: Diagnostic) -> bool:
+        return found.code in ("E204", "E208", "W501") and (
+            "*" in self.unread or any(x in found.message for x in self.unread)
+        )
 
     def new_unit(self, kind: str, name: str | None, span: Span, module: Module, parent: Unit | None) -> Unit:
         class_def = parent.class_def if parent is not None else None
@@ -218,7 +228,8 @@ class Files:
             return self.world.included[key]
         self.world.included[key] = None
         opened = self.open(statement.path)
-        if opened is None:
+        if opened is None or opened[1] is None:
+            self.world.unread.add("*")
             return None
         source, script = opened
         once = (unit.module.unit.id, source.path)

@@ -137,6 +137,10 @@ def test_long_reason_is_parted(world: World) -> None:
         ('Defer("x", ["reply_codes" => ["code" => 550]]);', "Defer() wants a reply code of 4xx, got 550"),
         ('Accept(["reply_codes" => ["code" => 450]]);', "Accept() wants a reply code of 2xx, got 450"),
         ('Reject("x", ["reply_codes" => ["enhanced" => [4, 7, 1]]]);', "enhanced code of 5.x.x"),
+        (
+            'Reject("x", ["reply_codes" => ["enhanced" => "5.7.1"]]);',
+            "option `enhanced` of `reply_codes` of Reject() wants array, got string",
+        ),
         ('Reject("x", ["reply_codes" => ["enhanced" => [5, 7]]]);', "three whole numbers"),
         ('Reject("x", ["disconect" => true]);', "did you mean `disconnect`?"),
         ('Reject("x", ["disconnect" => "yes"]);', "wants boolean, got string"),

@@ -50,12 +50,16 @@ def unknown_option(function: str, name: str, known: Iterable[str]) -> ScriptErro
     """Give the error of an option that the function does not take, R301; `known` are those that it does."""
     names = list(known)
     hint = suggest(name, names) or (f"it takes {', '.join(f'`{one}`' for one in names)}" if names else "it takes no options")
-    return ScriptError("R301", f"unknown option `{name}` of {function}()", hint=hint)
+    return ScriptError("R301", f"unknown option `{name}` of {_shown(function)}", hint=hint)
 
 
 def wrong_option(function: str, name: str, types: Iterable[str], value: Value) -> ScriptError:
     """Give the error of an option whose value is of none of these types, R302."""
-    return ScriptError("R302", f"option `{name}` of {function}() wants {' or '.join(types)}, got {type_name(value)}")
+    return ScriptError("R302", f"option `{name}` of {_shown(function)} wants {' or '.join(types)}, got {type_name(value)}")
+
+
+def _shown(function: str) -> str:
+    return function if function.endswith(")") else f"{function}()"
 
 
 def as_bytes(text: str) -> bytes:

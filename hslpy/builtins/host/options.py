@@ -159,7 +159,7 @@ def reply_lines(function: str, reason: Value, default: str) -> tuple[str, ...]:
 
 def _read_codes(function: str, codes: Array, code: int, enhanced: Enhanced) -> tuple[int, Enhanced]:
     family = code // 100
-    given = read_options(f"{function}(reply_codes)", codes, {"code": NUMBER, "enhanced": ARRAY})
+    given = read_options(f"`reply_codes` of {function}()", codes, {"code": NUMBER, "enhanced": ARRAY})
     if "code" in given:
         number = given["code"]
         if number != math.floor(number) or not family * 100 <= number <= family * 100 + 99:
