@@ -77,6 +77,25 @@ def test_a_whole_session_with_facts() -> None:
             "accept",
             2,
         )
+        assert (fields["to"], fields["queue_ids"], fields["held"]) == ("b@dest.test,c@dest.test", "1,2", 0)
+
+    run(work)
+
+
+def test_a_refusal_is_logged_with_who_was_refused_and_the_line_that_did_it() -> None:
+    async def work() -> None:
+        hooks = FakeHooks(rcptto=SmtpVerdict("reject", by="policy.hsl:3"), mailfrom=None)
+        async with serving(hooks) as world:
+            client = await world.greeted()
+            await client.ask(b"MAIL FROM:<a@sender.test>")
+            await client.ask(b"RCPT TO:<b@dest.test>")
+            hooks.answers["mailfrom"] = SmtpVerdict("defer", by="policy.hsl:9")
+            await client.ask(b"RSET")
+            await client.ask(b"MAIL FROM:<c@sender.test>")
+        first, second = [fields for event, fields in world.log if event == "smtp.refused"]
+        assert (str(first["sender"]), str(first["recipient"]), first["by"]) == ("a@sender.test", "b@dest.test", "policy.hsl:3")
+        assert (str(second["sender"]), second["hook"], second["by"]) == ("c@sender.test", "mailfrom", "policy.hsl:9")
+        assert first["transaction"] != second["transaction"] != ""
 
     run(work)
 
