@@ -15,6 +15,13 @@ END_SKIP = 3  # the length of `.CRLF`, which follows the content's own last CRLF
 _HEADER = re.compile(rb"(?:[!-9;-~]+[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)*").match
 
 
+# Searched for with `re`: its search for a rare sequence that begins with a common byte beats bytes.find by a half.
+_END = re.compile(rb"\r\n\.\r\n").search
+_BARE_LF = re.compile(rb"\n(?<!\r\n)").search
+_BARE_CR = re.compile(rb"\r(?!\n)").search
+_DOT = re.compile(rb"\n\.").search
+
+
 def find_end(buffer: bytearray, seen: int, fresh: bool) -> int:
     """Give the length of the content, its last CRLF included and the lone dot not, or -1 while it is not all there.
 
@@ -22,39 +29,42 @@ def find_end(buffer: bytearray, seen: int, fresh: bool) -> int:
     """
     if fresh and buffer.startswith(b".\r\n"):
         return 0
-    at = buffer.find(END, max(0, seen - len(END) + 1))
-    return at + 2 if at >= 0 else -1
+    found = _END(buffer, max(0, seen - len(END) + 1))
+    return found.start() + 2 if found is not None else -1
 
 
 class LineEnds:
-    """Counts the line ends of a message while it comes in, so that a large one is never looked through at a stretch."""
+    """Looks for bare CR and LF in a message while it comes in, so that a large one is never looked through at a stretch."""
 
-    __slots__ = ("_cr", "_lf", "_pairs", "_upto")
+    __slots__ = ("_bare", "_upto")
 
     def __init__(self) -> None:
-        self._cr = self._lf = self._pairs = self._upto = 0
+        self._bare = False
+        self._upto = 0
 
     def arrived(self, buffer: bytearray) -> None:
-        """Count all but the last bytes, which may yet turn out to be the end of the message."""
-        self._count(buffer, len(buffer) - len(END))
+        """Look at all but the last bytes, which may yet turn out to be the end of the message."""
+        self._look(buffer, len(buffer) - len(END))
 
     def ended(self, buffer: bytearray, end: int) -> bool:
-        """Count up to `end`, and say whether a CR stands without its LF anywhere, or an LF without its CR."""
-        self._count(buffer, end)
-        return self._lf != self._pairs or self._cr != self._pairs
+        """Look up to `end`, and say whether a CR stands without its LF anywhere, or an LF without its CR."""
+        self._look(buffer, end)
+        return self._bare or (end > self._upto)  # what is left is a CR, and the message ends with it
 
-    def _count(self, buffer: bytearray, end: int) -> None:
+    def _look(self, buffer: bytearray, end: int) -> None:
         start = self._upto
+        if end > start and buffer[end - 1] == 0x0D:  # its LF may lie beyond
+            end -= 1
         if end > start:
-            self._cr += buffer.count(b"\r", start, end)
-            self._lf += buffer.count(b"\n", start, end)
-            self._pairs += buffer.count(b"\r\n", start - 1 if start else 0, end)
+            self._bare = (
+                self._bare or _BARE_LF(buffer, start, end) is not None or _BARE_CR(buffer, start, end) is not None
+            )
             self._upto = end
 
 
 def unstuff(content: bytes) -> bytes:
-    """Take away the transparency dots: the first dot of each line that begins with one."""
-    if b"\r\n." in content:
+    """Take away the transparency dots: the first dot of each line that begins with one. The line ends are sound."""
+    if _DOT(content) is not None:
         content = content.replace(b"\r\n.", b"\r\n")
     return content[1:] if content[:1] == b"." else content
 
