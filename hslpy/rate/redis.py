@@ -25,7 +25,7 @@ from hslpy.store.redis import Redis
 
 SCRIPT = resources.files("hslpy.rate").joinpath("ring.lua").read_text()
 
-IN_FLIGHT_MAX = 2
+IN_FLIGHT_MAX = 1  # while one is under way the next gathers: fewer calls under load, none later when there is none
 """Batches under way at once: one with Redis while the other is packed or unpacked here. More only make them smaller."""
 
 LOG_EVERY_S = 60.0
