@@ -148,9 +148,12 @@ def update_row(update: Update) -> tuple[tuple[str, ...], tuple[object, ...]]:
     return tuple(update.values), tuple(values)
 
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each call
+
+
 def pack(mapping: Mapping[str, str]) -> str | None:
     """Give the mapping as JSON, None when it is empty."""
-    return json.dumps(dict(mapping), ensure_ascii=True, separators=(",", ":")) if mapping else None
+    return _ENCODE(dict(mapping)) if mapping else None
 
 
 def unpack(text: str | None) -> Mapping[str, str]:
