@@ -104,7 +104,7 @@ def test_a_hook_has_its_variables_and_functions() -> None:
 
 
 def test_read_only_variables_stay_so() -> None:
-    assert say(session("rcptto"), '$senderdomain = "x"')[0].startswith("error[E")
+    assert say(session("rcptto"), '$connection = "x"')[0].startswith("error[E")
 
 
 def test_setters_show_in_the_verdict_of_the_end() -> None:
