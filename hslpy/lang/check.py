@@ -38,6 +38,11 @@ def _node(world: World, node: r.Node) -> None:
             _pattern(world, node, node.pattern, node.modifiers)
         case r.BinaryOp(op="=~" | "!~", right=r.Const(value=str() as pattern)):
             _pattern(world, node.right, pattern, None)
+        case r.If():
+            for condition, _ in node.branches:
+                _condition(world, condition)
+        case r.Loop(condition=r.Expr() as condition):
+            _condition(world, condition)
         case r.BinaryOp(op="+") | r.AssignTo(op="+"):
             for side in (node.left, node.right) if isinstance(node, r.BinaryOp) else (node.value,):
                 if isinstance(side, (r.Text,)) or (isinstance(side, r.Const) and isinstance(side.value, str)):
@@ -47,6 +52,15 @@ def _node(world: World, node: r.Node) -> None:
                         "`+` adds numbers, and this is a string",
                         "put texts together with `.`, convert with `number()`",
                     )
+
+
+def _condition(world: World, node: r.Expr) -> None:
+    """Warn of `=` with a constant, which makes the condition always the same; `while ($x = next())` is a habit."""
+    if isinstance(node, r.Logic):
+        for operand in node.operands:
+            _condition(world, operand)
+    elif isinstance(node, r.AssignTo) and node.op is None and isinstance(node.value, r.Const | r.Text):
+        world.report("W507", node.span, "this assigns, and the condition is always the same", "compare with `==`")
 
 
 def _count(world: World, node: r.Expr, name: str, required: int, maximum: int | None, args: tuple[r.Arg, ...]) -> None:

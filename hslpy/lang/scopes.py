@@ -154,7 +154,22 @@ def report_unknown_function(world: World, unit: Unit, name: str, span: Span) -> 
         return
     if report_absent(world, name, span):
         return
-    world.report("E204", span, f"unknown function `{name}`", suggest(name, known_functions(world, unit)))
+    hint = _HABITS.get(name) or suggest(name, known_functions(world, unit))
+    world.report("E204", span, f"unknown function `{name}`", hint)
+
+
+_HABITS = {  # functions of PHP that HSL has under no name, and what it has instead
+    "array_push": "write `$list[] = $value;`",
+    "date": "write `strftime(format, time())`",
+    "die": "`return` at the top level ends the script",
+    "empty": "write `!$x`, or `!isset($x)`",
+    "exit": "`return` at the top level ends the script",
+    "is_null": "write `$x === none`",
+    "printf": 'write `echo "%s" % [$x];`',
+    "sprintf": 'write `"%s" % [$x]`',
+    "strstr": "`str_find` gives a position, `pcre_match` the parts",
+    "var_dump": "`echo` shows arrays whole",
+}
 
 
 def report_absent(world: World, name: str, span: Span) -> bool:
