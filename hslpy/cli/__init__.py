@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         return status
     except OperatorError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        rendered = error.message.startswith(("error[", "error: "))  # findings in scripts, each with its own head
+        print(error.message if rendered else f"error: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr)
         return error.exit_code

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def _settings(
     if len(transports) < len(values["transport[]"]):
         raise OperatorError("two transports have the same id", hint="give each [[transport]] an `id` of its own")
     smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname)
+    _check_networks(smtp.relay_networks)
     transports.setdefault(smtp.transport_id, Transport(smtp.transport_id, timeouts=timeouts))
     sources = tuple(Source(**entry) for entry in values["source[]"])
     _check_source_names(sources, transports, values["delivery.sources"])
@@ -177,6 +179,14 @@ def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
         for name, value in values.items()
         if name.startswith(prefix) and "." not in name.removeprefix(prefix)
     }
+
+
+def _check_networks(networks: Sequence[str]) -> None:
+    for text in networks:
+        try:
+            ip_network(text, strict=False)
+        except ValueError as error:
+            raise OperatorError(f"smtp.relay_networks: {error}", hint="write networks as in 192.0.2.0/24") from None
 
 
 def _check_source_names(sources: tuple[Source, ...], transports: Mapping[str, Transport], defaults: tuple[str, ...]) -> None:

@@ -77,6 +77,19 @@ def test_the_environment_goes_over_the_file(tmp_path):
     assert settings.smtp.relay_networks == ("10.0.0.0/8", "127.0.0.1/32")
 
 
+def test_a_network_that_is_none_is_an_error(tmp_path):
+    assert "'10.0.0.0/33'" in errors_of(tmp_path, '[smtp]\nrelay_networks = ["127.0.0.0/8", "10.0.0.0/33"]\n')
+    assert settings_of(tmp_path, '[smtp]\nrelay_networks = "10.1.2.3/8"\n').smtp.relay_networks == ("10.1.2.3/8",)
+
+
+def test_errors_in_scripts_are_told_with_one_head(tmp_path, capsys):
+    (tmp_path / "broken.hsl").write_text("Defre();")
+    file = tmp_path / "hslpy.toml"
+    file.write_text('[hooks]\nrcptto = "broken.hsl"\n[server]\ndata_dir = "data"\n')
+    assert main(["serve", "--config", str(file)]) == 1
+    assert capsys.readouterr().err.startswith("error[E204]: unknown function `Defre`")
+
+
 def test_a_misspelt_variable_is_an_error(tmp_path):
     assert "did you mean `HSLPY_RATE_STORE`?" in errors_of(tmp_path, "", {"HSLPY_RATE_STOR": "redis"})
 
