@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO
 
 from hslpy.clock import Clock
@@ -54,8 +55,9 @@ class EventLog:
         self._due = False
         lines, self._lines = self._lines, []
         if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+            with suppress(OSError, ValueError):  # nobody reads the log any more: mail goes on
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
 
 
 class LogHandler(logging.Handler):

@@ -66,3 +66,10 @@ def test_records_of_the_logging_module_go_the_same_way() -> None:
     finally:
         root.handlers, root.level, root.propagate = before
     assert stream.getvalue().endswith(" error a fault\n") and "not this" not in stream.getvalue()
+
+
+def test_mail_goes_on_where_nobody_reads_the_log_any_more() -> None:
+    stream = io.StringIO()
+    log = EventLog(stream, "info", "text", ManualClock())
+    stream.close()
+    log.write("hooks.script_error", {"level": "error"})
