@@ -1,0 +1,217 @@
+"""The class `MIME`, which builds new messages and parts. In: names, values, other parts. Out: objects, and texts with CRLF.
+
+An object's `host` is a `mail.compose.NewPart`. Nothing that a script gives can end a header field or add one.
+Source: the MIME class of the vendor's manual.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hslpy.builtins.host.headers import MOST_VALUE_BYTES
+from hslpy.builtins.host.options import BOOLEAN, read_options
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, HslObject
+from hslpy.mail.compose import NewPart, boundary_of, check_boundary, check_token, check_type, render
+from hslpy.mail.received import mail_date
+
+TOPIC = Topic("MIME")
+
+CLASS = "MIME"
+MOST_FIELDS = 1000  # in one part; a message has some dozens
+MOST_PARTS = 10_000  # in one message
+_LAST_DATE = 253_402_300_799.0  # the end of the year 9999
+_OFFLOAD_BYTES = 1 << 20  # rendering as much takes some 5 ms
+
+
+def part_of(this: HslObject) -> NewPart:
+    """Give what is built so far."""
+    part: Any = this.host
+    assert isinstance(part, NewPart)
+    return part
+
+
+@TOPIC.builtin(
+    "MIME() -> MIME",
+    effect=Effect.READS,
+    kind="class",
+    examples=['MIME()->addHeader("Subject", "Hello")->setBody("Hi, how are you?")->toString();'],
+)
+def mime() -> HslObject:
+    """Make a builder of a new message or part.
+
+    It starts as text/plain in UTF-8. Its body is encoded as Base64 unless a field Content-Transfer-Encoding is added, which
+    leaves it as it is given, with CRLF line ends.
+    """
+    return HslObject(CLASS, None, NewPart())
+
+
+@TOPIC.builtin(
+    "addHeader(name: string, value: string, [options: array]) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->addHeader("Subject", "Hello")'],
+)
+def add_header(call: Run, this: HslObject, name: str, value: str, options: Array | None = None) -> HslObject:
+    """Add a field under those there are; "encode" => false takes the value as it stands.
+
+    A Content-Type replaces what setType() says, a Content-Transfer-Encoding keeps the body from being encoded.
+    """
+    encode = read_options("addHeader", options, {"encode": BOOLEAN}).get("encode", True)
+    part = part_of(this)
+    if len(value) > MOST_VALUE_BYTES:
+        raise ScriptError("R308", f"a field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {len(value)} bytes")
+    if len(part.fields) >= MOST_FIELDS:
+        raise ScriptError("R308", f"a part has at most {MOST_FIELDS:,} fields", hint="is a loop without end?")
+    call.charge(1 + len(value) // 200)
+    call.reserve(2 * len(value))
+    try:
+        part.add_field(name, value, encode)
+    except ValueError:
+        raise ScriptError("R308", f'"{name[:60]}" cannot be the name of a header field') from None
+    return this
+
+
+@TOPIC.builtin(
+    "appendPart(part: MIME) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setType("multipart/alternative")->appendPart(MIME()->setType("text/html")->setBody("<b>Hi</b>"))'],
+)
+def append_part(this: HslObject, part: HslObject) -> HslObject:
+    """Add a part after those within this one; without a type of its own this becomes multipart/mixed."""
+    parts = part_of(this).parts
+    if len(parts) >= MOST_PARTS:
+        raise ScriptError("R310", f"a message takes at most {MOST_PARTS:,} parts", hint="is a loop without end?")
+    parts.append(part_of(part))
+    return this
+
+
+@TOPIC.builtin(
+    "setBody(body: string) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setBody("Hello")'],
+)
+def set_body(this: HslObject, body: str) -> HslObject:
+    """Set the content; of a part with parts within, the text before the first of them."""
+    part_of(this).body = body
+    return this
+
+
+@TOPIC.builtin(
+    "setType(type: string) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setType("text/html")'],
+)
+def set_type(this: HslObject, type: str) -> HslObject:
+    """Set the media type. A text type gets the charset UTF-8, a multipart one a boundary, unless it names its own."""
+    if not check_type(type):
+        raise ScriptError("R302", 'setType() wants a media type as in "text/html"')
+    part_of(this).type = type
+    return this
+
+
+@TOPIC.builtin(
+    "setBoundary(boundary: string) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setType("multipart/mixed")->setBoundary("next")'],
+)
+def set_boundary(this: HslObject, boundary: str) -> HslObject:
+    """Set the line that parts the parts, 1 to 70 characters; by default a random UUID."""
+    if not check_boundary(boundary):
+        raise ScriptError(
+            "R302", "setBoundary() wants 1 to 70 letters, digits or any of '()+_,-./:=? and no space at the end"
+        )
+    part_of(this).boundary = boundary
+    return this
+
+
+@TOPIC.builtin(
+    "setDate([timestamp: number]) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=["MIME()->setDate()", "MIME()->setDate(1700000000)"],
+)
+def set_date(call: Run, this: HslObject, timestamp: float | None = None) -> HslObject:
+    """Set the field Date, in UTC, to a time in Unix seconds, by default the current one."""
+    at = call.clock.time() if timestamp is None else timestamp
+    if not 0 <= at <= _LAST_DATE:
+        raise ScriptError("R302", "setDate() wants a time from 1970 to the year 9999 in Unix seconds")
+    part_of(this).set_field("Date", mail_date(at))
+    return this
+
+
+@TOPIC.builtin(
+    "setFileName(filename: string) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setType("application/pdf")->setFileName("report.pdf")'],
+)
+def set_file_name(this: HslObject, filename: str) -> HslObject:
+    """Set the name of the file, in UTF-8; it makes the part an attachment unless setDisposition() says otherwise."""
+    if len(filename) > MOST_VALUE_BYTES:
+        raise ScriptError("R308", f"a field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {len(filename)} bytes")
+    part_of(this).file_name = filename
+    return this
+
+
+@TOPIC.builtin(
+    "setDisposition(type: string) -> MIME",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setFileName("logo.png")->setDisposition("inline")'],
+)
+def set_disposition(this: HslObject, type: str) -> HslObject:
+    """Set the kind of the field Content-Disposition, "inline" or "attachment"."""
+    if not check_token(type):
+        raise ScriptError("R302", 'setDisposition() wants a word as in "inline"')
+    part_of(this).disposition = type
+    return this
+
+
+@TOPIC.builtin(
+    "toString() -> string",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setBody("Hello")->toString()'],
+)
+def to_string(call: Run, this: HslObject) -> str:
+    """Give what was built as text, with CRLF line ends."""
+    return rendered(call, part_of(this)).decode("latin-1")
+
+
+def rendered(call: Run, part: NewPart) -> bytes:
+    """Give the bytes of what was built; the work and its size are booked to the run. Raises ScriptError R310."""
+    size = 0
+    count = 0
+    try:
+        for one, depth in part.walk():
+            count += 1
+            if count > MOST_PARTS:
+                raise ScriptError("R310", f"a message takes at most {MOST_PARTS:,} parts")
+            if one.is_multipart and boundary_of(one) is None:
+                one.boundary = str(uuid.UUID(int=call.random.getrandbits(128), version=4))
+            own = len(one.body) + sum(len(text) for _, text in one.fields) + 500
+            call.charge(10 + (depth + 1) * (own >> 7))
+            call.reserve(3 * own + depth * own)  # each level above joins it once
+            size += own * (depth + 1)
+    except ValueError:
+        raise ScriptError("R310", "these MIME parts are too deep", hint="is a part within itself?") from None
+    if size > _OFFLOAD_BYTES:
+        return bytes(call.offload(render, part))
+    return render(part)
