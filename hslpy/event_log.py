@@ -95,7 +95,7 @@ class _Second:
 def _date(now: float) -> str:
     if int(now) != _Second.at:
         _Second.at = int(now)
-        _Second.text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(_Second.at))
+        _Second.text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_Second.at))
     return _Second.text
 
 

@@ -6,6 +6,7 @@ Pure: the random numbers are given. Whether a report may be sent at all is `Queu
 from __future__ import annotations
 
 import random
+import uuid
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +49,7 @@ def report_on(
     `content` is what the spool has for the entry: header, empty line, body.
     """
     header, body = split_content(content)
-    unique = f"{rng.getrandbits(128):032x}"
+    unique = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     recipient = ReportedRecipient(
         entry.recipient,
         failure.status,

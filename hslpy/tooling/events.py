@@ -44,7 +44,7 @@ DEFAULT_CONTENT = (
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A settable fact: its name, its kind (`text`, `number`, `boolean`, `texts`, `table`), default and meaning."""
+    """A settable fact: its name, its kind (`text`, `number`, `boolean`, `texts`, `table`, `any`), default and meaning."""
 
     name: str
     kind: str
@@ -88,6 +88,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("transfertime", "number", 0.1, "how long the attempt took, in seconds"),
     Fact("action", "text", None, "what will happen: DELETE, BOUNCE, RETRY or empty; by errorcode when not given"),
     Fact("expired", "boolean", False, "whether the message is past its lifetime"),
+    Fact("context", "any", None, "`$context`, as an earlier hook left it"),
 )
 _BY_NAME = {fact.name: fact for fact in FACTS}
 
@@ -122,6 +123,9 @@ def facts_from_values(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         kind = _fact(name).kind
         if value is None:
+            continue
+        if kind == "any":
+            out[name] = value
             continue
         if kind == "table" and value == []:
             value = {}
@@ -255,6 +259,8 @@ def make_event(hook: str, given: Mapping[str, Any], content: bytes = DEFAULT_CON
     """
     v = _Values(given, now)
     context = Context()
+    if v["context"] is not None:
+        context.value, context.defined = v["context"], True
     makers: dict[str, Callable[[], Event]] = {
         "connect": lambda: ConnectEvent(v.connection(helo=False, auth=False), context),
         "helo": lambda: HeloEvent(v.connection(helo=False, auth=False), context, "EHLO", v["senderhelo"]),

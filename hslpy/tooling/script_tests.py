@@ -19,7 +19,7 @@ from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.faults import as_script_error
 from hslpy.lang.run import LimitExceeded, Program, Run
-from hslpy.lang.values import Array, Value
+from hslpy.lang.values import Array, Value, own
 from hslpy.scan.contract import ScannerFailed, SpamScore
 from hslpy.scan.rspamd import CLASSES
 from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin, of_class
@@ -181,13 +181,15 @@ def run_hook(call: Run, hook: str, files: Value, facts: Array | None = None) -> 
     content = DEFAULT_CONTENT if message is None else message.encode("latin-1")
     try:
         programs = state.programs(hook, tuple(state.file.parent / name for name in names))
-        values = facts_from_values({str(name): _plain(value) for name, value in given.items()})
+        plain = {str(name): own(value) if name == "context" else _plain(value) for name, value in given.items()}
+        values = facts_from_values(plain)
         event = make_event(hook, values, content, state.clock.time())
     except OperatorError as error:
         raise ScriptError("R321", f"run_hook(): {error.message}", hint=error.hint) from None
     trial = call.wait(state.bench.run_hook(programs, hook, event))
     out = verdict_array(trial.verdict)
     out["echo"] = Array.of(trial.echoes)
+    out["context"] = own(event.context.value)
     if trial.error is not None:
         out["error"] = trial.error.encode("utf-8").decode("latin-1")
     return Array.mapping(out)
