@@ -93,7 +93,8 @@ def test_a_refusal_is_logged_with_who_was_refused_and_the_line_that_did_it() -> 
             await client.ask(b"RSET")
             await client.ask(b"MAIL FROM:<c@sender.test>")
         first, second = [fields for event, fields in world.log if event == "smtp.refused"]
-        assert (str(first["sender"]), str(first["recipient"]), first["by"]) == ("a@sender.test", "b@dest.test", "policy.hsl:3")
+        assert (str(first["sender"]), str(first["recipient"])) == ("a@sender.test", "b@dest.test")
+        assert first["by"] == "policy.hsl:3"
         assert (str(second["sender"]), second["hook"], second["by"]) == ("c@sender.test", "mailfrom", "policy.hsl:9")
         assert first["transaction"] != second["transaction"] != ""
 
