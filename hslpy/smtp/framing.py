@@ -56,9 +56,7 @@ class LineEnds:
         if end > start and buffer[end - 1] == 0x0D:  # its LF may lie beyond
             end -= 1
         if end > start:
-            self._bare = (
-                self._bare or _BARE_LF(buffer, start, end) is not None or _BARE_CR(buffer, start, end) is not None
-            )
+            self._bare = self._bare or _BARE_LF(buffer, start, end) is not None or _BARE_CR(buffer, start, end) is not None
             self._upto = end
 
 
