@@ -98,7 +98,6 @@ _ROWS: list[Code] = [
     Code("E305", "`$this` outside of a method", "pass the object as a parameter, or capture it with `closure ($this)`"),
     # E4xx parsed but not supported here
     Code("E401", "generators cannot be run yet", "collect the values in an array and return it"),
-    Code("E402", "`match` cannot be run yet", "use `switch`"),
     Code("E403", "data imports cannot be run yet", "put the data in a module: `$table = [...]`, and import the variable"),
     Code("E404", "`cache` cannot be run yet", "keep the value with `memory_store` and `memory_fetch`"),
     Code("E405", "`barrier` cannot be run yet", "`memory_update` changes a shared value under a lock"),
@@ -126,6 +125,7 @@ _ROWS: list[Code] = [
     Code("R111", "iteration or spreading of what is no array", "test with `is_array` first"),
     Code("R112", "a write to an element of what has none", "assign an array first"),
     Code("R113", "an unknown method", "check the spelling"),
+    Code("R114", "a `match` in which nothing equals the value", "add a `default` arm, or catch the exception"),
     Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
     Code("R121", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
     Code("R122", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),

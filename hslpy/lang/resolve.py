@@ -33,7 +33,6 @@ MOST_BLOCKS = 18  # Python's compiler allows 20 nested blocks; one is the functi
 
 _UNSUPPORTED = {
     s.Yield: ("E401", "generators (`yield`)"),
-    s.Match: ("E402", "`match`"),
     s.ImportDataStmt: ("E403", "data imports"),
     s.Cache: ("E404", "`cache`"),
     s.BarrierStmt: ("E405", "`barrier`"),
@@ -497,6 +496,14 @@ class Resolver:
         condition = self.expr(node.condition)
         then = self.expr(node.then) if node.then is not None else None
         return r.Conditional(node.span, condition, then, self.expr(node.otherwise))
+
+    def match(self, node: s.Match) -> r.Expr:
+        subject = self.expr(node.subject)
+        arms = tuple(
+            r.Arm(arm.span, self.exprs(arm.candidates) if arm.candidates is not None else None, self.expr(arm.value))
+            for arm in node.arms
+        )
+        return r.Match(node.span, subject, arms)
 
     def index(self, node: s.Index) -> r.Expr:
         base = self.expr(node.base)

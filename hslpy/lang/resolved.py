@@ -355,6 +355,20 @@ class UnsetOf(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Arm(Node):
+    """`candidates => value` of a `match`; `candidates` is None in the default arm."""
+
+    candidates: tuple[Expr, ...] | None
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Expr):
+    subject: Expr
+    arms: tuple[Arm, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Held(Expr):
     """A value that compiled code holds in a temporary of this name; `types` are its types as bits. Made by `compile`."""
 

@@ -491,6 +491,11 @@ def call_spread(run: Run, function: HslFunction, args: Iterable[Value]) -> Value
 # ---- exceptions -------------------------------------------------------------------------------------
 
 
+def unmatched(value: Value) -> NoReturn:
+    """Raise the error of a `match` in which nothing equals the value."""
+    raise ScriptError("R114", f"no candidate of `match` equals {describe(value)}", hint="add a `default` arm")
+
+
 def throw(run: Run, value: Value) -> NoReturn:
     """Do `throw value`."""
     if value.__class__ is HslObject and isinstance(value.host, ScriptError):

@@ -176,6 +176,8 @@ class Expressions:
                 return self.is_fresh(node.then or node.condition) and self.is_fresh(node.otherwise)
             case r.Coalesce():
                 return self.is_fresh(node.left) and self.is_fresh(node.right)
+            case r.Match():
+                return all(self.is_fresh(arm.value) for arm in node.arms)
         return True
 
     def passed(self, node: r.Expr) -> ast.expr:
@@ -225,6 +227,8 @@ class Expressions:
                 return self.conditional(node)
             case r.Coalesce():
                 return self.coalesce(node)
+            case r.Match():
+                return self.match_arms(node)
             case r.ArrayNew():
                 return self.array(node)
             case r.CallBuiltin():
@@ -682,7 +686,10 @@ class Expressions:
     def optional(self, node: r.Expr | None) -> ast.expr:
         return self.b.const(None) if node is None else self.value(node)
 
-    # ---- implemented by Calls and Targets ----------------------------------------------------------
+    # ---- implemented by Calls, Targets and Forms ---------------------------------------------------
+
+    def match_arms(self, node: r.Match) -> ast.expr:
+        raise NotImplementedError
 
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:
         raise NotImplementedError

@@ -176,6 +176,7 @@ _RUNTIME = [
     "step_value",
     "text",
     "throw",
+    "unmatched",
     "unset_fact",
     "wrong",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.context import Context
-from hslpy.lang.compile.targets import Targets
+from hslpy.lang.compile.forms import Forms
 from hslpy.lang.compile.types import ARR, INT, STR, Flow, constant_array, meet, walk
 from hslpy.lang.runtime import LONG_TEXT
 
@@ -19,7 +19,7 @@ _LONG_BLOCK = 200  # statements after which a step is counted, so that steps sta
 _LONG_CHAIN = 40  # else-ifs after which a chain goes on in a new `if`: Python's compiler recurses over them
 
 
-class Statements(Targets):
+class Statements(Forms):
     """The statement half of a unit's compiler.
 
     `again` makes the statements that begin the next round of the loop at hand; `leave` those that end it or the switch.

@@ -150,6 +150,11 @@ class Types:
                 return (self.of(node.left) & ~NONE) | self.of(node.right)
             case r.Conditional():
                 return self.of(node.then or node.condition) | self.of(node.otherwise)
+            case r.Match():
+                bits = 0
+                for arm in node.arms:
+                    bits |= self.of(arm.value)
+                return bits
             case r.AssignTo():
                 return self.assigned(node)
             case r.Step():

@@ -1,0 +1,48 @@
+"""Expressions that are control flow: `match`. In: resolved expressions. Out: `ast` expressions."""
+
+from __future__ import annotations
+
+import ast
+
+from hslpy.lang import resolved as r
+from hslpy.lang.compile.targets import Targets
+
+_ARMS_A_CHAIN = 30  # arms after which a chain ends: Python's compiler recurses over them
+
+
+class Forms(Targets):
+    """Adds these forms to the expressions of a unit's compiler."""
+
+    def match_arms(self, node: r.Match) -> ast.expr:
+        """Compile a `match` as conditional expressions; a long one as chains, each tried where the one before missed."""
+        b = self.b
+        subject, found = self.keep(), self.keep()
+        held = r.Held(node.subject.span, subject, self.types.of(node.subject))
+        steps: list[ast.expr] = [b.walrus(subject, self.value(node.subject))]
+        arms = [arm for arm in node.arms if arm.candidates]
+        default = next((arm for arm in node.arms if arm.candidates is None), None)
+        chains: list[list[tuple[ast.expr, ast.expr]]] = []
+        for number, arm in enumerate(arms):
+            if number % _ARMS_A_CHAIN == 0:
+                chains.append([])
+            tests = [self.conditionally(lambda c=one: self.equality("==", held, c)) for one in arm.candidates or ()]  # type: ignore[misc]
+            value = self.conditionally(lambda arm=arm: self.value(arm.value))  # type: ignore[misc]
+            chains[-1].append((b.any_of(tests), value))
+        if default is not None:
+            last = self.conditionally(lambda: self.value(default.value))
+        else:
+            last = b.call("unmatched", b.name(subject))
+        if not chains:
+            return b.last_of([*steps, last])
+        for number, chain in enumerate(chains):
+            result = last if len(chains) == 1 else b.name("UNSET")
+            for test, value in reversed(chain):
+                result = b.choose(test, value, result)
+            if len(chains) == 1:
+                return b.last_of([*steps, result])
+            if number:
+                missed = b.compare(b.name(found), "is", b.name("UNSET"))
+                result = b.choose(missed, result, b.name(found))
+            steps.append(b.walrus(found, result))
+        missed = b.compare(b.name(found), "is", b.name("UNSET"))
+        return b.last_of([*steps, b.choose(missed, last, b.name(found))])
