@@ -62,10 +62,14 @@ class _Daemon:
         raise RuntimeError(f"{self.name} did not start: " + log.read_text(errors="replace"))
 
 
+# An address of this process's own: between asking for a free port and using it, another's tests may take it elsewhere.
+HOST = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}.1"
+
+
 def free_port() -> int:
-    """Give a port nobody listens on at the moment."""
+    """Give a port of HOST that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
@@ -77,7 +81,7 @@ class Spamd(_Daemon):
     def __init__(self, unix: bool = False) -> None:
         super().__init__()
         self._unix = unix
-        self.address = str(self.folder / "s") if unix else f"127.0.0.1:{free_port()}"
+        self.address = str(self.folder / "s") if unix else f"{HOST}:{free_port()}"
 
     def __enter__(self) -> Spamd:
         site = self.folder / "site"
@@ -105,7 +109,7 @@ class Rspamd(_Daemon):
     def __init__(self) -> None:
         super().__init__()
         self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http://{HOST}:{self._port}"
 
     def __enter__(self) -> Rspamd:
         (self.folder / "domains").write_text("com\nnet\norg\n")  # the whole public suffix list takes 8 s to compile
@@ -127,11 +131,11 @@ class Rspamd(_Daemon):
             "}\n"
             f'logging {{ type = "console"; level = "warning"; }}\nlua = "{self.folder}/rules.lua";\n'
             "actions { reject = 15; add_header = 6; greylist = 4; }\n"
-            f'worker "normal" {{ bind_socket = "127.0.0.1:{self._port}"; count = 1; mime = true; }}\n'
+            f'worker "normal" {{ bind_socket = "{HOST}:{self._port}"; count = 1; mime = true; }}\n'
         )
         self._start(
             ["rspamd", "--no-fork", "--insecure", f"--config={self.folder / 'rspamd.conf'}"],
             socket.AF_INET,
-            ("127.0.0.1", self._port),
+            (HOST, self._port),
         )
         return self
