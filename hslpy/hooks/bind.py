@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hslpy.builtins.host.contract import HookHost
-from hslpy.builtins.host.mailmessage import CLASS as MAIL_CLASS
-from hslpy.builtins.host.mailmessage import TOPIC as MAIL_METHODS
+from hslpy.builtins.host.mailmessage import received_message
 from hslpy.builtins.host.options import map_array
 from hslpy.hooks.facts import AttemptFacts, ConnectionFacts, QueuedFacts, RecipientFacts, TlsFacts, TransactionFacts
-from hslpy.lang.values import Array, HslObject, Value
+from hslpy.lang.values import Array, Value
 from hslpy.mail.address import Address, ascii_lower
 
 Builder = Callable[[HookHost], Value]
@@ -185,11 +184,8 @@ def data_arguments(host: HookHost) -> Array:
     return _recipient_array(RecipientFacts(state.recipient, state.recipient_params, state.transport_id))
 
 
-_MAIL_METHODS = {row.name: row for row in MAIL_METHODS.rows}
-
-
 def eod_arguments(host: HookHost) -> Array:
-    return Array.mapping({"mail": HslObject(MAIL_CLASS, _MAIL_METHODS)})
+    return Array.mapping({"mail": received_message(host.state)})
 
 
 def disconnect_arguments(host: HookHost) -> Array:

@@ -92,6 +92,11 @@ def _shown(data: bytes, charset: str, raw: str, strict: bool) -> str:
     return raw if strict else _as_utf8(data)
 
 
+def to_utf8(data: bytes, charset: str) -> str:
+    """Give bytes of a charset as UTF-8; of one that is not known as `decode_words` reads unmarked bytes."""
+    return _shown(data, charset.lower(), "", strict=False)
+
+
 def _as_utf8(data: bytes) -> str:
     """Bytes that are UTF-8 stay; others are read as Windows' Latin, which unmarked 8-bit headers mostly are."""
     try:

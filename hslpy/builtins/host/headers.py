@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hslpy.builtins.host.attempt import show_address
 from hslpy.builtins.host.options import find_address, read_seconds
-from hslpy.builtins.host.state import DataState
+from hslpy.builtins.host.state import DataState, EditedMessage
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
@@ -52,15 +52,19 @@ def edits(call: Run, name: str, value: str = "", joins: bool = False) -> HeaderE
 
     Raises ScriptError R308.
     """
-    state: DataState = call.host.state
+    return edits_of(call, call.host.state, name, value, joins)
+
+
+def edits_of(call: Run, held: EditedMessage, name: str, value: str = "", joins: bool = False) -> HeaderEditor:
+    """Give the editor of the edits pending on this message, as `edits` does."""
     header_name(name)
-    editor = state.edits()
+    editor = held.edits()
     size = len(value)
     if joins:
         size += max((len(field.raw) for field in editor.fields if field.name.lower() == name.lower()), default=0)
     if size > MOST_VALUE_BYTES:
         raise ScriptError("R308", f"a field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {size} bytes")
-    if editor.size_bytes + len(value) > len(state.message.header) + MOST_ADDED_BYTES:
+    if editor.size_bytes + len(value) > len(held.message.header) + MOST_ADDED_BYTES:
         raise ScriptError("R308", f"a script adds at most {MOST_ADDED_BYTES // 1024} KiB to a message's header")
     call.charge(1 + (len(value) + editor.size_bytes) // _HEADER_BYTES_A_UNIT)
     call.reserve(2 * len(value))

@@ -1,38 +1,95 @@
-"""The message object of `eod`, `$arguments["mail"]`: queueing it, reading and editing its header. In: options. Out: values.
+"""Messages as objects: `MailMessage` of a text, `EODMailMessage` at `eod`, GetMailMessage(). In: options. Out: values.
 
-Its methods of MIME parts, signatures and sending come with the MIME tree. Edits are not seen by later get* calls; they are
-applied to what is queued after them. Source: the EODMailMessage and MIMEPart classes of the vendor's manual, 2019.
+Both have the methods of MIMEPart (mimepart.py). Edits are applied to what is queued after them.
+Source: the MailMessage and EODMailMessage classes of the vendor's manual.
 """
 
 from __future__ import annotations
 
-from hslpy.builtins.host.headers import edits, message_of, value_of
+import re
+
+from hslpy.builtins.host.mime import TOPIC as BUILDER
+from hslpy.builtins.host.mime import mime
+from hslpy.builtins.host.mimepart import CLASS as PART_CLASS
+from hslpy.builtins.host.mimepart import METHODS as PART_METHODS
+from hslpy.builtins.host.mimepart import Held, find_part, held
 from hslpy.builtins.host.options import (
     ARRAY,
     BOOLEAN,
     NUMBER,
     TEXT,
     read_address,
-    read_integer,
     read_metadata,
     read_options,
     read_seconds,
 )
-from hslpy.builtins.host.state import DataState, Order
+from hslpy.builtins.host.state import DataState, EditedMessage, Order
 from hslpy.errors import ScriptError
-from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.declare import Builtin, Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Value
 from hslpy.mail.address import ascii_lower
-from hslpy.mail.message import Field
+from hslpy.mail.message import Message
 
 TOPIC = Topic("mail message")
 
-CLASS = "EODMailMessage"
+CLASS = "MailMessage"
+EOD_CLASS = "EODMailMessage"
+METHODS: dict[str, Builtin] = {}  # filled below, of both classes
+EOD_METHODS: dict[str, Builtin] = {}
 MOST_SNAPSHOTS = 1000  # a bound on what a loop without end keeps
 _EOD = ("eod",)
-_ENCODE = {"encode": BOOLEAN}
-_INDEX = {"index": NUMBER}
+_DATA = ("data",)
+_BARE_LINE_END = re.compile(rb"\r\n|\r|\n")
+_MAIL = 'MailMessage::String("Subject: Hello\\r\\n\\r\\nBody")'
+
+
+def received_message(state: DataState) -> HslObject:
+    """Give the message at hand as scripts of `eod` hold it."""
+    return HslObject(EOD_CLASS, EOD_METHODS, Held(state))
+
+
+@TOPIC.builtin(
+    "String(data: string) -> MailMessage | none",
+    effect=Effect.READS,
+    kind="static method",
+    owner=CLASS,
+    examples=[_MAIL + '->getBody()  // "Body"'],
+)
+def string(call: Run, data: str) -> HslObject:
+    """Give a text as a message. Bare line ends become CRLF."""
+    call.reserve(2 * len(data))
+    call.charge(1 + (len(data) >> 10))
+    content = data.encode("latin-1")
+    if content.count(b"\r\n") != content.count(b"\n") or content.count(b"\r\n") != content.count(b"\r"):
+        content = bytes(call.offload(_BARE_LINE_END.sub, b"\r\n", content))
+    return HslObject(CLASS, METHODS, Held(EditedMessage(Message(content))))
+
+
+@TOPIC.builtin(
+    "GetMailMessage() -> MailMessage", effect=Effect.READS, hooks=_DATA, examples=['GetMailMessage()->getHeader("Subject")']
+)
+def get_mail_message(call: Run) -> HslObject:
+    """Give the message as an object; its edits are those of the functions AddHeader() and so on."""
+    return HslObject(CLASS, METHODS, Held(call.host.state))
+
+
+@BUILDER.builtin(
+    "MIME([partid: string]) -> MIME | MIMEPart | none",
+    effect=Effect.READS,
+    hooks=_DATA,
+    kind="class",
+    examples=['MIME("0")->getHeader("Subject")', "MIME()"],
+)
+def mime_or_part(call: Run, partid: str | None = None) -> HslObject | None:
+    """Give a part of the message by its id ("0" is the message), none when there is none; without an id a new builder."""
+    if partid is None:
+        return mime()
+    message = HslObject(PART_CLASS, PART_METHODS, Held(call.host.state))
+    if partid == "0":
+        return message
+    found = find_part(call, message, partid)
+    return None if found is None else HslObject(PART_CLASS, PART_METHODS, Held(call.host.state, found))
 
 
 @TOPIC.builtin(
@@ -40,7 +97,7 @@ _INDEX = {"index": NUMBER}
     effect=Effect.IO,
     hooks=_EOD,
     kind="method",
-    owner=CLASS,
+    owner=EOD_CLASS,
     examples=['$arguments["mail"]->queue($transaction["senderaddress"], "a@example.org", "default");'],
 )
 def queue(
@@ -83,172 +140,57 @@ def _params_of(call: Run, recipient: str) -> dict[str, str]:
     return {}
 
 
-def _shown(call: Run, field: Field, whole: bool) -> str:
-    return field.raw.rstrip("\r\n") if whole else value_of(call, field)
-
-
-@TOPIC.builtin(
-    "getHeader(name: string, [options: array]) -> string | none",
-    effect=Effect.READS,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$subject = $arguments["mail"]->getHeader("Subject") ?? "";'],
-)
-def get_header(call: Run, this: HslObject, name: str, options: Array | None = None) -> str | None:
-    """Give the value of the field of that name at "index" (0), none when there is none; with "field" as it stands."""
-    given = read_options("getHeader", options, {**_INDEX, "field": BOOLEAN})
-    fields = message_of(call).named(name)
-    index = _index("getHeader", given) or 0
-    return _shown(call, fields[index], given.get("field", False)) if -len(fields) <= index < len(fields) else None
-
-
-@TOPIC.builtin(
-    "getHeaders(name: string, [options: array]) -> array",
-    effect=Effect.READS,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$hops = count($arguments["mail"]->getHeaders("Received"));'],
-)
-def get_headers(call: Run, this: HslObject, name: str, options: Array | None = None) -> Array:
-    """Give the values of all fields of that name from the top; with "field" as they stand."""
-    given = read_options("getHeaders", options, {"field": BOOLEAN})
-    message = message_of(call)
-    call.reserve(2 * len(message.header))
-    return Array.of([_shown(call, field, given.get("field", False)) for field in message.named(name)])
-
-
-@TOPIC.builtin(
-    "getHeaderNames() -> array",
-    effect=Effect.READS,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$names = $arguments["mail"]->getHeaderNames();'],
-)
-def get_header_names(call: Run, this: HslObject) -> Array:
-    """Give the names of all fields from the top, in lower case."""
-    return Array.of([field.name.lower() for field in message_of(call).fields if field.name])
-
-
-@TOPIC.builtin(
-    "addHeader(name: string, value: string, [options: array]) -> EODMailMessage",
-    effect=Effect.IO,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$arguments["mail"]->addHeader("X-Spam-Flag", "YES");'],
-)
-def add_header(call: Run, this: HslObject, name: str, value: str, options: Array | None = None) -> HslObject:
-    """Put a field on top of the header; "encode" => false takes the value as it stands."""
-    given = read_options("addHeader", options, _ENCODE)
-    edits(call, name, value).add(name, value, given.get("encode", True))
-    return this
-
-
-@TOPIC.builtin(
-    "setHeader(name: string, value: string, [options: array]) -> number",
-    effect=Effect.IO,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$arguments["mail"]->setHeader("Subject", "Hello");'],
-)
-def set_header(call: Run, this: HslObject, name: str, value: str, options: Array | None = None) -> float:
-    """Give all fields of that name (or the one at "index") this value, or put a new one on top. Gives how many changed."""
-    given = read_options("setHeader", options, {**_INDEX, **_ENCODE})
-    index = _index("setHeader", given)
-    return float(edits(call, name, value).set(name, value, given.get("encode", True), index))
-
-
-@TOPIC.builtin(
-    "delHeader(name: string, [options: array]) -> number",
-    effect=Effect.IO,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$arguments["mail"]->delHeader("X-Spam-Flag");'],
-)
-def del_header(call: Run, this: HslObject, name: str, options: Array | None = None) -> float:
-    """Remove all fields of that name, or the one at "index". Gives how many there were."""
-    given = read_options("delHeader", options, _INDEX)
-    return float(edits(call, name).delete(name, _index("delHeader", given)))
-
-
-@TOPIC.builtin(
-    "getSize() -> number",
-    effect=Effect.READS,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$arguments["mail"]->getSize()'],
-)
-def get_size(call: Run, this: HslObject) -> float:
-    """Give the size of the received message in bytes."""
-    return float(len(message_of(call).content))
-
-
-@TOPIC.builtin(
-    "reset() -> number", effect=Effect.IO, hooks=_EOD, kind="method", owner=CLASS, examples=['$arguments["mail"]->reset();']
-)
+@TOPIC.builtin("reset() -> number", effect=Effect.IO, kind="method", owner=CLASS, examples=[_MAIL + "->reset()  // 0"])
 def reset(call: Run, this: HslObject) -> float:
     """Forget the pending edits. Gives how many there were."""
-    state: DataState = call.host.state
-    return float(state.editor.discard()) if state.editor is not None else 0.0
+    message = held(this).message
+    return float(message.editor.discard()) if message.editor is not None else 0.0
 
 
 @TOPIC.builtin(
     "snapshot() -> number",
     effect=Effect.READS,
-    hooks=_EOD,
     kind="method",
     owner=CLASS,
-    examples=['$id = $arguments["mail"]->snapshot();'],
+    examples=[_MAIL + "->snapshot()  // 0"],
 )
 def snapshot(call: Run, this: HslObject) -> float:
     """Remember the edits as they are. Gives what `restore` takes."""
-    state: DataState = call.host.state
-    if len(state.snapshots) >= MOST_SNAPSHOTS:
+    message = held(this).message
+    if len(message.snapshots) >= MOST_SNAPSHOTS:
         raise ScriptError("R310", f"a message takes at most {MOST_SNAPSHOTS:,} snapshots", hint="is a loop without end?")
-    state.snapshots.append(state.edits().fields)
-    return float(len(state.snapshots) - 1)
+    message.snapshots.append(message.edits().fields)
+    return float(len(message.snapshots) - 1)
 
 
 @TOPIC.builtin(
     "restore(id: number) -> boolean",
     effect=Effect.IO,
-    hooks=_EOD,
     kind="method",
     owner=CLASS,
-    examples=['$arguments["mail"]->restore($id);'],
+    examples=[_MAIL + "->restore(0)  // false"],
 )
 def restore(call: Run, this: HslObject, id: float) -> bool:
     """Go back to the edits of a snapshot; say whether there is one."""
-    state: DataState = call.host.state
-    if id not in range(len(state.snapshots)):
+    message = held(this).message
+    if id not in range(len(message.snapshots)):
         return False
-    state.edits().restore(state.snapshots[int(id)])
+    message.edits().restore(message.snapshots[int(id)])
     return True
 
 
-@TOPIC.builtin(
-    "toString() -> string",
-    effect=Effect.READS,
-    hooks=_EOD,
-    kind="method",
-    owner=CLASS,
-    examples=['$text = $arguments["mail"]->toString();'],
-)
+@TOPIC.builtin("toString() -> string", effect=Effect.READS, kind="method", owner=CLASS, examples=[_MAIL + "->toString();"])
 def to_string(call: Run, this: HslObject) -> str:
     """Give the message as text, edits applied."""
-    state: DataState = call.host.state
-    call.reserve(2 * len(state.message.content))
-    header = state.header()
+    message = held(this).message
+    call.reserve(2 * len(message.message.content))
+    header = message.header()
     if header is None:
-        return state.message.content.decode("latin-1")
-    return (header + state.message.body).decode("latin-1")
+        return message.message.content.decode("latin-1")
+    return (header + message.message.body).decode("latin-1")
 
 
-def _index(function: str, given: dict[str, Value]) -> int | None:
-    return read_integer(function, "index", given["index"], -10_000, 10_000) if "index" in given else None
+METHODS.update(PART_METHODS)
+METHODS.update({row.name: row for row in TOPIC.rows if row.owner == CLASS and row.kind == "method"})
+EOD_METHODS.update(METHODS)
+EOD_METHODS.update({row.name: row for row in TOPIC.rows if row.owner == EOD_CLASS})

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from hslpy.errors import ScriptError
 from hslpy.mail.address import Address
 from hslpy.mail.message import HeaderEditor, Message
+from hslpy.mail.parts import Part
 from hslpy.mail.reply import Reply
 
 MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipients are
@@ -52,25 +53,13 @@ class Order:
 
 
 @dataclass(slots=True)
-class DataState:
-    """One message at the end of DATA, over all its recipients; the fields from `recipient` on are the current one's."""
+class EditedMessage:
+    """A message with the edits pending on it; `snapshots` are what they once were."""
 
     message: Message
-    sender: Address
-    sender_params: Mapping[str, str]
-    transaction_id: str
-    scans: dict[str, Any]
-    metadata: dict[str, str] = field(default_factory=dict)
-    editor: HeaderEditor | None = None
-    snapshots: list[Any] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    actions: int = 0
-    recipient: Address | None = None
-    recipient_params: Mapping[str, str] = field(default_factory=dict)
-    transport_id: str = ""
-    delay_s: float = 0.0
-    places: dict[int, str] = field(default_factory=dict)  # the script's line that gave an outcome, by its number
+    editor: HeaderEditor | None = field(default=None, kw_only=True)
+    snapshots: list[Any] = field(default_factory=list, kw_only=True)
+    tree: Part | None = field(default=None, kw_only=True)
 
     def edits(self) -> HeaderEditor:
         """Give the editor of the pending edits, made when first needed."""
@@ -81,6 +70,32 @@ class DataState:
     def header(self) -> bytes | None:
         """Give the header with the edits so far, None when there are none."""
         return self.editor.render() if self.editor is not None and self.editor.changed else None
+
+    @property
+    def root(self) -> Part:
+        """The message as the outermost of its parts."""
+        if self.tree is None:
+            self.tree = Part(self.message.content, 0, len(self.message.content))
+        return self.tree
+
+
+@dataclass(slots=True)
+class DataState(EditedMessage):
+    """One message at the end of DATA, over all its recipients; the fields from `recipient` on are the current one's."""
+
+    sender: Address
+    sender_params: Mapping[str, str]
+    transaction_id: str
+    scans: dict[str, Any]
+    metadata: dict[str, str] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    actions: int = 0
+    recipient: Address | None = None
+    recipient_params: Mapping[str, str] = field(default_factory=dict)
+    transport_id: str = ""
+    delay_s: float = 0.0
+    places: dict[int, str] = field(default_factory=dict)  # the script's line that gave an outcome, by its number
 
     def order(self, **changes: Any) -> Order:
         """Give the copy for the current recipient, with `changes` of its fields."""
