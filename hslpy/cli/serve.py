@@ -24,9 +24,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.config)
-    os.umask(0o077)  # mail and its envelope are nobody else's
-    events = set_up_logging(sys.stderr, settings.log_level, settings.log_format, SystemClock())
-    run(lambda: _serve(settings, events), uvloop=settings.uvloop)
+    umask = os.umask(0o077)  # mail and its envelope are nobody else's
+    try:
+        events = set_up_logging(sys.stderr, settings.log_level, settings.log_format, SystemClock())
+        run(lambda: _serve(settings, events), uvloop=settings.uvloop)
+    finally:
+        os.umask(umask)
     return 0
 
 
