@@ -17,10 +17,10 @@ _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
     _LATER: """
-        File Socket TLSSocket LDAP LDAPResult Map Set http mail file file_get_contents in_file
+        File Socket TLSSocket LDAP LDAPResult http mail file file_get_contents in_file
         smtp_lookup_rcpt smtp_lookup_auth ldap_search ldap_bind GetMailFile GetRoute GetDSN GetDSNHeader
         GetAddressList GetAttachmentsByName GetAttachmentsByType GetAttachmentName GetAttachmentType GetAttachmentSize
-        GuessAttachmentType RemoveAttachments ScanCLAM ScanDLP ScanDMARC DKIMSign DKIMVerify DKIMSDID DKIMADSP
+        GuessAttachmentType RemoveAttachments ScanCLAM ScanDLP ScanDMARC DKIMVerify DKIMSDID DKIMADSP
         DeliverWithDKIM DirectDeliver SetSenderIP SetSenderHELO SetDSN
     """,
     _QUEUE: """

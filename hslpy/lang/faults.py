@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from hslpy.errors import ScriptError
+from hslpy.lang.iterators import at_work
 from hslpy.lang.source import Span
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def as_script_error(program: Program, error: BaseException) -> BaseException:
         if isinstance(error, KeyError) and error.args and error.args[0] in program.reads:
             return _unset(str(error.args[0]))
         return error
+    if (found := at_work(error)) is not None:
+        return found
     if isinstance(error, NameError):
         match = _UNBOUND.search(str(error))
         name = program.variables.get(match[1]) if match else None

@@ -7,9 +7,10 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from types import CellType, FunctionType
+from types import CellType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from hslpy.lang.iterators import Pairs
 from hslpy.lang.values import Array, HslFunction, HslObject
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def live_bytes(run: Run) -> int:
             elif kind is FunctionType:
                 walks.append(iter(value.__closure__ or ()))
             elif kind is HslObject:
-                walks.append(iter((value.fields,)))
+                walks.append(iter((value.fields, value.host)))
             else:
                 walks.append(iter(gc.get_referents(value)))
             break
@@ -105,5 +106,9 @@ _WALKED = frozenset(
         tuple,
         type(iter({}.values())),
         type(iter({}.items())),
+        Pairs,
+        enumerate,
+        GeneratorType,
+        type(iter([])),
     }
 )

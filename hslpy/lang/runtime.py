@@ -7,11 +7,13 @@ emitted inline; a change of meaning here needs the same change there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin
 from hslpy.lang.faults import as_script_error, place
+from hslpy.lang.iterators import Pairs
 from hslpy.lang.operators import add, add_into, get_index, normalise_key, set_slice, to_echo, to_number, to_string, unshare
 from hslpy.lang.regex import matches
 from hslpy.lang.run import (
@@ -400,16 +402,19 @@ def rest_array(values: tuple[Value, ...]) -> Array:
 
 def iterate(run: Run, value: Value) -> Iterable[Value]:
     """Give the values of anything but an array for `foreach`."""
-    return (entry for _, entry in iterate_pairs(run, value))
+    return map(_SECOND, iterate_pairs(run, value))
+
+
+_SECOND = itemgetter(1)
 
 
 def iterate_pairs(run: Run, value: Value) -> Iterable[tuple[Value, Value]]:
     """Give the keys and values of anything `foreach` takes: an array, or an object of class Iterator."""
     if value.__class__ is Array:
         return value.items.items()
-    if value.__class__ is HslObject and isinstance(value.host, Iterable):
-        return value.host
-    raise ScriptError("R111", f"`foreach` wants an array, got {describe(value)}")
+    if value.__class__ is HslObject and value.host.__class__ is Pairs:
+        return value.host.source
+    raise ScriptError("R111", f"`foreach` wants an array or an iterator, got {describe(value)}")
 
 
 def pick(source: Value, key: Value) -> Value:
@@ -489,6 +494,11 @@ def call_spread(run: Run, function: HslFunction, args: Iterable[Value]) -> Value
 
 
 # ---- exceptions -------------------------------------------------------------------------------------
+
+
+def deeper(run: Run) -> NoReturn:
+    """Raise the error of a generator that goes on too deep among the calls."""
+    raise run.too_deep()
 
 
 def unmatched(value: Value) -> NoReturn:

@@ -5,6 +5,7 @@ from hslpy.builtins.core import (
     certificates,
     ciphers,
     cms,
+    collections,
     domains,
     encodings,
     hashes,
@@ -43,4 +44,5 @@ TOPICS: tuple[Topic, ...] = (
     domains.TOPIC,
     packing.TOPIC,
     tables.TOPIC,
+    collections.TOPIC,
 )
