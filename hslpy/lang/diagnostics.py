@@ -89,6 +89,7 @@ _ROWS: list[Code] = [
     Code("E214", "file not found", "check the path; it is looked up beside the script and in the library folders"),
     Code("E215", "two meanings for one name", "import it `as` another name"),
     Code("E216", "import within a function", "move it to the top level of the file"),
+    Code("E217", "`yield` outside of a function", "move it to a function, and go over what the function's call gives"),
     Code("E219", "a regular expression that does not compile", "patterns are Perl-compatible; escape literal characters"),
     # E3xx classes and modules (back end)
     Code("E301", "two members of one name", "rename one of them"),
@@ -97,7 +98,6 @@ _ROWS: list[Code] = [
     Code("E304", "`static::` outside of a class", "name the class instead"),
     Code("E305", "`$this` outside of a method", "pass the object as a parameter, or capture it with `closure ($this)`"),
     # E4xx parsed but not supported here
-    Code("E401", "generators cannot be run yet", "collect the values in an array and return it"),
     Code("E403", "data imports cannot be run yet", "put the data in a module: `$table = [...]`, and import the variable"),
     Code("E404", "`cache` cannot be run yet", "keep the value with `memory_store` and `memory_fetch`"),
     Code("E405", "`barrier` cannot be run yet", "`memory_update` changes a shared value under a lock"),
@@ -126,6 +126,7 @@ _ROWS: list[Code] = [
     Code("R112", "a write to an element of what has none", "assign an array first"),
     Code("R113", "an unknown method", "check the spelling"),
     Code("R114", "a `match` in which nothing equals the value", "add a `default` arm, or catch the exception"),
+    Code("R115", "a generator that asks itself for its next value", "ask it from outside of the generator"),
     Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
     Code("R121", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
     Code("R122", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),

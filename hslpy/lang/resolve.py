@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from keyword import iskeyword
 from typing import Any
 
 from hslpy.lang import resolved as r
@@ -32,7 +33,6 @@ from hslpy.lang.source import Span
 MOST_BLOCKS = 18  # Python's compiler allows 20 nested blocks; one is the function's, one an if-chain's or a switch's
 
 _UNSUPPORTED = {
-    s.Yield: ("E401", "generators (`yield`)"),
     s.ImportDataStmt: ("E403", "data imports"),
     s.Cache: ("E404", "`cache`"),
     s.BarrierStmt: ("E405", "`barrier`"),
@@ -55,7 +55,8 @@ def method_name(node: s.Node) -> str:
     kind = type(node)
     name = _METHODS.get(kind)
     if name is None:
-        name = _METHODS[kind] = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+        name = _METHODS[kind] = f"{name}_" if iskeyword(name) else name
     return name
 
 
@@ -177,7 +178,7 @@ class Resolver:
         todo: list[object] = [node]
         while todo:
             part = todo.pop()
-            if isinstance(part, (s.Variable, s.Call, s.Assign, s.Increment, s.Function)):
+            if isinstance(part, (s.Variable, s.Call, s.Assign, s.Increment, s.Function, s.Yield)):
                 self.report("E210", part.span, f"{what} must be a constant")
                 return r.Bad(node.span)
             if isinstance(part, s.Node):
@@ -496,6 +497,12 @@ class Resolver:
         condition = self.expr(node.condition)
         then = self.expr(node.then) if node.then is not None else None
         return r.Conditional(node.span, condition, then, self.expr(node.otherwise))
+
+    def yield_(self, node: s.Yield) -> r.Expr:
+        if self.unit.kind in ("module", "constructor"):
+            self.report("E217", node.span, "`yield` stands in a function, whose call then gives an Iterator")
+        self.unit.is_generator = True
+        return r.YieldOf(node.span, self.optional(node.value))
 
     def match(self, node: s.Match) -> r.Expr:
         subject = self.expr(node.subject)

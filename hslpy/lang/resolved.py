@@ -72,6 +72,7 @@ class Unit:
     body: tuple[Stmt, ...] = ()
     uses: set[Var] = field(default_factory=set)
     is_nested: bool = False
+    is_generator: bool = False
     callees: set[Unit] = field(default_factory=set)
 
     @property
@@ -352,6 +353,13 @@ class IssetOf(Expr):
 @dataclass(frozen=True, slots=True)
 class UnsetOf(Expr):
     target: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class YieldOf(Expr):
+    """`yield value`: gives a value to who goes over the generator; its own value is none."""
+
+    value: Expr | None
 
 
 @dataclass(frozen=True, slots=True)

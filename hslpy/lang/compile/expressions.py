@@ -229,6 +229,8 @@ class Expressions:
                 return self.coalesce(node)
             case r.Match():
                 return self.match_arms(node)
+            case r.YieldOf():
+                return self.yield_of(node)
             case r.ArrayNew():
                 return self.array(node)
             case r.CallBuiltin():
@@ -689,6 +691,9 @@ class Expressions:
     # ---- implemented by Calls, Targets and Forms ---------------------------------------------------
 
     def match_arms(self, node: r.Match) -> ast.expr:
+        raise NotImplementedError
+
+    def yield_of(self, node: r.YieldOf) -> ast.expr:
         raise NotImplementedError
 
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:

@@ -1,4 +1,4 @@
-"""Expressions that are control flow: `match`. In: resolved expressions. Out: `ast` expressions."""
+"""Expressions that are control flow: `match`, `yield`. In: resolved expressions. Out: `ast` expressions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ _ARMS_A_CHAIN = 30  # arms after which a chain ends: Python's compiler recurses 
 
 class Forms(Targets):
     """Adds these forms to the expressions of a unit's compiler."""
+
+    def yield_of(self, node: r.YieldOf) -> ast.expr:
+        """Compile `yield`. While others run, the generator takes no level of calls; it may go on at another depth."""
+        b = self.b
+        value = self.temp()
+        return b.last_of(
+            [
+                b.walrus(value, self.owned(node.value) if node.value is not None else b.const(None)),
+                b.walrus("depth", b.binary("+", b.name("depth"), b.const(1))),
+                b.yielded(b.name(value)),
+                b.walrus("base", b.binary("-", b.name("depth"), b.const(1))),
+                b.walrus("depth", b.name("base")),
+                b.any_of([b.compare(b.name("depth"), ">=", b.const(0)), b.call("deeper", self.run())]),
+                b.const(None),
+            ]
+        )
 
     def match_arms(self, node: r.Match) -> ast.expr:
         """Compile a `match` as conditional expressions; a long one as chains, each tried where the one before missed."""

@@ -20,6 +20,7 @@ from hslpy.lang.compile.context import Context, Link
 from hslpy.lang.compile.statements import Statements
 from hslpy.lang.compile.types import infer, walk
 from hslpy.lang.declare import Builtin
+from hslpy.lang.iterators import numbered
 from hslpy.lang.quick import quickest_search
 from hslpy.lang.run import BoundBuiltin, Program
 from hslpy.lang.source import Source, Span
@@ -148,6 +149,7 @@ _RUNTIME = [
     "call_member",
     "call_spread",
     "caught",
+    "deeper",
     "element_holder",
     "fact",
     "fact_holder",
@@ -196,6 +198,7 @@ _GLOBALS: dict[str, Any] = {
     "str": str,
     # what `catch` looks at; `caught` lets rise what is no error of the script
     "CATCHABLE": (ScriptError, NameError, ArithmeticError, LookupError, ValueError, RecursionError, MemoryError),
+    "numbered": numbered,
     **{name: getattr(operators, name) for name in _OPERATORS},
     **{name: getattr(runtime, name) for name in _RUNTIME},
 }
@@ -303,7 +306,7 @@ class _Assembler:
         saved, flow = b.line, context.types.flow
         b.line = context.line_of(unit.span)
         maker = Statements(context, unit)
-        maker.counts_depth = unit.kind != "module" and _may_recur(unit)
+        maker.counts_depth = unit.kind != "module" and (unit.is_generator or _may_recur(unit))
         params: list[tuple[str, ast.expr | None]] = []
         rest: str | None = None
         entry: list[ast.stmt] = []
@@ -331,9 +334,12 @@ class _Assembler:
                 )
             else:
                 params.append((name, None))
-            if (param.var.is_altered or param.var.is_captured) and not param.is_variadic:
+            if (param.var.is_altered or param.var.is_captured or unit.is_generator) and not param.is_variadic:
                 shared = b.set_(name, b.call(b.attr(b.name(name), "share")))
                 entry.append(b.when(b.is_kind(b.name(name), "Array"), [shared]))
+        before: list[ast.stmt] = []  # what a generator does when it is called; the rest waits for the first value
+        if unit.is_generator:
+            before, entry = entry, [b.set_("base", b.name("depth"))]
         if maker.counts_depth:
             b.name("too_deep")
             entry = [
@@ -362,6 +368,14 @@ class _Assembler:
         context.names[name] = unit.name
         everything = [*entry, *inner, *self._first_values(unit), *body, *ending, b.give(b.const(None)), *unreached]
         result = b.function(name, params, rest, everything)
+        if unit.is_generator:
+            values = [name for name, _ in params] + ([rest] if rest is not None and not unit.is_old_form else [])
+            values += [context.variable(unit.variables[name]) for name in ("argc", "argv") if unit.is_old_form]
+            inside = f"g{unit.id}"
+            context.names[inside] = unit.name
+            make = b.function(inside, [(value, None) for value in values], None, everything)
+            given = b.call("numbered", b.call(inside, *(b.name(value) for value in values)))
+            result = b.function(name, params, rest, [*before, make, b.give(given)])
         b.line, context.types.flow = saved, flow
         return result
 

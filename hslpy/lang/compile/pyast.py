@@ -82,6 +82,9 @@ class Builder:
     def walrus(self, name: str, value: ast.expr) -> ast.expr:
         return ast.NamedExpr(ast.Name(name, _STORE, **self.at()), value, **self.at())
 
+    def yielded(self, value: ast.expr) -> ast.expr:
+        return ast.Yield(value, **self.at())
+
     def tuple_(self, values: Sequence[ast.expr]) -> ast.expr:
         return ast.Tuple(list(values), _LOAD, **self.at())
 

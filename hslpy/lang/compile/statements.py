@@ -462,7 +462,8 @@ class Statements(Forms):
         before = dict(self.assigned)
         body = self.block(node.body)
         self.assigned = dict(before)
-        handler: list[ast.stmt] = [b.set_("depth", b.name(depth))]
+        level = "base" if self.unit.is_generator else depth  # a generator may have gone on at another depth
+        handler: list[ast.stmt] = [b.set_("depth", b.name(level))]
         caught = b.call("caught", self.run(), b.name(error))
         if isinstance(node.variable, r.Read):
             handler.append(self.set_var(node.variable.var, caught))

@@ -150,6 +150,8 @@ class Types:
                 return (self.of(node.left) & ~NONE) | self.of(node.right)
             case r.Conditional():
                 return self.of(node.then or node.condition) | self.of(node.otherwise)
+            case r.YieldOf():
+                return NONE
             case r.Match():
                 bits = 0
                 for arm in node.arms:
@@ -249,7 +251,7 @@ def infer(resolution: r.Resolution) -> Types:
         if unit.is_old_form:
             events += [(unit.variables["argc"], INT), (unit.variables["argv"], ARR)]
         events.extend((param.var, ANY if not param.is_variadic else ARR) for param in unit.params)
-        events.append((unit, NONE))
+        events.append((unit, OBJ if unit.is_generator else NONE))
         for node in walk(unit.body):
             events.extend(_events(unit, node))
             match node:
@@ -300,7 +302,7 @@ def _events(unit: r.Unit, node: r.Node) -> Iterator[tuple[r.Var | r.Unit, r.Expr
                 yield node.value.var, ANY
         case r.Try(variable=r.Read(var=var)):
             yield var, ANY
-        case r.Return(value=value) if value is not None:
+        case r.Return(value=value) if value is not None and not unit.is_generator:
             yield unit, value
 
 
