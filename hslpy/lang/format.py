@@ -264,9 +264,9 @@ class _Printer:
                 raise TypeError(f"no form is known for {type(node).__name__}")
 
     def prefixed(self, operand: s.Expr, op: str, depth: int) -> str:
-        """Give the operand of a prefix operator, so that `-` before `-` doesn't become `--`."""
+        """Give the operand of a prefix operator, so that `-` before `-` doesn't become `--`, nor `!` before `~` `!~`."""
         text = self.expr(operand, _PREFIX, depth)
-        return f"({text})" if text.startswith(op) and op in "+-" else text
+        return f"({text})" if (op in "+-" and text.startswith(op)) or (op == "!" and text.startswith("~")) else text
 
     def binary(self, node: s.Binary, depth: int) -> str:
         """Walk down the left side in a loop: it may be thousands of terms long."""
