@@ -251,7 +251,9 @@ class _Printer:
                     f"{self.expr(node.target, _POSTFIX, depth)} {node.op} {self.expr(node.value, _LOOSEST, depth)}",
                 )
             case s.Yield():
-                return _LOOSEST, "yield" if node.value is None else f"yield {self.expr(node.value, _LOOSEST, depth)}"
+                text = "" if node.value is None else self.expr(node.value, _LOOSEST, depth)
+                # After `yield` an operator may follow as well as a value: `!~` is read as the operator.
+                return _LOOSEST, f"yield ({text})" if text.startswith("!~") else f"yield {text}".rstrip()
             case s.Isset():
                 return _POSTFIX, f"isset({self.expr(node.target, _LOOSEST, depth)})"
             case s.Unset():
@@ -264,9 +266,9 @@ class _Printer:
                 raise TypeError(f"no form is known for {type(node).__name__}")
 
     def prefixed(self, operand: s.Expr, op: str, depth: int) -> str:
-        """Give the operand of a prefix operator, so that `-` before `-` doesn't become `--`, nor `!` before `~` `!~`."""
+        """Give the operand of a prefix operator, so that `-` before `-` doesn't become `--`."""
         text = self.expr(operand, _PREFIX, depth)
-        return f"({text})" if (op in "+-" and text.startswith(op)) or (op == "!" and text.startswith("~")) else text
+        return f"({text})" if text.startswith(op) and op in "+-" else text
 
     def binary(self, node: s.Binary, depth: int) -> str:
         """Walk down the left side in a loop: it may be thousands of terms long."""
