@@ -2,6 +2,7 @@
 
 from hslpy.builtins.host import (
     attempt,
+    dkim,
     dns,
     end_of_data,
     headers,
@@ -29,6 +30,7 @@ TOPICS: tuple[Topic, ...] = (
     mailmessage.TOPIC,
     mime.TOPIC,
     mimepart.TOPIC,
+    dkim.TOPIC,
     metadata.TOPIC,
     scanners.TOPIC,
     attempt.TOPIC,

@@ -78,6 +78,7 @@ def _order(call: Run, function: str, given: dict[str, Value], **more: object) ->
     if "delay" in given:
         changes["delay_s"] = read_seconds(function, "delay", given["delay"])
     call.reserve(len(state.message.header))
+    call.charge(500 * len(state.signers))
     return state.order(**changes)
 
 

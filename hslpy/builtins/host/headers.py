@@ -153,7 +153,7 @@ def del_header(call: Run, name: str) -> float:
 def discard_mail_data_changes(call: Run) -> float:
     """Forget the pending edits. Gives how many there were."""
     state: DataState = call.host.state
-    return float(state.editor.discard()) if state.editor is not None else 0.0
+    return float(state.discard())
 
 
 @TOPIC.builtin(

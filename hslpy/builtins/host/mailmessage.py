@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from hslpy.builtins.host.dkim import TOPIC as DKIM
 from hslpy.builtins.host.mime import TOPIC as BUILDER
 from hslpy.builtins.host.mime import mime
 from hslpy.builtins.host.mimepart import CLASS as PART_CLASS
@@ -116,6 +117,7 @@ def queue(
         params = _params_of(call, ascii_lower(str(recipient_address)))
     hold = given.get("hold", False)
     call.reserve(len(state.message.header))
+    call.charge(500 * len(state.signers))
     order = Order(
         recipient=recipient_address,
         transport_id=transportid,
@@ -144,7 +146,7 @@ def _params_of(call: Run, recipient: str) -> dict[str, str]:
 def reset(call: Run, this: HslObject) -> float:
     """Forget the pending edits. Gives how many there were."""
     message = held(this).message
-    return float(message.editor.discard()) if message.editor is not None else 0.0
+    return float(message.discard())
 
 
 @TOPIC.builtin(
@@ -159,8 +161,7 @@ def snapshot(call: Run, this: HslObject) -> float:
     message = held(this).message
     if len(message.snapshots) >= MOST_SNAPSHOTS:
         raise ScriptError("R310", f"a message takes at most {MOST_SNAPSHOTS:,} snapshots", hint="is a loop without end?")
-    message.snapshots.append(message.edits().fields)
-    return float(len(message.snapshots) - 1)
+    return float(message.snapshot())
 
 
 @TOPIC.builtin(
@@ -175,7 +176,7 @@ def restore(call: Run, this: HslObject, id: float) -> bool:
     message = held(this).message
     if id not in range(len(message.snapshots)):
         return False
-    message.edits().restore(message.snapshots[int(id)])
+    message.restore(int(id))
     return True
 
 
@@ -184,6 +185,7 @@ def to_string(call: Run, this: HslObject) -> str:
     """Give the message as text, edits applied."""
     message = held(this).message
     call.reserve(2 * len(message.message.content))
+    call.charge(500 * len(message.signers))
     header = message.header()
     if header is None:
         return message.message.content.decode("latin-1")
@@ -191,6 +193,6 @@ def to_string(call: Run, this: HslObject) -> str:
 
 
 METHODS.update(PART_METHODS)
-METHODS.update({row.name: row for row in TOPIC.rows if row.owner == CLASS and row.kind == "method"})
+METHODS.update({row.name: row for row in (*TOPIC.rows, *DKIM.rows) if row.owner == CLASS and row.kind == "method"})
 EOD_METHODS.update(METHODS)
 EOD_METHODS.update({row.name: row for row in TOPIC.rows if row.owner == EOD_CLASS})

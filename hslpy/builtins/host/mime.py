@@ -207,7 +207,7 @@ def rendered(call: Run, part: NewPart) -> bytes:
             if one.is_multipart and boundary_of(one) is None:
                 one.boundary = str(uuid.UUID(int=call.random.getrandbits(128), version=4))
             own = len(one.body) + sum(len(text) for _, text in one.fields) + 500
-            call.charge(10 + (depth + 1) * (own >> 7))
+            call.charge(10 + (depth + 1) * (own >> 7) + 500 * len(one.signers))
             call.reserve(3 * own + depth * own)  # each level above joins it once
             size += own * (depth + 1)
     except ValueError:

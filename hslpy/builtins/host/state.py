@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -60,6 +60,10 @@ class EditedMessage:
     editor: HeaderEditor | None = field(default=None, kw_only=True)
     snapshots: list[Any] = field(default_factory=list, kw_only=True)
     tree: Part | None = field(default=None, kw_only=True)
+    signers: tuple[Callable[[bytes, bytes], bytes], ...] = field(default=(), kw_only=True)
+    signed: tuple[Any, ...] = field(
+        default=(None, None, None), kw_only=True
+    )  # what was signed last, by whom, and the result
 
     def edits(self) -> HeaderEditor:
         """Give the editor of the pending edits, made when first needed."""
@@ -68,8 +72,31 @@ class EditedMessage:
         return self.editor
 
     def header(self) -> bytes | None:
-        """Give the header with the edits so far, None when there are none."""
+        """Give the header with the edits so far and signed, None when there is neither."""
+        if self.signers:
+            plain = self.edits().render()
+            if self.signed[0] is not plain or self.signed[1] is not self.signers:
+                header = plain
+                for sign in self.signers:
+                    header = sign(header, b"") + header  # signers of a message know its body's digest
+                self.signed = (plain, self.signers, header)
+            return bytes(self.signed[2])
         return self.editor.render() if self.editor is not None and self.editor.changed else None
+
+    def snapshot(self) -> int:
+        """Remember the edits; give the number that `restore` takes."""
+        self.snapshots.append((self.edits().fields, self.signers))
+        return len(self.snapshots) - 1
+
+    def restore(self, number: int) -> None:
+        fields, self.signers = self.snapshots[number]
+        self.edits().restore(fields)
+
+    def discard(self) -> int:
+        """Forget the edits and signatures; give how many there were."""
+        count = len(self.signers) + (self.editor.discard() if self.editor is not None else 0)
+        self.signers = ()
+        return count
 
     @property
     def root(self) -> Part:

@@ -1,0 +1,232 @@
+"""DKIM signing: `signDKIM` of messages and builders, DKIMSign(). In: names, key, options. Out: a signer, or a text.
+
+A signature is made of the message as it leaves, with the edits made before and after the call. Source: the vendor's manual.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.host.headers import header_name
+from hslpy.builtins.host.mime import CLASS as BUILDER
+from hslpy.builtins.host.mime import part_of
+from hslpy.builtins.host.mimepart import held
+from hslpy.builtins.host.options import ARRAY, BOOLEAN, NUMBER, TEXT, read_integer, read_options, text_list
+from hslpy.builtins.host.state import EditedMessage
+from hslpy.errors import ScriptError
+from hslpy.lang.declare import Effect, Topic
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, HslObject, Resource, Value
+from hslpy.mail.dkim import Signing, body_digest, signature
+
+TOPIC = Topic("DKIM")
+
+MESSAGE = "MailMessage"
+MOST_SIGNATURES = 20  # on one message; readers look at some five
+_LEAST_BITS = 1024  # RFC 8301 section 3.2
+_OFFLOAD_BYTES = 1 << 18
+_MOST_NAMES = 200
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+_ALGORITHMS = {
+    "rsa-sha256": "rsa-sha256",
+    "sha256": "rsa-sha256",  # its name until 2017
+    "ed25519-sha256": "ed25519-sha256",
+}
+_OPTIONS = {
+    "canonicalization_header": TEXT,
+    "canonicalization_body": TEXT,
+    "algorithm": TEXT,
+    "additional_headers": ARRAY,
+    "oversign_headers": ARRAY,
+    "headers": ARRAY,
+    "body_length": NUMBER,
+    "expire": NUMBER,
+    "return_header": BOOLEAN,
+}
+
+
+class Signer:
+    """Makes the field DKIM-Signature of a header and a body. Two of them are equal when they sign alike."""
+
+    def __init__(self, signing: Signing, key: Any, now: float, digest: tuple[bytes, int | None] | None = None) -> None:
+        self.signing = signing
+        self.key = key
+        self.now = now
+        self.digest = digest  # of the body, where that is known already
+
+    def value(self, header: bytes, body: bytes) -> str:
+        digest = self.digest or body_digest(self.signing, body)
+        return signature(self.signing, header, digest, self.now, self._sign)
+
+    def __call__(self, header: bytes, body: bytes) -> bytes:
+        return f"DKIM-Signature: {self.value(header, body)}\r\n".encode("latin-1")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signer) and (other.signing, other.key) == (self.signing, self.key)
+
+    def __hash__(self) -> int:
+        return hash(self.signing)
+
+    def _sign(self, digest: bytes) -> bytes:
+        if isinstance(self.key, Ed25519PrivateKey):
+            return self.key.sign(digest)
+        return bytes(self.key.sign(digest, PKCS1v15(), Prehashed(SHA256())))
+
+
+def _key_of(function: str, key: Resource | str, algorithm: str) -> Any:
+    """Give the private key, None when it is none for the algorithm."""
+    if isinstance(key, str):
+        if key.startswith("pki:"):
+            raise ScriptError("R301", f"keys by id, as {function}() got one, are not supported here", hint=PKI_HINT)
+        found = private_key(key)
+    else:
+        found = key.host
+    if algorithm == "ed25519-sha256":
+        return found if isinstance(found, Ed25519PrivateKey) else None
+    return found if isinstance(found, RSAPrivateKey) and found.key_size >= _LEAST_BITS else None
+
+
+def _names(function: str, name: str, value: Value) -> tuple[str, ...]:
+    found = text_list(f"option `{name}` of {function}()", value)
+    if len(found) > _MOST_NAMES:
+        raise ScriptError("R302", f"option `{name}` of {function}() takes at most {_MOST_NAMES} names")
+    for one in found:
+        if ";" in header_name(one):
+            raise ScriptError("R302", f"option `{name}` of {function}() cannot sign a field with `;` in its name")
+    return found
+
+
+def _signing(function: str, selector: str, domain: str, given: dict[str, Value]) -> Signing:
+    for what, text in (("selector", selector), ("domain", domain)):
+        if _NAME.fullmatch(text) is None:
+            raise ScriptError("R302", f"{function}() wants `{what}` as a domain name in ASCII")
+    algorithm = _ALGORITHMS.get(given.get("algorithm", "rsa-sha256"))
+    if algorithm is None:
+        raise ScriptError("R302", f'{function}() wants `algorithm` as "rsa-sha256" or "ed25519-sha256"')
+    relaxed = []
+    for part in ("header", "body"):
+        name = given.get(f"canonicalization_{part}", "relaxed")
+        if name not in ("relaxed", "simple"):
+            raise ScriptError("R302", f'{function}() wants `canonicalization_{part}` as "relaxed" or "simple"')
+        relaxed.append(name == "relaxed")
+    numbers = {
+        name: read_integer(function, name, given[name], 0, 2**31) if name in given else None
+        for name in ("body_length", "expire")
+    }
+    return Signing(
+        selector=selector,
+        domain=domain,
+        algorithm=algorithm,
+        header_relaxed=relaxed[0],
+        body_relaxed=relaxed[1],
+        names=_names(function, "headers", given["headers"]) if "headers" in given else None,
+        additional=_names(function, "additional_headers", given.get("additional_headers", Array({}, 0))),
+        oversigned=_names(function, "oversign_headers", given["oversign_headers"])
+        if "oversign_headers" in given
+        else ("From",),
+        body_length=numbers["body_length"],
+        expire_s=numbers["expire"],
+    )
+
+
+def _read(
+    call: Run, function: str, selector: str, domain: str, key: Resource | str, options: Array | None
+) -> tuple[Signer | None, bool]:
+    given = read_options(function, options, _OPTIONS, ("id", "arc"))
+    signing = _signing(function, selector, domain, given)
+    found = _key_of(function, key, signing.algorithm)
+    call.charge(500)
+    signer = None if found is None else Signer(signing, found, call.clock.time())
+    return signer, given.get("return_header", False)
+
+
+def _sign_message(
+    call: Run, function: str, message: EditedMessage, selector: str, domain: str, key: Resource | str, options: Array | None
+) -> str | bool:
+    """Have the message signed when it leaves; give the field's value instead with "return_header", false for a bad key."""
+    signer, returns = _read(call, function, selector, domain, key, options)
+    if signer is None:
+        return False
+    content = message.message.content
+    call.charge(len(content) >> 8)
+    if len(content) > _OFFLOAD_BYTES:
+        call.reserve(2 * len(content))
+        signer.digest = call.offload(lambda: body_digest(signer.signing, message.message.body))
+    else:
+        signer.digest = body_digest(signer.signing, message.message.body)
+    if returns:
+        return signer.value(message.edits().render(), b"")
+    if signer not in message.signers:  # a classic script runs once a recipient, and asks each time
+        if len(message.signers) >= MOST_SIGNATURES:
+            raise ScriptError("R310", f"a message takes at most {MOST_SIGNATURES} signatures", hint="is a loop without end?")
+        message.signers = (*message.signers, signer)
+    return True
+
+
+@TOPIC.builtin(
+    "signDKIM(selector: string, domain: string, key: RSAPrivateKey | ED25519PrivateKey | string, [options: array])"
+    " -> object | string | none",
+    effect=Effect.IO,
+    kind="method",
+    owner=MESSAGE,
+    examples=['MailMessage::String("From: a@example.com")->signDKIM("s1", "example.com", $pem)'],
+)
+def sign_dkim(
+    call: Run, this: HslObject, selector: str, domain: str, key: Resource | str, options: Array | None = None
+) -> HslObject | str | None:
+    """Sign the message with DKIM when it leaves, as it is then; none when the key (PEM, or a resource) is none.
+
+    Options: `algorithm` "rsa-sha256" or "ed25519-sha256"; `canonicalization_header`, `canonicalization_body` "relaxed" or
+    "simple"; `headers` (those RFC 6376 recommends), `additional_headers`, `oversign_headers` (["From"]); `body_length` signs
+    the start of the body only; `expire` in seconds; `return_header` gives the field's value for the message as it stands,
+    which must be added with "encode" => false.
+    """
+    done = _sign_message(call, "signDKIM", held(this).message, selector, domain, key, options)
+    return done if isinstance(done, str) else this if done else None
+
+
+@TOPIC.builtin(
+    "signDKIM(selector: string, domain: string, key: RSAPrivateKey | ED25519PrivateKey | string, [options: array])"
+    " -> MIME | none",
+    effect=Effect.READS,
+    kind="method",
+    owner=BUILDER,
+    examples=['MIME()->addHeader("From", "a@example.com")->signDKIM("s1", "example.com", $pem)'],
+)
+def sign_built(
+    call: Run, this: HslObject, selector: str, domain: str, key: Resource | str, options: Array | None = None
+) -> HslObject | None:
+    """Sign what is built with DKIM when it is rendered, as it is then; none when the key is none.
+
+    The options are those of MailMessage->signDKIM(), but for `return_header`.
+    """
+    signer, returns = _read(call, "signDKIM", selector, domain, key, options)
+    if returns:
+        raise ScriptError("R301", "option `return_header` of signDKIM() is for messages, not for what is being built")
+    if signer is None:
+        return None
+    signers = part_of(this).signers
+    if len(signers) >= MOST_SIGNATURES:
+        raise ScriptError("R310", f"a message takes at most {MOST_SIGNATURES} signatures", hint="is a loop without end?")
+    signers.append(signer)
+    return this
+
+
+@TOPIC.builtin(
+    "DKIMSign(selector: string, domain: string, key: RSAPrivateKey | ED25519PrivateKey | string, [options: array])"
+    " -> boolean | string",
+    effect=Effect.IO,
+    hooks=("data",),
+    examples=['DKIMSign("s1", "example.com", $pem);'],
+)
+def dkim_sign(call: Run, selector: str, domain: str, key: Resource | str, options: Array | None = None) -> bool | str:
+    """Sign the message as MailMessage->signDKIM() does. Gives whether it can; with `return_header` the field's value."""
+    return _sign_message(call, "DKIMSign", call.host.state, selector, domain, key, options)
