@@ -41,16 +41,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A parsed signature. `returns` are HSL type names; `terminates` when the call never returns (a verdict)."""
+    """A parsed signature. `returns` are HSL type names, or `terminates` when the call never returns (a verdict)."""
 
     name: str
     parameters: tuple[Parameter, ...]
     returns: tuple[str, ...]
     text: str
-
-    @property
-    def terminates(self) -> bool:
-        return self.returns == ("terminates",)
 
     @property
     def required(self) -> int:
