@@ -17,11 +17,43 @@ _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
     _LATER: """
-        File Socket TLSSocket LDAP LDAPResult http mail file file_get_contents in_file
-        smtp_lookup_rcpt smtp_lookup_auth ldap_search ldap_bind GetMailFile GetRoute GetDSN GetDSNHeader
-        GetAddressList GetAttachmentsByName GetAttachmentsByType GetAttachmentName GetAttachmentType GetAttachmentSize
-        GuessAttachmentType RemoveAttachments ScanCLAM ScanDLP ScanDMARC DKIMVerify DKIMSDID DKIMADSP
-        DeliverWithDKIM DirectDeliver SetSenderIP SetSenderHELO SetDSN
+        DeliverWithDKIM
+        DirectDeliver
+        DKIMADSP
+        DKIMSDID
+        DKIMVerify
+        File
+        file
+        file_get_contents
+        GetAddressList
+        GetAttachmentName
+        GetAttachmentsByName
+        GetAttachmentsByType
+        GetAttachmentSize
+        GetAttachmentType
+        GetDSN
+        GetDSNHeader
+        GetMailFile
+        GetRoute
+        GuessAttachmentType
+        http
+        in_file
+        LDAP
+        ldap_bind
+        ldap_search
+        LDAPResult
+        mail
+        RemoveAttachments
+        ScanCLAM
+        ScanDLP
+        ScanDMARC
+        SetDSN
+        SetSenderHELO
+        SetSenderIP
+        smtp_lookup_auth
+        smtp_lookup_rcpt
+        Socket
+        TLSSocket
     """,
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement
