@@ -21,6 +21,7 @@ from typing import Any
 from hslpy.admin.control import ControlServer
 from hslpy.admin.queue_commands import queue_commands
 from hslpy.builtins.host.contract import QueueMetric, Services
+from hslpy.client.files import Files
 from hslpy.client.smtp import SmtpClient
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
@@ -225,6 +226,7 @@ def make_services(
         queue_metric=queue_metric,
         spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
         rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
+        files=Files(settings.file_folders, settings.search_path),
         source_addresses={source.id: source.address for source in settings.sources},
         hostname=settings.hostname,
         scanner_failure=settings.scanner_failure,

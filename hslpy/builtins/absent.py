@@ -22,9 +22,6 @@ _REASONS: dict[str, str] = {
         DKIMADSP
         DKIMSDID
         DKIMVerify
-        File
-        file
-        file_get_contents
         GetAddressList
         GetAttachmentName
         GetAttachmentsByName
@@ -37,7 +34,6 @@ _REASONS: dict[str, str] = {
         GetRoute
         GuessAttachmentType
         http
-        in_file
         LDAP
         ldap_bind
         ldap_search

@@ -53,6 +53,7 @@ class Settings:
     packaged_hooks: bool
     search_path: tuple[Path, ...]
     reload_check_s: float
+    file_folders: tuple[Path, ...]
     limits: Limits
     spool: SpoolSettings
     queue: QueueSettings
@@ -148,6 +149,7 @@ def _settings(
         packaged_hooks=values["hooks.packaged"],
         search_path=tuple(folder / path for path in values["hooks.search_path"]),
         reload_check_s=values["hooks.reload_check_s"],
+        file_folders=tuple(folder / path for path in values["files.folders"]),
         limits=Limits(**_section(values, "hooks.limits")),
         spool=SpoolSettings(folder=data_dir / "spool", **_section(values, "spool")),
         queue=QueueSettings(schedule=RetrySchedule(**_section(values, "queue.schedule")), **_section(values, "queue")),

@@ -78,6 +78,9 @@ ROWS: list[Setting] = [
     ),
     Setting("hooks.search_path", "texts", (), "folders in which include and import look for a bare name"),
     Setting("hooks.reload_check_s", "number", 1.0, "how often changed scripts are looked for; 0 for never", "s", minimum=0),
+    Setting(
+        "files.folders", "texts", (), "folders whose files scripts may read; empty: the scripts' own and hooks.search_path"
+    ),
     *rows_of(
         "hooks.limits",
         Limits,

@@ -218,6 +218,8 @@ class _Execution:
                 if getattr(given.verdict, "action", "") != "accept":  # which the log does not show
                     self.by = place_of(program, given.__traceback__)
                 return given
+            finally:
+                run.let_go()
         return None
 
     def _echo(self, text: str) -> None:

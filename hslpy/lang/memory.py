@@ -39,6 +39,7 @@ def resident_bytes() -> int:
 def live_bytes(run: Run) -> int:
     """Give what the run's variables, temporaries and scratch values take, each object counted once.
 
+    What builtins hold behind an object counts by its `held_bytes`, where it has them.
     Walks the frames of compiled code on the current stack; stops early once over the run's limit.
     """
     program = run.program
@@ -85,6 +86,7 @@ def live_bytes(run: Run) -> int:
             elif kind is FunctionType:
                 walks.append(iter(value.__closure__ or ()))
             elif kind is HslObject:
+                total += getattr(value.host, "held_bytes", 0)
                 walks.append(iter((value.fields, value.host)))
             else:
                 walks.append(iter(gc.get_referents(value)))

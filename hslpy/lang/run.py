@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from hslpy.clock import Clock, SystemClock
 from hslpy.errors import ScriptError
@@ -40,6 +41,12 @@ class Limits:
     string_bytes: int = 16 * 1024 * 1024  # what copies in some 4 ms
     regex_s: float = 1.0
     slice_s: float = 0.001
+
+
+class Closable(Protocol):
+    """Something of the system's that a run holds open: a file, a socket."""
+
+    def close(self) -> None: ...
 
 
 class VerdictGiven(BaseException):
@@ -216,6 +223,16 @@ class Run:
         """State of builtins for this run, by topic."""
         return {}
 
+    @cached_property
+    def held(self) -> weakref.WeakSet[Closable]:
+        """What is closed when the run ends; what the script drops before closes itself."""
+        return weakref.WeakSet()
+
+    def let_go(self) -> None:
+        """Close what is held."""
+        for one in list(self.__dict__.pop("held", ())):
+            one.close()
+
     # ---- what builtins use ----------------------------------------------------------------------
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -391,7 +408,10 @@ class Run:
 
 
 def execute(program: Program, run: Run) -> None:
-    """Run the program. Raises ScriptError or LimitExceeded with `span` and `stack` (innermost first), VerdictGiven."""
+    """Run the program. Raises ScriptError or LimitExceeded with `span` and `stack` (innermost first), VerdictGiven.
+
+    Who made the run calls `let_go()` when nothing of it is used any more.
+    """
     run.program = program
     try:
         program.body(run)

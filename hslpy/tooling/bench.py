@@ -108,7 +108,7 @@ class Bench:
         self.library = library
         self.on_echo = on_echo
         self.on_note = on_note
-        self.services = replace(services, log=self._log)
+        self.services = replace(services, log=self._log, files=replace(services.files, library=library))
         self._hooks = Hooks(HookSettings(limits=self.limits), self.services, self.clock, self.chance, self._log)
         self._pool = Pool()
         self._record = _Record()
@@ -147,7 +147,10 @@ class Bench:
     async def run_plain(self, program: Program, echo: Echo) -> None:
         """Run a program outside of hooks. Raises ScriptError or LimitExceeded."""
         run = self.plain_run(echo)
-        await self.in_greenlet(lambda: execute(program, run))
+        try:
+            await self.in_greenlet(lambda: execute(program, run))
+        finally:
+            run.let_go()
 
     def plain_run(self, echo: Echo, limits: Limits | None = None) -> Run:
         """Give a run for a program outside of hooks; `in_greenlet` executes it."""

@@ -89,6 +89,8 @@ async def _run(program: Program, state: TestState, name: str | None) -> tuple[st
         await state.bench.in_greenlet(body)
     except (ScriptError, LimitExceeded) as error:
         return rendered(error), tuple(echoes)
+    finally:
+        run.let_go()
     return None, tuple(echoes)
 
 

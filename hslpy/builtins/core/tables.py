@@ -27,8 +27,8 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _TYPES = ("string", "boolean", "number")
 
 
-def _delimiter(function: str, options: dict[str, Any]) -> str:
-    text = str(options["delimiter"])
+def delimiter_of(function: str, text: str) -> str:
+    """Give what parts fields, checked."""
     if len(text) != 1 or text in '"\r\n':
         raise ScriptError("R302", f"{function}() wants option `delimiter` as one byte that is no quote or line end")
     return text
@@ -47,7 +47,7 @@ def _lines(call: Run, text: str) -> Iterator[str]:
         start = end
 
 
-def _rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
+def csv_rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
     """Give the rows of a CSV text that are not empty, charging for each. Raises csv.Error."""
     growth = Growth(call)
     for row in csv.reader(_lines(call, text), delimiter=delimiter, strict=True):
@@ -67,7 +67,7 @@ def _rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
 )
 def csv_encode(call: Run, values: Array, options: Array | None = None) -> str:
     """Give values as one line of CSV, without a line end. Option `delimiter` (",")."""
-    delimiter = _delimiter("csv_encode", read_options("csv_encode", options, {"delimiter": ","}))
+    delimiter = delimiter_of("csv_encode", str(read_options("csv_encode", options, {"delimiter": ","})["delimiter"]))
     result = TextBuilder(call)
     between = ""
     for value in values.items.values():
@@ -102,7 +102,7 @@ def csv_decode(call: Run, string: str, options: Array | None = None) -> Array | 
     result: list[Value] = []
     names: list[Key] | None = None
     try:
-        for row in _rows(call, string, _delimiter("csv_decode", chosen)):
+        for row in csv_rows(call, string, delimiter_of("csv_decode", str(chosen["delimiter"]))):
             if not chosen["header"]:
                 result.append(Array.of(row))
             elif names is None:
@@ -157,7 +157,7 @@ def _typed(text: str, rule: dict[str, Any] | None) -> Value:
 def csv_explode(call: Run, string: str) -> Array:
     """Give the values of one line of CSV; of what is no CSV, the whole as one value."""
     try:
-        return Array.of(next(_rows(call, string, ","), [string]))
+        return Array.of(next(csv_rows(call, string, ","), [string]))
     except csv.Error:
         return Array.of([string])
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hslpy.client.files import Files
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
 from hslpy.rate.contract import RateCounters
@@ -33,6 +34,7 @@ class Services:
     queue_metric: QueueMetric
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
+    files: Files = field(default_factory=Files)
     source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
