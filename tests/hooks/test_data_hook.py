@@ -228,6 +228,20 @@ def test_modern_form_decides_for_itself(world: World, script: str, action: str, 
     assert all(one.quarantine_id is not None for one in verdict.deliveries if verdict.action == "reject")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reply"),
+    [
+        ('["reason" => "thanks", "reply_codes" => ["code" => 252]]', "252 2.0.0 thanks"),
+        ('"thanks", ["reply_codes" => ["code" => 252]]', "252 2.0.0 thanks"),
+        ('["thanks"], []', "250 2.0.0 thanks"),
+        ('["thanks"]', "250 2.0.0 thanks"),
+        ('"thanks"', "250 2.0.0 thanks"),
+    ],
+)
+def test_accept_takes_its_reason_both_ways(world: World, arguments: str, reply: str) -> None:
+    assert str(world.run("eod", f"Accept({arguments});").reply) == reply
+
+
 def test_modern_header_methods(world: World) -> None:
     script = """
         $mail = $arguments["mail"];

@@ -200,14 +200,22 @@ def abort(call: Run) -> None:
 
 
 @TOPIC.builtin(
-    "Accept([options: array]) -> terminates",
+    "Accept([reason: string | array], [options: array]) -> terminates",
     effect=Effect.IO,
     hooks=("eod",),
-    examples=['Accept(["reason" => "Thank you"]);'],
+    examples=['Accept(["reason" => "Thank you"]);', 'Accept("Thank you", ["reply_codes" => ["code" => 250]]);'],
 )
-def accept(call: Run, options: Array | None = None) -> None:
-    """Take the message from the client (250); what `$arguments["mail"]->queue()` ordered is queued, nothing else."""
+def accept(call: Run, reason: Value = None, options: Array | None = None) -> None:
+    """Take the message from the client (250); what `$arguments["mail"]->queue()` ordered is queued, nothing else.
+
+    The options are the first argument (with `reason` among them), or the second after a reason: text or list of lines.
+    Source: the HSL manual's end-of-DATA page of 2020 (options), and of 2019 (a reason, then options).
+    """
     host: HookHost = call.host
+    if options is None and isinstance(reason, Array) and 0 not in reason.items:
+        reason, options = None, reason
     given = read_options("Accept", options, {"reason": REASON, "reply_codes": ARRAY})
+    if reason is not None:
+        given["reason"] = reason
     _act(call, Outcome("deliver", acceptance(host, "Accept", given)))
     raise VerdictGiven(None)
