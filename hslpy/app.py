@@ -227,6 +227,7 @@ def make_services(
         spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
         rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
         files=Files(settings.file_folders, settings.search_path),
+        sockets=settings.sockets,
         source_addresses={source.id: source.address for source in settings.sources},
         hostname=settings.hostname,
         scanner_failure=settings.scanner_failure,

@@ -48,8 +48,6 @@ _REASONS: dict[str, str] = {
         SetSenderIP
         smtp_lookup_auth
         smtp_lookup_rcpt
-        Socket
-        TLSSocket
     """,
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement

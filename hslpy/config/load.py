@@ -16,6 +16,7 @@ from typing import Any
 
 from hslpy.client.contract import Timeouts
 from hslpy.client.smtp import ClientSettings
+from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.settings import OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge
 from hslpy.delivery.settings import DeliverySettings, Transport
@@ -60,6 +61,7 @@ class Settings:
     delivery: DeliverySettings
     sources: tuple[Source, ...]
     client: ClientSettings
+    sockets: SocketSettings
     resolver: ResolverSettings
     rate: RateSettings
     redis: RedisSettings
@@ -156,6 +158,11 @@ def _settings(
         delivery=DeliverySettings(helo=hostname, transports=transports, **_section(values, "delivery")),
         sources=sources,
         client=ClientSettings(**_section(values, "client")),
+        sockets=SocketSettings(
+            **_section(values, "sockets"),
+            ca_file=values["client.ca_file"] or "",
+            key_pairs=tuple(KeyPair(**entry) for entry in values["pki[]"]),
+        ),
         resolver=ResolverSettings(**_section(values, "dns")),
         rate=RateSettings(**_section(values, "rate")),
         redis=RedisSettings(**_section(values, "redis")),

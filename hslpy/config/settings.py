@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hslpy.client.contract import Timeouts
 from hslpy.client.smtp import ClientSettings
+from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
@@ -206,6 +207,22 @@ ROWS: list[Setting] = [
             "ttl_ceiling_s": About("the longest time an answer is kept", "s", minimum=0),
             "negative_ceiling_s": About("the longest time a refusal is kept", "s", minimum=0),
             "trust_ad": About("believe the server that an answer is validated; only for a resolver on this machine"),
+        },
+    ),
+    *rows_of(
+        "sockets",
+        SocketSettings,
+        {
+            "timeout_s": About("how long a socket of a script waits where the script doesn't say", "s", minimum=0),
+        },
+    ),
+    *rows_of(
+        "pki[]",
+        KeyPair,
+        {
+            "id": About("what scripts call it, behind `pki:`"),
+            "certificate": About("PEM file with the certificate chain"),
+            "key": About("PEM file with the private key"),
         },
     ),
     *rows_of(

@@ -163,6 +163,11 @@ _ROWS: list[Code] = [
     Code("R308", "a header field that cannot be", "names have letters, digits and `-`; values have an end"),
     Code("R309", "a key or value that `memory_*` cannot use", "store numbers, strings, booleans and arrays of them"),
     Code("R310", "more of something than one message takes", "look for a loop without end"),
+    Code(
+        "R330",
+        "a socket or its TLS that cannot be had",
+        "close what is open; look at the settings of [[pki]] and `client.ca_file`",
+    ),
     Code("R320", "an expectation of a script test that does not hold", "put the script right, or the expectation"),
     Code("R321", "a function of script tests used wrongly", "read the function's reference for what it wants"),
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.client.files import Files
+from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
 from hslpy.rate.contract import RateCounters
@@ -35,6 +36,7 @@ class Services:
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
     files: Files = field(default_factory=Files)
+    sockets: SocketSettings = field(default_factory=SocketSettings)
     source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
