@@ -122,5 +122,6 @@ class ProgramCache:
 
 
 def source_digest(source: Source) -> bytes:
-    """Give the digest of a file: its path, which messages name, and its text."""
-    return hashlib.sha256(source.path.encode("utf-8", "surrogateescape") + b"\0" + source.text.encode("latin-1")).digest()
+    """Give the digest of a file: its path, which messages name, its profile and its text."""
+    head = f"{source.path}\0{source.profile.name}\0".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(head + source.text.encode("latin-1")).digest()

@@ -15,7 +15,10 @@ from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import suggest
+from hslpy.lang.older import in_numbers
+from hslpy.lang.profiles import Profile
 from hslpy.lang.resolve_classes import declare_class, resolve_class
+from hslpy.lang.resolve_profiles import bare, in_profile, operator, text_part
 from hslpy.lang.scopes import (
     Files,
     World,
@@ -67,6 +70,7 @@ class Resolver:
         self.world = world
         self.files = Files(world)
         self.unit: r.Unit = None  # type: ignore[assignment]  # set by module()
+        self.profile: Profile | None = None  # of the file at hand, None for the language as it is
         self.loops = 0
         self.switches = 0
         self.blocks = 0
@@ -89,10 +93,16 @@ class Resolver:
 
     def in_unit(self, unit: r.Unit, make_body: Any) -> None:
         """Resolve the body of a unit with fresh loop counts."""
-        saved = self.unit, self.loops, self.switches, self.blocks
+        saved = self.unit, self.loops, self.switches, self.blocks, self.profile
         self.unit, self.loops, self.switches, self.blocks = unit, 0, 0, 0
+        self.enter_source(unit.span)
         unit.body = make_body()
-        self.unit, self.loops, self.switches, self.blocks = saved
+        self.unit, self.loops, self.switches, self.blocks, self.profile = saved
+
+    def enter_source(self, span: Span) -> None:
+        """Take the profile of the file in which something stands."""
+        profile = span.source.profile
+        self.profile = None if profile.is_plain else profile
 
     def body(self, statements: Iterable[s.Stmt]) -> tuple[r.Stmt, ...]:
         """Resolve the statements of a unit: definitions first, then all in order."""
@@ -372,7 +382,10 @@ class Resolver:
         script = self.world.included.get((self.unit.id, id(node)))
         if script is None or not self.files.enter(script.span.source.path, node.span, "includes"):
             return ()
+        saved = self.profile
+        self.enter_source(script.span)
         result = self.statements(script.body)
+        self.profile = saved
         self.files.leave()
         return result
 
@@ -395,7 +408,7 @@ class Resolver:
             self.unsupported(node)
             return r.Bad(node.span)
         result: r.Expr = getattr(self, method_name(node))(node)
-        return result
+        return result if self.profile is None else in_profile(self.profile, result)
 
     def exprs(self, nodes: Iterable[s.Expr]) -> tuple[r.Expr, ...]:
         return tuple(self.expr(node) for node in nodes)
@@ -449,7 +462,7 @@ class Resolver:
             report_unknown_function(self.world, self.unit, node.name, node.span)
             return None
         self.world.used_builtins.add(name)
-        return row
+        return in_numbers(row) if self.profile is not None and self.profile.booleans_are_numbers else row
 
     def refer(self, symbol: r.Symbol) -> None:
         """Note that the unit at hand refers to a function, which may have to be in sight of its Python function."""
@@ -480,7 +493,7 @@ class Resolver:
         span = node.span
         for link in reversed(chain):
             if running and link.op != running:
-                value, running = _flat(running, span, parts), ""
+                value, running = self.made(_flat(running, span, parts)), ""
             right = self.expr(link.right)
             span = link.span
             if link.op in (".", "and", "or"):
@@ -490,8 +503,12 @@ class Resolver:
             elif link.op == "??":
                 value = r.Coalesce(span, value, right)
             else:
-                value = r.BinaryOp(span, link.op, value, right)
+                value = self.made(r.BinaryOp(span, link.op, value, right))
         return _flat(running, span, parts) if running else value
+
+    def made(self, node: r.Expr) -> r.Expr:
+        """Give a part of a chain as the file's profile has it."""
+        return node if self.profile is None else in_profile(self.profile, node)
 
     def ternary(self, node: s.Ternary) -> r.Expr:
         condition = self.expr(node.condition)
@@ -629,11 +646,15 @@ class Resolver:
             return r.Bad(node.span)
         if isinstance(function, s.Member):
             key: r.Expr = r.Const(function.span, function.name)
-            return r.CallMember(node.span, self.expr(function.base), key, args, self.unit.class_def)
+            return self.call_member(node, self.expr(function.base), key, args)
         if isinstance(function, s.Index) and function.index is not None:
             base = self.expr(function.base)
-            return r.CallMember(node.span, base, self.expr(function.index), args, self.unit.class_def)
+            return self.call_member(node, base, self.expr(function.index), args)
         return r.CallValue(node.span, self.expr(function), args)
+
+    def call_member(self, node: s.Call, base: r.Expr, key: r.Expr, args: tuple[r.Arg, ...]) -> r.Expr:
+        in_numbers = self.profile is not None and self.profile.booleans_are_numbers
+        return r.CallMember(node.span, base, key, args, self.unit.class_def, in_numbers)
 
     def isset(self, node: s.Isset) -> r.Expr:
         return r.IssetOf(node.span, self.quiet(node.target))
@@ -654,6 +675,8 @@ class Resolver:
         )
         was_read_at = known.read_at if isinstance(known, r.Var) else None
         result = self.expr(node)
+        if self.profile is not None:
+            result = bare(result)
         at = result
         while isinstance(at, (r.Element, r.SlicePart)):
             at = at.base
@@ -672,7 +695,10 @@ class Resolver:
         target = self.target(node.target)
         if op == "+" and isinstance(target, r.Read):
             target.var.is_altered = True  # an array grows in place
-        return r.AssignTo(node.span, op, target, self.expr(node.value))
+        if op is not None and self.profile is not None:
+            op = operator(self.profile, op)
+        value = self.expr(node.value)
+        return r.AssignTo(node.span, op, target, text_part(value) if op == ".?" else value)
 
     def increment(self, node: s.Increment) -> r.Expr:
         if not isinstance(node.target, (s.Variable, s.Index, s.Member, s.StaticMember)):

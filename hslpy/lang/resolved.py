@@ -266,6 +266,14 @@ class Element(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Convert(Expr):
+    """A value as an older profile has it. `to` is `numbers` (booleans become 1 and 0) or `text` (none becomes "")."""
+
+    to: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class SlicePart(Expr):
     base: Expr
     first: Expr | None
@@ -343,6 +351,7 @@ class CallMember(Expr):
     key: Expr
     args: tuple[Arg, ...]
     class_def: ClassDef | None
+    in_numbers: bool = False  # booleans are numbers to the caller
 
 
 @dataclass(frozen=True, slots=True)

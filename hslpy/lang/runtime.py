@@ -138,7 +138,7 @@ def _property(run: Run, base: HslObject, key: Key, inside: int) -> Value:
         if key in info.private and inside != info.id:
             raise _private(base, key)
         return base.fields.get(key)
-    row = _builtin_method(run, base, key)
+    row = builtin_method(run, base, key)
     if row is not None:
         return HslFunction(_bound_row(run, base, row), row.name, row.signature.required, row.signature.maximum)
     return base.fields.get(key)
@@ -152,7 +152,7 @@ def _bound_row(run: Run, base: HslObject, row: Builtin) -> Callable[..., Value]:
     return lambda *args: _call_row(run, base, row, args)
 
 
-def _builtin_method(run: Run, base: HslObject, key: Value) -> Builtin | None:
+def builtin_method(run: Run, base: HslObject, key: Value) -> Builtin | None:
     """Give the row of a builtin class's method: from the object itself, or from the table of the program."""
     info = base.class_info
     if isinstance(info, Mapping):
@@ -318,7 +318,7 @@ def has(run: Run, base: Value, key: Value, inside: int) -> bool:
         if info.__class__ is ClassInfo:
             if index in info.methods:
                 return True
-        elif _builtin_method(run, base, index) is not None:
+        elif builtin_method(run, base, index) is not None:
             return True
         return index in base.fields
     if base.__class__ is str:
@@ -453,7 +453,7 @@ def call_member(run: Run, base: Value, key: Value, inside: int, *args: Value) ->
                     raise ScriptError("R102", f"{base.class_name}->{key}() takes {wanted}, got {count}")
                 return method.call(base, *args)
         else:
-            row = _builtin_method(run, base, key)
+            row = builtin_method(run, base, key)
             if row is not None:
                 return _call_row(run, base, row, args)
         function = _property(run, base, normalise_key(key), inside)

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from hslpy.lang.profiles import NEWEST, Profile
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -13,6 +15,7 @@ class Source:
 
     path: str
     text: str = field(repr=False)
+    profile: Profile = NEWEST
 
     @cached_property
     def line_starts(self) -> list[int]:

@@ -2,7 +2,8 @@
 
 `// expect: a | b` lists what the echoes on that line print, in order. `// error[E204]: text` and `// warning[W501]: text`
 name a diagnostic or run-time error whose message begins with the text. `// ---` parts programs; `// --- name.hsl` begins
-a file that the programs of this case file can include and import. A program with an error that is found before it runs
+a file that the programs of this case file can include and import. A line `// profile: 2015` gives the programs of the
+case file, or the file it stands in, that profile. A program with an error that is found before it runs
 echoes nothing: part what it expects from such an error.
 """
 
@@ -12,8 +13,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hslpy.lang.profiles import NEWEST, Profile, profile_of
+
 _EXPECT = re.compile(r"//\s*expect: ?(.*)$")
 _PROBLEM = re.compile(r"//\s*(?:error|warning)\[([A-Z]\d+)\](?:: ?(.*))?$")
+_PROFILE = re.compile(r"^// profile: (\S+)$", re.MULTILINE)
 _PART = re.compile(r"^// ---(?:\s+(\S+))?\s*$")
 
 
@@ -26,6 +30,13 @@ class Case:
     echoes: dict[int, str]
     problems: dict[int, tuple[str, str]]
     files: dict[str, str]
+    profile: Profile = NEWEST
+
+
+def written_for(text: str) -> Profile:
+    """Give the profile that a text names, or the newest."""
+    named = _PROFILE.search(text)
+    return profile_of(named[1]) if named else NEWEST
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -43,6 +54,7 @@ def read_cases(path: Path) -> list[Case]:
             current = programs[-1][1]
     found = []
     named = {name: "\n".join(lines) for name, lines in files.items()}
+    profile = written_for("\n".join(programs[0][1]))
     for before, lines in programs:
         if not any(line.strip() for line in lines):
             continue
@@ -55,5 +67,5 @@ def read_cases(path: Path) -> list[Case]:
             if problem:
                 problems[number] = (problem[1], (problem[2] or "").strip())
         name = f"{path.parent.name}/{path.stem}" + (f":{before + 1}" if len(programs) > 1 else "")
-        found.append(Case(name, "\n" * before + "\n".join(lines), echoes, problems, named))
+        found.append(Case(name, "\n" * before + "\n".join(lines), echoes, problems, named, profile))
     return found

@@ -14,11 +14,12 @@ from hslpy.clock import ManualClock
 from hslpy.errors import ScriptError
 from hslpy.lang.diagnostics import render, render_all
 from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.profiles import NEWEST, Profile
 from hslpy.lang.resolved import Predefined
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array
-from tests.lang.cases_reader import Case, read_cases
+from tests.lang.cases_reader import Case, read_cases, written_for
 
 HERE = Path(__file__).parent
 CASES = [case for path in sorted((HERE / "cases").rglob("*.hsl")) for case in read_cases(path)]
@@ -35,20 +36,20 @@ NOT_RUN = (
 LIMITS = Limits(steps=2_000_000, depth=50, cpu_s=5.0)
 
 
-def load(text: str, files: dict[str, str]) -> Loaded:
+def load(text: str, files: dict[str, str], profile: Profile = NEWEST) -> Loaded:
     def reader(path: str, importer: str | None) -> Source:
         if path == "main.hsl" and importer is None:
-            return Source(path, text)
+            return Source(path, text, profile)
         if path not in files:
             raise FileNotFoundError(path)
-        return Source(path, files[path])
+        return Source(path, files[path], written_for(files[path]))
 
     return load_program("main.hsl", reader, for_hook(None), PREDEFINED)
 
 
 def run_case(case: Case) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:
     """Give what was echoed by line, and the problems as (line, code, message)."""
-    loaded = load(case.text, case.files)
+    loaded = load(case.text, case.files, case.profile)
     problems = [(line_of(case, d.span, d.code), d.code, d.message) for d in loaded.diagnostics]
     if loaded.program is None:
         return {}, problems

@@ -59,8 +59,9 @@ class Calls(Expressions):
             if member is not None and member.unit is not None and _count_fits(member.unit, len(node.args)):
                 return b.call(self.context.function(member.unit), self.value(node.base), *self.arguments(node.args))
         args = self.arguments(node.args)
+        function = "call_member_in_numbers" if node.in_numbers else "call_member"
         return b.call(
-            "call_member", self.run(), self.passed(node.base), self.value(node.key), self.inside(node.class_def), *args
+            function, self.run(), self.passed(node.base), self.value(node.key), self.inside(node.class_def), *args
         )
 
     def call_builtin(self, row: Builtin, args: Sequence[r.Arg]) -> ast.expr:

@@ -11,14 +11,19 @@ from hslpy.lang import resolved as r
 from hslpy.lang.compile.pyast import Builder
 from hslpy.lang.compile.types import Types
 from hslpy.lang.declare import Builtin
+from hslpy.lang.older import NumbersBuiltin
 from hslpy.lang.source import Span
 
 Link = tuple[str, str, object]  # global name, kind (function, row, types, regex), what
 
 
+IN_NUMBERS = "in numbers: "
+
+
 def builtin_key(row: Builtin) -> str:
-    """Give the key of a row in the table of builtins."""
-    return f"{row.owner}::{row.name}" if row.kind == "static method" else row.name
+    """Give the key of a row in the table of builtins, with a mark where an older profile has it otherwise."""
+    key = f"{row.owner}::{row.name}" if row.kind == "static method" else row.name
+    return f"{IN_NUMBERS}{key}" if isinstance(row, NumbersBuiltin) else key
 
 
 @dataclass(slots=True)

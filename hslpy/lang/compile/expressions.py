@@ -26,9 +26,12 @@ _LONG_CHAIN = 30  # links after which a chain of operators goes through a tempor
 _SLOW = {
     "+": ("add", True),
     "-": ("subtract", True),
+    "+?": ("add_or_join", True),
     "*": ("multiply", True),
+    "*?": ("multiply_numbers", True),
     "/": ("divide", False),
     "%": ("modulo", True),
+    "%?": ("modulo_numbers", True),
     "**": ("power", False),
     "&": ("bit_and", False),
     "|": ("bit_or", False),
@@ -142,6 +145,8 @@ class Expressions:
             return self._fold_tests(node.op, operands)
         if isinstance(node, r.UnaryOp) and node.op in ("!", "not"):
             return self.b.no(self.test(node.operand))
+        if isinstance(node, r.Convert) and node.to == "numbers":
+            return self.test(node.value)
         if self.types.of(node) == ARR:
             return self.b.attr(self.value(node), "items")
         return self.value(node)
@@ -176,6 +181,8 @@ class Expressions:
                 return self.is_fresh(node.then or node.condition) and self.is_fresh(node.otherwise)
             case r.Coalesce():
                 return self.is_fresh(node.left) and self.is_fresh(node.right)
+            case r.Convert():
+                return self.is_fresh(node.value)
             case r.Match():
                 return all(self.is_fresh(arm.value) for arm in node.arms)
         return True
@@ -227,6 +234,8 @@ class Expressions:
                 return self.conditional(node)
             case r.Coalesce():
                 return self.coalesce(node)
+            case r.Convert():
+                return self.convert(node)
             case r.Match():
                 return self.match_arms(node)
             case r.YieldOf():
@@ -284,6 +293,19 @@ class Expressions:
         if isinstance(node, r.SlicePart):
             return self.slice_part(node, quiet=True)
         return self.value(node)
+
+    def convert(self, node: r.Convert) -> ast.expr:
+        b = self.b
+        bits = self.types.of(node.value)
+        if node.to == "numbers":
+            if bits == BOOL:
+                return b.call("float", self.value(node.value))
+            value = self.value(node.value)
+            return b.call("as_numbers", self.run(), value) if bits & (BOOL | ARR) else value
+        if not bits & NONE:
+            return self.value(node.value)
+        first, again = self.operand(node.value)
+        return b.choose(b.compare(first, "is not", b.const(None)), again, b.const(""))
 
     # ---- text ------------------------------------------------------------------------------------
 
@@ -427,6 +449,7 @@ class Expressions:
         def slow(x: ast.expr, y: ast.expr) -> ast.expr:
             return b.call(slow_name, *([self.run()] if wants_run else []), x, y)
 
+        op = op.removesuffix("?")
         if op in ("+", "-", "*", "/"):
             if op == "/" and isinstance(right, r.Const) and right.value == 0:
                 return slow(self.value(left), self.value(right))

@@ -14,9 +14,9 @@ from types import CodeType
 from typing import Any
 
 from hslpy.errors import ScriptError
-from hslpy.lang import operators, runtime
+from hslpy.lang import older, operators, runtime
 from hslpy.lang import resolved as r
-from hslpy.lang.compile.context import Context, Link
+from hslpy.lang.compile.context import IN_NUMBERS, Context, Link
 from hslpy.lang.compile.statements import Statements
 from hslpy.lang.compile.types import infer, walk
 from hslpy.lang.declare import Builtin
@@ -75,10 +75,9 @@ def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, B
 
 
 def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
-    if kind == "function":
-        return builtins[what].function
-    if kind == "row":
-        return builtins[what]
+    if kind in ("function", "row"):
+        row = older.in_numbers(builtins[what.removeprefix(IN_NUMBERS)]) if what.startswith(IN_NUMBERS) else builtins[what]
+        return row.function if kind == "function" else row
     if kind == "types":
         return frozenset(kind for name in what for kind in _KINDS[name])
     if kind == "array":
@@ -182,6 +181,7 @@ _RUNTIME = [
     "unset_fact",
     "wrong",
 ]
+_OLDER = ["add_or_join", "as_numbers", "call_member_in_numbers", "modulo_numbers", "multiply_numbers"]
 _GLOBALS: dict[str, Any] = {
     "__builtins__": {},
     "Array": Array,
@@ -201,6 +201,7 @@ _GLOBALS: dict[str, Any] = {
     "numbered": numbered,
     **{name: getattr(operators, name) for name in _OPERATORS},
     **{name: getattr(runtime, name) for name in _RUNTIME},
+    **{name: getattr(older, name) for name in _OLDER},
 }
 
 

@@ -131,7 +131,7 @@ class Statements(Forms):
             return None
         if self.types.of(target) != STR:
             return None
-        if node.op == ".":
+        if node.op in (".", ".?"):
             parts: tuple[r.Expr, ...] = node.value.parts if isinstance(node.value, r.Text) else (node.value,)
         elif node.op is None and isinstance(node.value, r.Text):
             first = node.value.parts[0]

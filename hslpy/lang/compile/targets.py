@@ -177,14 +177,16 @@ class Targets(Calls):
             steps.append(b.call("put", self.run(), b.name(container), key_value, new, self.inside(target.class_def)))
             return b.last_of(steps)
         if isinstance(target, r.SlicePart):
-            node = r.BinaryOp(target.span, op, target, value) if op != "." else r.Text(target.span, (target, value))
+            node = r.BinaryOp(target.span, op, target, value) if op not in (".", ".?") else r.Text(target.span, (target, value))
             return self.store_slice(target, self.value(node))
         raise TypeError(f"no way to assign to {type(target).__name__}")
 
     def operated(self, op: str, old: r.Expr, value: r.Expr) -> ast.expr:
         """Give the new value of a place: the old one combined with `value`."""
         b = self.b
-        if op == ".":
+        if op in (".", ".?"):
+            if op == ".?":
+                old = r.Convert(old.span, "text", old)
             return self.text((old, *(value.parts if isinstance(value, r.Text) else (value,))))
         if op == "+" and self.types.of(old) & ARR:
 

@@ -146,6 +146,10 @@ class Types:
                 return OTHER
             case r.Held():
                 return node.types
+            case r.Convert():
+                bits = self.of(node.value)
+                gone, come = (BOOL, INT) if node.to == "numbers" else (NONE, STR)
+                return (bits & ~gone) | come if bits & gone else bits
             case r.Coalesce():
                 return (self.of(node.left) & ~NONE) | self.of(node.right)
             case r.Conditional():
@@ -194,7 +198,7 @@ class Types:
             return BOOL
         if op in ("&", "|", "^", "<<", ">>", ">>>"):
             return INT
-        if op == ".":
+        if op in (".", ".?"):
             return STR
         whole = INT if (left | right) & ~INT == 0 else NUMBER
         if op in ("+", "-"):
@@ -203,7 +207,9 @@ class Types:
             return whole | ((left | right) & (STR | ARR))
         if op == "%":
             return (STR if left & STR else 0) | (INT if left & ~STR else 0)
-        return NUMBER
+        if op == "+?":
+            return self.of_operation("+", left, right) | (STR if (left | right) & (STR | NONE) else 0)
+        return INT if op == "%?" else NUMBER
 
 
 _COMPARING = frozenset({"==", "!=", "===", "!==", "<", ">", "<=", ">=", "=~", "!~"})
