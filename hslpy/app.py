@@ -33,6 +33,7 @@ from hslpy.egress.sources import Sources
 from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
+from hslpy.lang.profiles import NEWEST
 from hslpy.log import Log, no_log
 from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
@@ -251,7 +252,13 @@ def hook_settings(settings: Settings) -> HookSettings:
     scripts = {hook: files for hook, files in settings.hooks.items() if files}
     if settings.packaged_hooks:
         scripts = {**packaged_hooks(), **scripts}
-    return HookSettings(scripts=scripts, limits=settings.limits, library=settings.search_path, cache=settings.cache_dir)
+    return HookSettings(
+        scripts=scripts,
+        limits=settings.limits,
+        library=settings.search_path,
+        cache=settings.cache_dir,
+        profiles=replace(settings.profiles, by_path={packaged_scripts(): NEWEST, **settings.profiles.by_path}),
+    )
 
 
 def run(main: Callable[[], Awaitable[Any]], *, uvloop: bool) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hslpy.app import hook_settings
 from hslpy.cli.command import Command
+from hslpy.cli.run import add_profile_argument, profiles_of
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import check_hooks
@@ -19,6 +20,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="script, or a folder of *.hsl files")
     parser.add_argument("--hook", metavar="NAME", help="the hook that the scripts are for, instead of what their names say")
     parser.add_argument("--config", type=Path, metavar="FILE", help="check the scripts that these settings name")
+    add_profile_argument(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -28,14 +30,16 @@ def _run(arguments: argparse.Namespace) -> int:
         check_hooks({arguments.hook: ()})
     work: list[tuple[Path, str | None]] = [(file, arguments.hook) for file in find_files(arguments.paths, ".hsl")]
     library: tuple[Path, ...] = ()
+    profiles = profiles_of(arguments)
     if arguments.config is not None:
         settings = read_settings(arguments.config)
         library = settings.search_path
+        profiles = profiles_of(arguments, settings)
         work += [(file, hook) for hook, files in hook_settings(settings).scripts.items() for file in files]
     if not work:
         print("no scripts found: they are in files named *.hsl")
         return 1
-    return _report([check_file(file, hook, library) for file, hook in work])
+    return _report([check_file(file, hook, library, profiles) for file, hook in work])
 
 
 def _report(all_checked: list[Checked]) -> int:

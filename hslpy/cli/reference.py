@@ -17,6 +17,7 @@ from hslpy.config.table import REQUIRED, Setting
 from hslpy.hooks.table import HOOKS
 from hslpy.lang.diagnostics import CODES
 from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
+from hslpy.lang.profiles import PROFILES, SWITCHES
 from hslpy.tooling.events import FACTS
 from hslpy.tooling.reference import (
     HEAD,
@@ -25,6 +26,7 @@ from hslpy.tooling.reference import (
     facts_page,
     functions_page,
     hooks_page,
+    profiles_page,
     table_page,
 )
 from hslpy.tooling.script_tests import TOPIC as SCRIPT_TESTS
@@ -39,6 +41,7 @@ def pages() -> dict[str, str]:
         "commands.md": command_page([(c.name, c.description or c.help, _parser(c.add_arguments)) for c in commands()]),
         "diagnostics.md": diagnostics_page(list(CODES.values())),
         "facts.md": facts_page(FACTS),
+        "profiles.md": profiles_page(PROFILES, SWITCHES, HOOKS),
     }
 
 

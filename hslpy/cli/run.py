@@ -6,14 +6,16 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hslpy.cli.command import Command
 from hslpy.clock import SystemClock
-from hslpy.config import read_settings
+from hslpy.config import Settings, read_settings
 from hslpy.dns.resolver import DnsResolver, ResolverSettings
 from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang.diagnostics import Diagnostic, render
+from hslpy.lang.profiles import PROFILES, ProfileChoice, profile_of
 from hslpy.lang.run import LimitExceeded, Limits, Program
 from hslpy.log import no_log
 from hslpy.rate.memory import MemoryRateCounters
@@ -35,6 +37,23 @@ def add_hook_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a variable of the hook, any number of times: {', '.join(fact.name for fact in FACTS)}",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings with scanners, DNS, sources and limits")
+    add_profile_argument(parser)
+
+
+def add_profile_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --profile."""
+    names = ", ".join(row.name for row in PROFILES)
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help=f"the year that scripts are written for, where the settings name no other for them: {names}, or a release",
+    )
+
+
+def profiles_of(arguments: argparse.Namespace, settings: Settings | None = None) -> ProfileChoice:
+    """Give the profiles of the settings, with that of --profile for what they do not name. Raises OperatorError."""
+    choice = settings.profiles if settings is not None else ProfileChoice()
+    return choice if arguments.profile is None else replace(choice, default=profile_of(arguments.profile))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,13 +102,21 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
     clock = SystemClock()
     if arguments.config is None:
         services = services_in_memory(clock, resolver=DnsResolver(ResolverSettings(), clock))
-        return Bench(services, clock=clock, limits=Limits(), on_echo=print_bytes, on_note=note)
+        return Bench(
+            services, clock=clock, limits=Limits(), profiles=profiles_of(arguments), on_echo=print_bytes, on_note=note
+        )
     from hslpy.app import make_services  # a whole server: 0.2 s that a run without settings need not wait for
 
     settings = read_settings(arguments.config)
     services = make_services(settings, clock, MemoryRateCounters(settings.rate, clock, no_log), empty_queue)
     return Bench(
-        services, clock=clock, limits=settings.limits, library=settings.search_path, on_echo=print_bytes, on_note=note
+        services,
+        clock=clock,
+        limits=settings.limits,
+        library=settings.search_path,
+        profiles=profiles_of(arguments, settings),
+        on_echo=print_bytes,
+        on_note=note,
     )
 
 

@@ -8,24 +8,27 @@ from pathlib import Path
 from textwrap import indent
 
 from hslpy.cli.command import Command
+from hslpy.cli.run import add_profile_argument, profiles_of
 from hslpy.clock import SystemClock
+from hslpy.lang.profiles import ProfileChoice
 from hslpy.tooling.run_tests import SUFFIX, Result, find_files, run_file
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=f"test file, or a folder of *{SUFFIX} files")
+    add_profile_argument(parser)
     parser.add_argument("--match", default="", metavar="TEXT", help="only tests with TEXT in their names")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return asyncio.run(_run_all(find_files(arguments.paths), arguments.match))
+    return asyncio.run(_run_all(find_files(arguments.paths), arguments.match, profiles_of(arguments)))
 
 
-async def _run_all(files: list[Path], wanted: str) -> int:
+async def _run_all(files: list[Path], wanted: str, profiles: ProfileChoice) -> int:
     passed = failed = 0
     for file in files:
         print(file)
-        async for result in run_file(file, SystemClock(), wanted.encode().decode("latin-1")):
+        async for result in run_file(file, SystemClock(), wanted.encode().decode("latin-1"), profiles):
             _show(result)
             passed += result.error is None
             failed += result.error is not None

@@ -24,6 +24,7 @@ from hslpy.dns.resolver import ResolverSettings
 from hslpy.egress.sources import Source
 from hslpy.errors import OperatorError
 from hslpy.hooks.moments import MOMENTS
+from hslpy.lang.profiles import ProfileChoice, profile_of
 from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
@@ -55,6 +56,7 @@ class Settings:
     search_path: tuple[Path, ...]
     reload_check_s: float
     file_folders: tuple[Path, ...]
+    profiles: ProfileChoice
     limits: Limits
     spool: SpoolSettings
     queue: QueueSettings
@@ -152,6 +154,7 @@ def _settings(
         search_path=tuple(folder / path for path in values["hooks.search_path"]),
         reload_check_s=values["hooks.reload_check_s"],
         file_folders=tuple(folder / path for path in values["files.folders"]),
+        profiles=_profiles(values["hooks.profile"], values["hooks.profiles"], folder),
         limits=Limits(**_section(values, "hooks.limits")),
         spool=SpoolSettings(folder=data_dir / "spool", **_section(values, "spool")),
         queue=QueueSettings(schedule=RetrySchedule(**_section(values, "queue.schedule")), **_section(values, "queue")),
@@ -172,6 +175,17 @@ def _settings(
         log_level=values["log.level"],
         log_format=values["log.format"],
     )
+
+
+def _profiles(default: str, by_path: Mapping[str, str], folder: Path) -> ProfileChoice:
+    """Give the profiles of scripts. Raises OperatorError for one that does not exist, or a path that is not there."""
+    found = {}
+    for name, profile in by_path.items():
+        path = Path(os.path.normpath((folder / Path(name).expanduser()).absolute()))
+        if not path.exists():
+            raise OperatorError(f"hooks.profiles names {name!r}, which is no file or folder", hint=f"looked for {path}")
+        found[path] = profile_of(profile)
+    return ProfileChoice(profile_of(default), found)
 
 
 def state_folder(environment: Mapping[str, str] | None = None, home: Path | None = None) -> Path:

@@ -77,6 +77,18 @@ ROWS: list[Setting] = [
     Setting(
         "hooks.packaged", "boolean", False, "where a hook has no script of yours, use the one that comes with the server"
     ),
+    Setting(
+        "hooks.profile",
+        "text",
+        "newest",
+        "the year's behaviour that scripts are written for, or a release such as `4.6`",
+    ),
+    Setting(
+        "hooks.profiles",
+        "texts by text",
+        {},
+        'the same for single files and folders: `{"scripts/old" = "2015"}`; the longest path that fits counts',
+    ),
     Setting("hooks.search_path", "texts", (), "folders in which include and import look for a bare name"),
     Setting("hooks.reload_check_s", "number", 1.0, "how often changed scripts are looked for; 0 for never", "s", minimum=0),
     Setting(

@@ -166,7 +166,8 @@ class Jobs:
             await self._requeue(item, verdict.queue, text, "waiting")
         elif verdict.action in ("bounce", "delete"):
             action: Action = "BOUNCE" if verdict.action == "bounce" else "DELETE"
-            await self._after(scripts, item, Outcome(action, "not sent on, by local policy", status=(5, 7, 1)))
+            outcome = Outcome(action, "not sent on, by local policy", status=(5, 7, 1))
+            await self._after(None if verdict.settled else scripts, item, outcome)
 
     async def _try(self, group: Sequence[_Item]) -> Sequence[Outcome]:
         first = group[0]
@@ -192,8 +193,8 @@ class Jobs:
             self._fault(first, error)
             return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
 
-    async def _after(self, scripts: ScriptSet, item: _Item, outcome: Outcome) -> None:
-        """Settle the item by its outcome and what the post-delivery hook makes of it."""
+    async def _after(self, scripts: ScriptSet | None, item: _Item, outcome: Outcome) -> None:
+        """Settle the item by its outcome and what the post-delivery hook makes of it; without scripts it is not asked."""
         entry = item.entry
         action, expired = outcome.action, False
         if action == "QUEUE" and self._queue.will_expire(entry, self._clock.time()) and not outcome.hold:
@@ -205,8 +206,10 @@ class Jobs:
             item.settled = True
             await self._queue.finish(entry)
             self._done(item, "delivered", outcome.text)
-        event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired)
-        verdict = await self._verdict(scripts, "postdelivery", event)
+        verdict = QueueVerdict("default")
+        if scripts is not None:
+            event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired)
+            verdict = await self._verdict(scripts, "postdelivery", event)
         if item.settled:
             return
         item.by = verdict.by or item.by

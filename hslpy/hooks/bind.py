@@ -386,6 +386,11 @@ def destination_port(host: HookHost) -> float:
     return float(host.event.port)
 
 
+def unset(host: HookHost) -> Value:
+    """A variable that is there once the script has set it."""
+    raise KeyError("error")
+
+
 def nothing(host: HookHost) -> str:
     return ""
 

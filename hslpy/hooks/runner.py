@@ -97,14 +97,15 @@ class Hooks:
             return await self._pool.run(execution.run, self.settings.limits.wall_s)
         except (ScriptError, LimitExceeded) as error:
             return self._failed(
-                row,
+                execution.row,
                 execution.host,
                 error,
-                rendered_fault(error, f", hook {row.name}", f"outcome: hook {row.name} {row.outcome}"),
+                rendered_fault(error, f", hook {row.name}", f"outcome: hook {row.name} {execution.row.outcome}"),
             )
         except Exception as error:  # a fault of ours: the hook fails, the log has it in full
             text = "".join(traceback.format_exception(error))
-            return self._failed(row, execution.host, error, f"{text} = outcome: hook {row.name} {row.outcome}")
+            story = f"{text} = outcome: hook {row.name} {execution.row.outcome}"
+            return self._failed(execution.row, execution.host, error, story)
 
     def _failed(self, row: Hook, host: HookHost, error: BaseException, text: str) -> Verdict:
         self.failures += 1
@@ -140,13 +141,16 @@ def data_state(event: DataEvent) -> DataState:
 
 
 class _Execution:
-    """One run of a hook: its host, and the plain function that a greenlet runs."""
+    """One run of a hook: its host, and the plain function that a greenlet runs.
 
-    __slots__ = ("by", "echoes", "event", "hooks", "host", "programs", "row")
+    `hook` is the hook's row, `row` that row as it is for the script at hand.
+    """
+
+    __slots__ = ("by", "echoes", "event", "hook", "hooks", "host", "programs", "row")
 
     def __init__(self, hooks: Hooks, row: Hook, programs: tuple[Program, ...], event: Event) -> None:
         self.hooks = hooks
-        self.row = row
+        self.hook = self.row = row
         self.programs = programs
         self.event = event
         self.host = HookHost(hook=row.name, services=hooks.services, event=event, facts={}, ids=_ids(event))
@@ -156,7 +160,7 @@ class _Execution:
     def run(self) -> Verdict:
         """Run the scripts and give the verdict. Raises what a script raises."""
         event, host = self.event, self.host
-        host.facts = Facts(self.row.builders, host)
+        host.facts = Facts(self.hook.builders, host)
         try:
             if isinstance(event, DataEvent):
                 host.state = data_state(event)
@@ -173,7 +177,7 @@ class _Execution:
                 return queue_verdict(self.row, host.state, given.verdict if given is not None else None, self.by)
             given = self._programs()
             if given is None:
-                return self.row.implicit
+                return self.row.without_verdict(host.facts)
             verdict: Verdict = given.verdict
             return verdict if verdict.action == "accept" else replace(verdict, by=self.by)
         finally:
@@ -187,7 +191,7 @@ class _Execution:
             state.transport_id = one.transport_id
             state.delay_s = 0.0
             self._keep_context()
-            self.host.facts = Facts(self.row.builders, self.host)
+            self.host.facts = Facts(self.hook.builders, self.host)
             before = len(state.outcomes)
             if self._programs() is None:
                 state.act(Outcome("deliver"), state.order())
@@ -203,6 +207,7 @@ class _Execution:
         """Run the files in order until one gives a verdict."""
         hooks, host = self.hooks, self.host
         for program in self.programs:
+            self.row = self.hook.in_profile(program.sources[0].profile)
             run = Run(
                 clock=hooks.clock,
                 random=hooks.random,

@@ -19,6 +19,7 @@ from hslpy.errors import OperatorError
 from hslpy.hooks.table import BY_NAME
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import Limits, Program
 from hslpy.lang.source import Source
 
@@ -32,13 +33,14 @@ class HookSettings:
     """What runs at each hook: files run in order until one gives a verdict.
 
     `library` are folders in which `include` and `import` look after the importing file's own. `cache` is a private folder
-    for compiled programs.
+    for compiled programs, `profiles` says which year's behaviour each file is written for.
     """
 
     scripts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     library: tuple[Path, ...] = ()
     cache: Path | None = None
+    profiles: ProfileChoice = ALL_NEWEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ class _Seen:
 class FileReader:
     """Finds and reads the files of one load. A bare name is looked for beside the importer, then in the library."""
 
-    def __init__(self, library: tuple[Path, ...]) -> None:
+    def __init__(self, library: tuple[Path, ...], profiles: ProfileChoice = ALL_NEWEST) -> None:
         self.library = library
+        self.profiles = profiles
         self.seen: dict[Path, _Seen] = {}
         self._sources: dict[Path, Source] = {}
 
@@ -102,7 +105,7 @@ class FileReader:
             if len(content) > SCRIPT_BYTES:
                 raise OperatorError(f"the script {shown} has more than {SCRIPT_BYTES} bytes")
             self.seen[key] = _Seen(status.st_mtime_ns, status.st_size, hashlib.sha256(content).digest())
-            source = self._sources[key] = Source(shown, content.decode("latin-1"))
+            source = self._sources[key] = Source(shown, content.decode("latin-1"), self.profiles.of(key))
         return source
 
 
@@ -117,7 +120,7 @@ class Loader:
     def load(self) -> ScriptSet:
         """Give a new set. Raises OperatorError holding all rendered errors; warnings are logged."""
         settings = self.settings
-        reader = FileReader(settings.library)
+        reader = FileReader(settings.library, settings.profiles)
         check_hooks(settings.scripts)
         programs: dict[str, tuple[Program, ...]] = {}
         errors: list[str] = []
@@ -159,7 +162,7 @@ class Loader:
 
 def load_hook(path: str, reader: FileReader, hook: str | None, cache: Path | None = None) -> Loaded:
     """Load one script for a hook (None: for outside of hooks), with that hook's functions and variables."""
-    predefined = BY_NAME[hook].predefined if hook is not None else {}
+    predefined = BY_NAME[hook].in_profile(reader.profiles.of(Path(path))).predefined if hook is not None else {}
     return load_program(path, reader, for_hook(hook), predefined, hook=hook, elsewhere=ALL, absent=ABSENT, cache=cache)
 
 

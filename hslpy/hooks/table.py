@@ -6,16 +6,18 @@ builtins whose rows name it. Source: the HSL manual's hook pages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hslpy.builtins.host.options import map_array
 from hslpy.hooks import bind
 from hslpy.hooks.bind import Builder
 from hslpy.hooks.moments import MOMENTS
+from hslpy.lang.profiles import Profile
 from hslpy.lang.resolved import Predefined
 from hslpy.mail.address import ascii_lower
-from hslpy.mail.policy_replies import FAILED, REJECTED
+from hslpy.mail.policy_replies import DEFERRED, FAILED, REJECTED
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DataVerdict, QueueOptions, QueueVerdict, SmtpVerdict, Verdict
 
@@ -34,12 +36,30 @@ class Fact:
     classic: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a hook did up to the profiles of the year `until`; what is None was as it is now.
+
+    `implicit_with` is the implicit verdict where the script has set the variable named, `facts` are variables it had
+    beside the others. `settles`: Bounce and Delete end the matter, without the post-delivery hook.
+    """
+
+    until: int
+    implicit: Verdict | None = None
+    implicit_with: tuple[str, Verdict] | None = None
+    failure: Verdict | None = None
+    outcome: str | None = None
+    facts: tuple[Fact, ...] = ()
+    settles: bool = False
+
+
 @dataclass(frozen=True)
 class Hook:
     """A hook. `implicit` is the verdict when its scripts end without one, `failure` when one fails.
 
     `outcome` says what the failure verdict means, for the log. `data` has no single implicit verdict: a recipient whose
-    scripts end without one is delivered.
+    scripts end without one is delivered. `earlier` are the years that did otherwise, the oldest first; the row of such a
+    year is the one here with its changes.
     """
 
     name: str
@@ -48,10 +68,41 @@ class Hook:
     implicit: Verdict
     failure: Verdict
     outcome: str
+    earlier: tuple[Earlier, ...] = ()
+    implicit_with: tuple[str, Verdict] | None = None
+    settles: bool = False
+
+    def in_profile(self, profile: Profile) -> Hook:
+        """Give the hook's row as it is for scripts of a profile."""
+        if not self.earlier or profile.year > self.earlier[-1].until:
+            return self
+        return self._in_years[next(each for each in self.earlier if profile.year <= each.until)]
+
+    @cached_property
+    def _in_years(self) -> dict[Earlier, Hook]:
+        return {
+            each: replace(
+                self,
+                facts=(*self.facts, *each.facts),
+                implicit=each.implicit or self.implicit,
+                failure=each.failure or self.failure,
+                outcome=each.outcome or self.outcome,
+                implicit_with=each.implicit_with,
+                settles=each.settles,
+                earlier=(),
+            )
+            for each in self.earlier
+        }
+
+    def without_verdict(self, facts: Mapping[str, object]) -> Verdict:
+        """Give the verdict where no script gave one; `facts` are the variables it left."""
+        given = self.implicit_with
+        return given[1] if given is not None and given[0] in facts else self.implicit
 
     @cached_property
     def builders(self) -> dict[str, Builder]:
-        return {fact.name: fact.build for fact in self.facts}
+        """The builders of all variables, those of earlier years among them: one run may have scripts of several."""
+        return {fact.name: fact.build for fact in (*self.facts, *(fact for each in self.earlier for fact in each.facts))}
 
     @cached_property
     def predefined(self) -> dict[str, Predefined]:
@@ -196,6 +247,9 @@ def _fell_back(hook: str) -> str:
 
 _ACCEPT = SmtpVerdict("accept")
 _DATA_FAILURE = DataVerdict("defer", FAILED["data"], failed=True)
+_AUTH_REJECT = SmtpVerdict("reject", REJECTED["auth"])
+_RCPT_REJECT = SmtpVerdict("reject", REJECTED["rcptto"])
+_RCPT_ERROR = Fact("error", ("any",), bind.unset, "set by the script: reject where it ends without a verdict", writable=True)
 _DATA_NOTHING = DataVerdict("defer", Reply(451, (4, 3, 0), ("Message not handled, try again later",)))
 
 HOOKS: tuple[Hook, ...] = (
@@ -234,9 +288,10 @@ HOOKS: tuple[Hook, ...] = (
             Fact("saslresponse", ("string", "none"), bind.auth_field("response"), "the client's answer"),
             _modern("arguments", bind.auth_arguments, "mechanism, state, and username, password, response where given"),
         ),
-        SmtpVerdict("reject", REJECTED["auth"]),
+        _AUTH_REJECT,
         _failure("auth"),
         _fell_back("auth"),
+        (Earlier(2015, failure=replace(_AUTH_REJECT, failed=True), outcome="fell back to Reject 535 5.7.8"),),
     ),
     Hook(
         "mailfrom",
@@ -260,6 +315,10 @@ HOOKS: tuple[Hook, ...] = (
         _ACCEPT,
         _failure("rcptto"),
         _fell_back("rcptto"),
+        (
+            Earlier(2016, SmtpVerdict("defer", DEFERRED["rcptto"]), ("error", _RCPT_REJECT), facts=(_RCPT_ERROR,)),
+            Earlier(2018, _RCPT_REJECT),
+        ),
     ),
     Hook(
         "data",
@@ -292,6 +351,7 @@ HOOKS: tuple[Hook, ...] = (
         QueueVerdict("try"),
         QueueVerdict("queue", queue=QueueOptions(delay_s=FAILURE_DELAY_S, increment_retry=False), failed=True),
         f"fell back to Queue, in {FAILURE_DELAY_S:g} seconds, the attempt not counted",
+        (Earlier(2019, settles=True),),
     ),
     Hook(
         "postdelivery",

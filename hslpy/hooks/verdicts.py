@@ -72,6 +72,7 @@ def queue_verdict(hook: Hook, state: QueueState, given: QueueVerdict | None, by:
     metadata = dict(state.metadata) if state.metadata_changed else None
     if verdict.action == "try" and state.source_by:
         by = state.source_by
-    if metadata is None and attempt is verdict.attempt and not by:
+    settled = hook.settles and verdict.action in ("bounce", "delete")
+    if metadata is None and attempt is verdict.attempt and not by and not settled:
         return verdict
-    return QueueVerdict(verdict.action, attempt=attempt, queue=verdict.queue, metadata=metadata, by=by)
+    return QueueVerdict(verdict.action, attempt=attempt, queue=verdict.queue, metadata=metadata, settled=settled, by=by)

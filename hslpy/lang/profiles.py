@@ -1,4 +1,4 @@
-"""The profiles: which year's behaviour a script was written for. In: a year or a release. Out: a `Profile`, a row of `PROFILES`.
+"""The profiles: which year's behaviour a script is written for. In: a year or a release. Out: a row of `PROFILES`.
 
 A profile belongs to a file (`Source.profile`), so that a module keeps its own whoever imports it. What the language did
 otherwise are switches here, which `resolve` turns into nodes and operators of their own: a program in the newest profile
@@ -52,9 +52,9 @@ class Switch:
 
 
 SWITCHES: tuple[Switch, ...] = (
-    Switch("missing_is_empty", "a missing element: `$a[\"no\"]`", '`""`', "none"),
-    Switch("none_is_empty", "none in a text: `\"x\" . none`", '`""`', "a script error (R121)"),
-    Switch("plus_joins", "`+` with a string: `2 + 2 + \"test\"`", '`"4test"`', "the string as a number, with a warning: `4`"),
+    Switch("missing_is_empty", 'a missing element: `$a["no"]`', '`""`', "none"),
+    Switch("none_is_empty", 'none in a text: `"x" . none`', '`""`', "a script error (R121)"),
+    Switch("plus_joins", '`+` with a string: `2 + 2 + "test"`', '`"4test"`', "its number is added, with a warning"),
     Switch("booleans_are_numbers", "`true` and `false`", "the numbers `1` and `0`, and print so", "booleans"),
     Switch("numbers_only", "a string with `*` or `%`", "taken as a number", "repeated, or filled in as a format"),
 )
@@ -102,3 +102,6 @@ class ProfileChoice:
             if folder in self.by_path:
                 return self.by_path[folder]
         return self.default
+
+
+ALL_NEWEST = ProfileChoice()

@@ -130,7 +130,7 @@ class QueueOptions:
 class QueueVerdict:
     """The verdict of pre-delivery (try, queue, bounce, delete) or post-delivery (default, queue, bounce, delete).
 
-    `metadata` replaces the stored metadata where not None.
+    `metadata` replaces the stored metadata where not None. After a `settled` one no post-delivery script is asked.
     """
 
     action: Literal["try", "default", "queue", "bounce", "delete"]
@@ -138,6 +138,7 @@ class QueueVerdict:
     queue: QueueOptions = QueueOptions()
     metadata: Mapping[str, str] | None = None
     failed: bool = False
+    settled: bool = False
     by: str = field(default="", compare=False)
 
 

@@ -25,6 +25,7 @@ from hslpy.hooks.suspend import Pool, wait
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.log import no_log
 from hslpy.mail.verdict import Verdict
@@ -99,6 +100,7 @@ class Bench:
         chance: random.Random | None = None,
         limits: Limits | None = None,
         library: tuple[Path, ...] = (),
+        profiles: ProfileChoice = ALL_NEWEST,
         on_echo: Echo | None = None,
         on_note: Echo | None = None,
     ) -> None:
@@ -106,6 +108,7 @@ class Bench:
         self.chance = chance or random.SystemRandom()
         self.limits = limits or Limits()
         self.library = library
+        self.profiles = profiles
         self.on_echo = on_echo
         self.on_note = on_note
         self.services = replace(services, log=self._log, files=replace(services.files, library=library))
@@ -115,11 +118,15 @@ class Bench:
 
     # ---- loading --------------------------------------------------------------------------------
 
+    def reader(self) -> FileReader:
+        """Give a reader of files for one load."""
+        return FileReader(self.library, self.profiles)
+
     def load(self, paths: Sequence[Path], hook: str | None) -> tuple[list[Program], list[Diagnostic]]:
         """Give the programs of the files, for a hook or for outside of hooks, and all findings. Raises OperatorError."""
         if hook is not None:
             check_hooks({hook: ()})
-        reader = FileReader(self.library)
+        reader = self.reader()
         programs: list[Program] = []
         findings: list[Diagnostic] = []
         for path in paths:
@@ -132,9 +139,7 @@ class Bench:
     def load_plain(self, path: Path, more: Mapping[str, Builtin] | None = None) -> Loaded:
         """Load a file for outside of hooks, with `more` functions. Raises OperatorError."""
         more = more or {}
-        return load_program(
-            str(path), FileReader(self.library), {**for_hook(None), **more}, {}, elsewhere=ALL, absent=ABSENT
-        )
+        return load_program(str(path), self.reader(), {**for_hook(None), **more}, {}, elsewhere=ALL, absent=ABSENT)
 
     # ---- running --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from hslpy.hooks.table import BY_NAME, HOOKS
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Predefined, load_program
+from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.tooling.run_tests import FUNCTIONS, SUFFIX
 
 # First words of file names that mean a hook, beside the hooks' own names. Source: the HSL manual, older names.
@@ -68,9 +69,11 @@ def hook_by_name(file: Path) -> str | None:
     return None
 
 
-def check_file(file: Path, hook: str | None = None, library: tuple[Path, ...] = ()) -> Checked:
+def check_file(
+    file: Path, hook: str | None = None, library: tuple[Path, ...] = (), profiles: ProfileChoice = ALL_NEWEST
+) -> Checked:
     """Check one file at `hook`, or where its name says. Raises OperatorError when it cannot be read."""
-    reader = FileReader(library)
+    reader = FileReader(library, profiles)
     if hook is None and file.name.endswith(SUFFIX):
         loaded = load_program(str(file), reader, {**for_hook(None), **FUNCTIONS}, {}, elsewhere=ALL, absent=ABSENT)
         return Checked(file, TEST, True, tuple(loaded.diagnostics))

@@ -77,4 +77,4 @@ def _blanked(source: Source, spans: list[Span]) -> Source:
     for span in spans:
         end = span.end + (source.text[span.end : span.end + 1] == ";")
         out[span.start : end] = source.text[span.start : end]
-    return Source(source.path, "".join(out))
+    return Source(source.path, "".join(out), source.profile)

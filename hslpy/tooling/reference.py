@@ -8,6 +8,8 @@ from hslpy.builtins import key_of
 from hslpy.hooks.table import Hook
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Code
+from hslpy.lang.profiles import Profile, Switch
+from hslpy.mail.verdict import Verdict
 from hslpy.tooling.events import Fact
 from hslpy.tooling.verdicts import verdict_lines
 
@@ -76,7 +78,51 @@ def hooks_page(hooks: Sequence[Hook], rows: Iterable[Builtin]) -> str:
 def _implicit(hook: Hook) -> str:
     if hook.name == "data":
         return "the recipient is delivered to"
-    return next(verdict_lines(hook.implicit)).removeprefix("verdict: ")
+    return _short(hook.implicit)
+
+
+def _short(verdict: Verdict) -> str:
+    return next(verdict_lines(verdict)).removeprefix("verdict: ").partition("  (")[0]
+
+
+def profiles_page(profiles: Sequence[Profile], switches: Sequence[Switch], hooks: Sequence[Hook]) -> str:
+    """Give the page of profiles: what the language and the hooks do in each."""
+    introduction = (
+        "The setting `hooks.profile` says which year's behaviour scripts are written for, `hooks.profiles` the same for\n"
+        "single files and folders. A release such as `4.6` means the profile that it is in; the default is `newest`. The\n"
+        "[guide](../guide/profiles.md) says how to choose."
+    )
+    page = table_page(
+        "Profiles",
+        introduction,
+        ("profile", "releases"),
+        [("The profiles", (f"`{row.name}`", row.releases)) for row in profiles],
+    )
+    out = [page, "\n## What differs\n\n| what | in profiles | happens |\n|---|---|---|\n"]
+    cases = [(one.about, [one.on if getattr(row, one.name) else one.off for row in profiles]) for one in switches]
+    for hook in hooks:
+        rows = [hook.in_profile(profile) for profile in profiles]
+        cases += [
+            (f"a script of `{hook.name}` ends without a verdict", [_ending(row) for row in rows]),
+            (f"a script of `{hook.name}` fails", [row.outcome for row in rows]),
+            (
+                f"a script of `{hook.name}` gives Bounce or Delete",
+                ["that ends the matter" if row.settles else "the post-delivery hook is asked" for row in rows],
+            ),
+        ]
+    for what, each in cases:
+        for happens in dict.fromkeys(each) if len(set(each)) > 1 else ():
+            names = ", ".join(f"`{row.name}`" for row, one in zip(profiles, each, strict=True) if one == happens)
+            out.append(f"| {what} | {names} | {cell(happens)} |\n")
+            what = ""
+    return "".join(out)
+
+
+def _ending(hook: Hook) -> str:
+    if hook.implicit_with is None:
+        return _implicit(hook)
+    name, verdict = hook.implicit_with
+    return f"{_implicit(hook)}; where it has set `${name}`: {_short(verdict)}"
 
 
 def facts_page(facts: Sequence[Fact]) -> str:

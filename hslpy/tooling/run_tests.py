@@ -14,6 +14,7 @@ from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import render
 from hslpy.lang.faults import as_script_error, place
+from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import LimitExceeded, Program, Run, execute
 from hslpy.tooling.bench import ENDLESS_S, rendered
 from hslpy.tooling.notation import readable
@@ -47,12 +48,17 @@ def find_files(paths: Iterable[Path], suffix: str = SUFFIX) -> list[Path]:
     return list(found)
 
 
-async def run_file(file: Path, clock: Clock, wanted: str = "") -> AsyncIterator[Result]:
-    """Run the tests of one file whose names contain `wanted`. `clock` tells how long each takes."""
+async def run_file(
+    file: Path, clock: Clock, wanted: str = "", profiles: ProfileChoice = ALL_NEWEST
+) -> AsyncIterator[Result]:
+    """Run the tests of one file whose names contain `wanted`. `clock` tells how long each takes.
+
+    `profiles` says which year's behaviour the test, its modules and the scripts that it runs at hooks are written for.
+    """
     started = clock.monotonic()
     compiled: dict[tuple[str, tuple[Path, ...]], Sequence[Program]] = {}
     try:
-        loaded = TestState(file, compiled).bench.load_plain(file, FUNCTIONS)
+        loaded = TestState(file, compiled, profiles).bench.load_plain(file, FUNCTIONS)
     except OperatorError as error:
         yield Result(file, None, 0.0, f"error: {error.message}" + (f"\n = hint: {error.hint}" if error.hint else ""))
         return
@@ -60,7 +66,7 @@ async def run_file(file: Path, clock: Clock, wanted: str = "") -> AsyncIterator[
     if loaded.program is None or errors:
         yield Result(file, None, 0.0, "\n\n".join(errors))
         return
-    survey = TestState(file, compiled)
+    survey = TestState(file, compiled, profiles)
     failure, echoes = await _run(loaded.program, survey, None)
     if failure is not None:
         yield Result(file, None, clock.monotonic() - started, failure, echoes)
@@ -68,7 +74,7 @@ async def run_file(file: Path, clock: Clock, wanted: str = "") -> AsyncIterator[
     for name in survey.tests:
         if wanted in name:
             started = clock.monotonic()
-            failure, echoes = await _run(loaded.program, TestState(file, compiled), name)
+            failure, echoes = await _run(loaded.program, TestState(file, compiled, profiles), name)
             yield Result(file, readable(name), clock.monotonic() - started, failure, echoes)
 
 

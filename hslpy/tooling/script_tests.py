@@ -18,6 +18,7 @@ from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.faults import as_script_error
+from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import LimitExceeded, Program, Run
 from hslpy.lang.values import Array, Value, own
 from hslpy.scan.contract import ScannerFailed, SpamScore
@@ -79,7 +80,12 @@ class TestState:
 
     __test__ = False  # no test of pytest's
 
-    def __init__(self, file: Path, compiled: dict[tuple[str, tuple[Path, ...]], Sequence[Program]]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        compiled: dict[tuple[str, tuple[Path, ...]], Sequence[Program]],
+        profiles: ProfileChoice = ALL_NEWEST,
+    ) -> None:
         self.file = file
         self.tests: dict[str, Value] = {}
         self.clock = FrozenClock()
@@ -94,7 +100,7 @@ class TestState:
             rspamd=self.rspamd,
             queue_metric=self.queue,
         )
-        self.bench = Bench(services, clock=self.clock)
+        self.bench = Bench(services, clock=self.clock, profiles=profiles)
         self._compiled = compiled
 
     def programs(self, hook: str, paths: tuple[Path, ...]) -> Sequence[Program]:

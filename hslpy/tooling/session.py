@@ -18,7 +18,6 @@ from hslpy.errors import ScriptError
 from hslpy.hooks.bind import Facts
 from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent
 from hslpy.hooks.runner import data_state
-from hslpy.hooks.scripts import FileReader
 from hslpy.hooks.suspend import wait
 from hslpy.hooks.table import BY_NAME
 from hslpy.hooks.verdicts import data_verdict, queue_verdict
@@ -97,7 +96,8 @@ class Session:
         self.event = event
         self.names: set[str] = set()
         self.declarations = Declarations()
-        self._predefined = dict(BY_NAME[hook].predefined) if hook is not None else {}
+        self._row = BY_NAME[hook].in_profile(bench.profiles.default) if hook is not None else None
+        self._predefined = dict(self._row.predefined) if self._row is not None else {}
         self._builtins: dict[str, Builtin] = {**for_hook(hook), _SHOW_ROW.name: _SHOW_ROW}
         self._host = self._new_host()
         self._programs: list[Program] = []
@@ -108,10 +108,11 @@ class Session:
     async def submit(self, text: str, echo: Echo) -> list[str]:
         """Run one input (latin-1) and give what is to be printed after its echoes."""
         self._count += 1
-        source = Source(f"<input {self._count}>", text)
+        profile = self.bench.profiles.default
+        source = Source(f"<input {self._count}>", text, profile)
         script, findings = parse(source)
         if script is None and [f.code for f in findings] == ["E101"] and findings[0].span.start >= len(text.rstrip()):
-            source = Source(source.path, text.rstrip() + ";")
+            source = Source(source.path, text.rstrip() + ";", profile)
             script, findings = parse(source)
         if script is None:
             return [render(finding) for finding in findings]
@@ -126,7 +127,7 @@ class Session:
 
     def _load(self, typed: _Input, script: syntax.Script) -> tuple[Program | None, dict[str, Span], list[Diagnostic]]:
         """Compile an input with the declarations before it; the variables it assigns become the session's."""
-        files = FileReader(self.bench.library)
+        files = self.bench.reader()
         new = declared(script, files)
         earlier = self.declarations.without(new).sources()
         by_path = {source.path: source for source in (*earlier, typed.program)}
@@ -134,7 +135,7 @@ class Session:
 
         def read(name: str, importer: str | None) -> Source:
             if importer is None:
-                return Source(_MAIN, "".join(f'include "{path}";\n' for path in order))
+                return Source(_MAIN, "".join(f'include "{path}";\n' for path in order), typed.source.profile)
             return by_path[name] if importer == _MAIN else files(name, importer)
 
         mentioned = set(_VARIABLE.findall(typed.source.text)) - self._predefined.keys()
@@ -192,8 +193,8 @@ class Session:
         return self._decided(None) if self.hook is not None else ["there is no hook: start with --hook NAME"]
 
     def _decided(self, given: Verdict | None) -> list[str]:
-        assert self.hook is not None
-        row, state = BY_NAME[self.hook], self._host.state
+        assert self._row is not None
+        row, state = self._row, self._host.state
         verdict: Verdict
         if isinstance(self.event, DataEvent):
             if given is None and not state.outcomes and self.hook == "data":
@@ -202,7 +203,7 @@ class Session:
         elif isinstance(self.event, PreDeliveryEvent | PostDeliveryEvent):
             verdict = queue_verdict(row, state, given)  # type: ignore[arg-type]
         else:
-            verdict = given if given is not None else row.implicit
+            verdict = given if given is not None else row.without_verdict(self._host.facts)
         self._host = self._new_host()
         return [*verdict_lines(verdict), "(the hook begins anew; your variables stay)"]
 
@@ -255,7 +256,7 @@ def _shown(source: Source, script: syntax.Script) -> _Input:
     span = last.value.span
     text = source.text
     text = f"{text[: span.start]}{_SHOW}{text[span.start : span.end]}){text[span.end :]}"
-    return _Input(source, Source(source.path, text), span.start)
+    return _Input(source, Source(source.path, text, source.profile), span.start)
 
 
 def _restored(finding: Diagnostic, typed: _Input) -> Diagnostic:

@@ -106,3 +106,16 @@ def test_letters_beyond_ascii_at_a_hook(tmp_path: Path) -> None:
     done = spawn("run", file, "--hook", "data")
     assert done.out.startswith("å\nverdict: Accept\n") and '    metadata: ["a" => "ö"]\n' in done.out
     assert done.err == "log info: tänk\n"
+
+
+def test_a_profile(hslpy: Hslpy, tmp_path: Path) -> None:
+    file = write(tmp_path, 'echo "<" . [][0] . true . ">";')
+    assert hslpy("run", "--profile", "3.4", file).out == "<1>\n"
+    assert "error[R121]" in hslpy("run", file).err
+    assert "there is no profile 'x'" in hslpy("run", "--profile", "x", file).err
+    rcpt = write(tmp_path, "if (0) Accept();", "rcpt.hsl")
+    assert hslpy("run", "--hook", "rcptto", "--profile", "2017", rcpt).out.startswith("verdict: Reject 554")
+    test = write(tmp_path, 'test("one", function () { expect([][0] . "", ""); });', "a.test.hsl")
+    assert hslpy("test", "--profile", "2015", test).status == 0 and hslpy("test", test).status == 1
+    added = write(tmp_path, 'echo 2 + "test";', "b.hsl")
+    assert "W505" in hslpy("check", added).out and "W505" not in hslpy("check", "--profile", "2015", added).out

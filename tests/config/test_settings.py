@@ -130,3 +130,13 @@ def test_timeouts_hold_for_every_transport(tmp_path: Path) -> None:
     file.write_text('[delivery.timeouts]\nconnect_s = 7\n[[transport]]\nid = "t"\n')
     transports = read_settings(file, {}).delivery.transports
     assert {name: t.timeouts.connect_s for name, t in transports.items()} == {"t": 7.0, "mailtransport:1": 7.0}
+
+
+def test_profiles_of_scripts(tmp_path):
+    (tmp_path / "old").mkdir()
+    settings = settings_of(tmp_path, '[hooks]\nprofile = "5.1"\n[hooks.profiles]\n"old" = "2015"\n')
+    assert settings.profiles.of(tmp_path / "new.hsl").name == "2018"
+    assert settings.profiles.of(tmp_path / "old" / "lib" / "x.hsl").name == "2015"
+    assert settings_of(tmp_path, "", {"HSLPY_HOOKS_PROFILE": "4.4"}).profiles.default.name == "2017"
+    assert "there is no profile 'fast'" in errors_of(tmp_path, '[hooks]\nprofile = "fast"\n')
+    assert "no file or folder" in errors_of(tmp_path, '[hooks.profiles]\n"elsewhere" = "2015"\n')

@@ -338,6 +338,17 @@ def test_pre_delivery_bounce_and_delete_pass_post_delivery(action: Any, count: s
     run(test())
 
 
+@pytest.mark.parametrize(("action", "count"), [("bounce", "bounced"), ("delete", "deleted")])
+def test_a_settled_bounce_or_delete_asks_no_post_delivery_script(action: Any, count: str) -> None:
+    async def test() -> None:
+        async with world() as w:
+            w.hooks.pre = lambda _: QueueVerdict(action, settled=True)
+            await w.put("u@a.example", sender="")
+            assert await w.settled(1) == {count: 1} and len(w.queue) == 0 and not w.hooks.posts
+
+    run(test())
+
+
 def test_pre_delivery_queue_makes_no_attempt_and_keeps_metadata() -> None:
     async def test() -> None:
         async with world() as w:

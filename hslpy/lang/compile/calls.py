@@ -60,9 +60,7 @@ class Calls(Expressions):
                 return b.call(self.context.function(member.unit), self.value(node.base), *self.arguments(node.args))
         args = self.arguments(node.args)
         function = "call_member_in_numbers" if node.in_numbers else "call_member"
-        return b.call(
-            function, self.run(), self.passed(node.base), self.value(node.key), self.inside(node.class_def), *args
-        )
+        return b.call(function, self.run(), self.passed(node.base), self.value(node.key), self.inside(node.class_def), *args)
 
     def call_builtin(self, row: Builtin, args: Sequence[r.Arg]) -> ast.expr:
         b = self.b

@@ -177,8 +177,9 @@ class Targets(Calls):
             steps.append(b.call("put", self.run(), b.name(container), key_value, new, self.inside(target.class_def)))
             return b.last_of(steps)
         if isinstance(target, r.SlicePart):
-            node = r.BinaryOp(target.span, op, target, value) if op not in (".", ".?") else r.Text(target.span, (target, value))
-            return self.store_slice(target, self.value(node))
+            if op in (".", ".?"):
+                return self.store_slice(target, self.text((target, value)))
+            return self.store_slice(target, self.value(r.BinaryOp(target.span, op, target, value)))
         raise TypeError(f"no way to assign to {type(target).__name__}")
 
     def operated(self, op: str, old: r.Expr, value: r.Expr) -> ast.expr:
