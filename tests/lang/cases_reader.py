@@ -39,11 +39,27 @@ def written_for(text: str) -> Profile:
     return profile_of(named[1]) if named else NEWEST
 
 
+def read_guide(path: Path) -> list[Case]:
+    """Give the ```php blocks of a Markdown page as cases, each a program; `// prints` is `// expect:` to a reader."""
+    lines, inside = [], False
+    for line in path.read_text("utf-8").encode().decode("latin-1").split("\n"):
+        if line.startswith("```"):
+            inside = line == "```php"
+            lines.append("// ---")
+        else:
+            lines.append(line.replace("// prints ", "// expect: ") if inside else "")
+    return parse_cases("\n".join(lines), path.stem)
+
+
 def read_cases(path: Path) -> list[Case]:
+    return parse_cases(path.read_bytes().decode("latin-1"), f"{path.parent.name}/{path.stem}")
+
+
+def parse_cases(text: str, title: str) -> list[Case]:
     programs: list[tuple[int, list[str]]] = [(0, [])]
     files: dict[str, list[str]] = {}
     current = programs[0][1]
-    for number, line in enumerate(path.read_bytes().decode("latin-1").split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         part = _PART.match(line)
         if part is None:
             current.append(line)
@@ -66,6 +82,6 @@ def read_cases(path: Path) -> list[Case]:
                 echoes[number] = expect[1].strip()
             if problem:
                 problems[number] = (problem[1], (problem[2] or "").strip())
-        name = f"{path.parent.name}/{path.stem}" + (f":{before + 1}" if len(programs) > 1 else "")
+        name = title + (f":{before + 1}" if len(programs) > 1 else "")
         found.append(Case(name, "\n" * before + "\n".join(lines), echoes, problems, named, profile))
     return found

@@ -19,10 +19,11 @@ from hslpy.lang.resolved import Predefined
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array
-from tests.lang.cases_reader import Case, read_cases, written_for
+from tests.lang.cases_reader import Case, read_cases, read_guide, written_for
 
 HERE = Path(__file__).parent
 CASES = [case for path in sorted((HERE / "cases").rglob("*.hsl")) for case in read_cases(path)]
+GUIDE = read_guide(HERE.parents[1] / "docs" / "guide" / "language.md")
 GOLDEN = sorted((HERE / "golden" / "programs").glob("*.hsl"))
 PREDEFINED = {
     "fixed": Predefined(("string",)),
@@ -89,7 +90,7 @@ def run_program(
     return echoed, problems
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *GUIDE], ids=lambda case: case.name)
 def test_case(case: Case) -> None:
     echoed, problems = run_case(case)
     unexpected = []
