@@ -15,6 +15,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from hslpy.admin.control import ControlServer
 from hslpy.admin.queue_commands import queue_commands
 from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.files import Files
+from hslpy.client.http import AiohttpClient
+from hslpy.client.http_contract import HttpClient
 from hslpy.client.smtp import SmtpClient
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.delivery.loop import Delivery
 from hslpy.delivery.plan import OwnListeners
 from hslpy.dns.contract import Resolver
+from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
 from hslpy.errors import MailError, OperatorError
@@ -61,6 +65,7 @@ class Overrides:
     resolver: Resolver | None = None
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
+    http: HttpClient | None = None
     deliver: bool = True
     log: Log = no_log
 
@@ -220,10 +225,12 @@ def make_services(
     over: Overrides = _AS_SET,
 ) -> Services:
     """Give what scripts can reach, by the settings, for a server as for a script run by hand. The caller closes it."""
+    resolver = over.resolver or DnsResolver(settings.resolver, clock)
     return Services(
         rates=rates,
         memory=SharedMemory(),
-        resolver=over.resolver or DnsResolver(settings.resolver, clock),
+        resolver=resolver,
+        http=over.http or AiohttpClient(settings.http, clock, partial(addresses_of, resolver), log),
         queue_metric=queue_metric,
         spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
         rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),

@@ -33,7 +33,6 @@ _REASONS: dict[str, str] = {
         GetMailFile
         GetRoute
         GuessAttachmentType
-        http
         LDAP
         ldap_bind
         ldap_search

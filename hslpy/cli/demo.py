@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hslpy.app import App, Overrides, packaged_scripts
 from hslpy.cli.command import Command
+from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.dns.scripted import ScriptedResolver
@@ -142,7 +143,7 @@ async def _world(log: Log) -> AsyncIterator[World]:
         for domain, address in _hosts().items():
             resolver.set(domain, "MX", [(10, f"mx.{domain}")])
             resolver.set(f"mx.{domain}", "A", [address])
-        app = App(read_settings(file, {}), Overrides(resolver=resolver, log=log))
+        app = App(read_settings(file, {}), Overrides(resolver=resolver, http=ScriptedHttp(), log=log))
         watch = fates.Watch()
         app.hooks.observers.append(watch)
         await app.start()

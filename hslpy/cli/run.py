@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from hslpy.cli.command import Command
+from hslpy.client.http_contract import HttpClient, HttpSettings
+from hslpy.client.http_on_demand import HttpOnDemand
 from hslpy.clock import SystemClock
 from hslpy.config import Settings, read_settings
+from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver, ResolverSettings
 from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang.diagnostics import Diagnostic, render
@@ -19,7 +23,7 @@ from hslpy.lang.profiles import PROFILES, ProfileChoice, profile_of
 from hslpy.lang.run import LimitExceeded, Limits, Program
 from hslpy.log import no_log
 from hslpy.rate.memory import MemoryRateCounters
-from hslpy.tooling.bench import Bench, empty_queue, rendered, services_in_memory
+from hslpy.tooling.bench import Bench, empty_queue, note_of, rendered, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, FACTS, facts_from_texts, make_event
 from hslpy.tooling.notation import readable
 from hslpy.tooling.verdicts import verdict_lines
@@ -101,14 +105,21 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
     """Give a bench with counters in memory; scanners, DNS, sources and limits are those of --config where given."""
     clock = SystemClock()
     if arguments.config is None:
-        services = services_in_memory(clock, resolver=DnsResolver(ResolverSettings(), clock))
+        resolver = DnsResolver(ResolverSettings(), clock)
+
+        def make_http() -> HttpClient:
+            from hslpy.client.http import AiohttpClient  # 0.2 s that a run without http() need not wait for
+
+            return AiohttpClient(HttpSettings(), clock, partial(addresses_of, resolver), log_note)
+
+        services = services_in_memory(clock, resolver=resolver, http=HttpOnDemand(make_http))
         return Bench(
             services, clock=clock, limits=Limits(), profiles=profiles_of(arguments), on_echo=print_bytes, on_note=note
         )
     from hslpy.app import make_services  # a whole server: 0.2 s that a run without settings need not wait for
 
     settings = read_settings(arguments.config)
-    services = make_services(settings, clock, MemoryRateCounters(settings.rate, clock, no_log), empty_queue)
+    services = make_services(settings, clock, MemoryRateCounters(settings.rate, clock, no_log), empty_queue, log_note)
     return Bench(
         services,
         clock=clock,
@@ -153,6 +164,11 @@ def report(findings: Sequence[Diagnostic]) -> None:
 def note(text: str) -> None:
     """Print what a server would log."""
     print(text, file=sys.stderr)
+
+
+def log_note(event: str, fields: Mapping[str, object]) -> None:
+    """Print an event that is none of a script's own."""
+    note(note_of(event, fields))
 
 
 def print_bytes(text: str) -> None:

@@ -29,12 +29,28 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsWanted:
+    """What a caller asks of TLS. `verify_peer` wants a trusted certificate, `verify_host` one of the host's name.
+
+    `default_ca` trusts the system's authorities beside those configured. `protocols` is a list as in
+    `TLSv1.2,TLSv1.3` or `!TLSv1,!TLSv1.1`, `ciphers` OpenSSL's; `client_cert` is PEM with chain and private key.
+    """
+
+    verify_peer: bool = False
+    verify_host: bool = False
+    default_ca: bool = False
+    protocols: str = ""
+    ciphers: str = ""
+    client_cert: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """The whole of what makes a connection, and so the key of its reuse.
 
     `source_ip` None lets the system choose (only where no source is configured). `host` is the name for TLS and logs,
     `address` the IP connected to. `tls_names` are the names its certificate may bear, `host` where empty;
-    `tls_verify_host` False asks for a trusted certificate of any name.
+    `tls_verify_host` False asks for a trusted certificate of any name. Of `tls_wanted` the mode decides about verifying.
     """
 
     host: str
@@ -47,6 +63,7 @@ class Route:
     tls_sni: str | None = None
     tls_names: tuple[str, ...] = ()
     tls_verify_host: bool = True
+    tls_wanted: TlsWanted = TlsWanted()
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     xclient: tuple[tuple[str, str], ...] = ()

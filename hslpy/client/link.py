@@ -14,6 +14,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from aiosmtplib import (
@@ -256,7 +257,10 @@ async def _secure(link: Link, contexts: TlsContexts) -> None:
         if required:
             raise LinkFailed("STARTTLS", "the peer offers no TLS, which is required")
         return
-    context = await contexts.context(verify)
+    try:
+        context = await contexts.context(replace(route.tls_wanted, verify_peer=verify, verify_host=False))
+    except ValueError as error:
+        raise LinkFailed("STARTTLS", str(error), temporary=False) from None
     name = route.tls_sni or route.host
     try:
         await link.guarded(

@@ -8,36 +8,89 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hslpy.client.contract import TlsResult
+from hslpy.client.contract import TlsResult, TlsWanted
+
+# Of SSLv2 and SSLv3 OpenSSL has no code any more.
+_VERSIONS = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+PROTOCOLS = ("SSLv2", "SSLv3", *_VERSIONS)
+_MOST_CONTEXTS = 64  # kept at a time; a context with the system's authorities takes some 500 KB
 
 
 class TlsContexts:
-    """The two contexts of a client: one that trusts anybody (opportunistic), one that asks for a trusted certificate.
+    """The contexts of a client, one for each way of asking, made once.
 
-    `ca_file` is a PEM bundle, the system's where None. Loading one takes milliseconds, so it is done once, in a thread.
+    `ca_file` is a PEM bundle, the system's where None. Loading one takes milliseconds, so it is done in a thread.
     """
 
     def __init__(self, ca_file: str | None = None) -> None:
         self._ca_file = ca_file
-        self._trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._trusting.check_hostname = False
-        self._trusting.verify_mode = ssl.CERT_NONE
-        self._verifying: ssl.SSLContext | None = None
+        self._contexts: dict[TlsWanted, ssl.SSLContext] = {}
 
-    async def context(self, verify: bool) -> ssl.SSLContext:
-        if not verify:
-            return self._trusting
-        if self._verifying is None:
-            self._verifying = await asyncio.to_thread(self._build_verifying)
-        return self._verifying
-
-    def _build_verifying(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self._ca_file)
-        context.check_hostname = False  # names are compared by `bears_name`, for there may be several
+    async def context(self, wanted: TlsWanted) -> ssl.SSLContext:
+        """Give the context. Raises ValueError for ciphers, protocols or a certificate that cannot be used."""
+        context = self._contexts.get(wanted)
+        if context is None:
+            context = await asyncio.to_thread(self._build, wanted)
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                del self._contexts[next(iter(self._contexts))]
+            self._contexts[wanted] = context
         return context
+
+    def _build(self, wanted: TlsWanted) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = wanted.verify_peer and wanted.verify_host
+        if wanted.verify_peer:
+            if self._ca_file is not None:
+                context.load_verify_locations(cafile=self._ca_file)
+            if self._ca_file is None or wanted.default_ca:
+                context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        else:
+            context.verify_mode = ssl.CERT_NONE
+        try:
+            if wanted.protocols:
+                _allow(context, allowed_protocols(wanted.protocols))
+            if wanted.ciphers:
+                context.set_ciphers(wanted.ciphers)
+            if wanted.client_cert:
+                with tempfile.NamedTemporaryFile("w", encoding="latin-1") as file:  # OpenSSL reads keys from files
+                    file.write(wanted.client_cert)
+                    file.flush()
+                    context.load_cert_chain(file.name)
+        except ssl.SSLError as error:
+            raise ValueError(f"TLS cannot be set up: {error}") from None
+        return context
+
+
+def allowed_protocols(text: str) -> frozenset[str]:
+    """Give the protocols that a list allows: those named, or all but those with a `!`. Raises ValueError."""
+    words = [word.strip() for word in text.replace(" ", ",").split(",") if word.strip()]
+    for word in words:
+        if word.removeprefix("!") not in PROTOCOLS:
+            raise ValueError(f"there is no TLS protocol `{word[:20]}`; there are {', '.join(PROTOCOLS)}")
+    named = {word for word in words if not word.startswith("!")} or set(PROTOCOLS)
+    return frozenset(named - {word[1:] for word in words if word.startswith("!")})
+
+
+def _allow(context: ssl.SSLContext, names: frozenset[str]) -> None:
+    """Allow the newest of these and all next to it: OpenSSL takes a range. Raises ValueError where there is none."""
+    found = [name for name in reversed(_VERSIONS) if name in names]
+    if not found:
+        raise ValueError("TLS cannot be set up: no protocol is left")
+    order = list(_VERSIONS)
+    at = order.index(found[0])
+    context.maximum_version = _VERSIONS[found[0]]
+    while at > 0 and order[at - 1] in names:
+        at -= 1
+    context.minimum_version = _VERSIONS[order[at]]
 
 
 def bears_name(certificate: Mapping[str, Any], wanted: Sequence[str]) -> bool:

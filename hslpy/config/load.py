@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hslpy.client.contract import Timeouts
+from hslpy.client.http_contract import HttpSettings
 from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.settings import OPTIONAL_TABLES, ROWS
@@ -67,6 +68,7 @@ class Settings:
     resolver: ResolverSettings
     rate: RateSettings
     redis: RedisSettings
+    http: HttpSettings
     spamassassin: SpamdSettings | None
     rspamd: RspamdSettings | None
     scanner_failure: str
@@ -169,6 +171,7 @@ def _settings(
         resolver=ResolverSettings(**_section(values, "dns")),
         rate=RateSettings(**_section(values, "rate")),
         redis=RedisSettings(**_section(values, "redis")),
+        http=HttpSettings(**_section(values, "http")),
         spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
         rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if wanted("rspamd") else None,
         scanner_failure=values["scanners.on_failure"],

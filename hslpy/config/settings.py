@@ -6,6 +6,7 @@ Names, kinds and defaults come from the settings dataclasses of the rooms; here 
 from __future__ import annotations
 
 from hslpy.client.contract import Timeouts
+from hslpy.client.http_contract import HttpSettings
 from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
@@ -205,6 +206,19 @@ ROWS: list[Setting] = [
             "messages_per_connection": About("messages sent over one connection", minimum=1),
             "idle_connections": About("connections kept at a time", minimum=0),
             "ca_file": About("PEM bundle for the verifying TLS modes; empty: the system's"),
+        },
+    ),
+    *rows_of(
+        "http",
+        HttpSettings,
+        {
+            "ca_file": About("PEM bundle of who http() trusts; empty: the system's"),
+            "connections": About("connections of http() at a time", minimum=1),
+            "background_queues": About("background requests under way at a time, each from its own queue", minimum=1),
+            "background_requests": About("background requests that may wait", minimum=0),
+            "background_bytes": About("and what they may hold", "bytes", minimum=0),
+            "background_timeout_s": About("time for each try, where the script sets none", "s", minimum=0.1),
+            "drain_s": About("how long a stopping server goes on with them", "s", minimum=0),
         },
     ),
     *rows_of(

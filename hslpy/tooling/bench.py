@@ -14,6 +14,8 @@ from pathlib import Path
 from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
 from hslpy.builtins.host.contract import HookHost, QueueMetric, Services
+from hslpy.client.http_contract import HttpClient
+from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.clock import Clock, SystemClock
 from hslpy.dns.contract import Resolver
 from hslpy.dns.scripted import ScriptedResolver
@@ -74,8 +76,9 @@ def services_in_memory(
     spamassassin: SpamAssassin | None = None,
     rspamd: Rspamd | None = None,
     queue_metric: QueueMetric = empty_queue,
+    http: HttpClient | None = None,
 ) -> Services:
-    """Give services that need nothing running: fresh counters and memory; no scanners and no DNS but those given."""
+    """Give services that need nothing running: fresh counters and memory; no scanners, DNS and HTTP but those given."""
     return Services(
         rates=MemoryRateCounters(RateSettings(), clock, no_log),
         memory=SharedMemory(),
@@ -83,6 +86,7 @@ def services_in_memory(
         queue_metric=queue_metric,
         spamassassin=spamassassin,
         rspamd=rspamd,
+        http=http or ScriptedHttp(),
         source_addresses=AnySource(),
     )
 
@@ -184,7 +188,7 @@ class Bench:
         elif event == "hooks.script_error":
             self._record.error = str(fields["text"])
         elif self.on_note is not None:
-            self.on_note(_note(event, fields))
+            self.on_note(note_of(event, fields))
 
 
 def _bytes(text: str) -> str:
@@ -192,7 +196,7 @@ def _bytes(text: str) -> str:
     return text.encode("utf-8", "replace").decode("latin-1")
 
 
-def _note(event: str, fields: Mapping[str, object]) -> str:
+def note_of(event: str, fields: Mapping[str, object]) -> str:
     """Give a log record as a line for people."""
     if event == "hooks.script_log":
         return f"log {fields['priority']}: {fields['text']}"

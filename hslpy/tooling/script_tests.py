@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
+from hslpy.builtins.host.options import read_options, text_map
+from hslpy.client.http_contract import HttpResponse
+from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.clock import ManualClock
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import OperatorError, ScriptError
@@ -93,12 +97,14 @@ class TestState:
         self.spamassassin = ScriptedSpamAssassin(0.0)
         self.rspamd = ScriptedRspamd(0)
         self.queue = ScriptedQueue()
+        self.http = ScriptedHttp()
         services = services_in_memory(
             self.clock,
             resolver=self.resolver,
             spamassassin=self.spamassassin,
             rspamd=self.rspamd,
             queue_metric=self.queue,
+            http=self.http,
         )
         self.bench = Bench(services, clock=self.clock, profiles=profiles)
         self._compiled = compiled
@@ -278,6 +284,46 @@ def dns_answer(call: Run, name: str, type_: str, answer: Value) -> None:
     if not all(isinstance(record, str) for record in records):
         raise ScriptError("R321", f"dns_answer() wants strings as records of type {type_}")
     resolver.set(name, type_, records)
+
+
+@TOPIC.builtin("http_answer(url: string, answer: string | number | array | none) -> none", effect=Effect.READS)
+def http_answer(call: Run, url: str, answer: Value) -> None:
+    """Say what http() gets from now on for a URL, in which `*` and `?` match: a text (with status 200), a status, an array
+    of "status", "content" and "headers" (by name), or none for a request that fails. Before, every request fails.
+    """
+    if answer.__class__ is str:
+        answer = Array.mapping({"content": answer})
+    elif answer.__class__ is float:
+        answer = Array.mapping({"status": answer})
+    response = None
+    if answer is not None:
+        given = read_options("http_answer", answer, {"status": ("number",), "content": ("string",), "headers": ("array",)})
+        status = given.get("status", 200.0)
+        if not 100 <= status <= 599 or status != int(status):
+            raise ScriptError("R321", f"http_answer() wants a status from 100 to 599, got {format_number(status)}")
+        headers = text_map("`headers` of http_answer()", given["headers"]) if "headers" in given else {}
+        content = given.get("content", "").encode("latin-1")
+        response = HttpResponse(int(status), content, tuple(headers.items()), responses.get(int(status), ""))
+    _state(call).http.answer(url, response)
+
+
+@TOPIC.builtin("http_requests() -> array", effect=Effect.READS)
+def http_requests(call: Run) -> Array:
+    """Give the requests that http() made so far, in order: "method", "url", "headers" (texts), "body", "background"."""
+    return Array.of(
+        [
+            Array.mapping(
+                {
+                    "method": seen.request.method,
+                    "url": seen.request.url,
+                    "headers": Array.of([f"{name}: {value}" for name, value in seen.request.headers]),
+                    "body": seen.body.decode("latin-1"),
+                    "background": seen.background,
+                }
+            )
+            for seen in _state(call).http.requests
+        ]
+    )
 
 
 @TOPIC.builtin("queue_answer(filter: array, number: number) -> none", effect=Effect.READS)

@@ -205,3 +205,27 @@ def test_files_are_found(tmp_path: Path) -> None:
     assert [f.name for f in find_files([tmp_path, tmp_path / "b.test.hsl"])] == ["c.test.hsl", "b.test.hsl"]
     with pytest.raises(OperatorError):
         find_files([tmp_path / "none"])
+
+
+def test_http_is_scripted(tmp_path: Path) -> None:
+    passes(tmp_path, 'expect(http("http://a.example/"), none);')
+    passes(
+        tmp_path,
+        """
+        http_answer("http://a.example/*", "one");
+        http_answer("http://a.example/b?x=1", ["status" => 404, "content" => "two", "headers" => ["X-A" => "b"]]);
+        expect(http("http://a.example/b?x=$1", ["extended_result" => true], [1]), ["status" => 404, "content" => "two"]);
+        expect(http("http://a.example/b?x=1", ["response_headers" => true]), "HTTP/1.1 404 Not Found\\r\\nX-A: b\\r\\n\\r\\ntwo");
+        expect(http("http://a.example/c", ["background" => true], [], function ($most) { return ""; }), true);
+        expect(http("http://a.example/c", [], [], ["a" => 1]), "one");
+        http_answer("http://a.example/*", 503);
+        expect(http("http://a.example/c"), none);
+        http_answer("*", none);
+        expect(http("http://a.example/c", ["extended_result" => true]), none);
+        expect(length(http_requests()), 6);
+        expect(http_requests()[2]["background"], true);
+        expect([http_requests()[3]["method"], http_requests()[3]["body"]], ["POST", "a=1"]);
+        """,
+    )
+    assert "status" in error_of(tmp_path, 'http_answer("*", 99);')
+    assert "did you mean `content`" in error_of(tmp_path, 'http_answer("*", ["contents" => "x"]);')

@@ -7,6 +7,7 @@ from hslpy.builtins.host import (
     end_of_data,
     files,
     headers,
+    http,
     log,
     mailmessage,
     mailtext,
@@ -45,6 +46,7 @@ TOPICS: tuple[Topic, ...] = (
     log.TOPIC,
     tls.TOPIC,
     dns.TOPIC,
+    http.TOPIC,
     mailtext.TOPIC,
     system.TOPIC,
 )

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from hslpy.client.files import Files
 from hslpy.client.sockets import SocketSettings
+from hslpy.client.http_contract import HttpClient
+from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
 from hslpy.rate.contract import RateCounters
@@ -27,7 +29,10 @@ class QueueMetric(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a script can reach beyond its values. A scanner that isn't configured is None."""
+    """Everything a script can reach beyond its values. A scanner that isn't configured is None.
+
+    Where no HTTP client is given every request fails.
+    """
 
     rates: RateCounters
     memory: SharedMemory
@@ -37,6 +42,7 @@ class Services:
     rspamd: Rspamd | None = None
     files: Files = field(default_factory=Files)
     sockets: SocketSettings = field(default_factory=SocketSettings)
+    http: HttpClient = field(default_factory=ScriptedHttp)
     source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
@@ -44,6 +50,7 @@ class Services:
 
     async def close(self) -> None:
         """Close what the services hold open."""
+        await self.http.close()
         await self.rates.close()
         await self.resolver.close()
         for scanner in (self.spamassassin, self.rspamd):

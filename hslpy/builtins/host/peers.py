@@ -1,0 +1,105 @@
+"""What functions that connect to servers share: sources, timeouts, client certificates, records of what failed.
+
+In: options of builtins. Out: plain values, or ScriptError R301, R302, R306.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from hslpy.builtins.core.certificates import read_certificates
+from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.host.attempt import source_id
+from hslpy.builtins.host.options import BOOLEAN, TEXT, read_options, read_seconds
+from hslpy.client.contract import TlsWanted
+from hslpy.client.tls import allowed_protocols
+from hslpy.errors import ScriptError
+from hslpy.lang.run import Run
+from hslpy.lang.values import Array, Resource, Value
+
+SOURCE = {"sourceip": TEXT, "sourceipid": TEXT}
+TLS = {
+    "tls_protocols": TEXT,
+    "tls_ciphers": TEXT,
+    "tls_verify_host": BOOLEAN,
+    "tls_default_ca": BOOLEAN,
+    "tls_client_cert": ("string", "array"),
+}
+_CERTIFICATE = {
+    "x509": ("object", "resource", "string"),
+    "privatekey": ("string", "resource"),
+    "chain": ("array",),
+}
+
+
+def read_source(call: Run, function: str, given: dict[str, Value]) -> str | None:
+    """Give the IP address to leave from: a literal one, or that of a configured source. Raises ScriptError R306."""
+    name = given.get("sourceipid", given.get("sourceip"))
+    if name is None:
+        return None
+    if "sourceipid" not in given:
+        try:
+            return str(ipaddress.ip_address(name))
+        except ValueError:
+            pass
+    services = call.host.services
+    return str(services.source_addresses[source_id(function, call.host, name)])
+
+
+def read_tls(function: str, given: dict[str, Value], *, verify_peer: bool) -> TlsWanted:
+    """Give what the options ask of TLS. Raises ScriptError R302."""
+    protocols = given.get("tls_protocols", "")
+    try:
+        allowed_protocols(protocols)
+    except ValueError as error:
+        raise ScriptError("R302", f"`tls_protocols` of {function}(): {error}") from None
+    return TlsWanted(
+        verify_peer=verify_peer,
+        verify_host=given.get("tls_verify_host", False),
+        default_ca=given.get("tls_default_ca", False),
+        protocols=protocols,
+        ciphers=given.get("tls_ciphers", ""),
+        client_cert=_client_certificate(function, given.get("tls_client_cert")),
+    )
+
+
+def _client_certificate(function: str, value: Value) -> str:
+    """Give PEM with chain and key, "" for none: of ["x509", "privatekey", "chain"?], or of one PEM text with both."""
+    if value is None:
+        return ""
+    if value.__class__ is str:
+        if "-----BEGIN" not in value:
+            raise ScriptError(
+                "R301",
+                f"certificates by id, as {function}() got one in `tls_client_cert`, are not supported here",
+                hint=PKI_HINT,
+            )
+        chain, key = read_certificates(function, "tls_client_cert", value), private_key(value)
+    else:
+        parts = read_options(f"`tls_client_cert` of {function}()", value, _CERTIFICATE)
+        if "x509" not in parts or "privatekey" not in parts:
+            raise ScriptError("R302", f"{function}() wants `x509` and `privatekey` in `tls_client_cert`")
+        chain = read_certificates(function, "x509", parts["x509"])
+        chain += read_certificates(function, "chain", parts.get("chain") or Array({}, 0))
+        held = parts["privatekey"]
+        key = held.host if held.__class__ is Resource else private_key(held)
+    if key is None or not chain:
+        raise ScriptError("R302", f"{function}() wants a certificate and its private key in `tls_client_cert`")
+    texts = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())]
+    texts += [certificate.public_bytes(Encoding.PEM) for certificate in chain]
+    return b"".join(texts).decode("latin-1")
+
+
+def read_wait(function: str, name: str, given: dict[str, Value], default_s: float | None) -> float | None:
+    """Give a timeout in seconds; 0 is none, as with libcurl."""
+    if name not in given:
+        return default_s
+    return read_seconds(function, name, given[name]) or None
+
+
+def log_failure(call: Run, event: str, **fields: Any) -> None:
+    """Log what a peer did not do for a script, which hears of it only that it failed."""
+    call.host.services.log(event, {"level": "warning", **call.host.ids, **fields})
