@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.client.files import Files
-from hslpy.client.sockets import SocketSettings
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
 from hslpy.rate.contract import RateCounters
