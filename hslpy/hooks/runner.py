@@ -55,6 +55,7 @@ class Hooks:
         self.observers: list[Observer] = []
         self._loader = Loader(settings)
         self._pool = Pool()
+        self._run_kind: type[Run] = Run
 
     # ---- scripts --------------------------------------------------------------------------------
 
@@ -106,6 +107,12 @@ class Hooks:
             text = "".join(traceback.format_exception(error))
             story = f"{text} = outcome: hook {row.name} {execution.row.outcome}"
             return self._failed(execution.row, execution.host, error, story)
+
+    def run_kind(self) -> type[Run]:
+        """Give the class of runs under the limits of the day."""
+        if self._run_kind.limits is not self.settings.limits:
+            self._run_kind = Run.kind(clock=self.clock, random=self.random, limits=self.settings.limits, waiter=wait)
+        return self._run_kind
 
     def _failed(self, row: Hook, host: HookHost, error: BaseException, text: str) -> Verdict:
         self.failures += 1
@@ -208,15 +215,10 @@ class _Execution:
         hooks, host = self.hooks, self.host
         for program in self.programs:
             self.row = self.hook.in_profile(program.sources[0].profile)
-            run = Run(
-                clock=hooks.clock,
-                random=hooks.random,
-                limits=hooks.settings.limits,
-                host=host,
-                facts=host.facts,
-                echo=self._echo,
-                waiter=wait,
-            )
+            run = hooks.run_kind()()
+            run.facts = host.facts
+            run.host = host
+            run.echo = self._echo  # type: ignore[method-assign]
             try:
                 execute(program, run)
             except VerdictGiven as given:

@@ -22,9 +22,9 @@ from hslpy.builtins import for_hook
 from hslpy.lang.declare import Builtin, Effect, Topic
 from hslpy.lang.load import load_program
 from hslpy.lang.resolved import Predefined
-from hslpy.lang.run import Limits, Run, execute
+from hslpy.lang.run import Limits, Program, Run, execute
 from hslpy.lang.source import Source
-from hslpy.lang.values import Array
+from hslpy.lang.values import Array, Value
 
 GOALS = {"source hashing": 0.40, "rate policy": 0.50}
 
@@ -202,7 +202,7 @@ def in_hsl(loops: int, text: str) -> dict[str, Callable[[], object]]:
     table: dict[str, Builtin] = {**for_hook(None), **{row.name: row for row in stubs.rows}}
     predefined = {name: Predefined(("string",)) for name in ("senderdomain", "saslusername", "text")}
     facts = {"senderdomain": "example.com", "saslusername": "", "text": text}
-    limits = Limits(steps=10**9)
+    kind = Run.kind(limits=Limits(steps=10**9))
     sources = {
         "source hashing": SOURCE_HASHING,
         "rate policy": RATE_POLICY,
@@ -215,8 +215,15 @@ def in_hsl(loops: int, text: str) -> dict[str, Callable[[], object]]:
         if loaded.program is None:
             raise SystemExit("\n".join(diagnostic.message for diagnostic in loaded.diagnostics))
         program = loaded.program
-        found[name] = lambda program=program: execute(program, Run(None, None, limits, None, facts))  # type: ignore[misc]
+        found[name] = lambda program=program: evaluate(program, kind, facts)  # type: ignore[misc]
     return found
+
+
+def evaluate(program: Program, kind: type[Run], facts: dict[str, Value]) -> None:
+    """Make a run, as the hook runner does, and execute the program."""
+    run = kind()
+    run.facts = facts
+    execute(program, run)
 
 
 def window(function: Callable[[], object], seconds: float) -> float:
