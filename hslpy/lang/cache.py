@@ -60,7 +60,8 @@ class ProgramCache:
         digest = hashlib.sha256(_package_digest())
         digest.update(repr((path, hook)).encode())
         for key, row in sorted(builtins.items()):
-            digest.update(repr((key, row.signature.text, row.kind, row.owner, row.takes_call)).encode())
+            emitted = (row.takes_call, row.whole, row.elements, sorted(row.inline.items()))
+            digest.update(repr((key, row.signature.text, row.kind, row.owner, emitted)).encode())
         for name, variable in sorted(predefined.items()):
             digest.update(repr((name, variable.types, variable.writable, variable.yields)).encode())
         self.folder = folder

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,6 +63,11 @@ class Builtin:
 
     `kind` is `function`, `class`, `method`, `static method` or `constant`; `owner` the class of a method.
     `takes_call` says that the Python function wants the run as its first argument.
+
+    What else the compiler may count on: `whole`, a number it gives has no fraction; `elements`, the types of the elements
+    of an array it gives; `inline`, Python expressions over the parameter that may stand for a call with one argument, by
+    that argument's type, under "" for any that fits. `...` in one is the call itself; it names nothing but `float`, `len`
+    and the like, and costs next to nothing or leaves what does to the call.
     """
 
     signature: Signature
@@ -77,6 +82,9 @@ class Builtin:
     owner: str | None = None
     takes_call: bool = False
     deprecated: str | None = None
+    whole: bool = False
+    elements: tuple[str, ...] = ()
+    inline: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -101,6 +109,9 @@ class Topic:
         kind: str = "function",
         owner: str | None = None,
         deprecated: str | None = None,
+        whole: bool = False,
+        elements: Sequence[str] = (),
+        inline: Mapping[str, str] | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function under `signature`. Raises ValueError when the two don't match."""
         if kind not in KINDS:
@@ -124,6 +135,9 @@ class Topic:
                     owner,
                     takes_call,
                     deprecated,
+                    whole,
+                    tuple(elements),
+                    inline or {},
                 )
             )
             return function

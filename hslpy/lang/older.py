@@ -112,6 +112,7 @@ def in_numbers(row: Builtin) -> Builtin:
         "signature": replace(row.signature, parameters=parameters, returns=returns),
         "function": _wrapped(row),
         "takes_call": True,
+        "inline": {},
     }
     return NumbersBuiltin(**fields)
 

@@ -198,7 +198,7 @@ class Run:
         if host is not None:
             self.host = host
         if echo is not None:
-            self.echo = echo  # type: ignore[method-assign]
+            self.echo = echo  # type: ignore[method-assign, assignment]
         if waiter is not None:
             self.waiter = waiter
 

@@ -111,9 +111,9 @@ def missing(name: str) -> NoReturn:
 
 
 def step_value(value: Value, by: float) -> float:
-    """Give the value of `++` and `--`."""
+    """Give the number that `++` and `--` count on from."""
     if value.__class__ is float or value.__class__ is bool or value.__class__ is str:
-        return to_number(value) + by
+        return to_number(value)
     raise ScriptError("R122", f"`{'++' if by > 0 else '--'}` wants a number, got {describe(value)}")
 
 

@@ -32,6 +32,11 @@ def upper(text: str) -> str:
     return text.upper() if text.isascii() else text.encode("latin-1").upper().decode("latin-1")
 
 
+# what costs little, inline; the functions do the rest
+_LOWER = {"": "string.lower() if string.isascii() and len(string) < 1024 else ..."}
+_UPPER = {"": "string.upper() if string.isascii() and len(string) < 1024 else ..."}
+
+
 @TOPIC.builtin("chr(number: number) -> string", effect=Effect.PURE, examples=['chr(65)  // "A"'])
 def chr_(number: float) -> str:
     """Give the byte with the code `number`, from 0 to 255."""
@@ -128,6 +133,7 @@ def _overlaps_itself(text: str) -> bool:
         'str_split("how are you", " ", -2)  // ["how are", "you"]',
         'str_split("", ",")  // [""]',
     ],
+    elements=["string"],
 )
 def str_split(call: Run, string: str, delimiter: str, limit: float = 0.0) -> Array:
     """Split on a delimiter, into at most `limit` parts from the left, or from the right when it is negative."""
@@ -139,6 +145,7 @@ def str_split(call: Run, string: str, delimiter: str, limit: float = 0.0) -> Arr
     effect=Effect.PURE,
     examples=['explode("@", "user@example.com")  // ["user", "example.com"]'],
     deprecated="use str_split(), whose string comes first",
+    elements=["string"],
 )
 def explode(call: Run, delimiter: str, string: str, limit: float = 0.0) -> Array:
     """Split on a delimiter, which comes first."""
@@ -204,14 +211,24 @@ def strrpos(call: Run, string: str, find: str, offset: float = 0.0) -> float:
 
 
 @TOPIC.builtin(
-    "strlen(string: string) -> number", effect=Effect.PURE, examples=['strlen("abc")  // 3'], deprecated="use length()"
+    "strlen(string: string) -> number",
+    effect=Effect.PURE,
+    examples=['strlen("abc")  // 3'],
+    deprecated="use length()",
+    whole=True,
+    inline={"": "float(len(string))"},
 )
 def strlen(string: str) -> float:
     """Give the number of bytes."""
     return float(len(string))
 
 
-@TOPIC.builtin("str_lower(string: string) -> string", effect=Effect.PURE, examples=['str_lower("ABC")  // "abc"'])
+@TOPIC.builtin(
+    "str_lower(string: string) -> string",
+    effect=Effect.PURE,
+    examples=['str_lower("ABC")  // "abc"'],
+    inline=_LOWER,
+)
 def str_lower(call: Run, string: str) -> str:
     """Give the string with ASCII letters in lower case."""
     return lower(string) if len(string) < 1024 else in_stretches(call, string, lower)
@@ -222,13 +239,19 @@ def str_lower(call: Run, string: str) -> str:
     effect=Effect.PURE,
     examples=['strtolower("ABC")  // "abc"'],
     deprecated="use str_lower()",
+    inline=_LOWER,
 )
 def strtolower(call: Run, string: str) -> str:
     """Give the string with ASCII letters in lower case."""
     return lower(string) if len(string) < 1024 else in_stretches(call, string, lower)
 
 
-@TOPIC.builtin("str_upper(string: string) -> string", effect=Effect.PURE, examples=['str_upper("abc")  // "ABC"'])
+@TOPIC.builtin(
+    "str_upper(string: string) -> string",
+    effect=Effect.PURE,
+    examples=['str_upper("abc")  // "ABC"'],
+    inline=_UPPER,
+)
 def str_upper(call: Run, string: str) -> str:
     """Give the string with ASCII letters in upper case."""
     return upper(string) if len(string) < 1024 else in_stretches(call, string, upper)
@@ -239,6 +262,7 @@ def str_upper(call: Run, string: str) -> str:
     effect=Effect.PURE,
     examples=['strtoupper("abc")  // "ABC"'],
     deprecated="use str_upper()",
+    inline=_UPPER,
 )
 def strtoupper(call: Run, string: str) -> str:
     """Give the string with ASCII letters in upper case."""

@@ -24,6 +24,7 @@ def boolean(value: Value) -> bool:
     "number(value: any) -> number",
     effect=Effect.PURE,
     examples=['number("1.50")  // 1.5', 'number("0xff")  // 255', 'number("12 apples")  // 0', "number(none)  // 0"],
+    inline={"number": "value"},
 )
 def number(value: Value) -> float:
     """Convert to a number: strings that are a decimal or 0x number as a whole, booleans as 0 and 1; all else is 0."""
@@ -40,7 +41,12 @@ def string(call: Run, value: Value) -> str:
     return conversions.to_echo(call, value)
 
 
-@TOPIC.builtin("is_array(value: any) -> boolean", effect=Effect.PURE, examples=["is_array([])  // true"])
+@TOPIC.builtin(
+    "is_array(value: any) -> boolean",
+    effect=Effect.PURE,
+    examples=["is_array([])  // true"],
+    inline={"": "value.__class__ is Array"},
+)
 def is_array(value: Value) -> bool:
     """Say whether the value is an array."""
     return value.__class__ is Array
@@ -50,6 +56,7 @@ def is_array(value: Value) -> bool:
     "is_boolean(value: any) -> boolean",
     effect=Effect.PURE,
     examples=["is_boolean(false)  // true", "is_boolean(0)  // false"],
+    inline={"": "value.__class__ is bool"},
 )
 def is_boolean(value: Value) -> bool:
     """Say whether the value is true or false."""
@@ -66,7 +73,10 @@ _NO_FUNCTIONS = (bool, float, str, Array, HslObject, Resource, Regex)
 
 
 @TOPIC.builtin(
-    "is_number(value: any) -> boolean", effect=Effect.PURE, examples=["is_number(1)  // true", "is_number(true)  // false"]
+    "is_number(value: any) -> boolean",
+    effect=Effect.PURE,
+    examples=["is_number(1)  // true", "is_number(true)  // false"],
+    inline={"": "value.__class__ is float"},
 )
 def is_number(value: Value) -> bool:
     """Say whether the value is a number; booleans and digits in a string are not."""
@@ -79,7 +89,12 @@ def is_object(value: Value) -> bool:
     return value.__class__ is HslObject
 
 
-@TOPIC.builtin("is_string(value: any) -> boolean", effect=Effect.PURE, examples=['is_string("1")  // true'])
+@TOPIC.builtin(
+    "is_string(value: any) -> boolean",
+    effect=Effect.PURE,
+    examples=['is_string("1")  // true'],
+    inline={"": "value.__class__ is str"},
+)
 def is_string(value: Value) -> bool:
     """Say whether the value is a string."""
     return value.__class__ is str
@@ -89,6 +104,8 @@ def is_string(value: Value) -> bool:
     "length(value: any) -> number | none",
     effect=Effect.PURE,
     examples=['length("abc")  // 3', "length([1, 2])  // 2", "length(none)  // none"],
+    whole=True,
+    inline={"string": "float(len(value))", "array": "float(len(value.items))"},
 )
 def length(value: Value) -> float | None:
     """Give the number of elements of an array or of bytes of a string, and none for anything else."""
@@ -102,6 +119,8 @@ def length(value: Value) -> float | None:
     effect=Effect.PURE,
     examples=["count([1, 2, 3])  // 3"],
     deprecated="use length()",
+    whole=True,
+    inline={"": "float(len(array.items))"},
 )
 def count(array: Array) -> float:
     """Give the number of elements."""

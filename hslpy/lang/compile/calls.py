@@ -12,7 +12,7 @@ from hslpy.lang import resolved as r
 from hslpy.lang.compile import types as ty
 from hslpy.lang.compile.context import builtin_key
 from hslpy.lang.compile.expressions import Expressions
-from hslpy.lang.compile.types import ARR, NUMBER
+from hslpy.lang.compile.inline import inlined
 from hslpy.lang.declare import Builtin
 
 _PYTHON_KIND = {"string": "str", "number": "float", "boolean": "bool", "array": "Array", "object": "HslObject"}
@@ -71,13 +71,22 @@ class Calls(Expressions):
             ]
             return b.call("call_bound", self.run(), b.name(self.context.link("row", key)), b.tuple_(parts))
         values = [self.argument(row, key, index, arg.value) for index, arg in enumerate(args)]
-        if row.name in ("count", "length") and len(args) == 1 and self.types.of(args[0].value) == ARR and _is_ours(row):
-            return b.call("float", b.call("len", b.attr(values[0], "items")))
-        if row.name == "number" and len(args) == 1 and self.types.of(args[0].value) & ~NUMBER == 0 and _is_ours(row):
-            return values[0]
-        if row.takes_call:
-            values.insert(0, self.run())
-        return b.call(self.context.link("function", key), *values)
+        first = [self.run()] if row.takes_call else []
+
+        def call(*values: ast.expr) -> ast.expr:
+            return b.call(self.context.link("function", key), *first, *values)
+
+        text = self.inline_form(row, args)
+        if text is None:
+            return call(*values)
+        return inlined(b, text, row.signature.parameters[0].name, values[0], self.temp, call)
+
+    def inline_form(self, row: Builtin, args: Sequence[r.Arg]) -> str | None:
+        """Give the Python expression that may stand for the call, if the row has one."""
+        if len(args) != 1 or not row.inline:
+            return None
+        kind = self.types.of(args[0].value)
+        return next((text for name, text in row.inline.items() if not name or (kind and not kind & ~ty.of_names([name]))), None)
 
     def argument(self, row: Builtin, key: str, index: int, node: r.Expr) -> ast.expr:
         """Give an argument, its type tested where it isn't known."""
@@ -113,7 +122,3 @@ class Calls(Expressions):
 
 def _count_fits(unit: r.Unit, count: int) -> bool:
     return unit.required <= count and (unit.maximum is None or count <= unit.maximum)
-
-
-def _is_ours(row: Builtin) -> bool:
-    return row.function.__module__.startswith("hslpy.builtins.core")

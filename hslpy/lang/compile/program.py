@@ -17,8 +17,9 @@ from hslpy.errors import ScriptError
 from hslpy.lang import older, operators, runtime
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.context import IN_NUMBERS, Context, Link
+from hslpy.lang.compile.infer import infer
 from hslpy.lang.compile.statements import Statements
-from hslpy.lang.compile.types import infer, walk
+from hslpy.lang.compile.types import ARR, walk
 from hslpy.lang.declare import Builtin
 from hslpy.lang.iterators import numbered
 from hslpy.lang.quick import quickest_search
@@ -337,7 +338,8 @@ class _Assembler:
                 params.append((name, None))
             if (param.var.is_altered or param.var.is_captured or unit.is_generator) and not param.is_variadic:
                 shared = b.set_(name, b.call(b.attr(b.name(name), "share")))
-                entry.append(b.when(b.is_kind(b.name(name), "Array"), [shared]))
+                if context.types.variables.get(param.var, 0) & ARR:
+                    entry.append(b.when(b.is_kind(b.name(name), "Array"), [shared]))
         before: list[ast.stmt] = []  # what a generator does when it is called; the rest waits for the first value
         if unit.is_generator:
             before, entry = entry, [b.set_("base", b.name("depth"))]

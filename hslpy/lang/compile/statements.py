@@ -336,6 +336,8 @@ class Statements(Forms):
         b = self.b
         subject = self.keep()
         source, subject_type = b.name(subject), self.types.of(node.subject)
+        key_type = STR | INT if subject_type == ARR else None
+        value_type = self.types.elements_of(node.subject) if subject_type == ARR else None
         result: list[ast.stmt] = [b.set_(subject, self.borrowed(node.subject))]
         fresh = self.is_fresh(node.subject) and constant_array(node.subject) is None
         pairs = node.key is not None
@@ -357,17 +359,17 @@ class Statements(Forms):
             name = self.loop_name(node.key)
             names.append(name)
             if isinstance(node.key, r.Read):
-                self.note_assigned(node.key.var)
+                self.note_assigned(node.key.var, key_type)
             head.append(b.when(b.is_kind(b.name(name), "int"), [b.set_(name, b.call("float", b.name(name)))]))
             if not isinstance(node.key, r.Read):
                 head.append(b.do(self.store_value(node.key, b.name(name))))
         name = self.loop_name(node.value)
         names.append(name)
-        if not fresh:
+        if not fresh and (value_type is None or value_type & ARR):
             shared = b.set_(name, b.call(b.attr(b.name(name), "share")))
             head.append(b.when(b.is_kind(b.name(name), "Array"), [shared]))
         if isinstance(node.value, r.Read):
-            self.note_assigned(node.value.var)
+            self.note_assigned(node.value.var, value_type)
         else:
             head.append(b.do(self.store_value(node.value, b.name(name))))
         body = self.loop_body(node.body, lambda: [b.again()])

@@ -208,7 +208,7 @@ class Targets(Calls):
             old = self.keep()
             return b.last_of(
                 [
-                    b.walrus(old, b.call("step_value", self.value(target), b.const(0.0))),
+                    b.walrus(old, b.call("step_value", self.value(target), by)),
                     self.store_value(target, b.binary("+", b.name(old), by)),
                     b.name(old),
                 ]
@@ -217,7 +217,7 @@ class Targets(Calls):
         container, key, old = self.keep(), self.keep(), self.keep()
         steps = [b.walrus(key, self.key(target)), b.walrus(container, self.holder(target.base))]
         found = b.call("peek", self.run(), b.name(container), b.name(key), self.inside(target.class_def))
-        steps.append(b.walrus(old, b.call("step_value", found, b.const(0.0))))
+        steps.append(b.walrus(old, b.call("step_value", found, by)))
         new = b.binary("+", b.name(old), by)
         steps.append(b.call("put", self.run(), b.name(container), b.name(key), new, self.inside(target.class_def)))
         return b.last_of(steps if node.prefix else [*steps, b.name(old)])
@@ -227,9 +227,8 @@ class Targets(Calls):
         if self.types.of(target) & ~NUMBER == 0:
             return b.binary("+", self.value(target), b.const(by))
         first, again = self.operand(target)
-        return b.choose(
-            b.is_kind(first, "float"), b.binary("+", again, b.const(by)), b.call("step_value", again, b.const(by))
-        )
+        number = b.choose(b.is_kind(first, "float"), again, b.call("step_value", again, b.const(by)))
+        return b.binary("+", number, b.const(by))
 
     # ---- isset and unset -------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What types the variables and expressions of a program can have, told without running it.
 
-In: a `Resolution`. Out: `Types`, sets of types as bits. A variable's type is the union over all its assignments,
-wherever they stand, so that the answer needs no order; being without a value is not a type.
+In: what `infer.py` found of variables. Out: `Types`, sets of types as bits. A variable's type is the union over all its
+assignments, wherever they stand, so that the answer needs no order; being without a value is not a type.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ _BY_NAME = {
     "terminates": NONE,
 }
 EXACT = frozenset({"none", "boolean", "number", "string", "array", "function", "object", "resource", "Regex"})
-_COUNTING = frozenset({"count", "length", "strlen"})  # builtins whose numbers have no fraction
 
 
 def of_names(names: Iterable[str]) -> int:
@@ -110,6 +109,7 @@ class Types:
     """Answers by variable, unit and expression; `flow` is what is known at the place being compiled."""
 
     variables: dict[r.Var, int] = field(default_factory=dict)
+    elements: dict[r.Var | r.Unit, int] = field(default_factory=dict)  # of the arrays that a variable or return can be
     constants: set[r.Var] = field(default_factory=set)  # may hold an array that all runs share; nothing alters it
     returns: dict[r.Unit, int] = field(default_factory=dict)
     flow: Flow = field(default_factory=dict)
@@ -164,16 +164,60 @@ class Types:
             case r.AssignTo():
                 return self.assigned(node)
             case r.Step():
-                return INT if self.of(node.target) & ~INT == 0 else NUMBER
+                return INT if self.of(node.target) & ~(INT | NONE) == 0 else NUMBER
             case r.CallUnit():
                 return OBJ if isinstance(node.symbol, r.ClassDef) else self.returns.get(node.symbol, 0)
             case r.CallBuiltin():
-                if node.row.name in _COUNTING:
-                    return INT
-                return of_names(node.row.signature.returns)
+                return self._of_call(node)
+            case r.Element():
+                return self._of_element(node)
             case r.SlicePart():
                 base = self.of(node.base)
                 return base & (STR | ARR | NONE) if base & ~(STR | ARR | NONE) == 0 else STR | ARR | NONE
+        return ANY
+
+    def _of_call(self, node: r.CallBuiltin) -> int:
+        found = of_names(node.row.signature.returns)
+        if node.row.whole and found & NUMBER:
+            found &= ~FRACTION
+        if found & NONE and len(node.args) == 1 and len(node.row.inline) > 1:
+            kind = self.of(node.args[0].value)
+            if any(kind == of_names([name]) for name in node.row.inline if name):
+                found &= ~NONE
+        return found
+
+    def _of_element(self, node: r.Element) -> int:
+        base = self.of(node.base)
+        if base & ~(ARR | STR | NONE):
+            return ANY
+        return NONE | (self.elements_of(node.base) if base & ARR else 0) | (base & STR)
+
+    def elements_of(self, node: r.Expr) -> int:
+        """Give the types that the elements of an array which is the value of an expression can have."""
+        match node:
+            case r.Const():
+                return 0
+            case r.Read():
+                return self.elements.get(node.var, 0)
+            case r.ArrayNew():
+                bits = 0
+                for item in node.items:
+                    bits |= self.elements_of(item.value) if item.spread else self.of(item.value)
+                return bits
+            case r.Conditional():
+                return self.elements_of(node.then or node.condition) | self.elements_of(node.otherwise)
+            case r.Coalesce():
+                return self.elements_of(node.left) | self.elements_of(node.right)
+            case r.AssignTo(op=None):
+                return self.elements_of(node.value)
+            case r.AssignTo(op="+"):
+                return self.elements_of(node.target) | self.elements_of(node.value) | self.of(node.value)
+            case r.SlicePart():
+                return self.elements_of(node.base)
+            case r.CallUnit() if isinstance(node.symbol, r.Unit):
+                return self.elements.get(node.symbol, 0)
+            case r.CallBuiltin() if node.row.elements:
+                return of_names(node.row.elements)
         return ANY
 
     def assigned(self, node: r.AssignTo) -> int:
@@ -200,7 +244,7 @@ class Types:
             return INT
         if op in (".", ".?"):
             return STR
-        whole = INT if (left | right) & ~INT == 0 else NUMBER
+        whole = INT if (left | right) & ~(INT | NONE) == 0 else NUMBER  # none is refused
         if op in ("+", "-"):
             return (ARR if left & ARR or (op == "+" and right & ARR) else 0) | (whole if left & ~ARR else 0)
         if op == "*":
@@ -245,77 +289,3 @@ def constant_array(node: r.Expr) -> tuple[object, ...] | None:
             next_index = key + 1
         pairs[key] = value
     return tuple(pairs.items())
-
-
-def infer(resolution: r.Resolution) -> Types:
-    """Find the types of all variables and returns: begin with none and add until nothing changes."""
-    types = Types()
-    events: list[tuple[r.Var | r.Unit, r.Expr | int]] = []
-    for unit in resolution.units:
-        if unit.this is not None:
-            events.append((unit.this, OBJ))
-        if unit.is_old_form:
-            events += [(unit.variables["argc"], INT), (unit.variables["argv"], ARR)]
-        events.extend((param.var, ANY if not param.is_variadic else ARR) for param in unit.params)
-        events.append((unit, OBJ if unit.is_generator else NONE))
-        for node in walk(unit.body):
-            events.extend(_events(unit, node))
-            match node:
-                case r.AssignTo(op=None, target=r.Read(var=var)) if not var.is_altered and constant_array(node.value):
-                    types.constants.add(var)
-    for class_def in resolution.classes:
-        for member in class_def.statics.values():
-            if member.var is not None:
-                events.append((member.var, member.value if member.value is not None else NONE))
-    changed = True
-    while changed:
-        changed = False
-        for target, source in events:
-            found = source if isinstance(source, int) else types.of(source)
-            if isinstance(target, r.Unit):
-                known = types.returns.get(target, 0)
-                if known | found != known:
-                    types.returns[target] = known | found
-                    changed = True
-            else:
-                known = types.variables.get(target, 0)
-                if known | found != known:
-                    types.variables[target] = known | found
-                    changed = True
-    return types
-
-
-def _events(unit: r.Unit, node: r.Node) -> Iterator[tuple[r.Var | r.Unit, r.Expr | int]]:
-    match node:
-        case r.AssignTo(target=r.Read(var=var)):
-            yield var, node
-        case r.AssignTo(target=r.Places() as places):
-            for place in walk([places]):
-                if isinstance(place, r.Place) and isinstance(place.target, r.Read):
-                    yield place.target.var, ANY
-                elif isinstance(place, r.Place):
-                    yield from _created(place.target)
-        case r.AssignTo(target=r.Element() | r.SlicePart()):
-            yield from _created(node.target)
-        case r.Step(target=r.Read(var=var)):
-            yield var, node
-        case r.Step():
-            yield from _created(node.target)
-        case r.Foreach():
-            if isinstance(node.key, r.Read):
-                yield node.key.var, ANY
-            if isinstance(node.value, r.Read):
-                yield node.value.var, ANY
-        case r.Try(variable=r.Read(var=var)):
-            yield var, ANY
-        case r.Return(value=value) if value is not None and not unit.is_generator:
-            yield unit, value
-
-
-def _created(target: r.Expr) -> Iterator[tuple[r.Var, int]]:
-    """A write to an element may create an array in the variable, or replace its string."""
-    at = target
-    while isinstance(at, (r.Element, r.SlicePart)):
-        at = at.base
-    if isinstance(at, r.Read):
-        yield at.var, ARR | (STR if isinstance(target, r.SlicePart) else 0)
