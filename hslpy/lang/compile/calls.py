@@ -86,7 +86,10 @@ class Calls(Expressions):
         if len(args) != 1 or not row.inline:
             return None
         kind = self.types.of(args[0].value)
-        return next((text for name, text in row.inline.items() if not name or (kind and not kind & ~ty.of_names([name]))), None)
+        for name, text in row.inline.items():
+            if not name or (kind and not kind & ~ty.of_names([name])):
+                return text
+        return None
 
     def argument(self, row: Builtin, key: str, index: int, node: r.Expr) -> ast.expr:
         """Give an argument, its type tested where it isn't known."""
