@@ -6,28 +6,27 @@ Texts hold one character a byte. Knows nothing of scripts; the boundary, where o
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hslpy.mail.message import field_text
+from hslpy.mail.transfer import base64_lines, with_crlf
 
 MOST_DEPTH = 50  # parts within parts; readers stop sooner
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046 section 5.1.1
 _TYPE = re.compile(r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+/[!#$%&'*+.^_`{|}~0-9A-Za-z-]+(?:[ \t]*;[\t -\xff]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+")
 _BOUNDARY_PARAMETER = re.compile(r';\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _CONTROLS = re.compile(r"[\0-\x1f\x7f]")
-_BASE64_BYTES = 57  # 76 characters a line: RFC 2045 section 6.8
 
 
 @dataclass(slots=True, eq=False)
 class NewPart:
     """A part under construction. `fields` are finished texts with CRLF; `type` None is the default.
 
-    `signers` make fields from the finished header and body, each put on top, the last on the top of all.
+    `signers` make fields from the finished header and body, each put on top, the last on the top of all. `raw` is a part
+    that is finished already.
     """
 
     fields: list[tuple[str, str]] = field(default_factory=list)
@@ -38,6 +37,7 @@ class NewPart:
     file_name: str | None = None
     disposition: str | None = None
     signers: list[Callable[[bytes, bytes], bytes]] = field(default_factory=list)
+    raw: bytes | None = None
 
     def add_field(self, name: str, value: str, encode: bool = True) -> None:
         """Put a field under those there are. Raises ValueError for a name that no field can have."""
@@ -86,6 +86,8 @@ def check_token(text: str) -> bool:
 
 def render(part: NewPart, is_root: bool = True) -> bytes:
     """Give the part as bytes. All multiparts in it have their boundary, and it isn't too deep: see `NewPart.walk`."""
+    if part.raw is not None:
+        return part.raw
     header = _header(part, is_root)
     body = _body(part)
     for sign in part.signers:
@@ -131,16 +133,14 @@ def _body(part: NewPart) -> bytes:
     body = part.body.encode("latin-1")
     if part.is_multipart:
         line = b"--" + (boundary_of(part) or "").encode("latin-1")
-        pieces = [_LINE_END.sub(b"\r\n", body), b"\r\n"] if body else []
+        pieces = [with_crlf(body), b"\r\n"] if body else []
         for one in part.parts:
             pieces += [line, b"\r\n", render(one, is_root=False), b"\r\n"]
         return b"".join([*pieces, line, b"--\r\n"])
     if part.has("content-transfer-encoding"):
         binary = part.value("content-transfer-encoding").lower() == "binary"
-        return body if binary else _LINE_END.sub(b"\r\n", body)
-    return b"".join(
-        binascii.b2a_base64(body[i : i + _BASE64_BYTES], newline=False) + b"\r\n" for i in range(0, len(body), _BASE64_BYTES)
-    )
+        return body if binary else with_crlf(body)
+    return base64_lines(body)
 
 
 def parameter(name: str, value: str) -> str:

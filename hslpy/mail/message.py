@@ -147,16 +147,36 @@ class HeaderEditor:
         self.changes += bool(removed)
         return removed
 
-    def restore(self, fields: tuple[Field, ...]) -> None:
-        """Go back to `fields` as they once were."""
+    def rename(self, name: str, new_name: str) -> int:
+        """Give all fields of that name another one, their values as they stand; give how many there were."""
+        check_name(new_name)
+        fields = []
+        changed = 0
+        for field in self.fields:
+            if field.name.lower() == name.lower():
+                field = Field(new_name, new_name + field.raw[len(field.name) :], field.position)
+                changed += 1
+            fields.append(field)
+        if changed:
+            self._use(tuple(fields))
+            self.changes += 1
+        return changed
+
+    def restore(self, fields: tuple[Field, ...], changes: int) -> None:
+        """Go back to `fields` as they once were, after so many changes."""
         self._use(fields)
-        self.changes += 1
+        self.changes = changes
 
     def discard(self) -> int:
         """Forget all edits; give how many there were."""
         self._use(tuple(self._received.fields))
         changes, self.changes = self.changes, 0
         return changes
+
+    @property
+    def received_bytes(self) -> int:
+        """The size of the header as received."""
+        return len(self._received.header)
 
     @property
     def changed(self) -> bool:

@@ -42,16 +42,18 @@ class Part:
         "errors",
         "id",
         "limits",
+        "parent",
         "start",
     )
 
-    def __init__(self, content: bytes, start: int, end: int, id: str = "0", depth: int = 0, budget: list[int] | None = None):
+    def __init__(self, content: bytes, start: int, end: int, id: str = "0", parent: Part | None = None) -> None:
         self.content = content
         self.start = start
         self.end = end
         self.id = id
-        self.depth = depth
-        self.budget = budget if budget is not None else [MOST_PARTS]  # shared by the tree
+        self.parent = parent
+        self.depth: int = parent.depth + 1 if parent is not None else 0
+        self.budget: list[int] = parent.budget if parent is not None else [MOST_PARTS]  # shared by the tree
         self.errors: list[str] = []
         self.limits: tuple[int, int] | None = None  # the end of the preamble, the start of the epilogue
         self._children: list[Part] | None = None
@@ -61,6 +63,13 @@ class Part:
         else:
             found = content.find(b"\r\n\r\n", start, end)
             self.body_start = found + 4 if found >= 0 else end
+
+    @property
+    def has_empty_line(self) -> bool:
+        """Whether a line ends the header, as it should."""
+        return self.content.startswith(b"\r\n", max(self.body_start - 2, self.start), self.body_start) and (
+            self.body_start - self.start == 2 or self.content.startswith(b"\r\n", self.body_start - 4, self.body_start)
+        )
 
     @property
     def header(self) -> Message:
@@ -104,6 +113,13 @@ class Part:
     def epilogue(self) -> bytes | None:
         return None if self.limits is None else self.content[self.limits[1] : self.end]
 
+    @property
+    def boundary(self) -> str | None:
+        """The boundary of a multipart, None of another part and where none is given."""
+        if not (self.type or "").startswith("multipart/"):
+            return None
+        return parameters(self.value("Content-Type")).get("boundary", "").rstrip(" ") or None
+
     def children(self, work: Work) -> list[Part]:
         """Give the parts directly within: of a multipart, and the message in a message/rfc822."""
         if self._children is None:
@@ -123,9 +139,9 @@ class Part:
             yield from part.descendants(work)
 
     def _multipart(self, work: Work) -> list[Part]:
-        boundary = parameters(self.value("Content-Type")).get("boundary", "").rstrip(" ")
-        if not boundary:
-            self.errors.append("no boundary")
+        boundary = self.boundary
+        if boundary is None:
+            self.errors.append("bad_header")
             return []
         content, at, end = self.content, self.body_start, self.end
         delimiter = b"--" + boundary.encode("latin-1")
@@ -161,7 +177,7 @@ class Part:
         if open_at >= 0:
             spans.append((open_at, end))
         if epilogue < 0:
-            self.errors.append("no end")
+            self.errors.append("unclosed_boundary")
             epilogue = end
         if preamble_end >= 0:
             self.limits = (preamble_end, epilogue)
@@ -169,17 +185,14 @@ class Part:
 
     def _made(self, spans: list[tuple[int, int]]) -> list[Part]:
         if self.depth >= MOST_DEPTH:
-            self.errors.append("too deep")
+            self.errors.append("too_deep")
             return []
         if len(spans) > self.budget[0]:
-            self.errors.append("too many parts")
+            self.errors.append("too_many_parts")
             spans = spans[: self.budget[0]]
         self.budget[0] -= len(spans)
         prefix = "" if self.depth == 0 else self.id + "."
-        return [
-            Part(self.content, start, end, f"{prefix}{number}", self.depth + 1, self.budget)
-            for number, (start, end) in enumerate(spans, 1)
-        ]
+        return [Part(self.content, start, end, f"{prefix}{number}", self) for number, (start, end) in enumerate(spans, 1)]
 
 
 def decoded(raw: bytes, encoding: str) -> bytes:

@@ -257,7 +257,7 @@ def test_modern_header_methods(world: World) -> None:
     values, text = world.echoed()
     assert values == (
         '[0=>"Hello",1=>"-",2=>[0=>"received",1=>"subject",2=>"from"],3=>71,'
-        '4=>"Subject: Hello",5=>[0=>"from a by b"],6=>true]'
+        '4=>"Subject: Hello\r\n",5=>[0=>"from a by b"],6=>true]'
     ).replace("71", str(len(CONTENT)))
     assert text == "Received: from a by b\r\nSubject: Hello\r\n\r\nBody\r\n"
 

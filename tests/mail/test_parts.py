@@ -63,14 +63,14 @@ def test_parts_within_parts() -> None:
 @pytest.mark.parametrize(
     ("text", "bodies", "errors"),
     [
-        ("Content-Type: multipart/mixed\n\n--x\n\na\n--x--\n", [], ["no boundary"]),
-        ("Content-Type: multipart/mixed; boundary=x\n\nnothing\n", [], ["no end"]),
-        ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\na", [b"a"], ["no end"]),
-        ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\na\n--x", [b"a", b""], ["no end"]),
+        ("Content-Type: multipart/mixed\n\n--x\n\na\n--x--\n", [], ["bad_header"]),
+        ("Content-Type: multipart/mixed; boundary=x\n\nnothing\n", [], ["unclosed_boundary"]),
+        ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\na", [b"a"], ["unclosed_boundary"]),
+        ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\na\n--x", [b"a", b""], ["unclosed_boundary"]),
         ("Content-Type: multipart/mixed; boundary=x\n\n--x\n--x\n\n--x--", [b"", b""], []),
         ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\na --x\n--xy\n--x--", [b"a --x\r\n--xy"], []),
         ("Content-Type: multipart/mixed; boundary=x\n\n--x--\n--x\n\na", [], []),
-        ("Content-Type: multipart/mixed; boundary=x", [], ["no end"]),
+        ("Content-Type: multipart/mixed; boundary=x", [], ["unclosed_boundary"]),
         ("Content-Type: message/rfc822\n\nSubject: in\n\nb", [b"b"], []),
         ("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nSGk=", [], []),
         ("", [], []),
@@ -86,9 +86,9 @@ def test_broken_and_empty(text: str, bodies: list[bytes], errors: list[str]) -> 
 def test_depth_and_count_have_bounds() -> None:
     deep = "".join(f"Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n" for i in range(100))
     found = list(part(deep).descendants(no_work))
-    assert len(found) == MOST_DEPTH and found[-1].errors == ["no end", "too deep"]
+    assert len(found) == MOST_DEPTH and found[-1].errors == ["unclosed_boundary", "too_deep"]
     many = part("Content-Type: multipart/mixed; boundary=x\n\n" + "--x\n\n" * 10_000)
-    assert len(list(many.descendants(no_work))) == MOST_PARTS and "too many parts" in many.errors
+    assert len(list(many.descendants(no_work))) == MOST_PARTS and "too_many_parts" in many.errors
 
 
 @pytest.mark.parametrize(

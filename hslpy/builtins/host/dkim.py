@@ -62,11 +62,13 @@ class Signer:
         self.now = now
         self.digest = digest  # of the body, where that is known already
 
-    def value(self, header: bytes, body: bytes) -> str:
-        digest = self.digest or body_digest(self.signing, body)
+    def value(self, header: bytes, body: bytes | None) -> str:
+        """Give the field's value; `body` None is the one that `digest` was made of."""
+        digest = self.digest if body is None else body_digest(self.signing, body)
+        assert digest is not None
         return signature(self.signing, header, digest, self.now, self._sign)
 
-    def __call__(self, header: bytes, body: bytes) -> bytes:
+    def __call__(self, header: bytes, body: bytes | None) -> bytes:
         return f"DKIM-Signature: {self.value(header, body)}\r\n".encode("latin-1")
 
     def __eq__(self, other: object) -> bool:
@@ -163,7 +165,7 @@ def _sign_message(
     else:
         signer.digest = body_digest(signer.signing, message.message.body)
     if returns:
-        return signer.value(message.edits().render(), b"")
+        return signer.value(*message.unsigned())
     if signer not in message.signers:  # a classic script runs once a recipient, and asks each time
         if len(message.signers) >= MOST_SIGNATURES:
             raise ScriptError("R310", f"a message takes at most {MOST_SIGNATURES} signatures", hint="is a loop without end?")

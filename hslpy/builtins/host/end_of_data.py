@@ -7,6 +7,7 @@ Old positional forms are told from options by the type of the argument. Source: 
 from __future__ import annotations
 
 from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.mimepart import book_rendering
 from hslpy.builtins.host.options import (
     ADDRESS,
     ARRAY,
@@ -77,8 +78,7 @@ def _order(call: Run, function: str, given: dict[str, Value], **more: object) ->
         changes["transport_id"] = given["transportid"]
     if "delay" in given:
         changes["delay_s"] = read_seconds(function, "delay", given["delay"])
-    call.reserve(len(state.message.header))
-    call.charge(500 * len(state.signers))
+    book_rendering(call, state)
     return state.order(**changes)
 
 

@@ -55,16 +55,23 @@ def edits(call: Run, name: str, value: str = "", joins: bool = False) -> HeaderE
     return edits_of(call, call.host.state, name, value, joins)
 
 
-def edits_of(call: Run, held: EditedMessage, name: str, value: str = "", joins: bool = False) -> HeaderEditor:
-    """Give the editor of the edits pending on this message, as `edits` does."""
+def edits_of(
+    call: Run,
+    held: EditedMessage,
+    name: str,
+    value: str = "",
+    joins: bool = False,
+    editor: HeaderEditor | None = None,
+) -> HeaderEditor:
+    """Give the editor of the edits pending on this message (or the one given, of a part's header), as `edits` does."""
     header_name(name)
-    editor = held.edits()
+    editor = editor or held.edits()
     size = len(value)
     if joins:
         size += max((len(field.raw) for field in editor.fields if field.name.lower() == name.lower()), default=0)
     if size > MOST_VALUE_BYTES:
         raise ScriptError("R308", f"a field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {size} bytes")
-    if editor.size_bytes + len(value) > len(held.message.header) + MOST_ADDED_BYTES:
+    if editor.size_bytes + len(value) > editor.received_bytes + MOST_ADDED_BYTES:
         raise ScriptError("R308", f"a script adds at most {MOST_ADDED_BYTES // 1024} KiB to a message's header")
     call.charge(1 + (len(value) + editor.size_bytes) // _HEADER_BYTES_A_UNIT)
     call.reserve(2 * len(value))

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 
+from hslpy.builtins.host import partedits  # noqa: F401  its methods are among MIMEPart's
 from hslpy.builtins.host.dkim import TOPIC as DKIM
 from hslpy.builtins.host.mime import TOPIC as BUILDER
 from hslpy.builtins.host.mime import mime
 from hslpy.builtins.host.mimepart import CLASS as PART_CLASS
 from hslpy.builtins.host.mimepart import METHODS as PART_METHODS
-from hslpy.builtins.host.mimepart import Held, find_part, held
+from hslpy.builtins.host.mimepart import Held, book_rendering, find_part, held, rendered_message
 from hslpy.builtins.host.options import (
     ARRAY,
     BOOLEAN,
     NUMBER,
     TEXT,
     read_address,
+    read_integer,
     read_metadata,
     read_options,
     read_seconds,
@@ -38,6 +40,7 @@ CLASS = "MailMessage"
 EOD_CLASS = "EODMailMessage"
 METHODS: dict[str, Builtin] = {}  # filled below, of both classes
 EOD_METHODS: dict[str, Builtin] = {}
+MOST_SPLICES = 10_000  # likewise
 MOST_SNAPSHOTS = 1000  # a bound on what a loop without end keeps
 _EOD = ("eod",)
 _DATA = ("data",)
@@ -116,8 +119,8 @@ def queue(
     if not params:
         params = _params_of(call, ascii_lower(str(recipient_address)))
     hold = given.get("hold", False)
-    call.reserve(len(state.message.header))
-    call.charge(500 * len(state.signers))
+    book_rendering(call, state)
+    header, body = state.leaving()
     order = Order(
         recipient=recipient_address,
         transport_id=transportid,
@@ -125,7 +128,8 @@ def queue(
         sender=sender_address,
         sender_params=sender_params or None,
         recipient_params=params,
-        header=state.header(),
+        header=header,
+        body=body,
         delay_s=read_seconds("queue", "delay", given["delay"]) if "delay" in given else 0.0,
         hold=hold,
         survives_reject=hold,
@@ -159,6 +163,7 @@ def reset(call: Run, this: HslObject) -> float:
 def snapshot(call: Run, this: HslObject) -> float:
     """Remember the edits as they are. Gives what `restore` takes."""
     message = held(this).message
+    call.charge(5 + len(message.parts.parts) + len(message.parts.editors))
     if len(message.snapshots) >= MOST_SNAPSHOTS:
         raise ScriptError("R310", f"a message takes at most {MOST_SNAPSHOTS:,} snapshots", hint="is a loop without end?")
     return float(message.snapshot())
@@ -183,13 +188,31 @@ def restore(call: Run, this: HslObject, id: float) -> bool:
 @TOPIC.builtin("toString() -> string", effect=Effect.READS, kind="method", owner=CLASS, examples=[_MAIL + "->toString();"])
 def to_string(call: Run, this: HslObject) -> str:
     """Give the message as text, edits applied."""
+    return rendered_message(call, held(this).message).decode("latin-1")
+
+
+@TOPIC.builtin(
+    "modifyContent(start: number, count: number, data: string) -> MailMessage",
+    effect=Effect.IO,
+    kind="method",
+    owner=CLASS,
+    examples=[_MAIL + '->modifyContent(9, 5, "Ahoy");'],
+)
+def modify_content(call: Run, this: HslObject, start: float, count: float, data: str) -> HslObject:
+    """Put `data` in place of `count` bytes of the message as received, from byte `start` on, whatever stands there.
+
+    What other edits replace as a whole is not touched by it.
+    """
     message = held(this).message
-    call.reserve(2 * len(message.message.content))
-    call.charge(500 * len(message.signers))
-    header = message.header()
-    if header is None:
-        return message.message.content.decode("latin-1")
-    return (header + message.message.body).decode("latin-1")
+    size = len(message.message.content)
+    first = read_integer("modifyContent", "start", start, 0, size)
+    length = read_integer("modifyContent", "count", count, 0, 1 << 53)
+    if len(message.parts.raw) >= MOST_SPLICES:
+        raise ScriptError("R310", f"a message takes at most {MOST_SPLICES:,} changes of its content")
+    call.charge(1 + (len(data) >> 8) + len(message.parts.raw))
+    call.reserve(2 * len(data))
+    message.parts.splice(first, min(first + length, size), data.encode("latin-1"))
+    return this
 
 
 METHODS.update(PART_METHODS)

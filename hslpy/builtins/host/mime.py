@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from hslpy.builtins.host.headers import MOST_VALUE_BYTES
+from hslpy.builtins.host.mimepart import content_of
 from hslpy.builtins.host.options import BOOLEAN, read_options
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
@@ -77,18 +78,21 @@ def add_header(call: Run, this: HslObject, name: str, value: str, options: Array
 
 
 @TOPIC.builtin(
-    "appendPart(part: MIME) -> MIME",
+    "appendPart(part: MIME | MIMEPart | MailMessage | EODMailMessage) -> MIME",
     effect=Effect.READS,
     kind="method",
     owner=CLASS,
     examples=['MIME()->setType("multipart/alternative")->appendPart(MIME()->setType("text/html")->setBody("<b>Hi</b>"))'],
 )
-def append_part(this: HslObject, part: HslObject) -> HslObject:
-    """Add a part after those within this one; without a type of its own this becomes multipart/mixed."""
+def append_part(call: Run, this: HslObject, part: HslObject) -> HslObject:
+    """Add a part after those within this one; without a type of its own this becomes multipart/mixed.
+
+    A message, or a part of one, is taken as it stands.
+    """
     parts = part_of(this).parts
     if len(parts) >= MOST_PARTS:
         raise ScriptError("R310", f"a message takes at most {MOST_PARTS:,} parts", hint="is a loop without end?")
-    parts.append(part_of(part))
+    parts.append(part_of(part) if part.class_name == CLASS else NewPart(raw=content_of(call, part)))
     return this
 
 
@@ -195,7 +199,7 @@ def to_string(call: Run, this: HslObject) -> str:
     return rendered(call, part_of(this)).decode("latin-1")
 
 
-def rendered(call: Run, part: NewPart) -> bytes:
+def rendered(call: Run, part: NewPart, is_root: bool = True) -> bytes:
     """Give the bytes of what was built; the work and its size are booked to the run. Raises ScriptError R310."""
     size = 0
     count = 0
@@ -206,12 +210,12 @@ def rendered(call: Run, part: NewPart) -> bytes:
                 raise ScriptError("R310", f"a message takes at most {MOST_PARTS:,} parts")
             if one.is_multipart and boundary_of(one) is None:
                 one.boundary = str(uuid.UUID(int=call.random.getrandbits(128), version=4))
-            own = len(one.body) + sum(len(text) for _, text in one.fields) + 500
+            own = len(one.raw or one.body) + sum(len(text) for _, text in one.fields) + 500
             call.charge(10 + (depth + 1) * (own >> 7) + 500 * len(one.signers))
             call.reserve(3 * own + depth * own)  # each level above joins it once
             size += own * (depth + 1)
     except ValueError:
         raise ScriptError("R310", "these MIME parts are too deep", hint="is a part within itself?") from None
     if size > _OFFLOAD_BYTES:
-        return bytes(call.offload(render, part))
-    return render(part)
+        return bytes(call.offload(render, part, is_root))
+    return render(part, is_root)

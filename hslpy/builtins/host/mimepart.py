@@ -1,4 +1,4 @@
-"""The class `MIMEPart`: reading a message and its parts, and editing the message's header. In: options. Out: values.
+"""The class `MIMEPart`: reading a message and its parts, and editing their headers. In: options. Out: values.
 
 An object's `host` is a `Held`. Edits are not seen by later get* calls; they are applied to what is queued after them.
 Source: the MIMEPart class of the vendor's manual.
@@ -13,7 +13,6 @@ from typing import Any
 from hslpy.builtins.host.headers import edits_of, value_of
 from hslpy.builtins.host.options import BOOLEAN, NUMBER, read_integer, read_options
 from hslpy.builtins.host.state import EditedMessage
-from hslpy.errors import ScriptError
 from hslpy.lang import regex
 from hslpy.lang.declare import Builtin, Effect, Topic
 from hslpy.lang.run import Run
@@ -47,6 +46,36 @@ def held(this: HslObject) -> Held:
     return found
 
 
+def content_of(call: Run, this: HslObject) -> bytes:
+    """Give a message as it is by now, or a part within one as it was received; the work is booked to the run."""
+    one = held(this)
+    if one.node.depth == 0:
+        return rendered_message(call, one.message)
+    node = one.node
+    call.reserve(2 * (node.end - node.start))
+    if not node.has_empty_line:
+        return node.header.header + node.content[node.body_start : node.end]
+    return node.content[node.start : node.end]
+
+
+def book_rendering(call: Run, message: EditedMessage) -> None:
+    """Have the message made as it leaves, in another thread where it is long, and the work booked to the run."""
+    if not message.is_edited:
+        return
+    size = message.parts.size_bytes + (len(message.message.content) if message.parts else len(message.message.header))
+    call.charge(10 + (size >> 8) + 500 * len(message.signers))
+    call.reserve(3 * size)
+    if size > _OFFLOAD_BYTES:
+        call.offload(message.leaving)
+
+
+def rendered_message(call: Run, message: EditedMessage) -> bytes:
+    """Give the message as it leaves, edited and signed, booked to the run."""
+    book_rendering(call, message)
+    call.reserve(2 * len(message.message.content))
+    return message.content()
+
+
 def fields_of(call: Run, this: HslObject, name: str) -> list[Field]:
     """Give the part's fields of that name, the reading of its header booked to the run."""
     message = held(this).node.header
@@ -69,11 +98,11 @@ def _descendants(call: Run, this: HslObject) -> Iterator[Part]:
         yield part
 
 
-def _editor(call: Run, this: HslObject, method: str, name: str, value: str = "") -> HeaderEditor:
+def editor_of(call: Run, this: HslObject, name: str, value: str = "") -> HeaderEditor:
+    """Give the editor of the part's header, the edit booked to the run. Raises ScriptError R308."""
     one = held(this)
-    if one.part is not None and one.part.depth > 0:
-        raise ScriptError("R302", f"{method}() works on the message itself here, not yet on a part within it")
-    return edits_of(call, one.message, name, value)
+    editor = one.message.parts.editor(one.node) if one.node.depth else None
+    return edits_of(call, one.message, name, value, editor=editor)
 
 
 def _index(function: str, given: dict[str, Value]) -> int | None:
@@ -82,7 +111,7 @@ def _index(function: str, given: dict[str, Value]) -> int | None:
 
 def _shown(call: Run, field: Field, given: dict[str, Value]) -> str:
     if given.get("field", False):
-        return field.raw.rstrip("\r\n")
+        return field.raw
     return value_of(call, field, given.get("decode", True))
 
 
@@ -149,9 +178,9 @@ def _book_header(call: Run, this: HslObject) -> None:
     examples=[_MAIL + '->getHeader("subject")  // "Hello"'],
 )
 def get_header(call: Run, this: HslObject, name: str, options: Array | None = None) -> str | None:
-    """Give the value of the field of that name at "index" (0), none when there is none; with "field" as it stands.
+    """Give the value of the field of that name at "index" (0), none when there is none.
 
-    Encoded words are decoded unless "decode" is false.
+    Encoded words are decoded unless "decode" is false; "field" gives the whole field as it stands, with its name and CRLF.
     """
     given = read_options("getHeader", options, {"index": NUMBER, "field": BOOLEAN, "decode": BOOLEAN})
     fields = fields_of(call, this, name)
@@ -167,7 +196,7 @@ def get_header(call: Run, this: HslObject, name: str, options: Array | None = No
     examples=[_MAIL + '->getHeaders("Received")  // []'],
 )
 def get_headers(call: Run, this: HslObject, name: str, options: Array | None = None) -> Array:
-    """Give the values of all fields of that name from the top; with "field" as they stand."""
+    """Give the values of all fields of that name from the top; with "field" the whole fields as they stand."""
     given = read_options("getHeaders", options, {"field": BOOLEAN, "decode": BOOLEAN})
     call.reserve(2 * len(held(this).node.header.header))
     return Array.of([_shown(call, field, given) for field in fields_of(call, this, name)])
@@ -196,7 +225,7 @@ def get_header_names(call: Run, this: HslObject) -> Array:
 def add_header(call: Run, this: HslObject, name: str, value: str, options: Array | None = None) -> HslObject:
     """Put a field on top of the header; "encode" => false takes the value as it stands."""
     given = read_options("addHeader", options, {"encode": BOOLEAN})
-    _editor(call, this, "addHeader", name, value).add(name, value, given.get("encode", True))
+    editor_of(call, this, name, value).add(name, value, given.get("encode", True))
     return this
 
 
@@ -211,7 +240,7 @@ def set_header(call: Run, this: HslObject, name: str, value: str, options: Array
     """Give all fields of that name (or the one at "index") this value, or put a new one on top. Gives how many changed."""
     given = read_options("setHeader", options, {"index": NUMBER, "encode": BOOLEAN})
     index = _index("setHeader", given)
-    return float(_editor(call, this, "setHeader", name, value).set(name, value, given.get("encode", True), index))
+    return float(editor_of(call, this, name, value).set(name, value, given.get("encode", True), index))
 
 
 @TOPIC.builtin(
@@ -224,7 +253,7 @@ def set_header(call: Run, this: HslObject, name: str, value: str, options: Array
 def del_header(call: Run, this: HslObject, name: str, options: Array | None = None) -> float:
     """Remove all fields of that name, or the one at "index". Gives how many there were."""
     given = read_options("delHeader", options, {"index": NUMBER})
-    return float(_editor(call, this, "delHeader", name).delete(name, _index("delHeader", given)))
+    return float(editor_of(call, this, name).delete(name, _index("delHeader", given)))
 
 
 @TOPIC.builtin(
@@ -287,6 +316,13 @@ def get_parts(call: Run, this: HslObject) -> Array:
     return _objects(this, held(this).node.children(_counted(call)))
 
 
+def _any_case(pattern: str | Regex) -> Regex:
+    if isinstance(pattern, Regex):
+        return pattern
+    text, modifiers = regex.unwrap(pattern)
+    return Regex(text, modifiers if "i" in modifiers else modifiers + "i")
+
+
 @TOPIC.builtin(
     "findByType(type: Regex | string) -> array",
     effect=Effect.READS,
@@ -295,8 +331,9 @@ def get_parts(call: Run, this: HslObject) -> Array:
     examples=[_MAIL + '->findByType("^image/")  // []'],
 )
 def find_by_type(call: Run, this: HslObject, type: str | Regex) -> Array:
-    """Give the parts within, at any depth, whose media type matches a regular expression."""
-    found = [part for part in _descendants(call, this) if part.type and regex.matches(call, part.type, type)]
+    """Give the parts within, at any depth, whose media type matches; a string is a regular expression in any case."""
+    wanted = _any_case(type)
+    found = [part for part in _descendants(call, this) if part.type and regex.matches(call, part.type, wanted)]
     return _objects(this, found)
 
 
@@ -308,12 +345,13 @@ def find_by_type(call: Run, this: HslObject, type: str | Regex) -> Array:
     examples=[_MAIL + '->findByFileName("/[.]exe$/i")  // []'],
 )
 def find_by_file_name(call: Run, this: HslObject, filename: str | Regex) -> Array:
-    """Give the parts within, at any depth, whose file name matches a regular expression."""
+    """Give the parts within, at any depth, whose file name matches; a string is a regular expression in any case."""
     found = []
+    wanted = _any_case(filename)
     for part in _descendants(call, this):
         call.charge((part.body_start - part.start) // 200)
         name = part.file_name
-        if name is not None and regex.matches(call, name, filename):
+        if name is not None and regex.matches(call, name, wanted):
             found.append(part)
     return _objects(this, found)
 
@@ -326,13 +364,15 @@ def find_by_file_name(call: Run, this: HslObject, filename: str | Regex) -> Arra
     examples=[_MAIL + '->getByID("2.1")  // none'],
 )
 def get_by_id(call: Run, this: HslObject, id: str) -> HslObject | None:
-    """Give the part within that has this id, none when there is none."""
+    """Give the part that has this id, this one included, none when there is none."""
     found = find_part(call, this, id)
     return None if found is None else HslObject(CLASS, METHODS, Held(held(this).message, found))
 
 
 def find_part(call: Run, this: HslObject, id: str) -> Part | None:
-    """Give the part within that has this id."""
+    """Give the part that has this id: this one, or one within."""
+    if held(this).node.id == id:
+        return held(this).node
     return next((part for part in _descendants(call, this) if part.id == id), None)
 
 
@@ -340,10 +380,12 @@ def find_part(call: Run, this: HslObject, id: str) -> Part | None:
     "getErrors() -> array", effect=Effect.READS, kind="method", owner=CLASS, examples=[_MAIL + "->getErrors()  // []"]
 )
 def get_errors(call: Run, this: HslObject) -> Array:
-    """Give what is wrong with the part: "no boundary", "no end", "too many parts" (2,000), "too deep" (20)."""
+    """Give what is wrong with the part: "bad_header", "unclosed_boundary", "too_many_parts" (2,000), "too_deep" (20)."""
     node = held(this).node
     node.children(_counted(call))
-    return Array.of(node.errors)
+    _book_header(call, this)
+    bad = "bad_header" not in node.errors and any(not field.name for field in node.header.fields)
+    return Array.of(["bad_header", *node.errors] if bad else node.errors)
 
 
 METHODS.update({row.name: row for row in TOPIC.rows})

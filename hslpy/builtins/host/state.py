@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from hslpy.errors import ScriptError
 from hslpy.mail.address import Address
-from hslpy.mail.message import HeaderEditor, Message
+from hslpy.mail.edits import PartEdits, edited
+from hslpy.mail.message import Field, HeaderEditor, Message, field_text
 from hslpy.mail.parts import Part
+from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Reply
 
 MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipients are
@@ -35,7 +37,7 @@ class Outcome:
 class Order:
     """One copy to be queued. `sender` None is the message's, which a later recipient's script may still change.
 
-    `header` None is the header as received. `survives_reject`: it is kept although the client is told 5xx.
+    `header` and `body` None are those received. `survives_reject`: it is kept although the client is told 5xx.
     """
 
     recipient: Address
@@ -45,6 +47,7 @@ class Order:
     sender_params: Mapping[str, str] | None = None
     recipient_params: Mapping[str, str] = field(default_factory=dict)
     header: bytes | None = None
+    body: bytes | None = None
     delay_s: float = 0.0
     hold: bool = False
     quarantine_id: str | None = None
@@ -54,48 +57,77 @@ class Order:
 
 @dataclass(slots=True)
 class EditedMessage:
-    """A message with the edits pending on it; `snapshots` are what they once were."""
+    """A message with the edits pending on it; `snapshots` are what they once were, `dated` the clock of a Date set later."""
 
     message: Message
     editor: HeaderEditor | None = field(default=None, kw_only=True)
+    parts: PartEdits = field(default_factory=PartEdits, kw_only=True)
     snapshots: list[Any] = field(default_factory=list, kw_only=True)
     tree: Part | None = field(default=None, kw_only=True)
-    signers: tuple[Callable[[bytes, bytes], bytes], ...] = field(default=(), kw_only=True)
-    signed: tuple[Any, ...] = field(
-        default=(None, None, None), kw_only=True
-    )  # what was signed last, by whom, and the result
+    signers: tuple[Callable[[bytes, bytes | None], bytes], ...] = field(default=(), kw_only=True)
+    dated: Callable[[], float] | None = field(default=None, kw_only=True)
+    _done: tuple[Any, ...] = field(default=(), kw_only=True)  # what `leaving` gave last, and of what
 
     def edits(self) -> HeaderEditor:
-        """Give the editor of the pending edits, made when first needed."""
+        """Give the editor of the pending edits of the header, made when first needed."""
         if self.editor is None:
             self.editor = HeaderEditor(self.message)
         return self.editor
 
-    def header(self) -> bytes | None:
-        """Give the header with the edits so far and signed, None when there is neither."""
-        if self.signers:
-            plain = self.edits().render()
-            if self.signed[0] is not plain or self.signed[1] is not self.signers:
-                header = plain
-                for sign in self.signers:
-                    header = sign(header, b"") + header  # signers of a message know its body's digest
-                self.signed = (plain, self.signers, header)
-            return bytes(self.signed[2])
-        return self.editor.render() if self.editor is not None and self.editor.changed else None
+    @property
+    def is_edited(self) -> bool:
+        return bool(self.parts or self.signers or self.dated or (self.editor is not None and self.editor.changed))
+
+    def unsigned(self) -> tuple[bytes, bytes | None]:
+        """Give header and body with the edits so far; the body None as it was received."""
+        editor = self.edits()
+        fields, body = editor.fields, None
+        if self.parts:
+            fields, body = edited(self.root, fields, self.parts)
+            if body and not body.endswith(b"\r\n"):
+                body += b"\r\n"
+        elif not self.dated:
+            return editor.render(), None
+        if self.dated is not None:
+            fields = with_date(fields, self.dated())
+        return ("".join(one.raw for one in fields) + "\r\n").encode("latin-1"), body
+
+    def leaving(self) -> tuple[bytes | None, bytes | None]:
+        """Give header and body as they leave, edited and signed; None for what is as received."""
+        if not self.is_edited:
+            return None, None
+        key = (self.edits().fields, self.parts, self.parts.changes, self.signers, self.dated)
+        if not self._done or any(one is not other and one != other for one, other in zip(key, self._done[0], strict=True)):
+            header, body = self.unsigned()
+            for sign in self.signers:
+                header = sign(header, body) + header
+            self._done = (key, header, body)
+        return self._done[1], self._done[2]
+
+    def content(self) -> bytes:
+        """Give the whole message as it leaves."""
+        header, body = self.leaving()
+        if header is None:
+            return self.message.content
+        return header + (self.message.body if body is None else body)
 
     def snapshot(self) -> int:
         """Remember the edits; give the number that `restore` takes."""
-        self.snapshots.append((self.edits().fields, self.signers))
+        editor = self.edits()
+        self.snapshots.append((editor.fields, editor.changes, self.parts.copy(), self.signers, self.dated))
         return len(self.snapshots) - 1
 
     def restore(self, number: int) -> None:
-        fields, self.signers = self.snapshots[number]
-        self.edits().restore(fields)
+        fields, changes, parts, self.signers, self.dated = self.snapshots[number]
+        self.parts = parts.copy()
+        self.edits().restore(fields, changes)
 
     def discard(self) -> int:
         """Forget the edits and signatures; give how many there were."""
-        count = len(self.signers) + (self.editor.discard() if self.editor is not None else 0)
-        self.signers = ()
+        count = len(self.signers) + self.parts.changes + bool(self.dated)
+        count += self.editor.discard() if self.editor is not None else 0
+        self.signers, self.dated = (), None
+        self.parts = PartEdits()
         return count
 
     @property
@@ -104,6 +136,15 @@ class EditedMessage:
         if self.tree is None:
             self.tree = Part(self.message.content, 0, len(self.message.content))
         return self.tree
+
+
+def with_date(fields: tuple[Field, ...], at: float) -> tuple[Field, ...]:
+    """Give the fields with the one Date that says `at`, where the first was, else on top."""
+    new = Field("Date", field_text("Date", mail_date(at)))
+    places = [number for number, one in enumerate(fields) if one.name.lower() == "date"]
+    kept = [one for one in fields if one.name.lower() != "date"]
+    kept.insert(places[0] if places else 0, new)
+    return tuple(kept)
 
 
 @dataclass(slots=True)
@@ -127,12 +168,14 @@ class DataState(EditedMessage):
     def order(self, **changes: Any) -> Order:
         """Give the copy for the current recipient, with `changes` of its fields."""
         assert self.recipient is not None
+        header, body = self.leaving()
         fields: dict[str, Any] = {
             "recipient": self.recipient,
             "transport_id": self.transport_id,
             "metadata": dict(self.metadata),
             "recipient_params": self.recipient_params,
-            "header": self.header(),
+            "header": header,
+            "body": body,
             "delay_s": self.delay_s,
         }
         return Order(**(fields | changes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+
 import pytest
 
 from tests.hooks.world import World
@@ -79,10 +81,115 @@ def test_a_text_as_a_message(world: World) -> None:
     assert world.echoed() == ["true", "0", "true", "[0=>1,1=>true,2=>false,3=>1,4=>1]", "true", "true"]
 
 
+EDITS = r"""
+[$text, $zip] = $mail->getParts();
+$text->setBody("grün
+und mehr");
+$text->setHeader("X-Part", "1");
+$zip->replacePart(MIME()->setBody("gone"));
+$zip->prependPart(MIME()->setType("text/x")->setBody("before"));
+$mail->appendPart(MailMessage::String("Subject: in
+
+footer"));
+$mail->setPreamble("new")->setEpilogue("end");
+$mail->addHeader("X-Top", "2");
+$mail->renameHeader("subject", "X-Was");
+echo [$text->getBody(), $mail->getPreamble(), $mail->getHeader("X-Top"), count($mail->getParts())];
+"""
+EDITED_WANTED = [
+    ("multipart/mixed", b""),
+    ("multipart/mixed", b""),
+    ("text/plain", "grün\r\nund mehr".encode("latin-1")),
+    ("text/x", b"before"),
+    ("text/plain", b"gone"),
+    ("text/plain", b"footer"),
+]
+
+
+@pytest.mark.parametrize(
+    ("hook", "start", "end"),
+    [
+        ("eod", '$mail = $arguments["mail"];', '$mail->queue("a@b.c", "d@e.f", "default"); Accept();'),
+        ("data", "$mail = GetMailMessage();", "Deliver();"),
+        ("eod", '$mail = MailMessage::String($arguments["mail"]->toString());', "echo $mail->toString(); Reject();"),
+    ],
+)
+def test_edits_of_parts(world: World, hook: str, start: str, end: str) -> None:
+    verdict = world.run(hook, start + EDITS + end, world.data(content=CONTENT))
+    first, *rest = world.echoed()
+    assert first == '[0=>"a=b",1=>"pre",2=>none,3=>2]'
+    if rest:
+        content = rest[0].encode("latin-1")
+    else:
+        (delivery,) = verdict.deliveries
+        content = delivery.header + delivery.body
+    message = email.message_from_bytes(content)
+    found = [(one.get_content_type(), one.get_payload(decode=True) or b"") for one in message.walk()]
+    assert found == EDITED_WANTED
+    assert list(message.keys())[:2] == ["X-Top", "X-Was"] and "subject" not in message
+    inner = message.get_payload()[0]  # type: ignore[index]
+    assert (inner.preamble, inner.epilogue) == ("new", "end")  # type: ignore[union-attr]
+    assert b"\r\n--x\r\nX-Part: 1\r\nContent-Type: text/plain; charset=UTF-8\r\n" in content
+
+
+def test_snapshots_take_bodies_along(world: World) -> None:
+    script = r"""
+    $mail = $arguments["mail"];
+    $plain = $mail->snapshot();
+    $mail->getByID("1")->setBody("one");
+    $one = $mail->snapshot();
+    $mail->getByID("1")->setBody("two");
+    $mail->getByID("2")->remove();
+    $mail->modifyContent(0, 7, "X-First");
+    $queue = function () closure ($mail) { $mail->queue("", "a@b.c", "default"); };
+    $queue();
+    $mail->restore($one);
+    $queue();
+    echo $mail->reset();
+    $queue();
+    $mail->restore($one);
+    $mail->setDateLater();
+    $queue();
+    $mail->restore($plain);
+    $queue();
+    Accept();
+    """
+    verdict = world.run("eod", script, world.data(content=CONTENT))
+    two, one, none, dated, plain = verdict.deliveries
+    assert two.header.startswith(b"X-First: ") and b"two" in two.body and b"PK" not in two.body
+    assert one.header == CONTENT[: CONTENT.index(b"pre")] and b"one" in one.body and b"PK" in one.body
+    assert (none.header, none.body, plain.header, plain.body) == (None,) * 4
+    assert dated.body == one.body and dated.header.startswith(b"Date: ")
+    assert world.echoed() == ["1"]
+
+
+def test_the_whole_field(world: World) -> None:
+    world.run(
+        "rcptto", r"""echo MailMessage::String("A:  b\n c\n\n")->getHeader("a", ["field" => true]) === "A:  b\r\n c\r\n";"""
+    )
+    assert world.echoed() == ["true"]
+
+
+def test_what_is_wrong_with_a_part(world: World) -> None:
+    script = r"""
+    echo MailMessage::String("A: b\nno field\n\n")->getErrors();
+    echo MailMessage::String("Content-Type: multipart/mixed; boundary=x\n\n--x\n\n")->getErrors();
+    echo MailMessage::String("Content-Type: multipart/mixed\n\n")->getErrors();
+    """
+    world.run("rcptto", script)
+    assert world.echoed() == ['[0=>"bad_header"]', '[0=>"unclosed_boundary"]', '[0=>"bad_header"]']
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ('$mail->getParts()[0]->addHeader("A", "b")', "works on the message itself"),
+        ('$mail->setBody("a", ["encoding" => "base46"])', "did you mean `base64`?"),
+        ('$mail->appendPart(MIME(), ["type" => "text/html"])', "multipart/mixed"),
+        (
+            '$mail->getParts()[0]->appendPart(MIME()->addHeader("Content-Transfer-Encoding", "7bit")->setBody("--x"))',
+            "occurs",
+        ),
+        ('$mail->modifyContent(-1, 1, "")', "from 0 to"),
         ('$mail->getHeader("A", ["indx" => 1])', "did you mean `index`?"),
         ('$mail->addHeader("A:", "b")', "cannot be the name"),
         ("$mail->getParts()[0]->snapshot()", "has no method `snapshot`"),

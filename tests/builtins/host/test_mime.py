@@ -124,7 +124,7 @@ def test_nothing_adds_a_field(world: World, expression: str) -> None:
         ('MIME()->setType("html")', "setType() wants"),
         ('MIME()->setDisposition("in line")', "setDisposition() wants"),
         ("MIME()->setDate(-1)", "setDate() wants"),
-        ('MIME()->appendPart("x")', "wants MIME as `part`"),
+        ('MIME()->appendPart("x")', "or EODMailMessage as `part`"),
         ("($m = MIME())->appendPart($m)->toString()", "too deep"),
     ],
 )
