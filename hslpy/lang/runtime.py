@@ -127,6 +127,12 @@ def at(run: Run, base: Value, key: Value, inside: int) -> Value:
     return get_index(base, key)
 
 
+def at_quietly(run: Run, base: Value, key: Value, inside: int) -> Value:
+    """Give `base[key]` for `??` and `isset`: none, too, where the base has no elements at all."""
+    kind = base.__class__
+    return at(run, base, key, inside) if kind is Array or kind is str or kind is HslObject else None
+
+
 def _property(run: Run, base: HslObject, key: Key, inside: int) -> Value:
     info = base.class_info
     if info.__class__ is ClassInfo:

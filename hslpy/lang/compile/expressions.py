@@ -632,33 +632,35 @@ class Expressions:
             stable = isinstance(node.key, r.Const) or self.is_stable(node.base, node.key)
             base, base_again = self.operand(node.base, stable)
         if isinstance(node.key, r.Const) and constant is not None:
-            return self.constant_element(node, base, base_again, constant, node.key.value)
-        return self.dynamic_element(node, base, base_again)
+            return self.constant_element(node, base, base_again, constant, node.key.value, quiet)
+        return self.dynamic_element(node, base, base_again, quiet)
 
     def constant_element(
-        self, node: r.Element, base: ast.expr, base_again: ast.expr, key: int | str, written: object
+        self, node: r.Element, base: ast.expr, base_again: ast.expr, key: int | str, written: object, quiet: bool
     ) -> ast.expr:
         b = self.b
+        at = "at_quietly" if quiet else "at"
         base_type = self.types.of(node.base)
         if base_type == STR and isinstance(key, int) and key >= 0:
             return b.any_of([b.subscript(base, b.slice_(b.const(key), b.const(key + 1))), b.const(None)])
         if base_type == ARR:
             return b.call(b.attr(b.attr(base, "items"), "get"), b.const(key))
         if not base_type & ARR:
-            return b.call("at", self.run(), base, b.const(written), self.inside(node.class_def))
-        slow = b.call("at", self.run(), base_again, b.const(written), self.inside(node.class_def))
+            return b.call(at, self.run(), base, b.const(written), self.inside(node.class_def))
+        slow = b.call(at, self.run(), base_again, b.const(written), self.inside(node.class_def))
         return b.choose(b.is_kind(base, "Array"), b.call(b.attr(b.attr(base_again, "items"), "get"), b.const(key)), slow)
 
-    def dynamic_element(self, node: r.Element, base: ast.expr, base_again: ast.expr) -> ast.expr:
+    def dynamic_element(self, node: r.Element, base: ast.expr, base_again: ast.expr, quiet: bool) -> ast.expr:
         """The subscript may stay as it is where it is a whole number, which a dict finds as the float it is, or a text
         that cannot look like a number, since it begins beyond the digits."""
         b = self.b
+        at = "at_quietly" if quiet else "at"
         assert node.key is not None
         base_type, key_type = self.types.of(node.base), self.types.of(node.key)
         if not base_type & ARR:
-            return b.call("at", self.run(), base, self.value(node.key), self.inside(node.class_def))
+            return b.call(at, self.run(), base, self.value(node.key), self.inside(node.class_def))
         key, key_again = self.operand(node.key)
-        slow = b.call("at", self.run(), base_again, key_again, self.inside(node.class_def))
+        slow = b.call(at, self.run(), base_again, key_again, self.inside(node.class_def))
         fast = b.call(b.attr(b.attr(base_again, "items"), "get"), key_again)
         tests: list[ast.expr] = []  # the first one evaluates the subscript
         if key_type & STR:

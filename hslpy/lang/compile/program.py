@@ -145,6 +145,7 @@ _RUNTIME = [
     "about_to_grow",
     "add_assign",
     "at",
+    "at_quietly",
     "call_bound",
     "call_member",
     "call_spread",

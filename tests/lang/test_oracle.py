@@ -1,0 +1,28 @@
+"""The compiler against the plain interpreter of `tests/lang/oracle`, on random programs.
+
+The long form is `python -m tests.soak.oracle`.
+"""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.lang.oracle.compare import difference, shrunk
+from tests.lang.oracle.programs import program
+from tests.lang.oracle.rules import Skip
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(4, 25))
+def test_compiled_programs_do_what_the_language_says(seed: int, size: int) -> None:
+    text = program(random.Random(seed), size)
+    try:
+        found = difference(text)
+    except Skip:
+        assume(False)
+    if found is not None:
+        short = shrunk(text)
+        raise AssertionError(f"{difference(short)}\n{short}")
