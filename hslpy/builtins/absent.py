@@ -17,11 +17,7 @@ _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
     _LATER: """
-        DeliverWithDKIM
         DirectDeliver
-        DKIMADSP
-        DKIMSDID
-        DKIMVerify
         GetAddressList
         GetAttachmentName
         GetAttachmentsByName
@@ -41,7 +37,6 @@ _REASONS: dict[str, str] = {
         RemoveAttachments
         ScanCLAM
         ScanDLP
-        ScanDMARC
         SetDSN
         SetSenderHELO
         SetSenderIP

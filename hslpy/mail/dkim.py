@@ -50,11 +50,16 @@ _TEXT_BLANKS = re.compile(r"[ \t]+")
 _WIDTH = 72
 
 
+_SPACE = " \t\r\n"
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
 @dataclass(frozen=True, slots=True)
 class Signing:
     """What to sign: `names` None are the recommended ones; those of `oversigned` are named once more than they are there.
 
-    `body_length` signs so much of the body only; `expire_s` counts from the signing.
+    `body_length` signs so much of the body only. `signed_at` True is the time of the signing; `expires_at` is in Unix
+    seconds, `lifetime_s` counts from the signing. `instance` makes an ARC-Message-Signature of that number.
     """
 
     selector: str
@@ -66,7 +71,37 @@ class Signing:
     additional: tuple[str, ...] = ()
     oversigned: tuple[str, ...] = ("From",)
     body_length: int | None = None
-    expire_s: int | None = None
+    signed_at: int | bool = False
+    expires_at: int | None = None
+    lifetime_s: int | None = None
+    identity: str = ""
+    instance: int | None = None
+
+    @property
+    def field_name(self) -> str:
+        return "DKIM-Signature" if self.instance is None else "ARC-Message-Signature"
+
+    @property
+    def hash_name(self) -> str:
+        return self.algorithm.rpartition("-")[2]
+
+
+def tag_list(text: str) -> dict[str, str] | None:
+    """Give the tags of a list `name=value; ...` in order, values unfolded; None when it is malformed.
+
+    Source: RFC 6376 section 3.2.
+    """
+    tags: dict[str, str] = {}
+    parts = text.split(";")
+    if not parts[-1].strip(_SPACE):
+        parts.pop()
+    for part in parts:
+        name, equals, content = part.partition("=")
+        name = name.strip(_SPACE)
+        if not equals or not _TAG.fullmatch(name) or name in tags:
+            return None
+        tags[name] = re.sub(r"\r?\n(?=[ \t])", "", content).strip(_SPACE)
+    return tags or None
 
 
 def canonical_body(body: bytes, relaxed: bool) -> bytes:
@@ -96,17 +131,17 @@ def body_digest(signing: Signing, body: bytes) -> tuple[bytes, int | None]:
     """Give the body's digest, and how much of it was signed where that is limited."""
     data = canonical_body(body, signing.body_relaxed)
     if signing.body_length is None:
-        return hashlib.sha256(data).digest(), None
+        return hashlib.new(signing.hash_name, data).digest(), None
     length = min(signing.body_length, len(data))
-    return hashlib.sha256(data[:length]).digest(), length
+    return hashlib.new(signing.hash_name, data[:length]).digest(), length
 
 
 def signature(
     signing: Signing, header: bytes, digest: tuple[bytes, int | None], now: float, sign: Callable[[bytes], bytes]
 ) -> str:
-    """Give the value of a field DKIM-Signature, folded, for a header (with the empty line that ends it) and a body's digest.
+    """Give the value of the field, folded, for a header (with the empty line that ends it) and a body's digest.
 
-    `sign` is given the SHA-256 digest of what is signed.
+    `sign` is given the digest of what is signed, by the algorithm's hash.
     """
     left: dict[str, list[str]] = {}
     for field in parse_fields(header):
@@ -121,21 +156,32 @@ def signature(
         signed += reversed(found)
     body_hash, length = digest
     canonicalization = "/".join("relaxed" if one else "simple" for one in (signing.header_relaxed, signing.body_relaxed))
+    first = "v=1" if signing.instance is None else f"i={signing.instance}"
     tags = [
-        f"v=1; a={signing.algorithm}; c={canonicalization}",
+        f"{first}; a={signing.algorithm}; c={canonicalization}",
         f"d={signing.domain}; s={signing.selector}",
-        f"t={int(now)}"
-        + (f"; x={int(now) + signing.expire_s}" if signing.expire_s is not None else "")
-        + (f"; l={length}" if length is not None else ""),
+        *_times(signing, int(now)),
+        *([f"i={signing.identity}"] if signing.identity else []),
+        *([f"l={length}"] if length is not None else []),
         _folded("h=", listed, ":"),
         "bh=" + base64.b64encode(body_hash).decode("ascii"),
         "b=",
     ]
     value = ";\r\n\t".join(tags)
-    own = canonical_field(f"DKIM-Signature: {value}\r\n", signing.header_relaxed)
+    own = canonical_field(f"{signing.field_name}: {value}\r\n", signing.header_relaxed)
     data = "".join(canonical_field(raw, signing.header_relaxed) for raw in signed) + own.removesuffix("\r\n")
-    made = base64.b64encode(sign(hashlib.sha256(data.encode("latin-1")).digest())).decode("ascii")
+    made = base64.b64encode(sign(hashlib.new(signing.hash_name, data.encode("latin-1")).digest())).decode("ascii")
     return value + "\r\n\t ".join(made[i : i + _WIDTH] for i in range(0, len(made), _WIDTH))
+
+
+def _times(signing: Signing, now: int) -> list[str]:
+    """Give the tags of the signing's and the expiry's time, in a list of none or one."""
+    at = None if signing.signed_at is False else now if signing.signed_at is True else signing.signed_at
+    expires = signing.expires_at
+    if expires is None and signing.lifetime_s is not None:
+        expires = (now if at is None else at) + signing.lifetime_s
+    tags = [f"{name}={time}" for name, time in (("t", at), ("x", expires)) if time is not None]
+    return ["; ".join(tags)] if tags else []
 
 
 def _folded(start: str, words: list[str], between: str) -> str:

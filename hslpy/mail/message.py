@@ -73,15 +73,19 @@ def parse_fields(header: bytes) -> list[Field]:
 
 
 class Message:
-    """A received message. The header is parsed when first asked for; nothing here ever changes."""
+    """A received message. The header is parsed when first asked for; nothing here ever changes.
 
-    __slots__ = ("_by_name", "_fields", "content", "header")
+    `digests` keeps the body's for those who check signatures, by canonical form and length.
+    """
+
+    __slots__ = ("_by_name", "_fields", "content", "digests", "header")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.header, _ = split_header(content)
         self._fields: list[Field] | None = None
         self._by_name: dict[str, list[Field]] | None = None
+        self.digests: dict[tuple[bool, int | None], bytes] = {}
 
     @property
     def body(self) -> bytes:

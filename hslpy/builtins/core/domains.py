@@ -30,7 +30,7 @@ def _a_label(label: str) -> str:
     return label if label.isascii() else idna.alabel(idna.uts46_remap(label, std3_rules=False)).decode("ascii")
 
 
-def _encoded(domain: str) -> str | None:
+def ascii_domain(domain: str) -> str | None:
     """Give a domain's A-labels, ASCII labels (`_dmarc` among them) as they are; None when that cannot be."""
     text = from_utf8(domain) if len(domain) <= _LONGEST else None
     if text is None:
@@ -49,6 +49,15 @@ def _encoded(domain: str) -> str | None:
     return ".".join(encoded)
 
 
+def organizational_domain(call: Run, domain: str) -> str:
+    """Give the label below the public suffix with the suffix (RFC 7489 section 3.2), for a suffix itself the suffix.
+
+    A top level domain that the list does not know is a suffix. `domain` has A-labels.
+    """
+    found: str | None = call.offload(_suffixes).privatesuffix(lower(domain), accept_unknown=True)
+    return found or lower(domain)
+
+
 @TOPIC.builtin(
     "domain_publicsuffix(domain: string) -> string | none",
     effect=Effect.PURE,
@@ -63,7 +72,7 @@ def domain_publicsuffix(call: Run, domain: str) -> str | None:
 
     Private suffixes, such as those of hosting companies, count too. Unicode names keep their form.
     """
-    encoded = _encoded(domain)
+    encoded = ascii_domain(domain)
     if not encoded:
         return None
     suffix = call.offload(_suffixes).publicsuffix(lower(encoded))
@@ -86,7 +95,7 @@ def idna_encode(domain: str) -> str | None:
 
     Labels in ASCII stay as they are.
     """
-    return _encoded(domain)
+    return ascii_domain(domain)
 
 
 @TOPIC.builtin(

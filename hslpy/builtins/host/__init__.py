@@ -3,6 +3,8 @@
 from hslpy.builtins.host import (
     attempt,
     dkim,
+    dkim_verify,
+    dmarc,
     dns,
     end_of_data,
     files,
@@ -36,6 +38,8 @@ TOPICS: tuple[Topic, ...] = (
     mimepart.TOPIC,
     partedits.TOPIC,
     dkim.TOPIC,
+    dkim_verify.TOPIC,
+    dmarc.TOPIC,
     metadata.TOPIC,
     files.TOPIC,
     sockets.TOPIC,

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.host.end_of_data import deliver
 from hslpy.builtins.host.headers import header_name
 from hslpy.builtins.host.mime import CLASS as BUILDER
 from hslpy.builtins.host.mime import part_of
@@ -26,20 +27,25 @@ from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Resource, Value
 from hslpy.mail.dkim import Signing, body_digest, signature
+from hslpy.mail.dkim_check import LEAST_BITS, MOST_INSTANCE
 
 TOPIC = Topic("DKIM")
 
 MESSAGE = "MailMessage"
 MOST_SIGNATURES = 20  # on one message; readers look at some five
-_LEAST_BITS = 1024  # RFC 8301 section 3.2
 _OFFLOAD_BYTES = 1 << 18
 _MOST_NAMES = 200
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+_IDENTITY = re.compile(r"[!-:<-~]*")
+_LATEST = 2**40  # of times in Unix seconds: the year 36812
 _ALGORITHMS = {
     "rsa-sha256": "rsa-sha256",
-    "sha256": "rsa-sha256",  # its name until 2017
+    "rsa-sha1": "rsa-sha1",
+    "sha256": "rsa-sha256",  # their names until 2018
+    "sha1": "rsa-sha1",
     "ed25519-sha256": "ed25519-sha256",
 }
+_HASHES = {"sha256": SHA256(), "sha1": SHA1()}
 _OPTIONS = {
     "canonicalization_header": TEXT,
     "canonicalization_body": TEXT,
@@ -48,13 +54,18 @@ _OPTIONS = {
     "oversign_headers": ARRAY,
     "headers": ARRAY,
     "body_length": NUMBER,
-    "expire": NUMBER,
-    "return_header": BOOLEAN,
+    "timestamp": (*BOOLEAN, *NUMBER),
+    "expiration": NUMBER,
+    "expiration_relative": NUMBER,
+    "identity": TEXT,
+    "id": BOOLEAN,
 }
+_MESSAGE_OPTIONS = {**_OPTIONS, "return_header": BOOLEAN, "arc": (*BOOLEAN, *NUMBER)}
+_CLASSIC_OPTIONS = {**_MESSAGE_OPTIONS, "discard_changes": BOOLEAN}
 
 
 class Signer:
-    """Makes the field DKIM-Signature of a header and a body. Two of them are equal when they sign alike."""
+    """Makes the signature's field of a header and a body. Two of them are equal when they sign alike."""
 
     def __init__(self, signing: Signing, key: Any, now: float, digest: tuple[bytes, int | None] | None = None) -> None:
         self.signing = signing
@@ -69,7 +80,7 @@ class Signer:
         return signature(self.signing, header, digest, self.now, self._sign)
 
     def __call__(self, header: bytes, body: bytes | None) -> bytes:
-        return f"DKIM-Signature: {self.value(header, body)}\r\n".encode("latin-1")
+        return f"{self.signing.field_name}: {self.value(header, body)}\r\n".encode("latin-1")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Signer) and (other.signing, other.key) == (self.signing, self.key)
@@ -80,20 +91,20 @@ class Signer:
     def _sign(self, digest: bytes) -> bytes:
         if isinstance(self.key, Ed25519PrivateKey):
             return self.key.sign(digest)
-        return bytes(self.key.sign(digest, PKCS1v15(), Prehashed(SHA256())))
+        return bytes(self.key.sign(digest, PKCS1v15(), Prehashed(_HASHES[self.signing.hash_name])))
 
 
-def _key_of(function: str, key: Resource | str, algorithm: str) -> Any:
+def _key_of(function: str, key: Resource | str, algorithm: str, by_id: bool) -> Any:
     """Give the private key, None when it is none for the algorithm."""
     if isinstance(key, str):
-        if key.startswith("pki:"):
+        if by_id or key.startswith("pki:"):
             raise ScriptError("R301", f"keys by id, as {function}() got one, are not supported here", hint=PKI_HINT)
         found = private_key(key)
     else:
         found = key.host
     if algorithm == "ed25519-sha256":
         return found if isinstance(found, Ed25519PrivateKey) else None
-    return found if isinstance(found, RSAPrivateKey) and found.key_size >= _LEAST_BITS else None
+    return found if isinstance(found, RSAPrivateKey) and found.key_size >= LEAST_BITS else None
 
 
 def _names(function: str, name: str, value: Value) -> tuple[str, ...]:
@@ -106,22 +117,26 @@ def _names(function: str, name: str, value: Value) -> tuple[str, ...]:
     return found
 
 
-def _signing(function: str, selector: str, domain: str, given: dict[str, Value]) -> Signing:
+def _signing(function: str, selector: str, domain: str, given: dict[str, Value], form: str, instance: int | None) -> Signing:
     for what, text in (("selector", selector), ("domain", domain)):
         if _NAME.fullmatch(text) is None:
             raise ScriptError("R302", f"{function}() wants `{what}` as a domain name in ASCII")
     algorithm = _ALGORITHMS.get(given.get("algorithm", "rsa-sha256"))
     if algorithm is None:
-        raise ScriptError("R302", f'{function}() wants `algorithm` as "rsa-sha256" or "ed25519-sha256"')
+        raise ScriptError("R302", f'{function}() wants `algorithm` as "rsa-sha256", "ed25519-sha256" or "rsa-sha1"')
     relaxed = []
     for part in ("header", "body"):
-        name = given.get(f"canonicalization_{part}", "relaxed")
+        name = given.get(f"canonicalization_{part}", form)
         if name not in ("relaxed", "simple"):
             raise ScriptError("R302", f'{function}() wants `canonicalization_{part}` as "relaxed" or "simple"')
         relaxed.append(name == "relaxed")
-    numbers = {
-        name: read_integer(function, name, given[name], 0, 2**31) if name in given else None
-        for name in ("body_length", "expire")
+    identity = given.get("identity", "")
+    if _IDENTITY.fullmatch(identity) is None or (identity and "@" not in identity):
+        raise ScriptError("R302", f"{function}() wants `identity` as an address, or a domain after `@`")
+    numbers: dict[str, int] = {
+        name: read_integer(function, name, given[name], 0, _LATEST)
+        for name in ("body_length", "expiration", "expiration_relative", "timestamp")
+        if name in given and given[name].__class__ is not bool
     }
     return Signing(
         selector=selector,
@@ -134,29 +149,60 @@ def _signing(function: str, selector: str, domain: str, given: dict[str, Value])
         oversigned=_names(function, "oversign_headers", given["oversign_headers"])
         if "oversign_headers" in given
         else ("From",),
-        body_length=numbers["body_length"],
-        expire_s=numbers["expire"],
+        body_length=numbers.get("body_length"),
+        signed_at=numbers["timestamp"] if "timestamp" in numbers else given.get("timestamp", False),
+        expires_at=numbers.get("expiration"),
+        lifetime_s=numbers.get("expiration_relative"),
+        identity=identity if instance is None else "",
+        instance=instance,
     )
 
 
-def _read(
-    call: Run, function: str, selector: str, domain: str, key: Resource | str, options: Array | None
-) -> tuple[Signer | None, bool]:
-    given = read_options(function, options, _OPTIONS, ("id", "arc"))
-    signing = _signing(function, selector, domain, given)
-    found = _key_of(function, key, signing.algorithm)
+def _signer(
+    call: Run,
+    function: str,
+    selector: str,
+    domain: str,
+    key: Resource | str,
+    given: dict[str, Value],
+    form: str = "relaxed",
+    instance: int | None = None,
+) -> Signer | None:
+    signing = _signing(function, selector, domain, given, form, instance)
+    found = _key_of(function, key, signing.algorithm, given.get("id", False))
     call.charge(500)
-    signer = None if found is None else Signer(signing, found, call.clock.time())
-    return signer, given.get("return_header", False)
+    return None if found is None else Signer(signing, found, call.clock.time())
 
 
-def _sign_message(
-    call: Run, function: str, message: EditedMessage, selector: str, domain: str, key: Resource | str, options: Array | None
+def _instance(function: str, message: EditedMessage, arc: Value) -> int | None:
+    """Give the number of the ARC set that a signature is for; with true, of the next one."""
+    if arc is False:
+        return None
+    if arc is True:
+        arc = 1.0 + sum(field.name.lower() == "arc-seal" for field in message.edits().fields)
+    return read_integer(function, "arc", arc, 1, MOST_INSTANCE)
+
+
+def sign_message(
+    call: Run,
+    function: str,
+    message: EditedMessage,
+    selector: str,
+    domain: str,
+    key: Resource | str,
+    given: dict[str, Value],
+    form: str = "relaxed",
 ) -> str | bool:
-    """Have the message signed when it leaves; give the field's value instead with "return_header", false for a bad key."""
-    signer, returns = _read(call, function, selector, domain, key, options)
+    """Have the message signed when it leaves; give the field's value instead with "return_header", false for a bad key.
+
+    `form` is the canonicalization of what no option says.
+    """
+    instance = _instance(function, message, given.get("arc", False))
+    signer = _signer(call, function, selector, domain, key, given, form, instance)
     if signer is None:
         return False
+    if given.get("discard_changes"):
+        message.discard()
     content = message.message.content
     call.charge(len(content) >> 8)
     if len(content) > _OFFLOAD_BYTES:
@@ -164,7 +210,7 @@ def _sign_message(
         signer.digest = call.offload(lambda: body_digest(signer.signing, message.message.body))
     else:
         signer.digest = body_digest(signer.signing, message.message.body)
-    if returns:
+    if given.get("return_header"):
         return signer.value(*message.unsigned())
     if signer not in message.signers:  # a classic script runs once a recipient, and asks each time
         if len(message.signers) >= MOST_SIGNATURES:
@@ -186,12 +232,23 @@ def sign_dkim(
 ) -> HslObject | str | None:
     """Sign the message with DKIM when it leaves, as it is then; none when the key (PEM, or a resource) is none.
 
-    Options: `algorithm` "rsa-sha256" or "ed25519-sha256"; `canonicalization_header`, `canonicalization_body` "relaxed" or
-    "simple"; `headers` (those RFC 6376 recommends), `additional_headers`, `oversign_headers` (["From"]); `body_length` signs
-    the start of the body only; `expire` in seconds; `return_header` gives the field's value for the message as it stands,
-    which must be added with "encode" => false.
+    | option | what it does | default |
+    |---|---|---|
+    | `algorithm` | "rsa-sha256", "ed25519-sha256" or "rsa-sha1", which receivers no longer take | "rsa-sha256" |
+    | `canonicalization_header`, `canonicalization_body` | "relaxed" or "simple" | "relaxed" |
+    | `headers` | the fields to sign, beside From | those RFC 6376 recommends |
+    | `additional_headers` | fields to sign beside them | [] |
+    | `oversign_headers` | fields that cannot be added later | ["From"] |
+    | `timestamp` | true, or a time in Unix seconds: when it was signed | false |
+    | `expiration`, `expiration_relative` | until when it holds: Unix seconds, or seconds from the signing | |
+    | `identity` | for whom it was signed, as in "@mail.example.com" | |
+    | `body_length` | sign so many bytes of the body only | |
+    | `return_header` | give the field's value for the message as it stands, to be added with "encode" => false | false |
+    | `arc` | make an ARC-Message-Signature: of that instance, with true of the next | false |
+    | `id` | the key is an id of the vendor's configuration, which is not supported here | false |
     """
-    done = _sign_message(call, "signDKIM", held(this).message, selector, domain, key, options)
+    given = read_options("signDKIM", options, _MESSAGE_OPTIONS)
+    done = sign_message(call, "signDKIM", held(this).message, selector, domain, key, given)
     return done if isinstance(done, str) else this if done else None
 
 
@@ -208,11 +265,10 @@ def sign_built(
 ) -> HslObject | None:
     """Sign what is built with DKIM when it is rendered, as it is then; none when the key is none.
 
-    The options are those of MailMessage->signDKIM(), but for `return_header`.
+    The options are those of MailMessage->signDKIM(), but for `return_header` and `arc`.
     """
-    signer, returns = _read(call, "signDKIM", selector, domain, key, options)
-    if returns:
-        raise ScriptError("R301", "option `return_header` of signDKIM() is for messages, not for what is being built")
+    given = read_options("signDKIM", options, _OPTIONS, ("return_header", "arc"))
+    signer = _signer(call, "signDKIM", selector, domain, key, given)
     if signer is None:
         return None
     signers = part_of(this).signers
@@ -230,5 +286,28 @@ def sign_built(
     examples=['DKIMSign("s1", "example.com", $pem);'],
 )
 def dkim_sign(call: Run, selector: str, domain: str, key: Resource | str, options: Array | None = None) -> bool | str:
-    """Sign the message as MailMessage->signDKIM() does. Gives whether it can; with `return_header` the field's value."""
-    return _sign_message(call, "DKIMSign", call.host.state, selector, domain, key, options)
+    """Sign the message as MailMessage->signDKIM() does. Gives whether it can; with `return_header` the field's value.
+
+    Option `discard_changes` takes back the edits of the message made before.
+    """
+    given = read_options("DKIMSign", options, _CLASSIC_OPTIONS)
+    return sign_message(call, "DKIMSign", call.host.state, selector, domain, key, given)
+
+
+@TOPIC.builtin(
+    "DeliverWithDKIM(selector: string, domain: string, key: RSAPrivateKey | ED25519PrivateKey | string, [options: array])"
+    " -> none",
+    effect=Effect.IO,
+    hooks=("data",),
+    examples=['DeliverWithDKIM("s1", "example.com", $pem);'],
+    deprecated="2016",
+)
+def deliver_with_dkim(call: Run, selector: str, domain: str, key: Resource | str, options: Array | None = None) -> None:
+    """Sign the message, deliver it and end the script. Now DKIMSign() and Deliver().
+
+    The options are those of DKIMSign(); the canonicalization is "simple" unless they say otherwise. A message that cannot
+    be signed is delivered without a signature.
+    """
+    given = read_options("DeliverWithDKIM", options, {**_OPTIONS, "discard_changes": BOOLEAN})
+    sign_message(call, "DeliverWithDKIM", call.host.state, selector, domain, key, given, form="simple")
+    deliver(call)

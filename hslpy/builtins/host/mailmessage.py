@@ -10,6 +10,7 @@ import re
 
 from hslpy.builtins.host import partedits  # noqa: F401  its methods are among MIMEPart's
 from hslpy.builtins.host.dkim import TOPIC as DKIM
+from hslpy.builtins.host.dkim_verify import TOPIC as DKIM_CHECK
 from hslpy.builtins.host.mime import TOPIC as BUILDER
 from hslpy.builtins.host.mime import mime
 from hslpy.builtins.host.mimepart import CLASS as PART_CLASS
@@ -216,6 +217,7 @@ def modify_content(call: Run, this: HslObject, start: float, count: float, data:
 
 
 METHODS.update(PART_METHODS)
-METHODS.update({row.name: row for row in (*TOPIC.rows, *DKIM.rows) if row.owner == CLASS and row.kind == "method"})
+_ROWS = (*TOPIC.rows, *DKIM.rows, *DKIM_CHECK.rows)
+METHODS.update({row.name: row for row in _ROWS if row.owner == CLASS and row.kind == "method"})
 EOD_METHODS.update(METHODS)
 EOD_METHODS.update({row.name: row for row in TOPIC.rows if row.owner == EOD_CLASS})

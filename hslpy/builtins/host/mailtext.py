@@ -13,9 +13,10 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.growth import Growth, TextBuilder, array_of
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, Value
+from hslpy.lang.values import Array
 from hslpy.mail import xtext
 from hslpy.mail.address import Address, parse_address
+from hslpy.mail.dkim import tag_list
 from hslpy.mail.encoded_word import decoded_parts, encode_text
 
 TOPIC = Topic("mail texts")
@@ -23,7 +24,6 @@ TOPIC = Topic("mail texts")
 MOST_CHARACTERS = 1 << 20  # of a header value that is taken apart
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]"
 _TOKEN = re.compile(r'\s+|"(?:[^"\\]|\\.)*"|\[[^\[\]\\]*\]|[()<>@,;:]|[^\s()<>@,;:"\[\]]+|.', re.DOTALL)
-_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def _unescape(text: str) -> str:
@@ -84,7 +84,7 @@ def header_addresslist_extract(call: Run, value: str, options: Array | None = No
     """
     chosen = read_options("header_addresslist_extract", options, {"field": False, "names": False})
     text = _header_value(value, chosen["field"])
-    pairs = None if text is None else _addresses(call, text)
+    pairs = None if text is None else header_addresses(call, text)
     if pairs is None:
         return None
     if chosen["names"]:
@@ -92,7 +92,7 @@ def header_addresslist_extract(call: Run, value: str, options: Array | None = No
     return array_of(call, [address for _, address in pairs])
 
 
-def _addresses(call: Run, text: str) -> list[tuple[str, str]] | None:
+def header_addresses(call: Run, text: str) -> list[tuple[str, str]] | None:
     """Give the (name, address) pairs of an address list, or None."""
     found: list[tuple[str, str]] = []
     growth = Growth(call)
@@ -199,16 +199,7 @@ def header_dkim_decode(value: str, options: Array | None = None) -> Array | None
     text = _header_value(value, read_options("header_dkim_decode", options, {"field": False})["field"])
     if text is None:
         return None
-    tags: dict[str, Value] = {}
-    parts = text.split(";")
-    if not parts[-1].strip(" \t\r\n"):
-        parts.pop()
-    for part in parts:
-        name, equals, content = part.partition("=")
-        name = name.strip(" \t\r\n")
-        if not equals or not _TAG.fullmatch(name) or name in tags:
-            return None
-        tags[name] = re.sub(r"\r?\n(?=[ \t])", "", content).strip(" \t\r\n")
+    tags = tag_list(text)
     return Array.mapping(dict(sorted(tags.items()))) if tags else None
 
 
