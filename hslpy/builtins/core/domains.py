@@ -30,7 +30,7 @@ def _a_label(label: str) -> str:
     return label if label.isascii() else idna.alabel(idna.uts46_remap(label, std3_rules=False)).decode("ascii")
 
 
-def ascii_domain(domain: str) -> str | None:
+def _encoded(domain: str) -> str | None:
     """Give a domain's A-labels, ASCII labels (`_dmarc` among them) as they are; None when that cannot be."""
     text = from_utf8(domain) if len(domain) <= _LONGEST else None
     if text is None:
@@ -72,7 +72,7 @@ def domain_publicsuffix(call: Run, domain: str) -> str | None:
 
     Private suffixes, such as those of hosting companies, count too. Unicode names keep their form.
     """
-    encoded = ascii_domain(domain)
+    encoded = _encoded(domain)
     if not encoded:
         return None
     suffix = call.offload(_suffixes).publicsuffix(lower(encoded))
@@ -95,7 +95,7 @@ def idna_encode(domain: str) -> str | None:
 
     Labels in ASCII stay as they are.
     """
-    return ascii_domain(domain)
+    return _encoded(domain)
 
 
 @TOPIC.builtin(

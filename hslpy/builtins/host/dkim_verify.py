@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hslpy.builtins.core.domains import ascii_domain
 from hslpy.builtins.host.mailtext import header_addresses
 from hslpy.builtins.host.mimepart import held
 from hslpy.builtins.host.options import NUMBER, read_integer, read_options, read_seconds, text_list
@@ -19,6 +18,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Value, type_name
+from hslpy.mail.address import ascii_domain, ascii_lower
 from hslpy.mail.dkim import tag_list
 from hslpy.mail.dkim_check import BadSignature, Claim, check, read_claim
 from hslpy.mail.message import Message
@@ -207,8 +207,8 @@ def author_domains(call: Run, message: Message) -> list[str] | None:
     pairs = header_addresses(call, fields[0].value(decode=False)) if len(fields) == 1 else None
     if not pairs:
         return None
-    domains = [ascii_domain(address.rpartition("@")[2].lower()) for _, address in pairs]
-    return None if None in domains else [domain for domain in domains if domain]
+    domains = [ascii_domain(ascii_lower(address.rpartition("@")[2])) for _, address in pairs]
+    return domains if all(domain and domain.isascii() for domain in domains) else None
 
 
 @TOPIC.builtin(

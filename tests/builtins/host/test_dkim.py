@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from hslpy.mail.dkim import canonical_body, canonical_field
+from hslpy.mail.dkim import canonical_body, canonical_field, tag_list
 from tests.hooks.world import CONTENT, World
 
 BODIES = [
@@ -99,10 +99,41 @@ def test_which_fields_are_signed(world: World) -> None:
     assert verified(message.replace(b"twice", b"thrice"))
 
 
-def test_body_length_and_expiry(world: World) -> None:
-    message = signed(world, CONTENT, '["body_length" => 0, "expire" => 3600]')
-    tags = dict(tag.split("=", 1) for tag in message.split(b"\r\n")[2].decode().strip("\t; ").split("; "))
-    assert int(tags["x"]) - int(tags["t"]) == 3600 and tags["l"] == "0"
+def tags_of(message: bytes) -> dict[str, str]:
+    found = tag_list(message.partition(b":")[2].split(b"\r\n\r\n")[0].split(b"\r\nReceived")[0].decode("latin-1"))
+    assert found is not None
+    return found
+
+
+def test_times_identity_and_body_length(world: World) -> None:
+    plain = tags_of(signed(world, CONTENT))
+    assert {"t", "x", "i", "l"}.isdisjoint(plain)
+    options = '["body_length" => 0, "timestamp" => true, "expiration_relative" => 3600, "identity" => "a@m.example.com"]'
+    tags = tags_of(signed(World(world.folder), CONTENT, options))
+    assert (tags["t"], tags["x"], tags["l"], tags["i"]) == ("1700000000", "1700003600", "0", "a@m.example.com")
+    tags = tags_of(signed(World(world.folder), CONTENT, '["timestamp" => 1600000000, "expiration_relative" => 60]'))
+    assert (tags["t"], tags["x"]) == ("1600000000", "1600000060")
+    tags = tags_of(signed(World(world.folder), CONTENT, '["expiration" => 9999999999, "expiration_relative" => 60]'))
+    assert "t" not in tags and tags["x"] == "9999999999"
+    assert verified(signed(World(world.folder), CONTENT, '["timestamp" => 1600000000, "identity" => "@m.example.com"]'))
+
+
+def test_sha1_as_older_scripts_ask_for_it(world: World) -> None:
+    message = signed(world, CONTENT, '["algorithm" => "sha1"]')
+    assert b"a=rsa-sha1;" in message and verified(message)
+
+
+def test_classic_delivery_with_a_signature(world: World) -> None:
+    pem = keys()["rsa-sha256"][0]
+    script = f"""
+    AddHeader("Subject", "x");
+    DeliverWithDKIM("s1", "example.com", ''{pem}'', ["discard_changes" => true]);
+    """
+    (delivery,) = world.run("data", script + ' echo "never";').deliveries
+    assert b"c=simple/simple" in delivery.header and verified(delivery.header + b"Body\r\n")
+    assert delivery.header.count(b"Subject:") == 1 and world.echoed() == []
+    (delivery,) = world.run("data", 'DeliverWithDKIM("s1", "example.com", "no key");').deliveries
+    assert b"DKIM" not in (delivery.header or b"")
 
 
 def test_edits_before_and_after_are_signed(world: World) -> None:
@@ -166,12 +197,15 @@ def test_what_is_built(world: World) -> None:
         ('$mail->signDKIM("s;x", "example.com", "")', "wants `selector`"),
         ('$mail->signDKIM("s", "example.com\\r\\nX: y", "")', "wants `domain`"),
         ('$mail->signDKIM("s", "e.com", "pki:1")', "not supported here"),
-        ('$mail->signDKIM("s", "e.com", "", ["algorithm" => "rsa-sha1"])', "wants `algorithm`"),
+        ('$mail->signDKIM("s", "e.com", "", ["algorithm" => "rsa-md5"])', "wants `algorithm`"),
+        ('$mail->signDKIM("s", "e.com", "1", ["id" => true])', "not supported here"),
+        ('$mail->signDKIM("s", "e.com", "", ["identity" => "x; b=@"])', "wants `identity`"),
         ('$mail->signDKIM("s", "e.com", "", ["canonicalization_body" => "none"])', "wants `canonicalization_body`"),
         ('$mail->signDKIM("s", "e.com", "", ["headers" => ["a;b"]])', "cannot sign a field"),
         ('$mail->signDKIM("s", "e.com", "", ["headers" => ["a:b"]])', "cannot be the name"),
-        ('$mail->signDKIM("s", "e.com", "", ["expire" => -1])', "wants `expire`"),
-        ('$mail->signDKIM("s", "e.com", "", ["arc" => true])', "not supported here"),
+        ('$mail->signDKIM("s", "e.com", "", ["expiration_relative" => -1])', "wants `expiration_relative`"),
+        ('$mail->signDKIM("s", "e.com", "", ["arc" => 51])', "wants `arc`"),
+        ('MIME()->signDKIM("s", "e.com", "", ["arc" => true])', "not supported here"),
         ('$mail->signDKIM("s", "e.com", "", ["header" => []])', "did you mean `headers`?"),
     ],
 )
