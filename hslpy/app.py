@@ -228,7 +228,7 @@ def make_services(
     resolver = over.resolver or DnsResolver(settings.resolver, clock)
     return Services(
         rates=rates,
-        memory=SharedMemory(),
+        memory=SharedMemory(folders=settings.search_path),
         resolver=resolver,
         http=over.http or AiohttpClient(settings.http, clock, partial(addresses_of, resolver), log),
         queue_metric=queue_metric,

@@ -111,7 +111,13 @@ class Hooks:
     def run_kind(self) -> type[Run]:
         """Give the class of runs under the limits of the day."""
         if self._run_kind.limits is not self.settings.limits:
-            self._run_kind = Run.kind(clock=self.clock, random=self.random, limits=self.settings.limits, waiter=wait)
+            self._run_kind = Run.kind(
+                clock=self.clock,
+                random=self.random,
+                limits=self.settings.limits,
+                waiter=wait,
+                shared=self.services.memory,
+            )
         return self._run_kind
 
     def _failed(self, row: Hook, host: HookHost, error: BaseException, text: str) -> Verdict:
@@ -219,6 +225,7 @@ class _Execution:
             run.facts = host.facts
             run.host = host
             run.echo = self._echo  # type: ignore[method-assign]
+            run.message_id = str(host.ids.get("transaction", ""))
             try:
                 execute(program, run)
             except VerdictGiven as given:

@@ -99,9 +99,8 @@ _ROWS: list[Code] = [
     Code("E305", "`$this` outside of a method", "pass the object as a parameter, or capture it with `closure ($this)`"),
     # E4xx parsed but not supported here
     Code("E403", "data imports cannot be run yet", "put the data in a module: `$table = [...]`, and import the variable"),
-    Code("E404", "`cache` cannot be run yet", "keep the value with `memory_store` and `memory_fetch`"),
-    Code("E405", "`barrier` cannot be run yet", "`memory_update` changes a shared value under a lock"),
-    Code("E406", "`object [...]` cannot be run", "write a class"),
+    Code("E404", "a `cache` that cannot be", "read the language's page for the options of `cache`"),
+    Code("E405", "`yield` within a `barrier`", "leave the barrier first: others would wait for whoever asks the generator"),
     Code("E407", "loops, `switch` and `try` nested too deep", "move the inner ones to a function"),
     Code("E408", "function or class that is not provided here", "the message says why; do without it, or write your own"),
     # W5xx warnings
@@ -128,6 +127,7 @@ _ROWS: list[Code] = [
     Code("R114", "a `match` in which nothing equals the value", "add a `default` arm, or catch the exception"),
     Code("R115", "a generator that asks itself for its next value", "ask it from outside of the generator"),
     Code("R108", "an argument out of range", "read the reference of the function for what it takes"),
+    Code("R116", "a barrier entered by who is in it", "leave it first, or give the inner one another name"),
     Code("R121", "none where text is wanted", "give a default with `??`, or test with `isset` first"),
     Code("R122", "operand of the wrong type", "convert with `number()` or `string()`, or test the type first"),
     Code("R123", "division or modulus by zero", "test the divisor first"),

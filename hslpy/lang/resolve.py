@@ -31,15 +31,13 @@ from hslpy.lang.scopes import (
     report_unknown_function,
     spread_blocks,
 )
+from hslpy.lang.sharing import CACHE_OPTIONS, FUNCTION_OPTIONS, option_hint
 from hslpy.lang.source import Span
 
 MOST_BLOCKS = 18  # Python's compiler allows 20 nested blocks; one is the function's, one an if-chain's or a switch's
 
 _UNSUPPORTED = {
     s.ImportDataStmt: ("E403", "data imports"),
-    s.Cache: ("E404", "`cache`"),
-    s.BarrierStmt: ("E405", "`barrier`"),
-    s.ObjectLit: ("E406", "`object [...]` (use a class)"),
 }
 
 
@@ -74,6 +72,7 @@ class Resolver:
         self.loops = 0
         self.switches = 0
         self.blocks = 0
+        self.barriers = 0
 
     def report(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         self.world.report(code, span, message, hint)
@@ -93,11 +92,11 @@ class Resolver:
 
     def in_unit(self, unit: r.Unit, make_body: Any) -> None:
         """Resolve the body of a unit with fresh loop counts."""
-        saved = self.unit, self.loops, self.switches, self.blocks, self.profile
-        self.unit, self.loops, self.switches, self.blocks = unit, 0, 0, 0
+        saved = self.unit, self.loops, self.switches, self.blocks, self.barriers, self.profile
+        self.unit, self.loops, self.switches, self.blocks, self.barriers = unit, 0, 0, 0, 0
         self.enter_source(unit.span)
         unit.body = make_body()
-        self.unit, self.loops, self.switches, self.blocks, self.profile = saved
+        self.unit, self.loops, self.switches, self.blocks, self.barriers, self.profile = saved
 
     def enter_source(self, span: Span) -> None:
         """Take the profile of the file in which something stands."""
@@ -304,7 +303,7 @@ class Resolver:
             self.report(
                 "E407",
                 nodes[0].span,
-                f"loops, `switch` and `try` are nested more than {MOST_BLOCKS} deep",
+                f"loops, `switch`, `try` and `barrier` are nested more than {MOST_BLOCKS} deep",
                 "move a part into a function",
             )
         result = self.statements(nodes)
@@ -370,6 +369,18 @@ class Resolver:
         body = self.enclosed(node.body)
         variable = self.target(node.variable)
         return r.Try(node.span, body, variable, self.enclosed(node.handler))
+
+    def barrier_stmt(self, node: s.BarrierStmt) -> r.Stmt:
+        name = self.expr(node.name)
+        variable = self.target(node.shared) if node.shared is not None else None
+        if isinstance(variable, r.Read):
+            variable.var.is_unset = variable.var.is_probed = True
+        elif not isinstance(variable, r.Fact):
+            variable = None
+        self.barriers += 1
+        body = self.enclosed(node.body)
+        self.barriers -= 1
+        return r.BarrierOf(node.span, name, variable, body)
 
     def throw_stmt(self, node: s.ThrowStmt) -> r.Stmt:
         return r.Throw(node.span, self.expr(node.value))
@@ -479,6 +490,46 @@ class Resolver:
         )
         return r.ArrayNew(node.span, items)
 
+    def object_lit(self, node: s.ObjectLit) -> r.Expr:
+        assert isinstance(node.items, s.ArrayLit)
+        items = []
+        for item in node.items.items:
+            key = self.optional(item.key)
+            value = self.method(item.value) if isinstance(item.value, s.Function) else self.expr(item.value)
+            items.append(r.Item(item.span, key, value, item.spread))
+        return r.ObjectNew(node.span, r.ArrayNew(node.items.span, tuple(items)))
+
+    def method(self, node: s.Function) -> r.Expr:
+        """Resolve a function written in `object [...]`: it sees the object as `$this`."""
+        unit = self.world.new_unit("method", node.name, node.span, self.unit.module, self.unit)
+        unit.class_def = None
+        unit.this = unit.variables["this"] = self.world.new_var("this", unit, True)
+        unit.this.is_assigned = True
+        self.function_body(unit, node)
+        self.unit.callees.add(unit)
+        return r.FunctionValue(node.span, unit)
+
+    def cache(self, node: s.Cache) -> r.Expr:
+        options = self.expr(node.options) if not isinstance(node.options, s.ArrayLit) else self.cache_options(node.options)
+        call = self.expr(node.call)
+        if isinstance(call, r.CallBuiltin) and "terminates" in call.row.signature.returns:
+            self.report("E404", node.span, f"`{call.row.name}` ends the script: there is no result to keep")
+        return r.Cached(node.span, options, call)
+
+    def cache_options(self, node: s.ArrayLit) -> r.Expr:
+        """Resolve the options of a `cache`; a function may be given by its name, as releases of 2015 had it."""
+        items = []
+        for item in node.items:
+            name = item.key.value if isinstance(item.key, s.StringLit) else None
+            if name is not None and name not in CACHE_OPTIONS:
+                assert item.key is not None
+                self.report("E404", item.key.span, f"unknown option `{name}` of `cache`", option_hint(name))
+            value: s.Expr = item.value
+            if name in FUNCTION_OPTIONS and isinstance(value, s.StringLit):
+                value = s.Name(value.span, value.value)
+            items.append(r.Item(item.span, self.optional(item.key), self.expr(value), item.spread))
+        return r.ArrayNew(node.span, tuple(items))
+
     def unary(self, node: s.Unary) -> r.Expr:
         return r.UnaryOp(node.span, node.op, self.expr(node.operand))
 
@@ -518,6 +569,8 @@ class Resolver:
     def yield_(self, node: s.Yield) -> r.Expr:
         if self.unit.kind in ("module", "constructor"):
             self.report("E217", node.span, "`yield` stands in a function, whose call then gives an Iterator")
+        if self.barriers:
+            self.report("E405", node.span, "`yield` stands in a `barrier`, which others would wait for")
         self.unit.is_generator = True
         return r.YieldOf(node.span, self.optional(node.value))
 

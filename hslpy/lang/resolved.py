@@ -355,6 +355,21 @@ class CallMember(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Cached(Expr):
+    """`cache options call`."""
+
+    options: Expr
+    call: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectNew(Expr):
+    """`object [...]`: functions written in it are methods of the object, of kind `method` without a class."""
+
+    items: ArrayNew
+
+
+@dataclass(frozen=True, slots=True)
 class IssetOf(Expr):
     target: Expr
 
@@ -469,6 +484,15 @@ class Try(Stmt):
     body: tuple[Stmt, ...]
     variable: Expr
     handler: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierOf(Stmt):
+    """`barrier name [=> variable] { }`."""
+
+    name: Expr
+    variable: Read | Fact | None
+    body: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True, slots=True)

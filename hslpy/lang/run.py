@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hslpy.clock import Clock, SystemClock
 from hslpy.errors import ScriptError
@@ -22,6 +22,9 @@ from hslpy.lang.faults import LimitExceeded, as_script_error, place
 from hslpy.lang.memory import live_bytes, resident_bytes
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import HslFunction, Value, type_name
+
+if TYPE_CHECKING:
+    from hslpy.lang.sharing import Shared
 
 _FIRST_QUANTUM = 64  # steps before the first look at the clock: a step may be a long straight stretch of script
 _MOST_QUANTUM = 1_000  # a look costs 1 µs; what costs more than a step, and is charged by nobody, is looked at as often
@@ -170,7 +173,8 @@ class Run:
     """One execution; what a builtin receives as `call`. Not shared between executions.
 
     `waiter` suspends the run until an awaitable is done and gives its result (`hooks/suspend.py`); without one nothing can
-    wait, and nothing needs to be paused for. `host` is what host builtins work on.
+    wait, and nothing needs to be paused for. `host` is what host builtins work on. `shared` is what all runs share, and
+    `message_id` tells the message at hand from others to `cache`.
     """
 
     __slots__ = ("__dict__", "facts", "program")
@@ -186,6 +190,8 @@ class Run:
         facts: dict[str, Value] | None = None,
         echo: Callable[[str], None] | None = None,
         waiter: Callable[[Awaitable[Any]], Any] | None = None,
+        shared: Shared | None = None,
+        message_id: str = "",
     ) -> None:
         self.facts = facts if facts is not None else {}
         self.program = None
@@ -201,6 +207,10 @@ class Run:
             self.echo = echo  # type: ignore[method-assign, assignment]
         if waiter is not None:
             self.waiter = waiter
+        if shared is not None:
+            self.shared = shared
+        if message_id:
+            self.message_id = message_id
 
     @classmethod
     def kind(cls, **common: Any) -> type[Run]:
@@ -218,6 +228,8 @@ class Run:
     limits: Limits = Limits()
     host: Any = None
     waiter: Callable[[Awaitable[Any]], Any] | None = None
+    shared: Shared | None = None
+    message_id = ""
     steps_used = 0
     _quantum = 0
     _units = 0

@@ -441,6 +441,15 @@ def rest_of(run: Run, source: Value, count: int) -> Array:
     return Array.of([own(value) for value in values])
 
 
+def object_of(items: Array) -> HslObject:
+    """Give `object [...]`: the functions written in it are bound to it."""
+    found = HslObject("object")
+    found.fields = {
+        key: _bound(found, value, str(key)) if value.__class__ is Method else value for key, value in items.items.items()
+    }
+    return found
+
+
 # ---- calls ------------------------------------------------------------------------------------------
 
 

@@ -204,6 +204,8 @@ def spread_blocks(statements: Iterable[syntax.Stmt]) -> Iterator[syntax.Stmt]:
                     inner.extend(case.body)
             case syntax.TryStmt():
                 inner += [statement.body, statement.handler]
+            case syntax.BarrierStmt():
+                inner.append(statement.body)
         todo.extend(reversed(inner))
 
 

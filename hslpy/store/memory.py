@@ -1,14 +1,18 @@
-"""The store behind `memory_*`: values by key, shared by all runs of this process. In: keys and values. Out: values.
+"""The store behind `memory_*`, `barrier` and `cache`: values shared by all runs of this process, locks by key.
 
-Each operation is atomic; `locked` holds a key for a callback that may suspend. Source: the HSL manual, memory_*.
+In: keys and values. Out: values. A lock is handed from its holder to the next who waits, so that giving it back never
+waits. Source: the HSL manual, memory_*, barrier.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from hslpy.store.caches import Caches
 
 MOST_BYTES = 256 * 1024 * 1024  # twice what one run may hold (`hooks.limits.memory_bytes`)
 ENTRY_BYTES = 250  # a key with its value in both dictionaries, CPython 3.11
@@ -41,25 +45,45 @@ class Values(dict[str, Any]):
 
 
 class SharedMemory:
-    """Values with a lock a key. They must be own copies (arrays shared) and never functions."""
+    """Values with a lock a key, and caches. They must be own copies (arrays shared) and never functions.
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    `folders` are where a namespace `file:X` of `cache` looks for its file, after the script's own.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES, folders: Sequence[Path] = ()) -> None:
         self.values = Values(most_bytes)
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self.caches = Caches()
+        self.folders = tuple(folders)
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by the keys that are held
 
-    @asynccontextmanager
-    async def locked(self, key: str) -> AsyncIterator[None]:
-        """Hold the key's lock; the lock goes away with its last user."""
-        lock, users = self._locks.get(key, (None, 0))
-        if lock is None:
-            lock = asyncio.Lock()
-        self._locks[key] = (lock, users + 1)
+    def try_lock(self, key: str) -> bool:
+        """Take the key's lock if nobody holds it, and say whether that was so."""
+        if key in self._waiting:
+            return False
+        self._waiting[key] = deque()
+        return True
+
+    async def lock(self, key: str) -> None:
+        """Take the key's lock, after those who wait already."""
+        if self.try_lock(key):
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[key].append(turn)
         try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.unlock(key)  # it was handed over, and nobody is there to take it
+            elif turn in self._waiting[key]:
+                self._waiting[key].remove(turn)
+            raise
+
+    def unlock(self, key: str) -> None:
+        """Give the lock to the next who waits; it goes away with its last user."""
+        waiting = self._waiting[key]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[key]

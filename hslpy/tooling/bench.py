@@ -172,6 +172,7 @@ class Bench:
             facts=host.facts,
             echo=echo,
             waiter=wait,
+            shared=self.services.memory,
         )
 
     async def in_greenlet(self, function: Callable[[], None]) -> None:

@@ -166,6 +166,7 @@ class Session:
             facts=self._host.facts,
             echo=echo,
             waiter=wait,
+            shared=self.bench.services.memory,
         )
         try:
             await self.bench.in_greenlet(lambda: execute(program, run))

@@ -19,6 +19,7 @@ from hslpy.lang.resolved import Predefined
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array
+from hslpy.store.memory import SharedMemory
 from tests.lang.cases_reader import Case, read_cases, read_guide, written_for
 
 HERE = Path(__file__).parent
@@ -81,7 +82,7 @@ def run_program(
         echoed.setdefault(line, []).append(text)
 
     facts = {"fixed": "as it is", "table": Array.mapping({"a": 1.0})}
-    run = Run(clock=ManualClock(), random=random.Random(1), limits=LIMITS, facts=facts, echo=echo)
+    run = Run(clock=ManualClock(), random=random.Random(1), limits=LIMITS, facts=facts, echo=echo, shared=SharedMemory())
     try:
         execute(program, run)
     except (ScriptError, LimitExceeded) as error:

@@ -8,60 +8,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, Value, own, type_name
-from hslpy.store.memory import SharedMemory, Values
+from hslpy.lang.sharing import Values, hold, release, storable
+from hslpy.lang.values import Value, own
 
 TOPIC = Topic("memory")
 
 _NOTHING = object()
-_STORABLE = (type(None), bool, float, str)
 
 
 @contextmanager
 def _locked(call: Run, key: str) -> Iterator[Values]:
     """Hold the key's lock and give the store's values. A callback may use the key it was called under."""
-    memory: SharedMemory = call.host.services.memory
-    held: set[str] = call.scratch.setdefault("memory", set())
-    if key in held:
-        yield memory.values
-        return
-    lock = memory.locked(key)
-    call.wait(lock.__aenter__())
-    held.add(key)
+    memory = call.shared
+    assert memory is not None
+    taken = hold(call, memory, key)
     try:
         yield memory.values
     finally:
-        held.discard(key)
-        call.wait(lock.__aexit__(None, None, None))
-
-
-def _storable(call: Run, function: str, value: Value) -> tuple[Value, int]:
-    """Give the store's own copy and about its size in bytes. Raises ScriptError R309 for what only lives in one run."""
-    todo = [value]
-    count = size = 0
-    while todo:
-        one = todo.pop()
-        if one.__class__ is Array:
-            todo.extend(one.values())
-            size += ELEMENT_BYTES * (1 + len(one))
-        elif one.__class__ is str:
-            size += len(one)
-        elif one.__class__ not in _STORABLE:
-            raise ScriptError("R309", f"{function}() cannot store a value of type {type_name(one)}")
-        count += 1
-        if count % 1000 == 0:
-            call.charge(100)
-    return own(value), size
+        if taken:
+            release(call, memory, key)
 
 
 @TOPIC.builtin("memory_add(key: string, value: any) -> boolean", effect=Effect.IO, examples=['memory_add("k", 1)  // true'])
 def memory_add(call: Run, key: str, value: Value) -> bool:
     """Store the value unless there is one; say whether it was stored."""
-    stored = _storable(call, "memory_add", value)
+    stored = storable(call, "memory_add()", value)
     with _locked(call, key) as values:
         if key in values:
             return False
@@ -76,7 +49,7 @@ def memory_add(call: Run, key: str, value: Value) -> bool:
 )
 def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> bool:
     """Store the value; say whether there was one, which `callback(key, old)` then sees."""
-    stored = _storable(call, "memory_store", value)
+    stored = storable(call, "memory_store()", value)
     with _locked(call, key) as values:
         existed = key in values
         if existed and callback is not None:
@@ -112,7 +85,7 @@ def memory_update(call: Run, key: str, value: Value, callback: Value, initial: V
             return False
         current = own(values[key]) if existed else initial
         result = call.invoke(callback, key, current, value)
-        values.put(key, *_storable(call, "memory_update", result))
+        values.put(key, *storable(call, "memory_update()", result))
         return existed
 
 

@@ -39,6 +39,9 @@ class Calls(Expressions):
 
     def function_value(self, symbol: r.Symbol) -> ast.expr:
         b = self.b
+        if isinstance(symbol, r.Unit) and symbol.kind == "method":  # of an `object [...]`, which binds it
+            bounds = [b.const(symbol.required), b.const(symbol.maximum)]
+            return b.call("Method", b.name(self.context.function(symbol)), *bounds)
         if isinstance(symbol, r.Unit) and symbol.name is not None and not symbol.is_nested:
             return b.name(f"h{symbol.id}")
         name = None if isinstance(symbol, r.Unit) and symbol.name is None else symbol.name
@@ -50,12 +53,35 @@ class Calls(Expressions):
             b.const(symbol.maximum),
         )
 
+    def cached(self, node: r.Cached) -> ast.expr:
+        """Compile `cache`: the function is a value here, and its name the cache's."""
+        b = self.b
+        options = self.borrowed(node.options)
+        call = node.call
+        name: ast.expr = b.const(None)
+        if isinstance(call, r.CallUnit):
+            name, function = b.const(call.symbol.name), self.function_value(call.symbol)
+        elif isinstance(call, r.CallBuiltin):
+            name = b.const(f"builtin {builtin_key(call.row)}")
+            function = b.call("BoundBuiltin", b.name(self.context.link("row", builtin_key(call.row))), self.run())
+        elif isinstance(call, r.CallMember):
+            base, key = self.temp(), self.temp()
+            steps = [b.walrus(base, self.value(call.base)), b.walrus(key, self.value(call.key))]
+            found = b.call("at", self.run(), b.name(base), b.name(key), self.inside(call.class_def))
+            function = b.last_of([*steps, found])
+            name = b.call("method_name", b.name(base), b.name(key))
+        else:
+            assert isinstance(call, r.CallValue)
+            function = self.passed(call.function)
+        return b.call("cached", self.run(), options, function, name, b.tuple_(self.arguments(call.args)))
+
     def call_member(self, node: r.CallMember) -> ast.expr:
         b = self.b
         constant = self.constant_key(node.key)
-        if self.is_this(node.base) and isinstance(constant, str) and not any(arg.spread for arg in node.args):
-            assert self.unit.class_def is not None
-            member = self.unit.class_def.members.get(constant)
+        class_def = self.unit.class_def
+        is_named = isinstance(constant, str) and not any(arg.spread for arg in node.args)
+        if class_def is not None and self.is_this(node.base) and is_named:
+            member = class_def.members.get(str(constant))
             if member is not None and member.unit is not None and _count_fits(member.unit, len(node.args)):
                 return b.call(self.context.function(member.unit), self.value(node.base), *self.arguments(node.args))
         args = self.arguments(node.args)

@@ -251,6 +251,10 @@ class Expressions:
                 return b.call("invoke", *args)
             case r.CallMember():
                 return self.call_member(node)
+            case r.Cached():
+                return self.cached(node)
+            case r.ObjectNew():
+                return b.call("object_of", self.array(node.items))
             case r.FunctionValue():
                 return self.function_value(node.symbol)
             case r.BuiltinValue():
@@ -722,6 +726,9 @@ class Expressions:
         raise NotImplementedError
 
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:
+        raise NotImplementedError
+
+    def cached(self, node: r.Cached) -> ast.expr:
         raise NotImplementedError
 
     def call_unit(self, node: r.CallUnit) -> ast.expr:

@@ -157,7 +157,7 @@ def _events(unit: r.Unit, node: r.Node) -> Iterator[_Event]:
                     yield _Event(target.var, source)
                 elif target is not None:
                     yield from _created(target, ANY)
-        case r.Try(variable=r.Read(var=var)):
+        case r.Try(variable=r.Read(var=var)) | r.BarrierOf(variable=r.Read(var=var)):
             yield _Event(var, ANY)
         case r.Try():
             yield from _created(node.variable, ANY)

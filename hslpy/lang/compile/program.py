@@ -14,7 +14,7 @@ from types import CodeType
 from typing import Any
 
 from hslpy.errors import ScriptError
-from hslpy.lang import older, operators, runtime
+from hslpy.lang import older, operators, runtime, sharing
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.context import IN_NUMBERS, Context, Link
 from hslpy.lang.compile.infer import infer
@@ -165,6 +165,7 @@ _RUNTIME = [
     "join",
     "matched",
     "missing",
+    "object_of",
     "peek",
     "pick",
     "put",
@@ -184,6 +185,7 @@ _RUNTIME = [
     "wrong",
 ]
 _OLDER = ["add_or_join", "as_numbers", "call_member_in_numbers", "modulo_numbers", "multiply_numbers"]
+_SHARING = ["cached", "enter_barrier", "leave_barrier", "method_name"]
 _GLOBALS: dict[str, Any] = {
     "__builtins__": {},
     "Array": Array,
@@ -204,6 +206,7 @@ _GLOBALS: dict[str, Any] = {
     **{name: getattr(operators, name) for name in _OPERATORS},
     **{name: getattr(runtime, name) for name in _RUNTIME},
     **{name: getattr(older, name) for name in _OLDER},
+    **{name: getattr(sharing, name) for name in _SHARING},
 }
 
 

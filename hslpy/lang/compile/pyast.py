@@ -162,6 +162,10 @@ class Builder:
         catch = ast.ExceptHandler(self.name(kinds), name, list(handler) or [self.nothing()], **self.at())
         return ast.Try(list(body) or [self.nothing()], [catch], [], [], **self.at())
 
+    def at_last(self, body: Sequence[ast.stmt], ending: Sequence[ast.stmt]) -> ast.stmt:
+        """`ending` runs after the body, whatever ends it."""
+        return ast.Try(list(body) or [self.nothing()], [], [], list(ending), **self.at())
+
     def nonlocal_(self, names: Sequence[str]) -> ast.stmt:
         return ast.Nonlocal(list(names), **self.at())
 

@@ -75,6 +75,8 @@ class Statements(Forms):
                 return self.end(node.value)
             case r.Try():
                 return self.try_(node)
+            case r.BarrierOf():
+                return self.barrier_of(node)
             case r.Throw():
                 return [b.do(b.call("throw", self.run(), self.value(node.value)))]
             case r.RunModule():
@@ -475,6 +477,25 @@ class Statements(Forms):
         self.assigned = before
         return [b.set_(depth, b.name("depth")), b.attempt(body, "CATCHABLE", error, handler)]
 
+    def barrier_of(self, node: r.BarrierOf) -> list[ast.stmt]:
+        b = self.b
+        barrier = self.keep()
+        result = [b.set_(barrier, b.call("enter_barrier", self.run(), self.value(node.name), b.name("UNSET")))]
+        shared = b.name("UNSET")
+        value = b.attr(b.name(barrier), "value")
+        if isinstance(node.variable, r.Read):
+            result.append(self.set_var(node.variable.var, value))
+            shared = b.name(self.context.variable(node.variable.var))
+        elif node.variable is not None:
+            fact = [b.name("facts"), b.const(node.variable.name)]
+            result.append(b.do(b.call("set_fact", *fact, value)))
+            unset = b.compare(value, "is", b.name("UNSET"))
+            result.append(b.when(unset, [b.do(b.call("unset_fact", *fact))]))
+            shared = b.call("fact", *fact)
+        body = self.block(node.body)
+        leave = b.call("leave_barrier", self.run(), b.name(barrier), shared, b.name("UNSET"))
+        return [*result, b.at_last(body, [b.do(leave)])]
+
     def end(self, value: r.Expr | None) -> list[ast.stmt]:
         """Return from the unit; a function that counts its depth gives it back first."""
         b = self.b
@@ -511,6 +532,8 @@ def _own_parts(node: r.Stmt) -> list[object]:
             return [condition for condition, _ in node.branches]
         case r.Foreach() | r.Switch():
             return [node.subject]
+        case r.BarrierOf():
+            return [node.name]
         case r.Loop():
             return [p.value if isinstance(p, r.AssignTo) and isinstance(p.target, r.Read) else p for p in node.start]
     return []

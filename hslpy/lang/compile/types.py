@@ -95,7 +95,7 @@ def changed_by(nodes: Iterable[object]) -> Iterator[r.Var]:
             targets.append(node.target)
         elif isinstance(node, r.Foreach):
             targets += [node.key, node.value]
-        elif isinstance(node, r.Try):
+        elif isinstance(node, (r.Try, r.BarrierOf)):
             targets.append(node.variable)
         for target in targets:
             while isinstance(target, (r.Element, r.SlicePart)):
@@ -142,6 +142,8 @@ class Types:
                 return of_names(node.predefined.types) if not node.predefined.writable else ANY
             case r.FunctionValue() | r.BuiltinValue():
                 return FUN
+            case r.ObjectNew():
+                return OBJ
             case r.RegexConst():
                 return OTHER
             case r.Held():

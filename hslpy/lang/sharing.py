@@ -1,0 +1,329 @@
+"""What runs share: values under locks (`barrier`, and `memory_*` beside it) and results of calls (`cache`).
+
+In: values and the run, from compiled code and builtins. Out: values, or ScriptError R1xx, R3xx. What holds them is given
+to the run (`Run.shared`); where nothing is, every call runs and every barrier is open. Source: the HSL manual, cache,
+barrier.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Awaitable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from hslpy.errors import ScriptError
+from hslpy.lang.conversions import normalise_key, truth
+from hslpy.lang.diagnostics import suggest
+from hslpy.lang.growth import ELEMENT_BYTES
+from hslpy.lang.operators import to_string
+from hslpy.lang.run import Run, describe
+from hslpy.lang.values import Array, HslFunction, HslObject, Regex, Resource, Value, own, type_name
+
+CACHE_OPTIONS: dict[str, tuple[str, ...]] = {
+    "ttl": ("number",),
+    "ttl_override": ("array",),
+    "ttl_function": ("function",),
+    "update_function": ("function",),
+    "argv_filter": ("array",),
+    "force": ("boolean",),
+    "size": ("number",),
+    "namespace": ("string",),
+    "per_message": ("boolean",),
+    "lru": ("boolean",),
+}
+FUNCTION_OPTIONS = ("ttl_function", "update_function")  # which releases of 2015 took by name
+_TTL_S = 60.0
+_SIZE = 32.0
+
+
+class Kept(Protocol):
+    """One result kept by a cache."""
+
+    value: Any
+    expires_at: float
+
+
+class Caches(Protocol):
+    """What keeps results of calls; a bucket is a namespace with a function's name."""
+
+    def find(self, bucket: tuple[str, ...], key: Hashable, most: int, mark: object = None) -> Kept | None: ...
+    def used(self, bucket: tuple[str, ...], key: Hashable) -> None: ...
+    def keep(
+        self,
+        bucket: tuple[str, ...],
+        key: Hashable,
+        value: Any,
+        size_bytes: int,
+        most: int,
+        now: float,
+        ttl_s: float,
+        *,
+        lru: bool = True,
+        mark: object = None,
+    ) -> None: ...
+
+
+class Values(Protocol):
+    """Values by key."""
+
+    def __contains__(self, key: object) -> bool: ...
+    def __getitem__(self, key: str) -> Any: ...
+    def get(self, key: str, default: Any = None) -> Any: ...
+    def put(self, key: str, value: Any, size_bytes: int) -> None: ...
+    def pop(self, key: str, default: Any = None) -> Any: ...
+
+
+class Shared(Protocol):
+    """What all runs of a process share."""
+
+    @property
+    def values(self) -> Values: ...
+    @property
+    def caches(self) -> Caches: ...
+    @property
+    def folders(self) -> Sequence[Path]: ...
+    def try_lock(self, key: str) -> bool: ...
+    def lock(self, key: str) -> Awaitable[None]: ...
+    def unlock(self, key: str) -> None: ...
+
+
+# ---- locks and values -----------------------------------------------------------------------------------
+
+
+def hold(run: Run, shared: Shared, key: str) -> bool:
+    """Take the lock of a key, waiting for it if need be; False when this run holds it already."""
+    held: set[str] = run.scratch.setdefault("held", set())
+    if key in held:
+        return False
+    if not shared.try_lock(key):
+        run.wait(shared.lock(key))
+    held.add(key)
+    return True
+
+
+def release(run: Run, shared: Shared, key: str) -> None:
+    """Give the lock of a key back. Never waits."""
+    run.scratch["held"].discard(key)
+    shared.unlock(key)
+
+
+def storable(run: Run, who: str, value: Value) -> tuple[Value, int]:
+    """Give the store's own copy and about its size in bytes. Raises ScriptError R309 for what only lives in one run."""
+    size = size_of(run, value, ())
+    if isinstance(size, str):
+        raise ScriptError("R309", f"{who} cannot store a value of type {size}")
+    return own(value), size
+
+
+_PLAIN = (type(None), bool, float, str)
+
+
+def size_of(run: Run, value: Value, more: tuple[type, ...]) -> int | str:
+    """Give about the size of a plain value in bytes, or the type of what is in it and is neither plain nor of `more`."""
+    todo = [value]
+    count = size = 0
+    while todo:
+        one = todo.pop()
+        if one.__class__ is Array:
+            todo.extend(one.values())
+            size += ELEMENT_BYTES * (1 + len(one))
+        elif one.__class__ is str:
+            size += len(one)
+        elif one.__class__ not in _PLAIN and one.__class__ not in more:
+            return type_name(one)
+        count += 1
+        if count % 1000 == 0:
+            run.charge(100)
+    return size
+
+
+# ---- barrier --------------------------------------------------------------------------------------------
+
+
+class Barrier:
+    """A barrier that a run is in. `value` is the shared variable's, `unset` where it has none."""
+
+    __slots__ = ("error", "name", "value")
+
+    def __init__(self, name: str, value: Value) -> None:
+        self.name = name
+        self.value = value
+        self.error = sys.exc_info()[1]  # what was under way before
+
+
+def enter_barrier(run: Run, name: Value, unset: object) -> Barrier:
+    """Wait until nobody else is in the barrier, and go in."""
+    if name.__class__ is not str and name.__class__ is not float:
+        raise ScriptError("R101", f"`barrier` wants a string as its name, got {describe(name)}")
+    key = to_string(run, name)
+    shared = run.shared
+    if shared is None:
+        return Barrier(key, unset)
+    if not hold(run, shared, key):
+        raise ScriptError(
+            "R116", f'the script is in the barrier "{key}" already', hint="a barrier is left before it is entered again"
+        )
+    return Barrier(key, own(shared.values.get(key, unset)))
+
+
+def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> None:
+    """Keep the shared variable for the next who enters, and go out; whatever ended the body. Never waits.
+
+    Raises ScriptError R309 for a value that cannot be kept, unless an error or a verdict ended the body.
+    """
+    shared = run.shared
+    if shared is None:
+        return
+    release(run, shared, barrier.name)
+    if value is unset:
+        shared.values.pop(barrier.name, None)
+        return
+    size = size_of(run, value, ())
+    if not isinstance(size, str):
+        shared.values.put(barrier.name, own(value), size)
+    elif sys.exc_info()[1] is barrier.error:
+        raise ScriptError("R309", f"`barrier` cannot keep a value of type {size}")
+
+
+# ---- cache ----------------------------------------------------------------------------------------------
+
+_CACHED = (Regex, Resource)  # beside plain values: keys and certificates never change
+_scopes = itertools.count(1)
+
+
+def cached(run: Run, options: Array, function: Value, name: str | None, args: Sequence[Value]) -> Value:
+    """Do `cache options name(args)`: give what the cache has, else call the function and keep its result.
+
+    What holds functions or objects is not kept, and a call with such arguments not looked up: they belong to one run.
+    """
+    chosen = _options(options)
+    shared = run.shared
+    key = _key(run, _told_apart(args, chosen.get("argv_filter")))
+    if shared is None or key is None:
+        return run.invoke(function, *args)
+    namespace: str = chosen.get("namespace", "")
+    bucket: tuple[str, ...] = (namespace, name if name is not None else _name_of(function))
+    if chosen.get("per_message"):
+        bucket = (_message(run), *bucket) if namespace else (_message(run), bucket[1])
+    mark = _mark(run, shared, namespace) if namespace.startswith("file:") else None
+    most = int(min(max(chosen.get("size", _SIZE), 0.0), 1e9))
+    kept = shared.caches.find(bucket, key, most, mark)
+    if kept is not None and not chosen.get("force") and run.clock.monotonic() < kept.expires_at:
+        shared.caches.used(bucket, key)
+        return own(kept.value)
+    given = result = run.invoke(function, *args)
+    if kept is not None and "update_function" in chosen:
+        result = run.invoke(chosen["update_function"], own(kept.value), own(given))
+    ttl_s = _ttl(run, chosen, given)
+    size = size_of(run, result, _CACHED) if ttl_s > 0 else ""
+    if not isinstance(size, str):
+        now = run.clock.monotonic()
+        lru = bool(chosen.get("lru", True))
+        shared.caches.keep(bucket, key, own(result), size, most, now, ttl_s, lru=lru, mark=mark)
+    return result
+
+
+def _options(options: Array) -> dict[str, Any]:
+    """Give the options by name. Raises ScriptError R301 for an unknown one, R302 for one of a wrong type."""
+    found: dict[str, Any] = {}
+    for key, value in options.items.items():
+        types = CACHE_OPTIONS.get(str(key))
+        if types is None:
+            raise ScriptError("R301", f"unknown option `{key}` of `cache`", hint=option_hint(str(key)))
+        if types == ("boolean",):
+            value = truth(value)
+        elif type_name(value) not in types:
+            raise ScriptError("R302", f"option `{key}` of `cache` wants {types[0]}, got {type_name(value)}")
+        found[str(key)] = value
+    return found
+
+
+def option_hint(name: str) -> str:
+    """Give the hint for an unknown option of `cache`."""
+    return suggest(name, CACHE_OPTIONS) or f"it takes {', '.join(f'`{one}`' for one in CACHE_OPTIONS)}"
+
+
+def _told_apart(args: Sequence[Value], chosen: Array | None) -> Iterable[Value]:
+    """Give the arguments that tell one call from another: all, or those that `argv_filter` counts from 1."""
+    if chosen is None:
+        return args
+    found = []
+    for number in chosen.values():
+        if number.__class__ is not float or number < 1:
+            raise ScriptError("R302", f"option `argv_filter` of `cache` wants numbers from 1, got {describe(number)}")
+        found.append(args[int(number) - 1] if number <= len(args) else None)
+    return found
+
+
+def _ttl(run: Run, chosen: dict[str, Any], given: Value) -> float:
+    """Give how many seconds a result is kept: by its value, by the function, or as the options say."""
+    override: Array | None = chosen.get("ttl_override")
+    ttl: Value = None
+    if override is not None and (given is None or given.__class__ in _PLAIN):
+        ttl = override.items.get(normalise_key("" if given is None else given))
+    if ttl is None and "ttl_function" in chosen:
+        ttl = run.invoke(chosen["ttl_function"], own(given))
+    if ttl is None:
+        ttl = chosen.get("ttl", _TTL_S)
+    if ttl.__class__ is not float:
+        raise ScriptError("R302", f"`cache` wants a number of seconds as time to live, got {describe(ttl)}")
+    return float(ttl)
+
+
+def _key(run: Run, values: Iterable[Value]) -> tuple[Hashable, ...] | None:
+    """Give something hashable that is equal for equal values, None for values that only live in one run."""
+    parts: list[Hashable] = []
+    todo = list(values)[::-1]
+    while todo:
+        one = todo.pop()
+        kind = one.__class__
+        if kind is Array:
+            parts.append(("[", len(one.items)))
+            parts.append(tuple(one.items))
+            todo.extend(reversed(one.items.values()))
+            run.charge(len(one.items) >> 6)
+        elif kind in _PLAIN:
+            parts.append((kind.__name__, one))
+        elif kind is Regex:
+            parts.append(("/", one.pattern, one.modifiers))
+        else:
+            return None
+    return tuple(parts)
+
+
+def _name_of(function: Value) -> str:
+    """Give the name of a function value; a function without one goes by the place where it is written."""
+    if function.__class__ is HslFunction and function.name is None:
+        code: Any = getattr(function.call, "__code__", None)
+        return f"{getattr(code, 'co_filename', '')} {getattr(code, 'co_name', '')}"
+    return str(getattr(function, "name", ""))
+
+
+def method_name(base: Value, key: Value) -> str | None:
+    """Give the name under which calls of a method are kept; None for what is no method."""
+    return f"{base.class_name}->{key}" if base.__class__ is HslObject else None
+
+
+def _message(run: Run) -> str:
+    """Give the id of the message at hand; where there is none, something that is this run's own."""
+    if not run.message_id:
+        run.message_id = f"run {next(_scopes)}"
+    return run.message_id
+
+
+def _mark(run: Run, shared: Shared, namespace: str) -> object:
+    """Give what changes when the file of a namespace `file:X` does."""
+    name = namespace.removeprefix("file:").removeprefix("//")
+    program = run.program
+    own_folder = [Path(program.sources[0].path).parent] if program is not None and program.sources else []
+    for folder in (*own_folder, *shared.folders):
+        for suffix in ("", ".hsl"):
+            try:
+                status = os.stat(folder / (name + suffix))
+            except (OSError, ValueError):
+                continue
+            return (status.st_mtime_ns, status.st_size, status.st_ino)
+    return ("missing",)
