@@ -16,6 +16,7 @@ from pathlib import Path
 from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
 from hslpy.errors import OperatorError
+from hslpy.hooks.data import DATA
 from hslpy.hooks.table import BY_NAME
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.load import Loaded, load_program
@@ -163,7 +164,9 @@ class Loader:
 def load_hook(path: str, reader: FileReader, hook: str | None, cache: Path | None = None) -> Loaded:
     """Load one script for a hook (None: for outside of hooks), with that hook's functions and variables."""
     predefined = BY_NAME[hook].in_profile(reader.profiles.of(Path(path))).predefined if hook is not None else {}
-    return load_program(path, reader, for_hook(hook), predefined, hook=hook, elsewhere=ALL, absent=ABSENT, cache=cache)
+    return load_program(
+        path, reader, for_hook(hook), predefined, hook=hook, elsewhere=ALL, absent=ABSENT, cache=cache, data=DATA
+    )
 
 
 def check_hooks(scripts: Mapping[str, tuple[Path, ...]]) -> None:

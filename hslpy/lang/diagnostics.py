@@ -98,7 +98,7 @@ _ROWS: list[Code] = [
     Code("E304", "`static::` outside of a class", "name the class instead"),
     Code("E305", "`$this` outside of a method", "pass the object as a parameter, or capture it with `closure ($this)`"),
     # E4xx parsed but not supported here
-    Code("E403", "data imports cannot be run yet", "put the data in a module: `$table = [...]`, and import the variable"),
+    Code("E403", "data that cannot be imported", "the message names the place in the file, or the kinds there are"),
     Code("E404", "a `cache` that cannot be", "read the language's page for the options of `cache`"),
     Code("E405", "`yield` within a `barrier`", "leave the barrier first: others would wait for whoever asks the generator"),
     Code("E407", "loops, `switch` and `try` nested too deep", "move the inner ones to a function"),

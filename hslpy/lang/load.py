@@ -17,6 +17,7 @@ from hslpy.lang import syntax
 from hslpy.lang.cache import Entry, ProgramCache, Request, source_digest
 from hslpy.lang.check import check
 from hslpy.lang.compile import Compiled, compile_program, link
+from hslpy.lang.data import NO_DATA, DataImports
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import MOST_DIAGNOSTICS, Diagnostic
 from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
@@ -50,6 +51,7 @@ class _Opener:
         self.found: list[Diagnostic] = []
         self.requests: list[tuple[Request, Source]] = []
         self._scripts: dict[str, tuple[Source, syntax.Script | None]] = {}
+        self._data: dict[str, Source] = {}
 
     def __call__(self, path: str, importer: str | None) -> tuple[Source, syntax.Script | None]:
         source = self.reader(path, importer)
@@ -60,6 +62,16 @@ class _Opener:
             self.found.extend(diagnostics)
             known = self._scripts[source.path] = (source, script)
         self.requests.append(((path, importer), known[0]))
+        return known
+
+    def data(self, path: str, importer: str | None) -> Source:
+        """Read a file that is no script."""
+        source = self.reader(path, importer)
+        known = self._data.get(source.path)
+        if known is None:
+            known = self._data[source.path] = source
+            self.sources.append(source)
+        self.requests.append(((path, importer), known))
         return known
 
 
@@ -73,20 +85,23 @@ def load_program(
     elsewhere: Sequence[Builtin] = (),
     absent: Mapping[str, str] | None = None,
     cache: Path | None = None,
+    data: DataImports = NO_DATA,
 ) -> Loaded:
     """Load the script at `path` with everything it includes and imports.
 
     `reader(path, importer)` gives a file named in a script (the importer's path, None for the script itself) and raises
     OperatorError where there is none. `elsewhere` are all builtins, for hints about those of another hook than `hook`;
     `absent` are names that the original has, with the reason why they are not provided.
-    `cache` is a private directory for compiled programs.
+    `cache` is a private directory for compiled programs. `data` reads the files of data imports.
     """
     builtins = {**{row.name: row for row in EXCEPTIONS.rows}, **builtins}
     kept = ProgramCache(cache, path, builtins, predefined, hook) if cache is not None else None
     entry = kept.fetch(reader) if kept is not None else None
     if entry is None:
         opener = _Opener(reader)
-        world = World(builtins, predefined, opener, hook, {row.name: row for row in elsewhere}, absent or {})
+        world = World(
+            builtins, predefined, opener, opener.data, data, hook, {row.name: row for row in elsewhere}, absent or {}
+        )
         with _deep_recursion():
             compiled, found = _compile(opener, path, world)
         if compiled is None:
@@ -94,7 +109,7 @@ def load_program(
         entry = Entry(compiled, found, opener.sources)
         if kept is not None:
             kept.store(entry, opener.requests)
-    return Loaded(link(entry.compiled, entry.sources, builtins), entry.diagnostics, entry.sources)
+    return Loaded(link(entry.compiled, entry.sources, builtins, data), entry.diagnostics, entry.sources)
 
 
 @contextmanager
@@ -128,7 +143,16 @@ def _compile(opener: _Opener, path: str, world: World) -> tuple[Compiled | None,
 def _with_taken(world: World) -> World:
     """Give a world for resolving anew, in which the predefined names that the program assigns are variables of its own."""
     own = {name: Predefined(("any",), writable=True) for name in world.taken}
-    fresh = World(world.builtins, {**world.predefined, **own}, world.open_script, world.hook, world.elsewhere, world.absent)
+    fresh = World(
+        world.builtins,
+        {**world.predefined, **own},
+        world.open_script,
+        world.open_data,
+        world.data,
+        world.hook,
+        world.elsewhere,
+        world.absent,
+    )
     for name, span in world.taken.items():
         fresh.report("W506", span, f"`${name}` is predefined here; the script makes it a variable of its own")
     return fresh

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from keyword import iskeyword
-from typing import Any
+from typing import Any, cast
 
 from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
+from hslpy.lang.compile.types import constant_array
+from hslpy.lang.data import Constants
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.older import in_numbers
@@ -35,10 +37,6 @@ from hslpy.lang.sharing import CACHE_OPTIONS, FUNCTION_OPTIONS, option_hint
 from hslpy.lang.source import Span
 
 MOST_BLOCKS = 18  # Python's compiler allows 20 nested blocks; one is the function's, one an if-chain's or a switch's
-
-_UNSUPPORTED = {
-    s.ImportDataStmt: ("E403", "data imports"),
-}
 
 
 def resolve(world: World, script: s.Script) -> r.Resolution:
@@ -273,19 +271,12 @@ class Resolver:
     def statements(self, nodes: Iterable[s.Stmt]) -> tuple[r.Stmt, ...]:
         found: list[r.Stmt] = []
         for node in nodes:
-            if type(node) in _UNSUPPORTED:
-                self.unsupported(node)
-                continue
             result = getattr(self, method_name(node))(node)
             if isinstance(result, tuple):
                 found.extend(result)
             elif result is not None:
                 found.append(result)
         return tuple(found)
-
-    def unsupported(self, node: s.Node) -> None:
-        code, what = _UNSUPPORTED[type(node)]
-        self.report(code, node.span, f"{what} cannot be run yet: parsed, but not compiled by this version")
 
     def block(self, node: s.Block) -> tuple[r.Stmt, ...]:
         return self.statements(node.body)
@@ -406,6 +397,36 @@ class Resolver:
 
     import_all_stmt = import_stmt
 
+    def import_data_stmt(self, node: s.ImportDataStmt) -> r.Stmt | None:
+        if self.unit.kind != "module":
+            self.report("E216", node.span, "imports stand at the top level of a file")
+            return None
+        name = node.variable.name
+        if name in self.unit.foreign or (name in self.unit.variables and self.unit.variables[name].is_assigned):
+            self.report("E215", node.variable.span, f"`${name}` is already a variable here", "choose another name")
+        target = self.target(node.variable)
+        value = self.data_of(node)
+        return r.Do(node.span, r.AssignTo(node.span, None, target, value)) if value is not None else None
+
+    def data_of(self, node: s.ImportDataStmt) -> r.Expr | None:
+        data = self.world.data
+        kind, name = data.kind_of(node.path.value)
+        refused = data.refusal(kind, name)
+        if refused is not None:
+            self.report("E403", node.path.span, *refused)
+            return None
+        given = self.expr(node.options) if node.options is not None else None
+        options = constant_array(given) if given is not None else ()
+        if options is None and isinstance(given, r.ArrayNew) and not given.items:
+            options = ()
+        if options is None:
+            assert node.options is not None
+            self.report("E210", node.options.span, "the options of an import must be constants")
+            return None
+        pairs = cast(Constants, options)
+        source = self.files.data(node.path, kind, name, pairs)
+        return r.DataOf(node.span, kind, source.path, pairs) if source is not None else None
+
     def function_stmt(self, node: s.FunctionStmt) -> None:
         return None  # hoisted
 
@@ -415,9 +436,6 @@ class Resolver:
     # ---- expressions -----------------------------------------------------------------------------
 
     def expr(self, node: s.Expr) -> r.Expr:
-        if type(node) in _UNSUPPORTED:
-            self.unsupported(node)
-            return r.Bad(node.span)
         result: r.Expr = getattr(self, method_name(node))(node)
         return result if self.profile is None else in_profile(self.profile, result)
 

@@ -363,6 +363,15 @@ class Cached(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class DataOf(Expr):
+    """The value of a data file: its kind, its path, and the options as pairs of constants."""
+
+    kind: str
+    path: str
+    options: tuple[tuple[object, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectNew(Expr):
     """`object [...]`: functions written in it are methods of the object, of kind `method` without a class."""
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hslpy.errors import OperatorError
+from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang import syntax
+from hslpy.lang.data import Constants, DataImports
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic, suggest
 from hslpy.lang.resolved import ClassDef, Fact, Module, Predefined, Symbol, Unit, Var
 from hslpy.lang.source import Source, Span
 
 Opener = Callable[[str, str | None], tuple[Source, syntax.Script | None]]
+DataOpener = Callable[[str, str | None], Source]
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class World:
     builtins: Mapping[str, Builtin]
     predefined: Mapping[str, Predefined]
     open_script: Opener
+    open_data: DataOpener
+    data: DataImports
     hook: str | None = None
     elsewhere: Mapping[str, Builtin] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -222,9 +226,27 @@ class Files:
         try:
             return self.world.open_script(path.value, path.span.source.path)
         except (OperatorError, OSError) as error:
-            hint = error.hint if isinstance(error, OperatorError) else None
-            self.world.report("E214", path.span, f'no file "{path.value}" to be found here', hint)
+            self._missing(path, error)
             return None
+
+    def _missing(self, path: syntax.StringLit, error: Exception) -> None:
+        hint = error.hint if isinstance(error, OperatorError) else None
+        self.world.report("E214", path.span, f'no file "{path.value}" to be found here', hint)
+
+    def data(self, path: syntax.StringLit, kind: str, name: str, options: Constants) -> Source | None:
+        """Give a data file, its content looked at; None after reporting what is the matter."""
+        assert self.world.data.read is not None
+        try:
+            source = self.world.open_data(name, path.span.source.path)
+        except (OperatorError, OSError) as error:
+            self._missing(path, error)
+            return None
+        try:
+            self.world.data.read(kind, source, options)
+        except ScriptError as error:
+            self.world.report("E403", path.span, error.message, error.hint)
+            return None
+        return source
 
     def enter(self, path: str, span: Span, what: str) -> bool:
         """Begin with a file; reports a cycle and gives False when it is under way already."""

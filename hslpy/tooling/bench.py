@@ -20,6 +20,7 @@ from hslpy.clock import Clock, SystemClock
 from hslpy.dns.contract import Resolver
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import ScriptError
+from hslpy.hooks.data import DATA
 from hslpy.hooks.facts import Event
 from hslpy.hooks.runner import Hooks, rendered_fault
 from hslpy.hooks.scripts import FileReader, HookSettings, ScriptSet, check_hooks, load_hook
@@ -143,7 +144,8 @@ class Bench:
     def load_plain(self, path: Path, more: Mapping[str, Builtin] | None = None) -> Loaded:
         """Load a file for outside of hooks, with `more` functions. Raises OperatorError."""
         more = more or {}
-        return load_program(str(path), self.reader(), {**for_hook(None), **more}, {}, elsewhere=ALL, absent=ABSENT)
+        builtins = {**for_hook(None), **more}
+        return load_program(str(path), self.reader(), builtins, {}, elsewhere=ALL, absent=ABSENT, data=DATA)
 
     # ---- running --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
+from hslpy.hooks.data import DATA
 from hslpy.hooks.scripts import FileReader, load_hook
 from hslpy.hooks.table import BY_NAME, HOOKS
 from hslpy.lang.declare import Builtin
@@ -75,7 +76,9 @@ def check_file(
     """Check one file at `hook`, or where its name says. Raises OperatorError when it cannot be read."""
     reader = FileReader(library, profiles)
     if hook is None and file.name.endswith(SUFFIX):
-        loaded = load_program(str(file), reader, {**for_hook(None), **FUNCTIONS}, {}, elsewhere=ALL, absent=ABSENT)
+        loaded = load_program(
+            str(file), reader, {**for_hook(None), **FUNCTIONS}, {}, elsewhere=ALL, absent=ABSENT, data=DATA
+        )
         return Checked(file, TEST, True, tuple(loaded.diagnostics))
     named = hook or hook_by_name(file)
     if named is not None:
@@ -91,7 +94,7 @@ def check_file(
 
 def _at_any(file: Path, reader: FileReader) -> Iterator[Checked]:
     """Check with all that there is, then outside of hooks and at each hook."""
-    loaded = load_program(str(file), reader, _ALL_BUILTINS, _ALL_FACTS, absent=ABSENT)
+    loaded = load_program(str(file), reader, _ALL_BUILTINS, _ALL_FACTS, absent=ABSENT, data=DATA)
     yield Checked(file, ANY, False, tuple(loaded.diagnostics))
     for name in (None, *BY_NAME):
         findings = load_hook(str(file), reader, name).diagnostics

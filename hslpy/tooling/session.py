@@ -16,6 +16,7 @@ from hslpy.builtins.host.contract import HookHost
 from hslpy.builtins.host.state import Outcome, QueueState
 from hslpy.errors import ScriptError
 from hslpy.hooks.bind import Facts
+from hslpy.hooks.data import DATA
 from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent
 from hslpy.hooks.runner import data_state
 from hslpy.hooks.suspend import wait
@@ -142,7 +143,9 @@ class Session:
         first = self._load_with(read, self.names - mentioned)
         unassigned = {m[1] for f in first if (m := _UNASSIGNED.search(f.message))} - self.names
         known = self.names | (mentioned - unassigned)
-        loaded = load_program(_MAIN, read, self._builtins, self._facts(known), hook=self.hook, elsewhere=ALL, absent=ABSENT)
+        loaded = load_program(
+            _MAIN, read, self._builtins, self._facts(known), hook=self.hook, elsewhere=ALL, absent=ABSENT, data=DATA
+        )
         if loaded.program is not None:
             self.names = known
         current = typed.program.path
@@ -151,7 +154,7 @@ class Session:
 
     def _load_with(self, read: object, names: Iterable[str]) -> list[Diagnostic]:
         """Give the findings when only `names` are the session's."""
-        return load_program(_MAIN, read, self._builtins, self._facts(names)).diagnostics  # type: ignore[arg-type]
+        return load_program(_MAIN, read, self._builtins, self._facts(names), data=DATA).diagnostics  # type: ignore[arg-type]
 
     def _facts(self, names: Iterable[str]) -> dict[str, Predefined]:
         return {**self._predefined, **{name: Predefined(("any",), True) for name in names}}

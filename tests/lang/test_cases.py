@@ -12,6 +12,7 @@ import pytest
 from hslpy.builtins import for_hook
 from hslpy.clock import ManualClock
 from hslpy.errors import ScriptError
+from hslpy.hooks.data import DATA
 from hslpy.lang.diagnostics import render, render_all
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.profiles import NEWEST, Profile
@@ -46,7 +47,7 @@ def load(text: str, files: dict[str, str], profile: Profile = NEWEST) -> Loaded:
             raise FileNotFoundError(path)
         return Source(path, files[path], written_for(files[path]))
 
-    return load_program("main.hsl", reader, for_hook(None), PREDEFINED)
+    return load_program("main.hsl", reader, for_hook(None), PREDEFINED, data=DATA)
 
 
 def run_case(case: Case) -> tuple[dict[int, list[str]], list[tuple[int, str, str]]]:

@@ -153,6 +153,24 @@ def json_decode(call: Run, string: str, options: Array | None = None) -> Value:
         return None
 
 
+def json_fault(call: Run, string: str) -> int | None:
+    """Give the offset of the byte at which a text, comments passed over, stops being JSON; None where it is JSON."""
+    text = decode_utf8(call, string)
+    if text is None:
+        data = string.encode("latin-1")
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return error.start
+        return 0
+    scanner = _Scanner(call, text, comments=True)
+    try:
+        scanner.value()
+    except (_Malformed, ValueError):
+        return len(text[: scanner.position].encode())
+    return None
+
+
 def _bytes(text: str) -> str:
     if text.isascii():
         return text

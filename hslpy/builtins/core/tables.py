@@ -117,6 +117,25 @@ def csv_decode(call: Run, string: str, options: Array | None = None) -> Array | 
     return array_of(call, result)
 
 
+def csv_fault(call: Run, string: str, options: Array) -> tuple[str, int]:
+    """Say what keeps a text from being CSV, and the offset of the line at which it does."""
+    chosen = read_options("csv_decode", options, {"delimiter": ",", "header": True, "schema": Array({}, 0)})
+    at = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal at
+        for line in _lines(call, string):
+            yield line
+            at += len(line)
+
+    try:
+        for _ in csv.reader(counted(), delimiter=_delimiter("csv_decode", chosen), strict=True):
+            pass
+    except csv.Error as error:
+        return str(error), at
+    return "no CSV", 0
+
+
 def _column(name: object, rule: Value) -> dict[str, Any]:
     if rule.__class__ is not Array:
         raise ScriptError("R302", f"csv_decode() wants the schema of `{name}` as an array")

@@ -144,3 +144,19 @@ def yaml_decode(call: Run, string: str, options: Array | None = None) -> Value:
         return _value(call, yaml.parse(as_bytes(string), Loader=_Loader))
     except (yaml.YAMLError, _Malformed, UnicodeError):
         return None
+
+
+def yaml_fault(call: Run, string: str) -> tuple[str, int] | None:
+    """Say what keeps a text from being YAML, and at which byte; None where nothing does."""
+    try:
+        _value(call, yaml.parse(as_bytes(string), Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        lines = string.split("\n")[: mark.line + 1] if mark is not None else []
+        offset = sum(len(line) + 1 for line in lines[:-1]) + (mark.column if mark is not None else 0)
+        return error.problem or "no YAML", offset
+    except (yaml.YAMLError, UnicodeError) as error:
+        return "no YAML", getattr(error, "position", None) or 0
+    except _Malformed:
+        return "YAML that is no value: more than one document, an unknown alias, or a key that is an array", 0
+    return None

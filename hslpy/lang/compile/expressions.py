@@ -253,6 +253,8 @@ class Expressions:
                 return self.call_member(node)
             case r.Cached():
                 return self.cached(node)
+            case r.DataOf():
+                return b.call(self.context.link("data", (node.kind, node.path, node.options)), self.run())
             case r.ObjectNew():
                 return b.call("object_of", self.array(node.items))
             case r.FunctionValue():

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 from hslpy.errors import ScriptError
 from hslpy.lang import older, operators, runtime, sharing
@@ -20,6 +20,7 @@ from hslpy.lang.compile.context import IN_NUMBERS, Context, Link
 from hslpy.lang.compile.infer import infer
 from hslpy.lang.compile.statements import Statements
 from hslpy.lang.compile.types import ARR, walk
+from hslpy.lang.data import Constants, DataImports, Give, array_of_constants
 from hslpy.lang.declare import Builtin
 from hslpy.lang.iterators import numbered
 from hslpy.lang.quick import quickest_search
@@ -55,11 +56,14 @@ def compile_program(resolution: r.Resolution, sources: Sequence[Source], file: s
     return Compiled(code, file, spans, context.names, context.variables, links, reads)
 
 
-def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, Builtin]) -> Program:
-    """Bind a compiled program to the builtins and give what can be executed."""
+def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, Builtin], data: DataImports) -> Program:
+    """Bind a compiled program to the builtins and the data it imports, and give what can be executed."""
     space: dict[str, Any] = dict(_GLOBALS)
     for name, kind, what in compiled.links:
-        space[name] = _bind(kind, what, builtins)
+        if kind == "data":
+            space[name] = _data(data, sources, *cast(tuple[str, str, Constants], what))
+        else:
+            space[name] = _bind(kind, what, builtins)
     exec(compiled.code, space)
     spans = tuple(Span(sources[number], start, end) for number, start, end in compiled.spans)
     methods = {key: row for key, row in builtins.items() if "->" in key}
@@ -75,6 +79,11 @@ def link(compiled: Compiled, sources: Sequence[Source], builtins: Mapping[str, B
     )
 
 
+def _data(data: DataImports, sources: Sequence[Source], kind: str, path: str, options: Constants) -> Give:
+    assert data.read is not None
+    return data.read(kind, next(source for source in sources if source.path == path), options)
+
+
 def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
     if kind in ("function", "row"):
         row = older.in_numbers(builtins[what.removeprefix(IN_NUMBERS)]) if what.startswith(IN_NUMBERS) else builtins[what]
@@ -82,7 +91,7 @@ def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
     if kind == "types":
         return frozenset(kind for name in what for kind in _KINDS[name])
     if kind == "array":
-        return _shared_array(what)
+        return array_of_constants(what)
     if kind == "regex":
         return Regex(*what)
     if kind == "search":
@@ -90,13 +99,6 @@ def _bind(kind: str, what: Any, builtins: Mapping[str, Builtin]) -> Any:
     if kind == "below":
         return quickest_search(*what)[1]
     raise ValueError(kind)
-
-
-def _shared_array(pairs: tuple[tuple[Any, Any], ...]) -> Array:
-    """Make a constant array. Marked as shared: whoever comes to own it and writes copies first."""
-    items = {key: _shared_array(value) if isinstance(value, tuple) else value for key, value in pairs}
-    following = max((key + 1 for key in items if isinstance(key, int) and key >= 0), default=0)
-    return Array(items, following, True)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
