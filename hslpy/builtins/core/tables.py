@@ -129,7 +129,7 @@ def csv_fault(call: Run, string: str, options: Array) -> tuple[str, int]:
             at += len(line)
 
     try:
-        for _ in csv.reader(counted(), delimiter=_delimiter("csv_decode", chosen), strict=True):
+        for _ in csv.reader(counted(), delimiter=delimiter_of("csv_decode", str(chosen["delimiter"])), strict=True):
             pass
     except csv.Error as error:
         return str(error), at
