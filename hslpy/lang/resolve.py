@@ -9,17 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from keyword import iskeyword
-from typing import Any, cast
+from typing import Any
 
 from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
-from hslpy.lang.compile.types import constant_array
-from hslpy.lang.data import Constants
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.older import in_numbers
 from hslpy.lang.profiles import Profile
 from hslpy.lang.resolve_classes import declare_class, resolve_class
+from hslpy.lang.resolve_imports import import_data, import_symbols
 from hslpy.lang.resolve_profiles import bare, in_profile, operator, text_part
 from hslpy.lang.scopes import (
     Files,
@@ -136,7 +135,7 @@ class Resolver:
                     self.hoist(script.body, pending, classes)
                     self.files.leave()
             elif isinstance(statement, (s.ImportStmt, s.ImportAllStmt)):
-                self.import_symbols(statement)
+                import_symbols(self, statement)
 
     def declare(self, name: str, symbol: r.Symbol, span: Span) -> bool:
         """Register a function or class under its name, and say whether it is a new one."""
@@ -191,80 +190,6 @@ class Resolver:
             if isinstance(part, s.Node):
                 todo.extend(v for f in part.__dataclass_fields__ for v in _nodes(getattr(part, f)))
         return self.expr(node)
-
-    # ---- modules ---------------------------------------------------------------------------------
-
-    def import_symbols(self, node: s.ImportStmt | s.ImportAllStmt) -> None:
-        if self.unit.kind != "module":
-            self.report("E216", node.span, "imports stand at the top level of a file")
-            return
-        if isinstance(node, s.ImportStmt) and self.imports_builtins(node):
-            return
-        opened = self.files.open(node.path)
-        if opened is None:
-            self.unread(node)
-            return
-        source, script = opened
-        module = self.world.modules.get(source.path)
-        if module is None:
-            if script is None:
-                self.unread(node)
-                return
-            module = self.module(script)
-        elif not module.is_done:
-            self.files.enter(source.path, node.path.span, "imports")
-            return
-        self.unit.module.imports.setdefault(id(node), module)
-        if isinstance(node, s.ImportAllStmt):
-            if node.name in self.unit.module.namespaces:
-                self.report("E215", node.span, f"the name `{node.name}` is imported twice")
-            self.unit.module.namespaces[node.name] = module
-            return
-        for symbol in node.symbols:
-            self.import_symbol(module, symbol)
-
-    def unread(self, node: s.ImportStmt | s.ImportAllStmt) -> None:
-        """Note the names that the import would have given."""
-        if isinstance(node, s.ImportAllStmt):
-            self.world.unread.add(f"`{node.name}`")
-        else:
-            self.world.unread.update(f"`{'$' if each.is_variable else ''}{each.alias}`" for each in node.symbols)
-
-    def imports_builtins(self, node: s.ImportStmt) -> bool:
-        """Bind what scripts import from the plugins of the original, where we have it built in: `rate` above all."""
-        if not node.path.value.startswith("extras://") or not all(x.name in self.world.builtins for x in node.symbols):
-            return False
-        for symbol in node.symbols:
-            self.unit.module.builtins[symbol.alias] = symbol.name
-        return True
-
-    def import_symbol(self, module: r.Module, symbol: s.ImportSymbol) -> None:
-        unit = self.unit
-        if symbol.is_variable:
-            found = module.unit.variables.get(symbol.name) or module.unit.foreign.get(symbol.name)
-            if not isinstance(found, r.Var):
-                known = [name for name, var in module.unit.variables.items() if var.is_assigned]
-                self.report("E212", symbol.span, f"the module has no variable `${symbol.name}`", suggest(symbol.name, known))
-                return
-            other = unit.foreign.get(symbol.alias)
-            if symbol.alias in unit.variables or (other is not None and other is not found):
-                self.report(
-                    "E215", symbol.span, f"`${symbol.alias}` is already a variable here", "import it `as` another name"
-                )
-                return
-            found.is_captured = found.is_assigned = True
-            unit.foreign[symbol.alias] = found
-            return
-        function = module.unit.functions.get(symbol.name)
-        if function is None:
-            hint = suggest(symbol.name, module.unit.functions)
-            self.report("E212", symbol.span, f"the module has no function or class `{symbol.name}`", hint)
-            return
-        known_here = unit.functions.get(symbol.alias)
-        if known_here is not None and known_here is not function:
-            self.report("E215", symbol.span, f"`{symbol.alias}` is already defined here", "import it `as` another name")
-            return
-        unit.functions[symbol.alias] = function
 
     # ---- statements ------------------------------------------------------------------------------
 
@@ -398,34 +323,7 @@ class Resolver:
     import_all_stmt = import_stmt
 
     def import_data_stmt(self, node: s.ImportDataStmt) -> r.Stmt | None:
-        if self.unit.kind != "module":
-            self.report("E216", node.span, "imports stand at the top level of a file")
-            return None
-        name = node.variable.name
-        if name in self.unit.foreign or (name in self.unit.variables and self.unit.variables[name].is_assigned):
-            self.report("E215", node.variable.span, f"`${name}` is already a variable here", "choose another name")
-        target = self.target(node.variable)
-        value = self.data_of(node)
-        return r.Do(node.span, r.AssignTo(node.span, None, target, value)) if value is not None else None
-
-    def data_of(self, node: s.ImportDataStmt) -> r.Expr | None:
-        data = self.world.data
-        kind, name = data.kind_of(node.path.value)
-        refused = data.refusal(kind, name)
-        if refused is not None:
-            self.report("E403", node.path.span, *refused)
-            return None
-        given = self.expr(node.options) if node.options is not None else None
-        options = constant_array(given) if given is not None else ()
-        if options is None and isinstance(given, r.ArrayNew) and not given.items:
-            options = ()
-        if options is None:
-            assert node.options is not None
-            self.report("E210", node.options.span, "the options of an import must be constants")
-            return None
-        pairs = cast(Constants, options)
-        source = self.files.data(node.path, kind, name, pairs)
-        return r.DataOf(node.span, kind, source.path, pairs) if source is not None else None
+        return import_data(self, node)
 
     def function_stmt(self, node: s.FunctionStmt) -> None:
         return None  # hoisted
