@@ -1,5 +1,6 @@
-"""Imports: of functions, classes and variables of modules, of whole modules, of data. In: import statements. Out: names bound
-in the unit at hand, and what stands for the statements.
+"""Imports: of functions, classes and variables of modules, of whole modules, of data.
+
+In: import statements. Out: names bound in the unit at hand, and what stands for the statements.
 
 A part of `resolve.py`, which passes itself in.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def import_symbols(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> None:
+    """Resolve the module that a statement names, if this is its first import, and bind the names."""
     if resolver.unit.kind != "module":
         resolver.report("E216", node.span, "imports stand at the top level of a file")
         return
@@ -95,6 +97,7 @@ def _import_symbol(resolver: Resolver, module: r.Module, symbol: s.ImportSymbol)
 
 
 def import_data(resolver: Resolver, node: s.ImportDataStmt) -> r.Stmt | None:
+    """Give the assignment that stands for an import of data."""
     if resolver.unit.kind != "module":
         resolver.report("E216", node.span, "imports stand at the top level of a file")
         return None
