@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,15 +21,17 @@ from hslpy.builtins.host.state import DataState, Outcome, QueueState
 from hslpy.clock import Clock
 from hslpy.errors import ScriptError
 from hslpy.hooks.bind import Facts
-from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent
+from hslpy.hooks.facts import AuthEvent, DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent
 from hslpy.hooks.scripts import HookSettings, Loader, ScriptSet
 from hslpy.hooks.suspend import Pool, wait
 from hslpy.hooks.table import BY_NAME, Hook
 from hslpy.hooks.verdicts import data_verdict, queue_verdict
 from hslpy.lang.diagnostics import render
-from hslpy.lang.faults import place_of
+from hslpy.lang.faults import call_lines, place_of
 from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Program, Run, VerdictGiven, execute
+from hslpy.lang.shown import HIDDEN, without_secrets
+from hslpy.lang.source import Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Value
 from hslpy.log import Log
 from hslpy.mail.message import Message
@@ -35,7 +39,7 @@ from hslpy.mail.verdict import DataVerdict, Delivery, Verdict
 
 CONTEXT_BYTES = 1 << 20  # of what one session keeps from hook to hook; looking through it takes a millisecond
 ECHO_LINES = 10_000  # of one hook run; a loop that echoes must not fill a disk
-
+_QUOTED = re.compile(r'".*"', re.DOTALL)
 
 Observer = Callable[[str, Event, Verdict], None]
 """Told of the hook, the event and the verdict after each run: nothing it does changes the verdict."""
@@ -97,16 +101,21 @@ class Hooks:
         try:
             return await self._pool.run(execution.run, self.settings.limits.wall_s)
         except (ScriptError, LimitExceeded) as error:
+            if hook == "auth":
+                error.message = _concealed(error)
             return self._failed(
                 execution.row,
                 execution.host,
                 error,
-                rendered_fault(error, f", hook {row.name}", f"outcome: hook {row.name} {execution.row.outcome}"),
+                without_secrets(
+                    rendered_fault(error, f", hook {row.name}", f"outcome: hook {row.name} {execution.row.outcome}"),
+                    _secrets(event),
+                ),
             )
         except Exception as error:  # a fault of ours: the hook fails, the log has it in full
             text = "".join(traceback.format_exception(error))
             story = f"{text} = outcome: hook {row.name} {execution.row.outcome}"
-            return self._failed(execution.row, execution.host, error, story)
+            return self._failed(execution.row, execution.host, error, without_secrets(story, _secrets(event)))
 
     def run_kind(self) -> type[Run]:
         """Give the class of runs under the limits of the day."""
@@ -226,6 +235,8 @@ class _Execution:
             run.host = host
             run.echo = self._echo  # type: ignore[method-assign]
             run.message_id = str(host.ids.get("transaction", ""))
+            if self.hook.name == "auth":  # where every value may be a password, or made of one
+                run.conceals = True
             try:
                 execute(program, run)
             except VerdictGiven as given:
@@ -286,10 +297,24 @@ def rendered_fault(error: ScriptError | LimitExceeded, outermost: str = "", *not
     `outermost` is what is said behind the place of the outermost call.
     """
     story = ScriptError(error.code, error.message, span=error.span, hint=error.hint, notes=(*error.notes, *notes))
-    frames = [frame for frame in error.stack if isinstance(frame, tuple)]
-    callers = [f"{span}, in {name or 'a function'}" for name, span in frames[1:-1]]
-    story.stack = (*callers, *(f"{span}{outermost}" for _, span in frames[1:][-1:]))
+    story.stack = call_lines(error.stack, outermost)
     return render(story)
+
+
+def _secrets(event: Event) -> Iterator[str]:
+    """Give what no log may hold: the password that a client sent, and its answer, as bytes and as the text that they are."""
+    if isinstance(event, AuthEvent):
+        for secret in (event.password, event.response):
+            if secret:
+                yield secret
+                with suppress(UnicodeError):
+                    yield secret.encode("latin-1").decode("utf-8")
+
+
+def _concealed(error: ScriptError | LimitExceeded) -> str:
+    """Give an error's message without the values in it: what is quoted and does not stand so in the script."""
+    text = error.span.source.text if isinstance(error.span, Span) else ""
+    return _QUOTED.sub(lambda found: found[0] if found[0] in text else f'"{HIDDEN}"', error.message)
 
 
 def _ids(event: Event) -> dict[str, object]:

@@ -6,17 +6,34 @@ Must not know how code is compiled beyond its file name, its line numbers and it
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hslpy.errors import ScriptError
 from hslpy.lang.iterators import at_work
+from hslpy.lang.shown import arguments
 from hslpy.lang.source import Span
+from hslpy.lang.values import Array, Value
 
 if TYPE_CHECKING:
     from hslpy.lang.run import Program
+
+
+_LOOKED_INTO = 8  # calls at either end of a stack whose arguments are told; a rendered stack shows no more
+
+
+class Frame(NamedTuple):
+    """A call of the script that was under way: the function's name, None for the top level and anonymous ones; where it
+    was; its arguments as text, as they were when it failed, None for the top level and where nobody looked."""
+
+    name: str | None
+    span: Span
+    arguments: str | None = None
 
 
 class LimitExceeded(BaseException):
@@ -32,18 +49,71 @@ class LimitExceeded(BaseException):
         self.stack: tuple[object, ...] = ()
 
 
-def frames_of(program: Program, traceback: TracebackType | None) -> list[tuple[str | None, Span]]:
-    """Give the script's frames in a traceback, innermost first."""
-    found: list[tuple[str | None, Span]] = []
+def frames_of(
+    program: Program, traceback: TracebackType | None, *, looks: bool = False, conceals: bool = False
+) -> list[Frame]:
+    """Give the script's frames in a traceback, innermost first; with `looks` the arguments of those at either end."""
+    found: list[tuple[FrameType, Span]] = []
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if code.co_filename == program.file:
+        frame = traceback.tb_frame
+        if frame.f_code.co_filename == program.file:
             line = traceback.tb_lineno
             if line is not None and 0 < line <= len(program.spans):
-                found.append((program.names.get(code.co_name), program.spans[line - 1]))
+                found.append((frame, program.spans[line - 1]))
         traceback = traceback.tb_next
     found.reverse()
-    return found
+    names = program.names
+    if not looks:
+        return [Frame(names.get(frame.f_code.co_name), span) for frame, span in found]
+    ends = (*range(_LOOKED_INTO), *range(len(found) - _LOOKED_INTO, len(found)))
+    return [
+        Frame(
+            names.get(frame.f_code.co_name),
+            span,
+            _arguments_of(program, frame, conceals) if number in ends else None,
+        )
+        for number, (frame, span) in enumerate(found)
+    ]
+
+
+def _arguments_of(program: Program, frame: FrameType, conceals: bool) -> str | None:
+    """Give the arguments of a function's frame as text, None for the top level of a file."""
+    if frame.f_code.co_name[0] not in "fgc":
+        return None
+    return arguments(_parameters(program, frame), conceals)
+
+
+def _parameters(program: Program, frame: FrameType) -> Iterator[tuple[str, Value]]:
+    """Give the parameters of a frame with their values. A variadic one gives each of its values."""
+    code, values = frame.f_code, frame.f_locals
+    names = code.co_varnames[: code.co_argcount]
+    for name in names:
+        shown = program.variables.get(name)
+        if shown is not None and shown != "this" and name in values and not _is_unset(values[name]):
+            yield shown, values[name]
+    if code.co_flags & inspect.CO_VARARGS:
+        name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+        rest = values.get(name, ())
+        for value in rest.values() if rest.__class__ is Array else rest:
+            yield program.variables.get(name, ""), value
+
+
+def _is_unset(value: object) -> bool:
+    return type(value).__name__ == "_Unset"
+
+
+def call_lines(stack: Sequence[object], outermost: str = "") -> tuple[str, ...]:
+    """Give a line for each caller in an error's stack: where the call stands, and what was called with which arguments.
+
+    `outermost` is said behind the place of the outermost one.
+    """
+    frames = [frame for frame in stack if isinstance(frame, Frame)]
+    lines: list[str] = []
+    for called, caller in pairwise(frames):
+        where = f", in {caller.name or 'a function'}" if caller is not frames[-1] else outermost
+        call = f": {called.name or 'function'}({called.arguments})" if called.arguments is not None else ""
+        lines.append(f"{caller.span}{where}{call}")
+    return tuple(lines)
 
 
 def place_of(program: Program, traceback: TracebackType | None) -> str:
@@ -53,19 +123,20 @@ def place_of(program: Program, traceback: TracebackType | None) -> str:
 
 def place_now(program: Program) -> str:
     """Give the line that the script is at, as `place_of` does; for a builtin that notes who called it."""
-    found: list[tuple[str | None, Span]] = []
+    found: list[Frame] = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == program.file and 0 < frame.f_lineno <= len(program.spans):
-            found.append((None, program.spans[frame.f_lineno - 1]))
+            found.append(Frame(None, program.spans[frame.f_lineno - 1]))
         frame = frame.f_back
     return _place(found)
 
 
-def _place(frames: list[tuple[str | None, Span]]) -> str:
+def _place(frames: list[Frame]) -> str:
     if not frames:
         return ""
-    lines = [f"{span.source.path}:{span.source.position(span.start)[0]}" for _, span in (frames[0], frames[-1])]
+    spans = (frames[0].span, frames[-1].span)
+    lines = [f"{span.source.path}:{span.source.position(span.start)[0]}" for span in spans]
     return lines[0] if len(frames) == 1 else f"{lines[0]}, called from {lines[1]}"
 
 
@@ -108,13 +179,23 @@ def _unset(name: str) -> ScriptError:
     )
 
 
-def place(program: Program, error: BaseException, traceback: TracebackType | None) -> None:
-    """Fill in `span` and `stack` of a ScriptError or LimitExceeded from the traceback it was caught with."""
+def place(
+    program: Program,
+    error: BaseException,
+    traceback: TracebackType | None,
+    *,
+    looks: bool = True,
+    conceals: bool = False,
+) -> None:
+    """Fill in `span` and `stack` of a ScriptError or LimitExceeded from the traceback it was caught with.
+
+    `looks`: with the arguments of calls, of which `conceals` lets only the kinds be seen.
+    """
     if isinstance(error, (ScriptError, LimitExceeded)) and not error.stack:
-        frames = frames_of(program, traceback)
+        frames = frames_of(program, traceback, looks=looks, conceals=conceals)
         if error.code == "R202" and len(frames) > 1:
             del frames[0]  # the call that was refused is the place, not the function it would have entered
         if frames:
             error.stack = tuple(frames)
             if error.span is None:
-                error.span = frames[0][1]
+                error.span = frames[0].span

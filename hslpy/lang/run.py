@@ -230,6 +230,7 @@ class Run:
     waiter: Callable[[Awaitable[Any]], Any] | None = None
     shared: Shared | None = None
     message_id = ""
+    conceals = False  # errors tell nothing of the values that functions were called with
     steps_used = 0
     _quantum = 0
     _units = 0
@@ -443,12 +444,12 @@ def execute(program: Program, run: Run) -> None:
         program.body(run)
     except Exception as error:
         found = as_script_error(program, error)
-        place(program, found, error.__traceback__)
+        place(program, found, error.__traceback__, conceals=run.conceals)
         if found is error:
             raise
         raise found from None
     except LimitExceeded as error:
-        place(program, error, error.__traceback__)
+        place(program, error, error.__traceback__, conceals=run.conceals)
         raise
 
 

@@ -534,7 +534,7 @@ def caught(run: Run, error: Exception) -> Value:
     program = run.program
     assert program is not None
     found = as_script_error(program, error)
-    place(program, found, error.__traceback__)
+    place(program, found, error.__traceback__, looks=False)  # scripts see no arguments, and catch more often than fail
     if isinstance(found, Thrown):
         return found.value
     if isinstance(found, ScriptError):

@@ -25,7 +25,7 @@ from hslpy.hooks.verdicts import data_verdict, queue_verdict
 from hslpy.lang import syntax
 from hslpy.lang.declare import Builtin, Effect, Topic
 from hslpy.lang.diagnostics import Diagnostic, render
-from hslpy.lang.faults import as_script_error, place
+from hslpy.lang.faults import Frame, as_script_error, place
 from hslpy.lang.load import Predefined, load_program
 from hslpy.lang.parse import parse
 from hslpy.lang.run import LimitExceeded, Program, Run, VerdictGiven, execute
@@ -271,5 +271,8 @@ def _restored(finding: Diagnostic, typed: _Input) -> Diagnostic:
 
 def _story(error: ScriptError | LimitExceeded, typed: _Input) -> str:
     error.span = typed.original(error.span)
-    error.stack = tuple((frame[0], typed.original(frame[1])) if isinstance(frame, tuple) else frame for frame in error.stack)
+    error.stack = tuple(
+        frame._replace(span=typed.original(frame.span)) if isinstance(frame, Frame) else frame  # type: ignore[arg-type]
+        for frame in error.stack
+    )
     return rendered(error)

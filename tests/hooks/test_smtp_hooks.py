@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 import pytest
 
-from hslpy.hooks.facts import TlsFacts
+from hslpy.hooks.facts import AuthEvent, TlsFacts
 from hslpy.mail.verdict import SmtpVerdict
 from tests.hooks.world import World, address
 
@@ -260,3 +261,45 @@ def test_null_sender(world: World) -> None:
     wait_for(hooks.run(hooks.current, "mailfrom", event))
     assert world.echoed() == ["[][]", '["localpart"=>"","domain"=>""]']
     assert str(address("")) == ""
+
+
+def test_an_error_tells_what_functions_were_called_with(world: World) -> None:
+    script = 'function limited($key, $options, $interval) {\n  rate("out", $key, 100, $interval);\n}\n'
+    world.run("rcptto", script + 'limited($recipient, ["count" => 100, "list" => [1, 2]], 0);')
+    place = f"{world.folder}/rcptto.hsl:4:1, hook rcptto"
+    assert (
+        f'= called from {place}: limited("rcpt@example.org", ["count" => 100, "list" => [2 elements]], 0)' in world.failure()
+    )
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "function check($u, $p) { return 1 / 0; } check($saslusername, $saslpassword);",
+        "function check($u) { return 1 / 0; } check(sha1($saslpassword) . $saslpassword);",
+        'function check($all) { return 1 / 0; } check($arguments + ["x" => [$saslpassword]]);',
+        "round($saslpassword);",
+        "round($arguments);",
+        'throw "wrong: $saslpassword";',
+        "throw Exception($saslpassword);",
+        'function check($u) { throw [$u]; } check(["pw" => $arguments["password"]]);',
+        "array_map(function ($x) { return 1 / 0; }, $arguments);",
+    ],
+)
+@pytest.mark.parametrize("password", ["hunter2", "s\xc3\xa4cret!", 'a"b"c"d', "123456"])
+def test_no_password_gets_into_the_log(world: World, script: str, password: str) -> None:
+    event = replace(world.event("auth"), password=password)  # type: ignore[type-var]
+    assert world.run("auth", script, event).failed
+    text = world.failure()
+    shown = password.encode("latin-1").decode("utf-8")
+    assert not [form for form in (password, shown, shown.replace('"', '\\"')) if form in text], text
+
+
+def test_no_word_of_a_sasl_answer_gets_into_the_log(world: World) -> None:
+    answer = base64.b64encode(b"user=alice@example.com\x01auth=Bearer s3cr3t-t0ken\x01\x01").decode()
+    event = AuthEvent(world.connection(), world.context, "XOAUTH2", None, None, 0, answer)
+    assert world.run("auth", "round(base64_decode($saslresponse)[34:46]);", event).failed
+    assert "R101" in world.failure() and "s3cr3t" not in world.failure()
+    world.events.clear()
+    assert world.run("auth", 'throw "$saslresponse";', event).failed
+    assert answer not in world.failure()

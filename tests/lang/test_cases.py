@@ -14,6 +14,7 @@ from hslpy.clock import ManualClock
 from hslpy.errors import ScriptError
 from hslpy.hooks.data import DATA
 from hslpy.lang.diagnostics import render, render_all
+from hslpy.lang.faults import call_lines
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.profiles import NEWEST, Profile
 from hslpy.lang.resolved import Predefined
@@ -116,7 +117,7 @@ def test_case(case: Case) -> None:
 def with_stack(error: ScriptError | LimitExceeded) -> ScriptError:
     """Give the error with its callers as text."""
     shown = ScriptError(error.code, error.message, span=error.span, hint=error.hint)
-    shown.stack = tuple(f"{span}{f', in {name}' if name else ''}" for name, span in list(error.stack)[1:])  # type: ignore[misc]
+    shown.stack = call_lines(error.stack)
     return shown
 
 

@@ -75,10 +75,10 @@ def test_errors_have_places_and_a_stack_through_callbacks() -> None:
         run(text)
     assert str(caught.value.span) == "main.hsl:1:27"
     stack: Any = caught.value.stack
-    assert [(name, str(span)) for name, span in stack] == [
-        ("low", "main.hsl:1:27"),
-        ("cb", "main.hsl:2:26"),
-        (None, "main.hsl:4:1"),
+    assert [(frame.name, str(frame.span), frame.arguments) for frame in stack] == [
+        ("low", "main.hsl:1:27", "2"),
+        ("cb", "main.hsl:2:26", "2"),
+        (None, "main.hsl:4:1", None),
     ]
 
 
