@@ -35,6 +35,7 @@ from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
 from hslpy.errors import MailError, OperatorError
+from hslpy.hooks.files import packaged_scripts
 from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
 from hslpy.lang.profiles import NEWEST
@@ -241,12 +242,6 @@ def make_services(
         scanner_failure=settings.scanner_failure,
         log=log,
     )
-
-
-def packaged_scripts() -> Path:
-    """Give the folder of the scripts that come with the server: the checkout's, else the one in the wheel."""
-    checkout = Path(__file__).parents[1] / "scripts"
-    return checkout if (checkout / "hooks").is_dir() else Path(__file__).parent / "_data/scripts"
 
 
 def packaged_hooks() -> dict[str, tuple[Path, ...]]:

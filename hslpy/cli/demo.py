@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hslpy.app import App, Overrides, packaged_scripts
+from hslpy.app import App, Overrides
 from hslpy.cli.command import Command
 from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.clock import SystemClock
@@ -20,6 +20,7 @@ from hslpy.config import read_settings
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import OperatorError
 from hslpy.event_log import set_up_logging
+from hslpy.hooks.files import packaged_scripts
 from hslpy.log import Log, no_log
 from hslpy.tooling import fates
 from hslpy.tooling.inject import Injected, Mail, send, send_in_parallel

@@ -6,9 +6,7 @@ Must not know events or verdicts.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
 from hslpy.errors import OperatorError
 from hslpy.hooks.data import DATA
+from hslpy.hooks.files import FileReader, Seen, differs
 from hslpy.hooks.table import BY_NAME
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.load import Loaded, load_program
@@ -25,8 +24,6 @@ from hslpy.lang.run import Limits, Program
 from hslpy.lang.source import Source
 
 log = logging.getLogger("hslpy.hooks")
-
-SCRIPT_BYTES = 16 * 1024 * 1024  # of one file; more is no script but a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,66 +53,12 @@ class ScriptSet:
         return bool(self.programs.get(hook))
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A file as it was read; `digest` None where there was none."""
-
-    modified_ns: int
-    size_bytes: int
-    digest: bytes | None
-
-
-class FileReader:
-    """Finds and reads the files of one load. A bare name is looked for beside the importer, then in the library."""
-
-    def __init__(self, library: tuple[Path, ...], profiles: ProfileChoice = ALL_NEWEST) -> None:
-        self.library = library
-        self.profiles = profiles
-        self.seen: dict[Path, _Seen] = {}
-        self._sources: dict[Path, Source] = {}
-
-    def __call__(self, name: str, importer: str | None) -> Source:
-        """Give the file that `name` means in `importer`. Raises OperatorError when there is none, or it cannot be read."""
-        if importer is None:
-            return self._read(Path(name), name)
-        wanted = name
-        for prefix in ("file://", "file:"):
-            wanted = wanted.removeprefix(prefix)
-        wanted = wanted.replace("extras://", "extras/")
-        folders = (Path(importer).parent, *self.library)
-        candidates = [folder / (wanted + suffix) for folder in folders for suffix in ("", ".hsl")]
-        for candidate in candidates:
-            if candidate.is_file():
-                return self._read(candidate, os.path.normpath(candidate))
-        for candidate in candidates:
-            self.seen.setdefault(candidate, _Seen(0, 0, None))
-        looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-        raise OperatorError(f"there is no file `{name}`", hint=f"looked in {looked}")
-
-    def _read(self, path: Path, shown: str) -> Source:
-        key = Path(os.path.normpath(path))
-        source = self._sources.get(key)
-        if source is None:
-            try:
-                with open(key, "rb") as file:
-                    status = os.fstat(file.fileno())
-                    content = file.read(SCRIPT_BYTES + 1)
-            except OSError as error:
-                self.seen[key] = _Seen(0, 0, None)
-                raise OperatorError(f"cannot read the script {shown}: {error.strerror}") from None
-            if len(content) > SCRIPT_BYTES:
-                raise OperatorError(f"the script {shown} has more than {SCRIPT_BYTES} bytes")
-            self.seen[key] = _Seen(status.st_mtime_ns, status.st_size, hashlib.sha256(content).digest())
-            source = self._sources[key] = Source(shown, content.decode("latin-1"), self.profiles.of(key))
-        return source
-
-
 class Loader:
     """Compiles what the settings name, and says whether the files have changed since."""
 
     def __init__(self, settings: HookSettings) -> None:
         self.settings = settings
-        self._seen: dict[Path, _Seen] = {}
+        self._seen: dict[Path, Seen] = {}
         self._loaded_scripts: Mapping[str, tuple[Path, ...]] | None = None
 
     def load(self) -> ScriptSet:
@@ -158,7 +101,7 @@ class Loader:
         """Say whether a file that the last load read (or missed) has changed, or the settings name others."""
         if self._loaded_scripts is None or dict(self.settings.scripts) != self._loaded_scripts:
             return True
-        return any(_differs(path, seen) for path, seen in self._seen.items())
+        return any(differs(path, seen) for path, seen in self._seen.items())
 
 
 def load_hook(path: str, reader: FileReader, hook: str | None, cache: Path | None = None) -> Loaded:
@@ -179,22 +122,3 @@ def check_hooks(scripts: Mapping[str, tuple[Path, ...]]) -> None:
             "both `data` and `eod` have scripts",
             hint="one of them decides the end of DATA: once a recipient, or once a message",
         )
-
-
-def _differs(path: Path, seen: _Seen) -> bool:
-    """Say whether the file is another than was seen; its content decides where its time has changed."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return seen.digest is not None
-    if seen.digest is None:
-        return True
-    if status.st_mtime_ns == seen.modified_ns and status.st_size == seen.size_bytes:
-        return False
-    if status.st_size != seen.size_bytes:
-        return True
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return True
-    return hashlib.sha256(content).digest() != seen.digest

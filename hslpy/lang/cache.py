@@ -28,6 +28,9 @@ from hslpy.lang.source import Source, Span
 Request = tuple[str, str | None]  # a path as written, and the path of the file that names it
 
 
+_NO_FILE = -1  # in place of a source's number
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A compiled program with the files it came from: each request, and the number of the source it gave."""
@@ -83,6 +86,10 @@ class ProgramCache:
             requests, digests, warnings, compiled = marshal.loads(self.file.read_bytes())
             sources: dict[int, Source] = {}
             for (path, importer), number in requests:
+                if number == _NO_FILE:
+                    if _is_there(reader, path, importer):
+                        return None
+                    continue
                 source = reader(path, importer)
                 if source_digest(source) != digests[number]:
                     return None
@@ -97,14 +104,14 @@ class ProgramCache:
         except (OSError, OperatorError, EOFError, ValueError, TypeError, KeyError):
             return None
 
-    def store(self, entry: Entry, requests: Sequence[tuple[Request, Source]]) -> None:
+    def store(self, entry: Entry, requests: Sequence[tuple[Request, Source | None]]) -> None:
         """Keep a program; a disk that does not want it is no reason to fail."""
         if not self._is_private():
             return
         numbers = {id(source): number for number, source in enumerate(entry.sources)}
         c = entry.compiled
         content: Any = (
-            [(request, numbers[id(source)]) for request, source in requests],
+            [(request, numbers[id(source)] if source is not None else _NO_FILE) for request, source in requests],
             [source_digest(source) for source in entry.sources],
             [
                 (d.code, numbers[id(d.span.source)], d.span.start, d.span.end, d.message, d.hint, d.notes)
@@ -120,6 +127,14 @@ class ProgramCache:
             os.replace(name, self.file)
         except OSError:
             return
+
+
+def _is_there(reader: Callable[[str, str | None], Source], path: str, importer: str | None) -> bool:
+    try:
+        reader(path, importer)
+    except (OSError, OperatorError):
+        return False
+    return True
 
 
 def source_digest(source: Source) -> bytes:

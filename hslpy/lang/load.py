@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hslpy.errors import OperatorError
 from hslpy.lang import syntax
 from hslpy.lang.cache import Entry, ProgramCache, Request, source_digest
 from hslpy.lang.check import check
@@ -49,12 +50,16 @@ class _Opener:
         self.reader = reader
         self.sources: list[Source] = []
         self.found: list[Diagnostic] = []
-        self.requests: list[tuple[Request, Source]] = []
+        self.requests: list[tuple[Request, Source | None]] = []  # without a source where there was no file
         self._scripts: dict[str, tuple[Source, syntax.Script | None]] = {}
         self._data: dict[str, Source] = {}
 
     def __call__(self, path: str, importer: str | None) -> tuple[Source, syntax.Script | None]:
-        source = self.reader(path, importer)
+        try:
+            source = self.reader(path, importer)
+        except (OperatorError, OSError):
+            self.requests.append(((path, importer), None))
+            raise
         known = self._scripts.get(source.path)
         if known is None:
             script, diagnostics = parse(source)

@@ -24,7 +24,7 @@ def import_symbols(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> 
     if resolver.unit.kind != "module":
         resolver.report("E216", node.span, "imports stand at the top level of a file")
         return
-    if isinstance(node, s.ImportStmt) and _imports_builtins(resolver, node):
+    if isinstance(node, s.ImportStmt) and not resolver.files.has(node.path) and _imports_builtins(resolver, node):
         return
     opened = resolver.files.open(node.path)
     if opened is None:
@@ -59,7 +59,7 @@ def _unread(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> None:
 
 
 def _imports_builtins(resolver: Resolver, node: s.ImportStmt) -> bool:
-    """Bind what scripts import from the plugins of the original, where we have it built in: `rate` above all."""
+    """Bind what scripts import from plugins of the original that are no modules here, where it is built in."""
     if not node.path.value.startswith("extras://") or not all(x.name in resolver.world.builtins for x in node.symbols):
         return False
     for symbol in node.symbols:

@@ -229,6 +229,14 @@ class Files:
             self._missing(path, error)
             return None
 
+    def has(self, path: syntax.StringLit) -> bool:
+        """Say whether there is such a file."""
+        try:
+            self.world.open_script(path.value, path.span.source.path)
+        except (OperatorError, OSError):
+            return False
+        return True
+
     def _missing(self, path: syntax.StringLit, error: Exception) -> None:
         hint = error.hint if isinstance(error, OperatorError) else None
         self.world.report("E214", path.span, f'no file "{path.value}" to be found here', hint)

@@ -22,8 +22,9 @@ from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import ScriptError
 from hslpy.hooks.data import DATA
 from hslpy.hooks.facts import Event
+from hslpy.hooks.files import FileReader
 from hslpy.hooks.runner import Hooks, rendered_fault
-from hslpy.hooks.scripts import FileReader, HookSettings, ScriptSet, check_hooks, load_hook
+from hslpy.hooks.scripts import HookSettings, ScriptSet, check_hooks, load_hook
 from hslpy.hooks.suspend import Pool, wait
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic

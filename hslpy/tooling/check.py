@@ -14,7 +14,8 @@ from pathlib import Path
 from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
 from hslpy.hooks.data import DATA
-from hslpy.hooks.scripts import FileReader, load_hook
+from hslpy.hooks.files import FileReader
+from hslpy.hooks.scripts import load_hook
 from hslpy.hooks.table import BY_NAME, HOOKS
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic

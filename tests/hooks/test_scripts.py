@@ -35,6 +35,11 @@ def loader(folder: Path, *library: Path, **scripts: str) -> Loader:
         ("file:1", "1.hsl"),
         ("file://sub/limits.hsl", "sub/limits.hsl"),
         ("extras://limits", "library/extras/limits.hsl"),
+        ("extras://limits", "extras/limits.hsl"),
+        ("extras://limits", "library/limits.hsl"),
+        ("extras://sub/limits.hsl", "library/extras/sub/limits.hsl"),
+        ("plugin-config://limits.hsl", "plugin-config/limits.hsl"),
+        ("plugin-config://limits.hsl", "library/limits.hsl"),
         ("shared", "library/shared.hsl"),
     ],
 )
@@ -52,6 +57,75 @@ def test_missing_module_says_where_it_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as caught:
         loader(tmp_path, tmp_path / "lib", rcptto='import { f } from "nowhere"; f();').load()
     assert "nowhere" in caught.value.message and "lib" in caught.value.message
+
+
+def test_modules_that_come_with_the_server_are_found_last(tmp_path: Path) -> None:
+    scripts = loader(tmp_path, rcptto='import * as limits from "extras://limits";')
+    (_, packaged) = scripts.load().sources
+    assert packaged.path.endswith("scripts/lib/limits.hsl")
+    own = write(tmp_path / "extras/limits.hsl", "")
+    assert scripts.changed()
+    assert [Path(source.path) for source in scripts.load().sources[1:]] == [own]
+
+
+def test_an_own_module_goes_before_a_builtin_of_its_name(tmp_path: Path) -> None:
+    script = {"rcptto": (write(tmp_path / "rcptto.hsl", 'import { md5 } from "extras://md5"; echo md5("x");'),)}
+    settings = HookSettings(script, cache=tmp_path / "cache")
+    scripts = Loader(settings)
+    assert len(scripts.load().sources) == 1
+    write(tmp_path / "extras/md5.hsl", "function md5($x) { return builtin md5($x); }")
+    assert scripts.changed()
+    assert len(scripts.load().sources) == 2
+    assert len(Loader(settings).load().sources) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("limist", "did you mean `limits`?"),
+        ("extras://limist", "did you mean `limits`?"),
+        ("extras://quite-another", "modules of that kind that come with hslpy: "),
+        ("extra://limits", "did you mean `extras`?"),
+        ("http://example.com/x", "paths are plain, or begin with `file://`"),
+        ("sub/other", "looked in "),
+    ],
+)
+def test_a_module_that_is_not_there_is_told_at_its_line(tmp_path: Path, name: str, hint: str) -> None:
+    write(tmp_path / "limits.hsl", "")
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, rcptto=f'\nimport {{ f }} from "{name}";').load()
+    assert f'no file "{name}"' in caught.value.message and "rcptto.hsl:2:19" in caught.value.message
+    assert hint in caught.value.message
+
+
+def test_a_changed_data_file_is_noticed_and_read_anew(tmp_path: Path) -> None:
+    data = write(tmp_path / "data.json", '{"a": 1}')
+    script = {"rcptto": (write(tmp_path / "rcptto.hsl", 'import $x from "data.json"; Reject($x["a"] . "");'),)}
+    settings = HookSettings(script, cache=tmp_path / "cache")
+    scripts = Loader(settings)
+
+    def reply(loader: Loader) -> str:
+        world = World(tmp_path / "unused")
+        return str(wait_for(world.hooks({}).run(loader.load(), "rcptto", world.event("rcptto"))))
+
+    assert "'1'" in reply(scripts) and not scripts.changed()
+    assert "'1'" in reply(Loader(settings))  # from the cache
+    data.write_text('{"a": 22}')
+    assert scripts.changed()
+    assert "'22'" in reply(scripts) and "'22'" in reply(Loader(settings))
+    data.write_text('{"a": }')
+    with pytest.raises(OperatorError) as caught:
+        scripts.load()
+    assert "E403" in caught.value.message and f"{data}:1:7" in caught.value.message
+
+
+def test_imports_in_a_circle_are_told_with_their_way(tmp_path: Path) -> None:
+    write(tmp_path / "a.hsl", 'import { b } from "b"; function a() { }')
+    write(tmp_path / "b.hsl", 'import { a } from "./a.hsl"; function b() { }')
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, rcptto='import { a } from "a";').load()
+    way = " -> ".join(str(tmp_path / f"{name}.hsl") for name in "aba")
+    assert f"imports in a circle: {way}" in caught.value.message
 
 
 def test_errors_of_all_files_are_told_at_once(tmp_path: Path) -> None:
