@@ -44,7 +44,8 @@ from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.redis import RedisRateCounters
-from hslpy.scan.contract import Rspamd, SpamAssassin
+from hslpy.scan.clamd import ClamdClient
+from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.rspamd import RspamdClient
 from hslpy.scan.spamc import SpamdClient
 from hslpy.smtp.server import SmtpServer
@@ -66,6 +67,7 @@ class Overrides:
     resolver: Resolver | None = None
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
+    clamd: Clamd | None = None
     http: HttpClient | None = None
     deliver: bool = True
     log: Log = no_log
@@ -235,6 +237,7 @@ def make_services(
         queue_metric=queue_metric,
         spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
         rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
+        clamd=over.clamd or (ClamdClient(settings.clamd) if settings.clamd else None),
         files=Files(settings.file_folders, settings.search_path),
         sockets=settings.sockets,
         source_addresses={source.id: source.address for source in settings.sources},

@@ -10,7 +10,7 @@ _QUEUE = "changing the queue's policies and metrics from scripts comes with a la
 _FFI = "calling C libraries would let a script crash the server"
 _APPLIANCE = "it works on the original vendor's appliance only"
 _CYREN = "it asks a commercial service that is part of the original vendor's appliance"
-_KASPERSKY = "the commercial scanner that it asks is not supported; ScanCLAM comes with a later version"
+_KASPERSKY = "the commercial scanner that it asks is not supported; ScanCLAM() asks ClamAV"
 _HOOK = "the hook it belongs to exists on the original vendor's appliance only"
 _DIALECT = "the original dropped it in 2018, and nothing here speaks that protocol"
 _GONE = "the original itself dropped it before 2015"
@@ -35,7 +35,6 @@ _REASONS: dict[str, str] = {
         LDAPResult
         mail
         RemoveAttachments
-        ScanCLAM
         ScanDLP
         SetDSN
         SetSenderHELO

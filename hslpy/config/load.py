@@ -30,6 +30,7 @@ from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
 from hslpy.rate.contract import RateSettings
+from hslpy.scan.clamd import ClamdSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -71,6 +72,7 @@ class Settings:
     http: HttpSettings
     spamassassin: SpamdSettings | None
     rspamd: RspamdSettings | None
+    clamd: ClamdSettings | None
     scanner_failure: str
     log_level: str
     log_format: str
@@ -174,6 +176,7 @@ def _settings(
         http=HttpSettings(**_section(values, "http")),
         spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
         rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if wanted("rspamd") else None,
+        clamd=ClamdSettings(**_section(values, "scanners.clamd")) if wanted("clamd") else None,
         scanner_failure=values["scanners.on_failure"],
         log_level=values["log.level"],
         log_format=values["log.format"],

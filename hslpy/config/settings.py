@@ -18,6 +18,7 @@ from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
 from hslpy.rate.contract import RateSettings
+from hslpy.scan.clamd import ClamdSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -25,7 +26,7 @@ from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.redis import RedisSettings
 
 # Tables that turn something on by being there; `hslpy config` prints them as comments.
-OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd"})
+OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd", "scanners.clamd"})
 
 ROWS: list[Setting] = [
     Setting(
@@ -304,6 +305,16 @@ ROWS: list[Setting] = [
             "concurrency": About("scans at a time", minimum=1),
             "classes": About("class (0, 10, 40, 50 or 100) by rspamd's action, over the defaults"),
             "score_classes": About("score from which each class holds, instead of by action"),
+        },
+    ),
+    *rows_of(
+        "scanners.clamd",
+        ClamdSettings,
+        {
+            "address": About("host:port or socket path of clamd; the table being there turns ScanCLAM on"),
+            "timeout_s": About("time for a whole scan", "s", minimum=0.1),
+            "max_size_bytes": About("larger messages are not scanned", "bytes", minimum=0),
+            "concurrency": About("scans at a time", minimum=1),
         },
     ),
     Setting("log.level", "text", "info", "least level logged", choices=("debug", "info", "warning", "error")),

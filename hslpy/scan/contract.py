@@ -55,3 +55,15 @@ class RspamdResult:
 class Rspamd(Protocol):
     async def scan(self, request: ScanRequest) -> RspamdResult: ...
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClamResult:
+    """`names` of the signatures that ClamAV found, none of a clean message."""
+
+    names: tuple[str, ...] = ()
+
+
+class Clamd(Protocol):
+    async def scan(self, request: ScanRequest) -> ClamResult: ...
+    async def close(self) -> None: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from hslpy.scan.contract import RspamdResult, ScannerFailed, ScanRequest, SpamScore
+from hslpy.scan.contract import ClamResult, RspamdResult, ScannerFailed, ScanRequest, SpamScore
 
 Answer = TypeVar("Answer")
 
@@ -47,6 +47,13 @@ class ScriptedRspamd(_Scripted[RspamdResult]):
 
     def __init__(self, *answers: int | RspamdResult | ScannerFailed) -> None:
         super().__init__([of_class(a) if isinstance(a, int) else a for a in answers])
+
+
+class ScriptedClamd(_Scripted[ClamResult]):
+    """Answers with lists of names."""
+
+    def __init__(self, *answers: Sequence[str] | ScannerFailed) -> None:
+        super().__init__([a if isinstance(a, ScannerFailed) else ClamResult(tuple(a)) for a in answers])
 
 
 def of_class(spam_class: int) -> RspamdResult:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
+from hslpy.scan.address import read_address
 from hslpy.scan.contract import ScannerFailed, ScanRequest, SpamScore
 
 SCANNER = "spamd"
@@ -47,7 +48,7 @@ class SpamdClient:
     def __init__(self, settings: SpamdSettings) -> None:
         """Raises OperatorError when the address or the user cannot be read."""
         self._settings = settings
-        self._host, self._port = _address(settings.address)
+        self._address = read_address(settings.address, SCANNER, "127.0.0.1:783")
         if not re.fullmatch(r"[A-Za-z0-9._@+-]*", settings.user):
             raise OperatorError(f"spamd cannot take the user name {settings.user!r}")
         # spamd takes 5 at once by default and lets the others wait unseen: better they wait here, under their deadline.
@@ -69,10 +70,7 @@ class SpamdClient:
         """Nothing is kept open between scans."""
 
     async def _exchange(self, content: bytes) -> bytes:
-        if self._port is None:
-            reader, writer = await asyncio.open_unix_connection(self._host)
-        else:
-            reader, writer = await asyncio.open_connection(self._host, self._port)
+        reader, writer = await self._address.connect()
         try:
             user = f"User: {self._settings.user}\r\n" if self._settings.user else ""
             writer.write(f"REPORT SPAMC/1.5\r\nContent-length: {len(content)}\r\n{user}\r\n".encode())
@@ -118,15 +116,6 @@ def _rules(body: bytes) -> dict[str, float]:
     if table == 0:  # the operator's own report template
         return {}
     return {row[2].decode(): float(row[1]) + 0.0 for row in _ROW.finditer(body, table)}
-
-
-def _address(text: str) -> tuple[str, int | None]:
-    if text.startswith("/"):
-        return text, None
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise OperatorError(f"`{text}` is no address of spamd", hint="write `127.0.0.1:783` or the path of a Unix socket")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _shown(text: bytes) -> str:

@@ -35,7 +35,7 @@ from hslpy.log import no_log
 from hslpy.mail.verdict import Verdict
 from hslpy.rate.contract import RateSettings
 from hslpy.rate.memory import MemoryRateCounters
-from hslpy.scan.contract import Rspamd, SpamAssassin
+from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
 
 Echo = Callable[[str], None]
@@ -77,6 +77,7 @@ def services_in_memory(
     resolver: Resolver | None = None,
     spamassassin: SpamAssassin | None = None,
     rspamd: Rspamd | None = None,
+    clamd: Clamd | None = None,
     queue_metric: QueueMetric = empty_queue,
     http: HttpClient | None = None,
 ) -> Services:
@@ -88,6 +89,7 @@ def services_in_memory(
         queue_metric=queue_metric,
         spamassassin=spamassassin,
         rspamd=rspamd,
+        clamd=clamd,
         http=http or ScriptedHttp(),
         source_addresses=AnySource(),
     )

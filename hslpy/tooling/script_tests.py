@@ -11,7 +11,7 @@ from http.client import responses
 from pathlib import Path
 from typing import Any
 
-from hslpy.builtins.host.options import read_options, text_map
+from hslpy.builtins.host.options import read_options, text_list, text_map
 from hslpy.client.http_contract import HttpResponse
 from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.clock import ManualClock
@@ -25,9 +25,9 @@ from hslpy.lang.faults import as_script_error
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import LimitExceeded, Program, Run
 from hslpy.lang.values import Array, Value, own
-from hslpy.scan.contract import ScannerFailed, SpamScore
+from hslpy.scan.contract import ClamResult, ScannerFailed, SpamScore
 from hslpy.scan.rspamd import CLASSES
-from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin, of_class
+from hslpy.scan.scripted import ScriptedClamd, ScriptedRspamd, ScriptedSpamAssassin, of_class
 from hslpy.tooling.bench import Bench, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, facts_from_values, make_event
 from hslpy.tooling.notation import difference, quoted
@@ -96,6 +96,7 @@ class TestState:
         self.resolver = ScriptedResolver()
         self.spamassassin = ScriptedSpamAssassin(0.0)
         self.rspamd = ScriptedRspamd(0)
+        self.clamd = ScriptedClamd(())
         self.queue = ScriptedQueue()
         self.http = ScriptedHttp()
         services = services_in_memory(
@@ -103,6 +104,7 @@ class TestState:
             resolver=self.resolver,
             spamassassin=self.spamassassin,
             rspamd=self.rspamd,
+            clamd=self.clamd,
             queue_metric=self.queue,
             http=self.http,
         )
@@ -234,7 +236,7 @@ def clock_set(call: Run, time: float) -> None:
 @TOPIC.builtin("scanner_answer(scanner: string, answer: number | string | array) -> none", effect=Effect.READS)
 def scanner_answer(call: Run, scanner: str, answer: Value) -> None:
     """Say what a scanner finds from now on: "spamassassin" a score, or an array of rules with their scores;
-    "rspamd" a class (0, 10, 40, 50 or 100); both "fail". Before, they find nothing.
+    "rspamd" a class (0, 10, 40, 50 or 100); "clamd" a list of names; each "fail". Before, they find nothing.
     """
     state = _state(call)
     failure = ScannerFailed("the test says that it fails")
@@ -246,8 +248,12 @@ def scanner_answer(call: Run, scanner: str, answer: Value) -> None:
         if answer != "fail" and answer not in CLASSES:
             raise ScriptError("R321", "scanner_answer() wants class 0, 10, 40, 50 or 100 of rspamd")
         state.rspamd.then(failure if answer == "fail" else of_class(int(answer)))
+    elif scanner == "clamd":
+        if answer != "fail" and answer.__class__ is not Array:
+            raise ScriptError("R321", "scanner_answer() wants a list of names of clamd")
+        state.clamd.then(failure if answer == "fail" else ClamResult(text_list("scanner_answer()", answer)))
     else:
-        hint = suggest(scanner, ("spamassassin", "rspamd"))
+        hint = suggest(scanner, ("spamassassin", "rspamd", "clamd"))
         raise ScriptError("R321", f"scanner_answer() knows no scanner {quoted(scanner)}", hint=hint)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hslpy.errors import OperatorError
 from hslpy.scan.contract import ScannerFailed, SpamScore
-from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin
+from hslpy.scan.scripted import ScriptedClamd, ScriptedRspamd, ScriptedSpamAssassin
 from tests.hooks.world import CONTENT, World
 
 FOUR = ("a@x.org", "b@x.org", "c@x.org", "d@x.org")
@@ -167,6 +167,23 @@ def test_scanner_that_fails(world: World) -> None:
         "451 4.3.0 Temporary content scanner failure",
         [],
     )
+
+
+def test_virus_scans(world: World) -> None:
+    clamd = ScriptedClamd(["Win.Test", "Doc.Test"])
+    script = """
+    echo ScanCLAM(); echo ScanCLAM(["signature_exclude" => ["Doc.Test", "x"]]); echo ScanCLAM(["extended_result" => true]);
+    """
+    run(world, script, "a@x.org", "b@x.org", clamd=clamd)
+    both = '[0=>"Win.Test",1=>"Doc.Test"]'
+    assert world.echoed() == [both, '[0=>"Win.Test"]', f'["rules"=>{both}]'] * 2
+    assert len(clamd.requests) == 1
+    world.context.scans = ("", {})
+    failing = ScriptedClamd(ScannerFailed("no answer"))
+    run(world, 'echo ScanCLAM() ? 1 : 0; echo ScanCLAM(["extended_result" => true])["error"];', clamd=failing)
+    assert world.echoed()[-2:] == ["0", "true"]
+    assert world.logged("hooks.scanner_failed")[-1]["answer"] == "nothing found"
+    assert run(world, 'ScanCLAM(["signature_exclude" => [1]]);', clamd=clamd).failed
 
 
 def test_scanner_that_is_not_configured(world: World) -> None:

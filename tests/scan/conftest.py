@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.scanners import Rspamd, Spamd
+from tests.support.scanners import Clamd, Rspamd, Spamd
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,12 @@ def spamd() -> Iterator[Spamd]:
 @pytest.fixture(scope="session")
 def rspamd() -> Iterator[Rspamd]:
     with Rspamd() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def clamd() -> Iterator[Clamd]:
+    with Clamd() as daemon:
         yield daemon
 
 

@@ -1,10 +1,11 @@
-"""Private spamd and rspamd on loopback, with rules of their own and no network. In: nothing. Out: an address each.
+"""Private spamd, rspamd and clamd on loopback, with rules of their own and no network. In: nothing. Out: an address each.
 
-Both keep everything in a temporary folder; neither needs, nor touches, the system's own daemon.
+All keep everything in a temporary folder; none needs, nor touches, the system's own daemon.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -138,4 +139,36 @@ class Rspamd(_Daemon):
             socket.AF_INET,
             (HOST, self._port),
         )
+        return self
+
+
+class Clamd(_Daemon):
+    """clamd with two signatures of its own: what holds OFFER_TEXT, and a file whose bytes are HASHED."""
+
+    name = "clamd"
+    OFFER_TEXT = b"HSLPY-TEST-SIGNATURE"
+    HASHED = b"a file known by its digest, and by nothing else"
+
+    def __init__(self, unix: bool = False, lines: str = "") -> None:
+        super().__init__()
+        self._unix = unix
+        self._lines = lines
+        self.address = str(self.folder / "s") if unix else f"{HOST}:{free_port()}"
+
+    def __enter__(self) -> Clamd:
+        signatures = self.folder / "signatures"
+        signatures.mkdir()
+        (signatures / "ours.ndb").write_text(f"Hslpy.Test.Text:0:*:{self.OFFER_TEXT.hex()}\n")
+        digest = hashlib.md5(self.HASHED).hexdigest()
+        (signatures / "ours.hdb").write_text(f"{digest}:{len(self.HASHED)}:Hslpy.Test.Digest\n")
+        lines = [f"DatabaseDirectory {signatures}", f"TemporaryDirectory {self.folder}", "Foreground yes", self._lines]
+        config = self.folder / "clamd.conf"
+        command = ["clamd", f"--config-file={config}"]
+        if self._unix:
+            config.write_text("\n".join([*lines, f"LocalSocket {self.address}", ""]))
+            self._start(command, socket.AF_UNIX, self.address)
+        else:
+            host, _, port = self.address.rpartition(":")
+            config.write_text("\n".join([*lines, f"TCPAddr {host}", f"TCPSocket {port}", ""]))
+            self._start(command, socket.AF_INET, (host, int(port)))
         return self

@@ -146,6 +146,9 @@ def test_scanners_answer_as_told(tmp_path: Path) -> None:
         """,
         hook=script,
     )
+    clam = 'scanner_answer("clamd", ["A"]); expect(run_hook("data", "hook.hsl")["action"], "reject");'
+    passes(tmp_path, clam, hook="if (ScanCLAM()) Reject();")
+    assert "wants a list of names" in error_of(tmp_path, 'scanner_answer("clamd", 1);')
     assert "knows no scanner" in error_of(tmp_path, 'scanner_answer("spamassasin", 1);')
     assert "wants class 0, 10" in error_of(tmp_path, 'scanner_answer("rspamd", 7);')
 

@@ -17,7 +17,7 @@ from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
 from hslpy.rate.contract import RateCounters
-from hslpy.scan.contract import Rspamd, SpamAssassin
+from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
 
 
@@ -40,6 +40,7 @@ class Services:
     queue_metric: QueueMetric
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
+    clamd: Clamd | None = None
     files: Files = field(default_factory=Files)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     http: HttpClient = field(default_factory=ScriptedHttp)
@@ -53,7 +54,7 @@ class Services:
         await self.http.close()
         await self.rates.close()
         await self.resolver.close()
-        for scanner in (self.spamassassin, self.rspamd):
+        for scanner in (self.spamassassin, self.rspamd, self.clamd):
             if scanner is not None:
                 await scanner.close()
 

@@ -1,6 +1,6 @@
-"""ScanSA and ScanRPD: what spamd and rspamd think of the message. In: options. Out: scores, rules, classes.
+"""ScanSA, ScanRPD and ScanCLAM: what spamd, rspamd and clamd find in the message. In: options. Out: scores, rules, classes.
 
-A message is scanned once by each, whatever the number of recipients. One that fails scores 0, or defers the message,
+A message is scanned once by each, whatever the number of recipients. One that fails finds nothing, or defers the message,
 by the setting `scanners.on_failure`. Which rspamd result is which class is the scanner's own mapping.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from hslpy.builtins.host.contract import HookHost
-from hslpy.builtins.host.options import BOOLEAN, read_options
+from hslpy.builtins.host.options import ARRAY, BOOLEAN, read_options, text_list
 from hslpy.builtins.host.state import DataState, Outcome
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array
 from hslpy.mail.reply import Reply
-from hslpy.scan.contract import RspamdResult, ScannerFailed, ScanRequest, SpamScore
+from hslpy.scan.contract import ClamResult, RspamdResult, ScannerFailed, ScanRequest, SpamScore
 
 TOPIC = Topic("scanners")
 
@@ -66,6 +66,27 @@ def scan_rpd(call: Run, options: Array | None = None) -> float | Array:
     return Array.mapping(fields if result else {**fields, "error": True})
 
 
+@TOPIC.builtin(
+    "ScanCLAM([options: array]) -> array",
+    effect=Effect.IO,
+    hooks=_HOOKS,
+    examples=["if (ScanCLAM()) Reject();", 'ScanCLAM(["signature_exclude" => ["Heuristics.Encrypted.PDF"]])'],
+)
+def scan_clam(call: Run, options: Array | None = None) -> Array:
+    """Give the names of what ClamAV found, an empty list of a clean message.
+
+    "signature_exclude" is a list of names to leave out. "extended_result" => true gives ["rules" => list], with "error" =>
+    true where the scan failed.
+    """
+    given = read_options("ScanCLAM", options, {"extended_result": BOOLEAN, "signature_exclude": ARRAY})
+    excluded = text_list("option `signature_exclude` of ScanCLAM()", given.get("signature_exclude", Array({}, 0)))
+    result: ClamResult | None = _scan(call, "ScanCLAM", "clamd")
+    names = Array.of([name for name in result.names if name not in excluded] if result else [])
+    if not given.get("extended_result"):
+        return names
+    return Array.mapping({"rules": names} if result else {"rules": names, "error": True})
+
+
 def _scan(call: Run, function: str, name: str) -> Any:
     """Give the scanner's result for the message at hand, None where it failed. Both are kept for the message."""
     host: HookHost = call.host
@@ -93,7 +114,7 @@ def _scan(call: Run, function: str, name: str) -> Any:
         result = call.wait(scanner.scan(request))
     except ScannerFailed as error:
         defers = host.services.scanner_failure == "defer"
-        answer = "defer" if defers else "score 0"
+        answer = "defer" if defers else "nothing found" if name == "clamd" else "score 0"
         fields = {"level": "warning", **host.ids, "scanner": name, "error": error.message, "answer": answer}
         host.services.log("hooks.scanner_failed", fields)
         result = _DEFERS if defers else None

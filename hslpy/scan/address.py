@@ -1,0 +1,31 @@
+"""Where a scanning daemon listens: `host:port` or the path of a Unix socket. In: a setting's text. Out: a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from hslpy.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonAddress:
+    """`port` None: `host` is a path."""
+
+    host: str
+    port: int | None
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.port is None:
+            return await asyncio.open_unix_connection(self.host)
+        return await asyncio.open_connection(self.host, self.port)
+
+
+def read_address(text: str, daemon: str, example: str) -> DaemonAddress:
+    """Give the address. Raises OperatorError when `text` is none."""
+    if text.startswith("/"):
+        return DaemonAddress(text, None)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise OperatorError(f"`{text}` is no address of {daemon}", hint=f"write `{example}` or the path of a Unix socket")
+    return DaemonAddress(host.removeprefix("[").removesuffix("]"), int(port))
