@@ -42,15 +42,17 @@ def to_number(value: Value) -> float:
     if kind is float:
         return value  # type: ignore[no-any-return]
     if kind is str:
-        if len(value) > _LONGEST_NUMBER:
+        # the usual cases without a regex; float() would take `1_0` and `inf`, int() `0x_1`
+        if len(value) <= 16 and value.isalnum():
+            if value.isdecimal():
+                return float(value)
+            if value[:2] == "0x":
+                try:
+                    return float(int(value, 16))
+                except ValueError:
+                    return 0.0
+        elif len(value) > _LONGEST_NUMBER:
             return 0.0
-        if value.isdecimal() and value.isascii():  # the usual cases without a regex; float() would take `1_0` and `inf`
-            return float(value)
-        if value[:2] == "0x" and len(value) <= 16 and value[2:].isalnum():
-            try:
-                return float(int(value, 16))
-            except ValueError:
-                return 0.0
         if _DECIMAL.fullmatch(value):
             return float(value)
         found = _HEXADECIMAL.fullmatch(value)

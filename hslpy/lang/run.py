@@ -233,6 +233,7 @@ class Run:
     conceals = False  # errors tell nothing of the values that functions were called with
     steps_used = 0
     _quantum = 0
+    _stretch = _FIRST_QUANTUM
     _units = 0
     _cpu_s = 0.0  # how long the run held the loop: asking for the thread's own time costs ten times as much
     _allocated = 0
@@ -359,21 +360,33 @@ class Run:
         """End a stretch of steps: check the limits, pause if due, look at the memory; give the next number of steps."""
         self.steps_used += self._quantum
         self._check_steps()
+        left = self.limits.steps - self.steps_used
+        self._quantum = max(1, min(self._next_quantum(self._quantum), left))
+        return self._quantum
+
+    def stretch(self, wanted: int) -> int:
+        """Count up to `wanted` steps at once, as many as may go without a look at the limits, and say how many."""
+        self._stretch = self._next_quantum(self._stretch)
+        size = min(self._stretch, wanted)
+        self.steps_used += size
+        self._check_steps()
+        return size
+
+    def _next_quantum(self, quantum: int) -> int:
+        """Check the time, pause if due, look at the memory; give how many steps may follow these."""
         now = time.perf_counter() if self._deadline else self.begin()
         elapsed = now - self._slice_started
         slice_s = self.limits.slice_s
         if elapsed >= slice_s:
-            self._quantum = max(1, int(self._quantum * 0.5 * slice_s / elapsed))
+            quantum = max(1, int(quantum * 0.5 * slice_s / elapsed))
             self._end_slice()
             self._check_time()
         elif elapsed < slice_s / 4:
-            self._quantum = min(_MOST_QUANTUM, self._quantum * 2)
+            quantum = min(_MOST_QUANTUM, quantum * 2)
         if now - self._looked_at_memory >= _LOOK_AT_MEMORY_S:
             self._looked_at_memory = now
             self._look_at_memory()
-        left = self.limits.steps - self.steps_used
-        self._quantum = max(1, min(self._quantum, left))
-        return self._quantum
+        return quantum
 
     def too_deep(self) -> LimitExceeded:
         return LimitExceeded(

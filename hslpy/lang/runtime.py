@@ -6,7 +6,8 @@ emitted inline; a change of meaning here needs the same change there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
@@ -412,6 +413,18 @@ def iterate(run: Run, value: Value) -> Iterable[Value]:
 
 
 _SECOND = itemgetter(1)
+
+
+def paced(run: Run, entries: Iterable[Value], count: int) -> Iterator[Value]:
+    """Give the entries of an array, `count` of them, for `foreach`: a step each, counted a stretch at a time."""
+    return chain.from_iterable(_stretches(run, iter(entries), count))
+
+
+def _stretches(run: Run, entries: Iterator[Value], count: int) -> Iterator[Iterable[Value]]:
+    while count > 0:
+        size = run.stretch(count)
+        yield islice(entries, size)
+        count -= size
 
 
 def iterate_pairs(run: Run, value: Value) -> Iterable[tuple[Value, Value]]:

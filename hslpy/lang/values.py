@@ -21,6 +21,9 @@ from typing import Any
 Value = Any  # None | bool | float | str | Array | HslFunction | BoundBuiltin | HslObject | Resource | Regex
 Key = int | str
 
+_MOST_NUMBERS = 4096
+_NUMBERS = tuple(range(_MOST_NUMBERS))  # numbers made once: as keys of a list they cost as much as the dict itself
+
 
 class Array:
     """An ordered map with value semantics.
@@ -40,7 +43,10 @@ class Array:
     @classmethod
     def of(cls, values: Iterable[Value]) -> Array:
         """Give an array with keys 0, 1, ... The values must be the caller's own (fresh or `own`ed)."""
-        items: dict[Key, Value] = dict(enumerate(values))
+        if values.__class__ is list and len(values) <= _MOST_NUMBERS:
+            items: dict[Key, Value] = dict(zip(_NUMBERS, values, strict=False))
+        else:
+            items = dict(enumerate(values))
         return cls(items, len(items))
 
     @classmethod

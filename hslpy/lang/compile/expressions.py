@@ -91,7 +91,9 @@ class Expressions:
 
     def widen(self, nodes: Iterable[object]) -> None:
         """Forget the special types of variables that the nodes assign somewhere within."""
-        for var in ty.changed_by(nodes):
+        for var, adds in ty.changed_by(nodes):
+            if not adds:
+                ty.forget(self.assigned, var)
             if var in self.assigned:
                 self.assigned[var] = None
 
@@ -616,6 +618,29 @@ class Expressions:
                 )
         return b.last_of([*steps, b.name(name)])
 
+    def has_key(self, node: r.Expr) -> bool:
+        """Say whether the expression is a variable with a text, the key for which can be kept beside it."""
+        if not isinstance(node, r.Read) or node.var.is_captured or node.var.owner is not self.unit:
+            return False
+        return self.types.of(node) == STR and self.is_plain(node)
+
+    def known_key(self, node: r.Expr) -> str | None:
+        """Give the Python variable with the key for a variable's text, if it is at hand."""
+        if isinstance(node, r.Read) and ty.KeyOf(node.var) in self.assigned:
+            return f"n{node.var.id}"
+        return None
+
+    def key_of(self, node: r.Expr) -> ast.expr:
+        """Give the key for the text of a variable, of which `has_key` holds. A text beyond the digits is its own key."""
+        assert isinstance(node, r.Read)
+        b = self.b
+        name = f"n{node.var.id}"
+        if ty.KeyOf(node.var) in self.assigned:
+            return b.name(name)
+        self.assigned[ty.KeyOf(node.var)] = None
+        text = self.value(node)
+        return b.walrus(name, b.choose(b.compare(text, ">", b.const(":")), text, b.call("key_of_text", text)))
+
     def constant_key(self, key: r.Expr | None) -> int | str | None:
         """Give the normalised key of a constant subscript, or None."""
         if isinstance(key, r.Const) and key.value is not None:
@@ -665,6 +690,11 @@ class Expressions:
         base_type, key_type = self.types.of(node.base), self.types.of(node.key)
         if not base_type & ARR:
             return b.call(at, self.run(), base, self.value(node.key), self.inside(node.class_def))
+        if base_type == ARR and base is base_again and self.has_key(node.key):
+            items = b.attr(base, "items")
+            if self.types.is_there(node):
+                return b.subscript(items, self.key_of(node.key))
+            return b.call(b.attr(items, "get"), self.key_of(node.key))
         key, key_again = self.operand(node.key)
         slow = b.call(at, self.run(), base_again, key_again, self.inside(node.class_def))
         fast = b.call(b.attr(b.attr(base_again, "items"), "get"), key_again)

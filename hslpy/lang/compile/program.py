@@ -123,6 +123,7 @@ _OPERATORS = [
     "divide",
     "get_slice",
     "identical",
+    "key_of_text",
     "less",
     "less_equal",
     "loose_equal",
@@ -168,6 +169,7 @@ _RUNTIME = [
     "matched",
     "missing",
     "object_of",
+    "paced",
     "peek",
     "pick",
     "put",
@@ -337,9 +339,8 @@ class _Assembler:
                 params.append((name, b.const(param.default.value)))
             elif param.default is not None:
                 params.append((name, b.name("UNSET")))
-                entry.append(
-                    b.when(b.compare(b.name(name), "is", b.name("UNSET")), [b.set_(name, maker.value(param.default))])
-                )
+                default = maker.conditionally(lambda param=param: maker.value(param.default))  # type: ignore[misc]
+                entry.append(b.when(b.compare(b.name(name), "is", b.name("UNSET")), [b.set_(name, default)]))
             else:
                 params.append((name, None))
             if (param.var.is_altered or param.var.is_captured or unit.is_generator) and not param.is_variadic:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.context import Context
 from hslpy.lang.compile.forms import Forms
-from hslpy.lang.compile.types import ARR, INT, STR, Flow, constant_array, meet, walk
+from hslpy.lang.compile.types import ARR, INT, STR, Flow, HasKey, changed_by, constant_array, forget, meet, walk
 from hslpy.lang.runtime import LONG_TEXT
 
 _LONG_BLOCK = 200  # statements after which a step is counted, so that steps stay short
@@ -148,6 +148,7 @@ class Statements(Forms):
         name = self.context.variable(target.var)
         self.stores.add(target.var)
         tail = self.text(parts) if len(parts) > 1 else self.text_part(parts[0])
+        forget(self.assigned, target.var)
         before: list[ast.stmt] = []
         is_short = isinstance(tail, ast.Constant) or (isinstance(parts[0], r.Const) and len(parts) == 1)
         if not isinstance(tail, (ast.Constant, ast.Name)):
@@ -225,9 +226,15 @@ class Statements(Forms):
             raised = [b.set_attr(name, "next_index", b.binary("+", key, b.const(1)))]
             write += [b.set_item(items, key, new), b.when(beyond, raised)]
         else:  # a string that cannot look like a number; `put` does the rest
-            if kind != STR:
-                tests.append(b.is_kind(raw, "str"))
-            tests.append(b.compare(raw, ">", b.const(":")))
+            known = self.known_key(target.key)
+            if known is not None and not tests and self.types.is_there(target):
+                raw = b.name(known)  # it was there, so nothing is to be numbered
+            elif known is not None:
+                tests.append(b.compare(b.name(known), "is", raw))
+            else:
+                if kind != STR:
+                    tests.append(b.is_kind(raw, "str"))
+                tests.append(b.compare(raw, ">", b.const(":")))
             write.append(b.set_item(items, raw, new))
         if not tests:
             return result + write
@@ -260,7 +267,10 @@ class Statements(Forms):
         for number, (condition, body) in enumerate(node.branches):
             self._temps = 0
             test = self.test(condition) if number == 0 else self.conditionally(lambda c=condition: self.test(c))  # type: ignore[misc]
+            before = dict(self.assigned)
+            self.note_there(condition)
             statements, after = self.branch(body)
+            self.assigned = before
             compiled.append((test, statements))
             sure.append(after)
         otherwise, after = self.branch(node.otherwise)
@@ -276,6 +286,16 @@ class Statements(Forms):
         if otherwise:
             result.append(b.when(b.name(missed), otherwise))
         return result
+
+    def note_there(self, condition: r.Expr) -> None:
+        """Note the elements that are there where the condition holds."""
+        changed = {var for var, _ in changed_by([condition])}
+        for part in condition.operands if isinstance(condition, r.Logic) and condition.op == "and" else (condition,):
+            match part:
+                case r.IssetOf(target=r.Element(base=r.Read() as base, key=r.Read() as key)) if not {base.var, key.var} & changed:
+                    is_ours = not base.var.is_captured and base.var.owner is self.unit and self.types.of(base) == ARR
+                    if is_ours and self.is_plain(base) and self.has_key(key):
+                        self.assigned[HasKey(base.var, key.var)] = None
 
     def chain(self, branches: Sequence[tuple[ast.expr, list[ast.stmt]]], otherwise: list[ast.stmt]) -> ast.stmt:
         for test, body in reversed(branches):
@@ -346,7 +366,18 @@ class Statements(Forms):
         items = b.call(b.attr(b.attr(source, "items"), "items" if pairs else "values"))
         mark = [] if fresh or self.is_left_alone(node) else [b.set_attr(source, "shared", b.const(True))]
         entries = self.keep()
-        if subject_type == ARR:
+        count_round = self.count_round
+        if subject_type == ARR and not _ends_early(node.body):
+            # all rounds are counted beforehand; those of a long array a stretch at a time
+            count_round = list
+            self.uses_steps = True
+            rounds = self.keep()
+            few = b.compare(b.walrus(rounds, b.call("len", b.attr(source, "items"))), "<", b.name("steps"))
+            counted = [b.add_to("steps", b.name(rounds), "-"), b.set_(entries, items)]
+            stretches = b.call("paced", self.run(), items, b.name(rounds))
+            result += [*mark, b.when(few, counted, [b.set_(entries, stretches)])]
+            iterated = b.name(entries)
+        elif subject_type == ARR:
             result.extend(mark)
             iterated = items
         else:
@@ -376,7 +407,7 @@ class Statements(Forms):
             head.append(b.do(self.store_value(node.value, b.name(name))))
         body = self.loop_body(node.body, lambda: [b.again()])
         self.assigned = sure
-        result.append(b.each(names, iterated, [*self.count_round(), *head, *body]))
+        result.append(b.each(names, iterated, [*count_round(), *head, *body]))
         result.append(b.set_(subject, b.const(None)))
         return result
 
@@ -537,6 +568,30 @@ def _own_parts(node: r.Stmt) -> list[object]:
         case r.Loop():
             return [p.value if isinstance(p, r.AssignTo) and isinstance(p.target, r.Read) else p for p in node.start]
     return []
+
+
+def _ends_early(body: Sequence[r.Stmt]) -> bool:
+    """Say whether a loop with that body may be left before its end, but by an error."""
+    todo: list[tuple[r.Stmt, bool]] = [(statement, True) for statement in body]
+    while todo:
+        node, is_ours = todo.pop()
+        parts: list[Sequence[r.Stmt]] = []
+        match node:
+            case r.Return():
+                return True
+            case r.Break() | r.Continue():
+                if node.outside or (is_ours and isinstance(node, r.Break)):
+                    return True
+            case r.If():
+                parts = [*(part for _, part in node.branches), node.otherwise]
+            case r.Loop() | r.Foreach():
+                parts, is_ours = [node.body], False
+            case r.Switch():
+                parts, is_ours = [case.body for case in node.cases], False
+            case r.Try():
+                parts = [node.body, node.handler]
+        todo.extend((statement, is_ours) for part in parts for statement in part)
+    return False
 
 
 _ENDING = (r.Return, r.Throw, r.Break, r.Continue)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 
 from hslpy.lang import resolved as r
+from hslpy.lang.compile import types as ty
 from hslpy.lang.compile.calls import Calls
 from hslpy.lang.compile.types import ANY, ARR, NUMBER, STR
 
@@ -51,6 +52,7 @@ class Targets(Calls):
 
     def note_assigned(self, var: r.Var, bits: int | None = None) -> None:
         """Note that the variable has a value now, of types `bits` if that is given."""
+        ty.forget(self.assigned, var)
         if not var.is_unset and var.owner is self.unit:
             self.assigned[var] = None if var.is_captured else bits
 
@@ -247,6 +249,8 @@ class Targets(Calls):
                 items = b.attr(self.value(node.base), "items")
                 if constant is not None:
                     return b.compare(b.const(constant), "in", items)
+                if self.has_key(node.key):
+                    return self.isset_text(node.key, items)
                 if self.types.of(node.key) & STR:
                     key, again = self.operand(node.key)
                     if self.types.of(node.key) == STR:
@@ -257,6 +261,19 @@ class Targets(Calls):
                     return b.choose(word, b.compare(again, "in", items), slow)
             return b.call("has", self.run(), self.quiet(node.base), self.value(node.key), self.inside(node.class_def))
         return b.compare(self.quiet(node), "is not", b.const(None))
+
+    def isset_text(self, node: r.Expr, items: ast.expr) -> ast.expr:
+        """Compile `isset($a[$k])` for a text. What is found as it is is its own key, so that only a miss asks for more."""
+        b = self.b
+        known = self.known_key(node)
+        if known is not None:
+            return b.compare(b.name(known), "in", items)
+        self.key_of(node)
+        name, text = self.known_key(node), self.value(node)
+        assert name is not None
+        other = b.compare(b.walrus(name, b.call("key_of_text", text)), "in", items)
+        seems_a_number = b.compare(text, "<=", b.const(":"))
+        return b.any_of([b.compare(b.walrus(name, text), "in", items), b.all_of([seems_a_number, other])])
 
     def unset(self, node: r.Expr) -> ast.expr:
         b = self.b

@@ -67,9 +67,31 @@ def _node_fields(kind: type[r.Node]) -> tuple[str, ...]:
     return names
 
 
+@dataclass(frozen=True, slots=True)
+class KeyOf:
+    """Something known of a variable: the key that its text stands for is in a Python variable."""
+
+    var: r.Var
+
+
+@dataclass(frozen=True, slots=True)
+class HasKey:
+    """Something known of two variables: the array in `base` has an element under the text in `key`."""
+
+    base: r.Var
+    key: r.Var
+
+
 # What is known at one place of a unit: the variables that surely have a value, and its types where they are fewer than
-# those that the variable ever has.
-Flow = dict[r.Var, int | None]
+# those that the variable ever has; the variables whose keys are at hand, and elements that surely are there.
+Flow = dict[r.Var | KeyOf | HasKey, int | None]
+
+
+def forget(flow: Flow, var: r.Var) -> None:
+    """Take out what is known of a variable beside its types, since it changes."""
+    flow.pop(KeyOf(var), None)
+    for known in [x for x in flow if x.__class__ is HasKey and var in (x.base, x.key)]:
+        del flow[known]
 
 
 def meet(flows: Sequence[Flow]) -> Flow:
@@ -87,9 +109,10 @@ def meet(flows: Sequence[Flow]) -> Flow:
     return met
 
 
-def changed_by(nodes: Iterable[object]) -> Iterator[r.Var]:
-    """Give the variables that the nodes may assign."""
+def changed_by(nodes: Iterable[object]) -> Iterator[tuple[r.Var, bool]]:
+    """Give the variables that the nodes may assign, and whether no more than elements of theirs are assigned."""
     for node in walk(nodes):
+        is_write = isinstance(node, (r.AssignTo, r.Step))
         targets: list[r.Expr | None] = []
         if isinstance(node, (r.AssignTo, r.Step, r.UnsetOf, r.Place)):
             targets.append(node.target)
@@ -98,10 +121,12 @@ def changed_by(nodes: Iterable[object]) -> Iterator[r.Var]:
         elif isinstance(node, (r.Try, r.BarrierOf)):
             targets.append(node.variable)
         for target in targets:
+            adds = is_write and isinstance(target, r.Element)
             while isinstance(target, (r.Element, r.SlicePart)):
+                adds = adds and isinstance(target, r.Element)
                 target = target.base
             if isinstance(target, r.Read):
-                yield target.var
+                yield target.var, adds
 
 
 @dataclass(slots=True)
@@ -192,7 +217,12 @@ class Types:
         base = self.of(node.base)
         if base & ~(ARR | STR | NONE):
             return ANY
-        return NONE | (self.elements_of(node.base) if base & ARR else 0) | (base & STR)
+        found = (self.elements_of(node.base) if base & ARR else 0) | (base & STR)
+        return found if self.is_there(node) else found | NONE
+
+    def is_there(self, node: r.Element) -> bool:
+        """Say whether an element is known to be there."""
+        return isinstance(node.base, r.Read) and isinstance(node.key, r.Read) and HasKey(node.base.var, node.key.var) in self.flow
 
     def elements_of(self, node: r.Expr) -> int:
         """Give the types that the elements of an array which is the value of an expression can have."""
