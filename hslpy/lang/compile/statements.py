@@ -590,6 +590,8 @@ def _ends_early(body: Sequence[r.Stmt]) -> bool:
                 parts, is_ours = [case.body for case in node.cases], False
             case r.Try():
                 parts = [node.body, node.handler]
+            case r.BarrierOf():
+                parts = [node.body]
         todo.extend((statement, is_ours) for part in parts for statement in part)
     return False
 
