@@ -222,7 +222,9 @@ class Types:
 
     def is_there(self, node: r.Element) -> bool:
         """Say whether an element is known to be there."""
-        return isinstance(node.base, r.Read) and isinstance(node.key, r.Read) and HasKey(node.base.var, node.key.var) in self.flow
+        if not isinstance(node.base, r.Read) or not isinstance(node.key, r.Read):
+            return False
+        return HasKey(node.base.var, node.key.var) in self.flow
 
     def elements_of(self, node: r.Expr) -> int:
         """Give the types that the elements of an array which is the value of an expression can have."""
