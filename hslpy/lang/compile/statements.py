@@ -292,9 +292,9 @@ class Statements(Forms):
         changed = {var for var, _ in changed_by([condition])}
         for part in condition.operands if isinstance(condition, r.Logic) and condition.op == "and" else (condition,):
             match part:
-                case r.IssetOf(target=r.Element(base=r.Read() as base, key=r.Read() as key)) if not {base.var, key.var} & changed:
+                case r.IssetOf(target=r.Element(base=r.Read() as base, key=r.Read() as key)):
                     is_ours = not base.var.is_captured and base.var.owner is self.unit and self.types.of(base) == ARR
-                    if is_ours and self.is_plain(base) and self.has_key(key):
+                    if is_ours and self.is_plain(base) and self.has_key(key) and not {base.var, key.var} & changed:
                         self.assigned[HasKey(base.var, key.var)] = None
 
     def chain(self, branches: Sequence[tuple[ast.expr, list[ast.stmt]]], otherwise: list[ast.stmt]) -> ast.stmt:
