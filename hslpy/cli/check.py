@@ -13,6 +13,7 @@ from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import check_hooks
 from hslpy.lang.diagnostics import render
 from hslpy.tooling.check import ANY, TEST, Checked, check_file
+from hslpy.tooling.explain import page_of
 from hslpy.tooling.run_tests import find_files
 
 
@@ -20,10 +21,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="script, or a folder of *.hsl files")
     parser.add_argument("--hook", metavar="NAME", help="the hook that the scripts are for, instead of what their names say")
     parser.add_argument("--config", type=Path, metavar="FILE", help="check the scripts that these settings name")
+    parser.add_argument("--explain", metavar="CODE", help="say what a diagnostic means, with an example and its cure")
     add_profile_argument(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.explain is not None:
+        print(page_of(arguments.explain))
+        return 0
     if not arguments.paths and arguments.config is None:
         raise OperatorError("`check` wants scripts, folders or --config FILE", hint="try `hslpy check scripts`")
     if arguments.hook is not None:

@@ -15,14 +15,14 @@ from hslpy.cli import commands
 from hslpy.config.settings import ROWS
 from hslpy.config.table import REQUIRED, Setting
 from hslpy.hooks.table import HOOKS
-from hslpy.lang.diagnostics import CODES
 from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
 from hslpy.lang.profiles import PROFILES, SWITCHES
 from hslpy.tooling.events import FACTS
+from hslpy.tooling.explain import diagnostics_page
 from hslpy.tooling.reference import (
+    FAMILIES,
     HEAD,
     cell,
-    diagnostics_page,
     facts_page,
     functions_page,
     hooks_page,
@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
         "hooks.md": hooks_page(HOOKS, ALL),
         "settings.md": settings_page(ROWS),
         "commands.md": command_page([(c.name, c.description or c.help, _parser(c.add_arguments)) for c in commands()]),
-        "diagnostics.md": diagnostics_page(list(CODES.values())),
+        "diagnostics.md": diagnostics_page(HEAD, FAMILIES),
         "facts.md": facts_page(FACTS),
         "profiles.md": profiles_page(PROFILES, SWITCHES, HOOKS),
     }

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from hslpy.builtins import key_of
 from hslpy.hooks.table import Hook
 from hslpy.lang.declare import Builtin
-from hslpy.lang.diagnostics import Code
 from hslpy.lang.profiles import Profile, Switch
 from hslpy.mail.verdict import Verdict
 from hslpy.tooling.events import Fact
 from hslpy.tooling.verdicts import verdict_lines
 
 HEAD = "<!-- Made from the tables by `python -m hslpy.cli.reference`; change the rows, not this page. -->\n\n"
-_FAMILIES = {
+FAMILIES = {
     "E1": "Syntax",
     "E2": "Names and calls",
     "E3": "Classes and modules",
@@ -42,20 +41,6 @@ def functions_page(rows: Iterable[Builtin]) -> str:
                 out.append(f"\nOlder name; today: {row.deprecated}.\n")
             if row.examples:
                 out.append("\n```php\n" + "\n".join(row.examples) + "\n```\n")
-    return "".join(out)
-
-
-def diagnostics_page(codes: Sequence[Code]) -> str:
-    """Give the page of all diagnostics with their cures."""
-    out = [
-        HEAD,
-        "# Diagnostics\n\n`E` codes are errors of the checker, `W` its warnings, `R` errors while a script runs.\n",
-    ]
-    for family, title in _FAMILIES.items():
-        rows = sorted((c for c in codes if c.code.startswith(family)), key=lambda c: c.code)
-        if rows:
-            out.append(f"\n## {title}\n\n| code | what it says | cure |\n|---|---|---|\n")
-            out += [f"| {c.code} | {cell(c.title)} | {cell(c.cure)} |\n" for c in rows]
     return "".join(out)
 
 

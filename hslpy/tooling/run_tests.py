@@ -67,18 +67,18 @@ async def run_file(
         yield Result(file, None, 0.0, "\n\n".join(errors))
         return
     survey = TestState(file, compiled, profiles)
-    failure, echoes = await _run(loaded.program, survey, None)
+    failure, echoes = await run_test(loaded.program, survey, None)
     if failure is not None:
         yield Result(file, None, clock.monotonic() - started, failure, echoes)
         return
     for name in survey.tests:
         if wanted in name:
             started = clock.monotonic()
-            failure, echoes = await _run(loaded.program, TestState(file, compiled, profiles), name)
+            failure, echoes = await run_test(loaded.program, TestState(file, compiled, profiles), name)
             yield Result(file, readable(name), clock.monotonic() - started, failure, echoes)
 
 
-async def _run(program: Program, state: TestState, name: str | None) -> tuple[str | None, tuple[str, ...]]:
+async def run_test(program: Program, state: TestState, name: str | None) -> tuple[str | None, tuple[str, ...]]:
     """Run the top level, and then the test `name`; give the rendered error and what was echoed."""
     echoes: list[str] = []
     # A test's own clock moves by hours at a call; the real time of its run is bounded by the pool.
