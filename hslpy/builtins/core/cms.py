@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import (
 )
 
 from hslpy.builtins.core.arguments import as_bytes, as_text, read_options
-from hslpy.builtins.core.certificates import certificate_object, chain_error, read_certificates
+from hslpy.builtins.core.certificates import X509_RESOURCE, chain_error, read_certificates
 from hslpy.builtins.core.keys import PKI_HINT, private_key
 from hslpy.builtins.core.signed_data import SignatureWrong, Verified, verify_signed_data
 from hslpy.errors import ScriptError
@@ -35,6 +35,14 @@ from hslpy.lang.values import Array, Resource, Value, type_name
 TOPIC = Topic("S/MIME")
 
 _SIGN_OPTIONS = {"id": False, "detached": True}
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+# Content types by the DER of their object identifiers. Source: RFC 5652 section 14; the names are OpenSSL's.
+_TYPES = {
+    bytes.fromhex(f"06092a864886f70d01070{number}"): name
+    for number, name in enumerate(
+        ("pkcs7-data", "pkcs7-signedData", "pkcs7-envelopedData", "pkcs7-signedAndEnvelopedData", "pkcs7-digestData"), 1
+    )
+}
 _CIPHERS: dict[str, Any] = {"aes128": AES128, "aes256": AES256}
 _PEM_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
@@ -50,7 +58,7 @@ class _Identity:
 
 def _read_identity(function: str, value: Value, is_id: bool) -> _Identity | None:
     """Give the identity of ["x509", "privatekey", "chain"?] or of a PEM text; None when a part lacks or doesn't fit."""
-    if is_id:
+    if is_id and value.__class__ is str:
         raise ScriptError("R301", f"option `id` of {function}() is not supported here", hint=PKI_HINT)
     if value.__class__ is str:
         found = _PEM_KEY.search(value)
@@ -75,8 +83,10 @@ def _read_identity(function: str, value: Value, is_id: bool) -> _Identity | None
     return _Identity(certificates[0], key, tuple(certificates[1:]))
 
 
-def _sign(call: Run, function: str, message: str, certificate: Value, options: Array | None) -> str | None:
-    given = read_options(function, options, _SIGN_OPTIONS)
+def _sign(call: Run, function: str, message: str, certificate: Value, given: dict[str, Any]) -> str | None:
+    digest = _DIGESTS.get(given.get("digest", "sha256"))
+    if digest is None:
+        raise ScriptError("R302", f'{function}() wants `digest` as {" or ".join(_DIGESTS)}, got "{given["digest"][:20]}"')
     identity = _read_identity(function, certificate, given["id"])
     if identity is None or not isinstance(identity.key, (RSAPrivateKey, EllipticCurvePrivateKey)):
         return None
@@ -85,7 +95,7 @@ def _sign(call: Run, function: str, message: str, certificate: Value, options: A
     def work() -> bytes | None:
         builder = PKCS7SignatureBuilder().set_data(as_bytes(message))
         try:
-            builder = builder.add_signer(identity.certificate, identity.key, hashes.SHA256())
+            builder = builder.add_signer(identity.certificate, identity.key, digest)
             for one in identity.chain:
                 builder = builder.add_certificate(one)
             chosen = [PKCS7Options.DetachedSignature] if given["detached"] else []
@@ -105,29 +115,59 @@ def _sign(call: Run, function: str, message: str, certificate: Value, options: A
 )
 def pkcs7_sign(call: Run, message: str, certificate: Value, options: Array | None = None) -> str | None:
     """Sign a message as cms_sign() does."""
-    return _sign(call, "pkcs7_sign", message, certificate, options)
+    return _sign(call, "pkcs7_sign", message, certificate, read_options("pkcs7_sign", options, _SIGN_OPTIONS))
 
 
 @TOPIC.builtin(
-    "cms_sign(message: string, certificate: array | string, [options: array]) -> string | none",
+    "cms_sign(message: string, certificate: array | string, [options: array]) -> array | string | none",
     effect=Effect.READS,
     examples=[
+        'cms_sign("text", $pem . $key, ["digest" => "sha256"])["result"]  // true',
         'cms_verify(cms_sign("text", $pem . $key), "text", ["store" => [$ca]])["result"]  // true',
         'cms_sign("text", ["x509" => $pem, "privatekey" => rsa_privatekey($rsakey), "chain" => [$ca]]) != none  // true',
     ],
 )
-def cms_sign(call: Run, message: str, certificate: Value, options: Array | None = None) -> str | None:
-    """Sign a message for S/MIME (CMS, SHA-256) and give the signature in DER; none where the key doesn't serve.
+def cms_sign(call: Run, message: str, certificate: Value, options: Array | None = None) -> Array | str | None:
+    """Sign a message for S/MIME (CMS) and give the signature in DER; none where the key doesn't serve.
 
     `certificate` is ["x509", "privatekey", "chain"?], or a PEM text with the certificate, those above it and the key,
     which is RSA or of an elliptic curve. Lines are signed as ending in CRLF. With "detached" => false (true) the
-    signature holds the message.
+    signature holds the message. With option `digest` ("sha256", "sha384" or "sha512") or `id`, the form of release 6.11:
+    ["result" => true, "data" => the signature], or ["result" => false].
     """
-    return _sign(call, "cms_sign", message, certificate, options)
+    given = read_options("cms_sign", options, {**_SIGN_OPTIONS, "digest": "sha256"})
+    signature = _sign(call, "cms_sign", message, certificate, given)
+    if options is None or not {"digest", "id"} & options.items.keys():
+        return signature
+    return Array.mapping({"result": False} if signature is None else {"result": True, "data": signature})
+
+
+@TOPIC.builtin(
+    "cms_type(message: string) -> string | none",
+    effect=Effect.PURE,
+    examples=[
+        'cms_type(cms_sign("text", $pem . $key))  // "pkcs7-signedData"',
+        'cms_type("nonsense")  // none',
+    ],
+)
+def cms_type(message: str) -> str | None:
+    """Give the content type of a CMS message in DER: "pkcs7-data", "pkcs7-signedData", "pkcs7-envelopedData" and so on.
+
+    None where it is no CMS message, or of a kind that S/MIME does not use.
+    """
+    return _type_of(as_bytes(message[:64]))
+
+
+def _type_of(message: bytes) -> str | None:
+    """Read the type at the head of a ContentInfo: a sequence, its length, an object identifier."""
+    if message[:1] != b"\x30" or len(message) < 2:
+        return None
+    length_bytes = message[1] & 0x7F if message[1] & 0x80 else 0
+    return _TYPES.get(message[2 + length_bytes : 13 + length_bytes])
 
 
 def _error(text: str) -> Array:
-    return Array.mapping({"error": text})
+    return Array.mapping({"result": False, "error": text})
 
 
 def _verify(signature: bytes, message: bytes | None, own: list[x509.Certificate]) -> Verified:
@@ -145,18 +185,23 @@ def _verify(signature: bytes, message: bytes | None, own: list[x509.Certificate]
     "cms_verify(signature: string, message: string | none, certificates: array, [options: array]) -> array",
     effect=Effect.READS,
     examples=[
-        'cms_verify(cms_sign("text", $pem . $key, ["detached" => false]), none, ["store" => [$ca]])["content"]  // "text"',
+        'cms_verify(cms_sign("text", $pem . $key, ["detached" => false]), none, ["store" => [$ca]],'
+        ' ["detached" => false, "data" => true])["data"]  // "text"',
         'cms_verify("nonsense", "text", ["store" => [$ca]])["error"]  // "the signature cannot be read"',
     ],
 )
 def cms_verify(call: Run, signature: str, message: str | None, certificates: Array, options: Array | None = None) -> Array:
-    """Verify a CMS signature in DER: ["result" => true, "content", "signers"], or ["result" => false, "error"].
+    """Verify a CMS signature in DER: ["result" => true, "data", "signers"], or ["result" => false, "error"].
 
     `message` is what a detached signature is of, none when the signature holds it. `certificates` has "store", whom to
-    trust (the signers' chains must end there), or "certs", the signers' own certificates, or both. The signers are X509
-    objects. What the certificates are meant for, and whether the sender is the signer, is the script's to look at.
+    trust (the signers' chains must end there), or "certs", the signers' own certificates, or both. The signers are
+    resources for X509(). What the certificates are meant for, and whether the sender is the signer, is the script's to
+    look at. Options: `detached` (whether `message` counts; by default where it is no none), `data` (give the signed
+    message as well, which is otherwise given where the signature holds it).
     """
-    read_options("cms_verify", options, {})
+    wanted = read_options("cms_verify", options, {"detached": message is not None, "data": False})
+    if not wanted["detached"]:
+        message = None
     given = read_options("cms_verify(certificates)", certificates, {"certs": Array({}, 0), "store": Array({}, 0)})
     own = read_certificates("cms_verify", "certs", given["certs"])
     store = read_certificates("cms_verify", "store", given["store"])
@@ -178,9 +223,10 @@ def cms_verify(call: Run, signature: str, message: str | None, certificates: Arr
             if reason is not None:
                 return Array.mapping({"result": False, "error": reason})
         fields: dict[str, Value] = {"result": True}
-        if found.content is not None:
-            fields["content"] = as_text(found.content)
-        fields["signers"] = Array.of([certificate_object(one) for one in found.signers])
+        content = message if found.content is None else as_text(found.content)
+        if content is not None and (wanted["data"] or found.content is not None):
+            fields["data"] = content
+        fields["signers"] = Array.of([Resource(X509_RESOURCE, one) for one in found.signers])
         return Array.mapping(fields)
 
     result: Array = call.offload(work)
@@ -191,14 +237,14 @@ def cms_verify(call: Run, signature: str, message: str | None, certificates: Arr
     "cms_encrypt(message: string, certificates: array, [options: array]) -> array",
     effect=Effect.READS,
     examples=[
-        'is_string(cms_encrypt("text", ["certs" => [$rsapem]])["result"])  // true',
+        'is_string(cms_encrypt("text", ["certs" => [$rsapem]])["data"])  // true',
         'cms_encrypt("text", ["certs" => [$pem]])["error"]  // "only certificates with RSA keys can be encrypted to"',
     ],
 )
 def cms_encrypt(call: Run, message: str, certificates: Array, options: Array | None = None) -> Array:
-    """Encrypt a message for S/MIME to the owners of `certificates`["certs"], RSA keys only: ["result" => DER] or ["error"].
+    """Encrypt a message for S/MIME to the owners of `certificates`["certs"], RSA keys only.
 
-    Option `cipher`: "aes256", or "aes128".
+    Gives ["result" => true, "data" => DER], or ["result" => false, "error"]. Option `cipher`: "aes256", or "aes128".
     """
     given = read_options("cms_encrypt", options, {"cipher": "aes256"})
     cipher = _CIPHERS.get(given["cipher"])
@@ -217,7 +263,7 @@ def cms_encrypt(call: Run, message: str, certificates: Array, options: Array | N
             builder = PKCS7EnvelopeBuilder().set_data(as_bytes(message)).set_content_encryption_algorithm(cipher)
             for one in recipients:
                 builder = builder.add_recipient(one)
-            return Array.mapping({"result": as_text(builder.encrypt(Encoding.DER, [PKCS7Options.Binary]))})
+            return Array.mapping({"result": True, "data": as_text(builder.encrypt(Encoding.DER, [PKCS7Options.Binary]))})
         except (ValueError, TypeError, UnsupportedAlgorithm):
             return _error("the message cannot be encrypted")
 
@@ -226,21 +272,26 @@ def cms_encrypt(call: Run, message: str, certificates: Array, options: Array | N
 
 
 @TOPIC.builtin(
-    "cms_decrypt(message: string, [options: array]) -> array",
+    "cms_decrypt(message: string, [certificate: array | string, [options: array]]) -> array",
     effect=Effect.READS,
     examples=[
-        'cms_decrypt(cms_encrypt("text", ["certs" => [$rsapem]])["result"], ["certificate" => $rsapem . $rsakey])["result"]'
+        'cms_decrypt(cms_encrypt("text", ["certs" => [$rsapem]])["data"], $rsapem . $rsakey)["data"]  // "text"',
+        'cms_decrypt(cms_encrypt("text", ["certs" => [$rsapem]])["data"], ["certificate" => $rsapem . $rsakey])["data"]'
         '  // "text"',
     ],
 )
-def cms_decrypt(call: Run, message: str, options: Array | None = None) -> Array:
-    """Decrypt a CMS message in DER: ["result" => the message], or ["error"].
+def cms_decrypt(call: Run, message: str, certificate: Value = None, options: Array | None = None) -> Array:
+    """Decrypt a CMS message in DER: ["result" => true, "data", "cms"], or ["result" => false, "error"].
 
-    Option `certificate`, which must be there: ["x509", "privatekey"], or a PEM text with a certificate and its RSA key.
+    `certificate` is ["x509", "privatekey"], or a PEM text with a certificate and its RSA key; it can also be an option of
+    that name in second place. "cms" says what the data is: "signed" for a signed message, which cms_verify() reads, else
+    "data".
     """
-    given = read_options("cms_decrypt", options, {"certificate": None, "id": False})
-    if given["certificate"] is None and not given["id"]:
-        raise ScriptError("R302", "cms_decrypt() wants option `certificate`")
+    if options is None and certificate.__class__ is Array and not {"x509", "privatekey"} & certificate.items.keys():
+        certificate, options = None, certificate
+    given = read_options("cms_decrypt", options, {"certificate": certificate, "id": False})
+    if given["certificate"] is None:
+        raise ScriptError("R302", "cms_decrypt() wants a certificate with its key")
     identity = _read_identity("cms_decrypt", given["certificate"], given["id"])
     if identity is None or not isinstance(identity.key, RSAPrivateKey):
         return _error("the certificate has no RSA key")
@@ -251,7 +302,8 @@ def cms_decrypt(call: Run, message: str, options: Array | None = None) -> Array:
             plain = pkcs7_decrypt_der(as_bytes(message), identity.certificate, identity.key, [])
         except (ValueError, TypeError, UnsupportedAlgorithm):
             return _error("the message cannot be decrypted")
-        return Array.mapping({"result": as_text(plain)})
+        inner = "signed" if _type_of(plain) == "pkcs7-signedData" else "data"
+        return Array.mapping({"result": True, "data": as_text(plain), "cms": inner})
 
     result: Array = call.offload(work)
     return result

@@ -88,7 +88,8 @@ def test_aes_gives_none(name: str, args: list[Any]) -> None:
         ("cms_verify", ["x", "y", {}], 'wants "store" or "certs"'),
         ("cms_verify", ["x", "y", {"store": ["nonsense"]}], "wants certificates in `store`"),
         ("cms_encrypt", ["x", {"certs": [CERTIFICATE]}, {"cipher": "des"}], "wants `cipher` as aes128 or aes256"),
-        ("cms_decrypt", ["x"], "wants option `certificate`"),
+        ("cms_sign", ["x", CERTIFICATE + KEY, {"digest": "md5"}], "wants `digest` as sha256"),
+        ("cms_decrypt", ["x"], "wants a certificate with its key"),
     ],
 )
 def test_mistakes(name: str, args: list[Any], message: str) -> None:
@@ -215,7 +216,7 @@ def test_signatures_there_and_back() -> None:
     assert call("cms_verify", signature, message, {"store": [RSA_CERTIFICATE]})["result"] is False
     attached = call("pkcs7_sign", "text", CERTIFICATE + KEY, {"detached": False})
     found = call("cms_verify", attached, None, {"store": [CA]})
-    assert (found["content"], found["signers"][0].class_name) == ("text", "X509")
+    assert (found["data"], found["signers"][0].kind) == ("text", "X509Resource")
     assert call("cms_verify", attached, "other", {"store": [CA]})["result"] is False
     spoiled = attached[:-1] + chr(ord(attached[-1]) ^ 1)
     assert call("cms_verify", spoiled, None, {"store": [CA]})["result"] is False
@@ -231,13 +232,29 @@ def test_a_key_that_is_not_the_certificates_makes_no_good_signature() -> None:
 
 def test_encryption() -> None:
     for options in ({}, {"cipher": "aes128"}):
-        sealed = call("cms_encrypt", "a\nb\xff", {"certs": [RSA_CERTIFICATE]}, options)["result"]
-        assert call("cms_decrypt", sealed, {"certificate": RSA_CERTIFICATE + RSA_KEY})["result"] == "a\nb\xff"
+        sealed = call("cms_encrypt", "a\nb\xff", {"certs": [RSA_CERTIFICATE]}, options)["data"]
+        wanted = {"result": True, "data": "a\nb\xff", "cms": "data"}
+        assert call("cms_decrypt", sealed, {"certificate": RSA_CERTIFICATE + RSA_KEY}) == wanted
+        assert call("cms_decrypt", sealed, RSA_CERTIFICATE + RSA_KEY, {"id": False}) == wanted
+        assert call("cms_type", sealed) == "pkcs7-envelopedData"
     stranger = rsa.generate_private_key(65537, 2048)
     pem = stranger.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     for certificate in (RSA_CERTIFICATE + pem, CERTIFICATE + KEY):
-        assert "result" not in call("cms_decrypt", sealed, {"certificate": certificate})
-    assert "result" not in call("cms_decrypt", "nonsense", {"certificate": RSA_CERTIFICATE + RSA_KEY})
+        assert call("cms_decrypt", sealed, {"certificate": certificate})["result"] is False
+    assert call("cms_decrypt", "nonsense", {"certificate": RSA_CERTIFICATE + RSA_KEY})["result"] is False
+
+
+def test_signed_and_then_sealed() -> None:
+    signed = call("cms_sign", "text", CERTIFICATE + KEY, {"detached": False, "digest": "sha512"})
+    sealed = call("cms_encrypt", signed["data"], {"certs": [RSA_CERTIFICATE]})
+    opened = call("cms_decrypt", sealed["data"], RSA_CERTIFICATE + RSA_KEY)
+    assert opened["cms"] == "signed"
+    found = call("cms_verify", opened["data"], "", {"store": [CA]}, {"detached": False, "data": True})
+    assert (found["result"], found["data"]) == (True, "text")
+    detached = call("cms_sign", "text", CERTIFICATE + KEY, {"digest": "sha384"})["data"]
+    assert "data" not in call("cms_verify", detached, "text", {"store": [CA]})
+    assert call("cms_verify", detached, "text", {"store": [CA]}, {"data": True})["data"] == "text"
+    assert call("cms_sign", "text", CERTIFICATE, {"digest": "sha256"}) == {"result": False}
 
 
 @pytest.mark.parametrize("extra", [[], ["-noattr"], ["-keyid"], ["-md", "sha512"], ["-stream", "-nodetach"]])
@@ -254,7 +271,7 @@ def test_signatures_that_openssl_made(tmp_path: Path, extra: list[str], certific
 
 def test_openssl_reads_ours(tmp_path: Path) -> None:
     signature = call("cms_sign", "Hello\r\n", CERTIFICATE + KEY)
-    sealed = call("cms_encrypt", "Hello\r\n", {"certs": [RSA_CERTIFICATE]})["result"]
+    sealed = call("cms_encrypt", "Hello\r\n", {"certs": [RSA_CERTIFICATE]})["data"]
     files = {"sig": signature, "sealed": sealed, "ca": CA, "text": "Hello\r\n", "cert": RSA_CERTIFICATE, "key": RSA_KEY}
     for name, text in files.items():
         (tmp_path / name).write_bytes(text.encode("latin-1"))
