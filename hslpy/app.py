@@ -40,6 +40,7 @@ from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
 from hslpy.lang.profiles import NEWEST
 from hslpy.log import Log, no_log
+from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
@@ -49,6 +50,7 @@ from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.rspamd import RspamdClient
 from hslpy.scan.spamc import SpamdClient
 from hslpy.smtp.server import SmtpServer
+from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
 from hslpy.store.redis import connect
@@ -76,6 +78,19 @@ class Overrides:
 _AS_SET = Overrides()
 
 
+class _Outbox:
+    """Where scripts' own mail goes: the queue, or straight to a server."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def queue(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+        return await self._app.queue.accept(message)
+
+    async def send(self, sending: Sending) -> tuple[AttemptFacts, ...]:
+        return await self._app.delivery.sender.send(sending)
+
+
 class App:
     """One server: `start` once, `stop` once. `listening` has (host, port, server id) of each listener."""
 
@@ -93,7 +108,8 @@ class App:
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
         self.client = SmtpClient(settings.client, self._clock)
         rates = rate_counters(settings, self._clock, self.log)
-        self.services = make_services(settings, self._clock, rates, self.queue.metric, self.log, over)
+        services = make_services(settings, self._clock, rates, self.queue.metric, self.log, over)
+        self.services = replace(services, outbox=_Outbox(self))
         self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
         self.delivery = Delivery(
             settings.delivery,
@@ -242,6 +258,7 @@ def make_services(
         sockets=settings.sockets,
         source_addresses={source.id: source.address for source in settings.sources},
         hostname=settings.hostname,
+        transport_id=settings.smtp.transport_id,
         scanner_failure=settings.scanner_failure,
         log=log,
     )

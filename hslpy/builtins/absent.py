@@ -33,7 +33,6 @@ _REASONS: dict[str, str] = {
         ldap_bind
         ldap_search
         LDAPResult
-        mail
         RemoveAttachments
         ScanDLP
         SetDSN

@@ -26,6 +26,7 @@ from hslpy.rate.memory import MemoryRateCounters
 from hslpy.tooling.bench import Bench, empty_queue, note_of, rendered, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, FACTS, facts_from_texts, make_event
 from hslpy.tooling.notation import readable
+from hslpy.tooling.outbox import KeptOutbox
 from hslpy.tooling.verdicts import verdict_lines
 
 
@@ -120,6 +121,7 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
 
     settings = read_settings(arguments.config)
     services = make_services(settings, clock, MemoryRateCounters(settings.rate, clock, no_log), empty_queue, log_note)
+    services = replace(services, outbox=KeptOutbox())
     return Bench(
         services,
         clock=clock,

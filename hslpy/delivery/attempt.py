@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hslpy.client.contract import Client, RecipientResult, Route, TransactionResult
+from hslpy.client.contract import Client, RecipientResult, Route, Timeouts, TlsWanted, TransactionResult
 from hslpy.clock import Clock
 from hslpy.delivery.outcome import Outcome, outcome_of_error, outcome_of_problem, outcome_of_reply, waiting
 from hslpy.delivery.plan import OwnListeners, Target, TargetRules
@@ -171,6 +171,8 @@ class Attempts:
         if options.timeout_s is not None:
             step = options.timeout_s
             timeouts = replace(timeouts, greeting_s=step, command_s=step, data_s=step, block_s=step, final_s=step)
+        if options.state_timeouts:
+            timeouts = _by_state(timeouts, options.state_timeouts)
         return Route(
             host=target.host,
             address=target.address,
@@ -182,6 +184,12 @@ class Attempts:
             tls_sni=options.tls_sni,
             tls_names=options.tls_verify_name or transport.tls_names,
             tls_verify_host=options.tls_verify_host is not False,
+            tls_wanted=TlsWanted(
+                default_ca=options.tls_default_ca,
+                protocols=options.tls_protocols,
+                ciphers=options.tls_ciphers,
+                client_cert=options.tls_client_cert,
+            ),
             sasl_username=options.sasl_username if options.sasl_username is not None else transport.username,
             sasl_password=options.sasl_password if options.sasl_username is not None else transport.password,
             xclient=tuple(sorted((options.xclient or {}).items())),
@@ -221,6 +229,21 @@ class Attempts:
 
     def _all(self, parcel: Parcel, outcome: Outcome) -> tuple[Outcome, ...]:
         return (outcome,) * len(parcel.recipients)
+
+
+# The step of a state that has one of its own; those left out are commands, which share the longest of theirs.
+_STEPS = {"BANNER": "greeting_s", "DATA": "data_s", "EOD": "final_s", "QUIT": "quit_s"}
+
+
+def _by_state(timeouts: Timeouts, wanted: Mapping[str, float]) -> Timeouts:
+    """Give the timeouts with those that a script gave by the dialogue's states."""
+    changes = {_STEPS[state]: seconds for state, seconds in wanted.items() if state in _STEPS}
+    commands = [seconds for state, seconds in wanted.items() if state not in _STEPS]
+    if commands:
+        changes["command_s"] = max(commands)
+    if "EOD" in wanted:
+        changes["block_s"] = wanted["EOD"]
+    return replace(timeouts, **changes)
 
 
 def destination(options: TryOptions, transport: Transport, domain: str) -> tuple[str, bool, int]:

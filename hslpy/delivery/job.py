@@ -86,6 +86,7 @@ class _Item:
             recipient_params=entry.recipient_params,
             job_id=entry.job_id,
             priority=entry.priority,
+            tenant_id=entry.tenant_id,
             action_id=entry.queue_id - entry.message_id + 1,
             most_retries=most_retries,
         )

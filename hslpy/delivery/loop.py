@@ -19,6 +19,7 @@ from hslpy.delivery.attempt import Attempts
 from hslpy.delivery.job import Jobs
 from hslpy.delivery.lanes import Lanes
 from hslpy.delivery.plan import OwnListeners
+from hslpy.delivery.send import Sender
 from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Sources, UnknownSource
@@ -58,6 +59,7 @@ class Delivery:
         self._clock = clock
         self._log = log
         self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
+        self.sender = Sender(settings, self._attempts)
         self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
         self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(max(settings.parked, 1))
         self._running: set[asyncio.Task[None]] = set()

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hslpy.builtins.host.attempted import attempt_array, tls_array
 from hslpy.builtins.host.contract import HookHost
 from hslpy.builtins.host.mailmessage import received_message
 from hslpy.builtins.host.options import map_array
-from hslpy.hooks.facts import AttemptFacts, ConnectionFacts, QueuedFacts, RecipientFacts, TlsFacts, TransactionFacts
+from hslpy.hooks.facts import AttemptFacts, ConnectionFacts, QueuedFacts, RecipientFacts, TransactionFacts
 from hslpy.lang.values import Array, Value
 from hslpy.mail.address import Address, ascii_lower
 
@@ -43,13 +44,6 @@ def address_array(address: Address) -> Array:
 
 def lower(address: Address) -> str:
     return ascii_lower(str(address))
-
-
-def _tls_array(tls: TlsFacts) -> dict[str, Value]:
-    fields: dict[str, Value] = {"protocol": tls.protocol, "cipher": tls.cipher, "keysize": float(tls.key_bits)}
-    if tls.sni is not None:
-        fields["sni"] = tls.sni
-    return fields
 
 
 def _recipient_array(one: RecipientFacts) -> Array:
@@ -110,7 +104,7 @@ def connection_array(host: HookHost) -> Array:
     if facts.helo is not None:
         fields["helo"] = Array.mapping({"verb": facts.helo.verb, "host": facts.helo.host})
     if facts.tls is not None:
-        fields["tls"] = Array.mapping(_tls_array(facts.tls))
+        fields["tls"] = Array.mapping(tls_array(facts.tls))
     if facts.auth is not None:
         auth: dict[str, Value] = {"mechanism": facts.auth.mechanism}
         if facts.auth.username is not None:
@@ -225,36 +219,7 @@ def post_arguments(host: HookHost) -> Array:
     if event.action is not None:
         fields["action"] = event.action
     if event.attempt is not None:
-        fields["attempt"] = _attempt_array(event.attempt)
-    return Array.mapping(fields)
-
-
-def _attempt_array(facts: AttemptFacts) -> Array:
-    fields: dict[str, Value] = {"duration": facts.duration_s}
-    if facts.code:
-        result: dict[str, Value] = {
-            "code": float(facts.code),
-            "reason": Array.of(facts.reason),
-            "state": facts.state,
-        }
-        if facts.enhanced is not None:
-            result["enhanced"] = Array.of(float(n) for n in facts.enhanced)
-        fields["result"] = Array.mapping(result)
-    else:
-        fields["error"] = Array.mapping(
-            {"temporary": facts.error_temporary, "message": facts.error or "", "type": facts.error_type}
-        )
-    if facts.local_ip or facts.remote_ip:
-        connection: dict[str, Value] = {
-            "localip": facts.local_ip,
-            "helo": facts.helo,
-            "localipid": facts.source_id,
-            "remoteip": facts.remote_ip,
-            "remotemx": facts.remote_mx,
-        }
-        if facts.tls is not None:
-            connection["tls"] = Array.mapping({"started": True, **_tls_array(facts.tls)})
-        fields["connection"] = Array.mapping(connection)
+        fields["attempt"] = attempt_array(event.attempt)
     return Array.mapping(fields)
 
 

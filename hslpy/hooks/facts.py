@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hslpy.mail.address import Address
+from hslpy.mail.attempt import AttemptFacts as AttemptFacts
+from hslpy.mail.attempt import TlsFacts as TlsFacts
 
 
 class Context:
@@ -31,14 +33,6 @@ class Context:
 class HeloFacts:
     verb: str
     host: str
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
-    protocol: str
-    cipher: str
-    key_bits: int
-    sni: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +165,7 @@ class QueuedFacts:
     action_id: int = 1
     job_id: str = ""
     priority: int = 0
+    tenant_id: str = ""
     most_retries: int = 0
 
 
@@ -182,27 +177,6 @@ class PreDeliveryEvent:
     context: Context
     destination: str = ""
     port: int = 25
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptFacts:
-    """The outcome of an attempt: either `code`, `enhanced`, `reason` and `state` from the peer, or `error`."""
-
-    duration_s: float
-    local_ip: str = ""
-    helo: str = ""
-    source_id: str = ""
-    remote_ip: str = ""
-    remote_port: int = 25
-    remote_mx: str = ""
-    code: int = 0
-    enhanced: tuple[int, int, int] | None = None
-    reason: tuple[str, ...] = ()
-    state: str = ""
-    error: str | None = None
-    error_temporary: bool = True
-    error_type: str = "network"
-    tls: TlsFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

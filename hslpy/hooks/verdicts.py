@@ -57,6 +57,8 @@ def _deliveries(state: DataState, orders: tuple[Order, ...]) -> tuple[Delivery, 
             hold=order.hold,
             quarantine_id=order.quarantine_id,
             job_id=order.job_id,
+            priority=order.priority,
+            tenant_id=order.tenant_id,
         )
         for order in orders
     )

@@ -58,6 +58,8 @@ class Delivery:
     hold: bool = False
     quarantine_id: str | None = None
     job_id: str = ""
+    priority: int = 0
+    tenant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,10 @@ TlsMode = Literal["disabled", "optional", "optional_verify", "dane", "dane_requi
 
 @dataclass(frozen=True, slots=True)
 class TryOptions:
-    """How the attempt is to be made, where it differs from the transport. `host` None looks up the MX."""
+    """How the attempt is to be made, where it differs from the transport. `host` None looks up the MX.
+
+    `tls_client_cert` is PEM with chain and key; `state_timeouts` are seconds by the state of the dialogue, as in `EOD`.
+    """
 
     sources: tuple[SourceChoice, ...] = ()
     source_random: bool = False
@@ -104,6 +109,10 @@ class TryOptions:
     tls_sni: str | None = None
     tls_verify_name: tuple[str, ...] = ()
     tls_verify_host: bool | None = None
+    tls_protocols: str = ""
+    tls_ciphers: str = ""
+    tls_default_ca: bool = False
+    tls_client_cert: str = field(default="", repr=False)
     sasl_username: str | None = None
     sasl_password: str | None = None
     xclient: Mapping[str, str] | None = None
@@ -111,6 +120,7 @@ class TryOptions:
     mx_exclude: tuple[str, ...] = ()
     job_id: str | None = None
     timeout_s: float | None = None
+    state_timeouts: Mapping[str, float] | None = None
     connect_timeout_s: float | None = None
 
 

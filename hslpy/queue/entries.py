@@ -32,6 +32,7 @@ FIELDS: Mapping[str, Key] = {
     "retry": lambda entry: str(entry.retries),
     "jobid": lambda entry: entry.job_id,
     "serverid": lambda entry: entry.server_id,
+    "tenantid": lambda entry: entry.tenant_id,
 }
 METADATA = "metadata."
 _LOWER_CASE = frozenset({"sender", "senderdomain", "recipient", "recipientdomain"})
@@ -67,6 +68,7 @@ def compact(entry: QueuedRecipient) -> QueuedRecipient:
     entry.sasl_username = intern(entry.sasl_username)
     entry.server_id = intern(entry.server_id)
     entry.job_id = intern(entry.job_id)
+    entry.tenant_id = intern(entry.tenant_id)
     if entry.message_id == entry.queue_id:
         entry.message_id = entry.queue_id  # one int object, not two
     entry.sender_params = entry.sender_params or _NOTHING

@@ -165,6 +165,8 @@ def new_message(
                 hold=each.hold,
                 quarantine_id=each.quarantine_id,
                 job_id=each.job_id,
+                priority=each.priority,
+                tenant_id=each.tenant_id,
             )
         )
     auth = session.auth

@@ -48,6 +48,7 @@ class NewRecipient:
     quarantine_id: str | None = None
     job_id: str = ""
     priority: int = 0
+    tenant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class QueuedRecipient:
     quarantine_id: str | None = None
     job_id: str = ""
     priority: int = 0
+    tenant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hslpy.errors import OperatorError
 
-VERSION = 1
+VERSION = 2
 
 # Measured on 2 cores, ext4, group commits of 50: 16 KiB pages store 50 KiB messages 1.6 to 2 times as fast as
 # 4 KiB pages, and 4 KiB messages as fast.
@@ -66,13 +66,16 @@ CREATE TABLE recipients (
     priority INTEGER NOT NULL,
     sender_params TEXT,
     recipient_params TEXT,
-    metadata TEXT
+    metadata TEXT,
+    tenant_id TEXT NOT NULL DEFAULT ''
 );
-INSERT INTO meta VALUES ('version', 1), ('next_id', 1);
+INSERT INTO meta VALUES ('version', 2), ('next_id', 1);
 """
 
 # A step from the version that is its key to the next one, run inside one transaction with the change of the number.
-MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], object]] = {
+    1: lambda connection: connection.execute("ALTER TABLE recipients ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''"),
+}
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:

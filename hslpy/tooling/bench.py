@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
-from hslpy.builtins.host.contract import HookHost, QueueMetric, Services
+from hslpy.builtins.host.contract import HookHost, Outbox, QueueMetric, Services
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.clock import Clock, SystemClock
@@ -37,6 +37,7 @@ from hslpy.rate.contract import RateSettings
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
+from hslpy.tooling.outbox import KeptOutbox
 
 Echo = Callable[[str], None]
 ENDLESS_S = 1e15  # a limit for runs whose time is bounded elsewhere
@@ -80,6 +81,7 @@ def services_in_memory(
     clamd: Clamd | None = None,
     queue_metric: QueueMetric = empty_queue,
     http: HttpClient | None = None,
+    outbox: Outbox | None = None,
 ) -> Services:
     """Give services that need nothing running: fresh counters and memory; no scanners, DNS and HTTP but those given."""
     return Services(
@@ -92,6 +94,7 @@ def services_in_memory(
         clamd=clamd,
         http=http or ScriptedHttp(),
         source_addresses=AnySource(),
+        outbox=outbox or KeptOutbox(),
     )
 
 

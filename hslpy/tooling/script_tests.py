@@ -25,12 +25,14 @@ from hslpy.lang.faults import as_script_error
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import LimitExceeded, Program, Run
 from hslpy.lang.values import Array, Value, own
+from hslpy.mail.attempt import AttemptFacts
 from hslpy.scan.contract import ClamResult, ScannerFailed, SpamScore
 from hslpy.scan.rspamd import CLASSES
 from hslpy.scan.scripted import ScriptedClamd, ScriptedRspamd, ScriptedSpamAssassin, of_class
 from hslpy.tooling.bench import Bench, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, facts_from_values, make_event
 from hslpy.tooling.notation import difference, quoted
+from hslpy.tooling.outbox import KeptOutbox, queued_mail, sent_mail
 from hslpy.tooling.verdicts import verdict_array
 
 TOPIC = Topic("script tests")
@@ -99,6 +101,7 @@ class TestState:
         self.clamd = ScriptedClamd(())
         self.queue = ScriptedQueue()
         self.http = ScriptedHttp()
+        self.outbox = KeptOutbox()
         services = services_in_memory(
             self.clock,
             resolver=self.resolver,
@@ -107,6 +110,7 @@ class TestState:
             clamd=self.clamd,
             queue_metric=self.queue,
             http=self.http,
+            outbox=self.outbox,
         )
         self.bench = Bench(services, clock=self.clock, profiles=profiles)
         self._compiled = compiled
@@ -182,7 +186,8 @@ def run_hook(call: Run, hook: str, files: Value, facts: Array | None = None) -> 
     Files are found from the test file's folder. `facts` has the hook's classic variables by name and "message", the
     whole message; what is left out gets a plain default. The result has "action", "failed", "error" (the rendered error
     of a script that failed), "echo" (an array), and what the verdict has: "code", "enhanced", "reason", "deliveries",
-    "metadata", "sourceip", "host", "port", "helo", "delay" and the like.
+    "metadata", "sourceip", "host", "port", "helo", "delay" and the like; "queued" and "sent" have the mail that the script
+    made itself.
     """
     state = _state(call)
     names = list(files.values()) if files.__class__ is Array else [files]
@@ -200,10 +205,15 @@ def run_hook(call: Run, hook: str, files: Value, facts: Array | None = None) -> 
         event = make_event(hook, values, content, state.clock.time())
     except OperatorError as error:
         raise ScriptError("R321", f"run_hook(): {error.message}", hint=error.hint) from None
+    queued, sent = len(state.outbox.queued), len(state.outbox.sent)
     trial = call.wait(state.bench.run_hook(programs, hook, event))
     out = verdict_array(trial.verdict)
     out["echo"] = Array.of(trial.echoes)
     out["context"] = own(event.context.value)
+    if len(state.outbox.queued) > queued:
+        out["queued"] = Array.of([queued_mail(one) for one in state.outbox.queued[queued:]])
+    if len(state.outbox.sent) > sent:
+        out["sent"] = Array.of([sent_mail(one) for one in state.outbox.sent[sent:]])
     if trial.error is not None:
         out["error"] = trial.error.encode("utf-8").decode("latin-1")
     return Array.mapping(out)
@@ -330,6 +340,22 @@ def http_requests(call: Run) -> Array:
             for seen in _state(call).http.requests
         ]
     )
+
+
+@TOPIC.builtin("send_answer(code: number, reason: string) -> none", effect=Effect.READS)
+def send_answer(call: Run, code: float, reason: str) -> None:
+    """Say what servers answer to mail that scripts send at once; before, there is no connection.
+
+    A code is that of the reply to the message; 0 is trouble in the network.
+    """
+    if code != int(code) or (code and not 200 <= code <= 599):
+        raise ScriptError("R321", f"send_answer() wants a code from 200 to 599, or 0, got {format_number(code)}")
+    state = _state(call)
+    if not code:
+        state.outbox.answer = AttemptFacts(0.0, error=reason)
+    else:
+        enhanced = (int(code) // 100, 0, 0)
+        state.outbox.answer = AttemptFacts(0.0, code=int(code), enhanced=enhanced, reason=(reason,), state="EOD")
 
 
 @TOPIC.builtin("queue_answer(filter: array, number: number) -> none", effect=Effect.READS)

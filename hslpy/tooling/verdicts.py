@@ -28,10 +28,11 @@ _HSL_NAMES = {
     "job_id": "jobid",
     "delay_s": "delay",
     "timeout_s": "timeout",
+    "state_timeouts": "timeout",
     "connect_timeout_s": "connect_timeout",
 }
 _KEEP = {"tls_sni", "tls_verify_name", "tls_verify_host", "sasl_username", "sasl_password", "mx_include", "mx_exclude"}
-_KEEP |= {"increment_retry", "reset_retry"}
+_KEEP |= {"increment_retry", "reset_retry", "tls_protocols", "tls_ciphers", "tls_default_ca", "tls_client_cert"}
 
 
 # ---- as an array, for tests -----------------------------------------------------------------------
@@ -109,7 +110,7 @@ def _value(value: object) -> Value:
     return str(value)
 
 
-def _texts(values: Mapping[str, str]) -> Array:
+def _texts(values: Mapping[str, str | float]) -> Array:
     out = Array({}, 0)
     for key, value in values.items():
         out.set(key, value)

@@ -39,6 +39,7 @@ from hslpy.rate.contract import RateSettings
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.scan.scripted import ScriptedRspamd, ScriptedSpamAssassin
 from hslpy.store.memory import SharedMemory
+from hslpy.tooling.outbox import KeptOutbox
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ class World:
     events: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     metrics: dict[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], float] = field(default_factory=dict)
     context: Context = field(default_factory=Context)
+    outbox: KeptOutbox = field(default_factory=KeptOutbox)
 
     def log(self, event: str, fields: Mapping[str, object]) -> None:
         self.events.append((event, fields))
@@ -100,6 +102,7 @@ class World:
             "rspamd": ScriptedRspamd(0),
             "source_addresses": {f"netaddr:{n}": f"192.0.2.{n}" for n in (1, 2, 3, 4)},
             "log": self.log,
+            "outbox": self.outbox,
         }
         settings = HookSettings(named, limits or Limits())
         hooks = Hooks(settings, Services(**(defaults | services)), self.clock, random.Random(1), self.log)

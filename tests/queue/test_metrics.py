@@ -45,6 +45,7 @@ def test_each_field_counts() -> None:
         remote_ip="192.0.2.1",
         sasl_username="user",
         job_id="job",
+        tenant_id="tenant",
         server_id="mailserver:1",
         retries=3,
         metadata={"customer": "7"},
@@ -65,6 +66,7 @@ def test_each_field_counts() -> None:
         "retry": "3",
         "jobid": "job",
         "serverid": "mailserver:1",
+        "tenantid": "tenant",
         "metadata.customer": "7",
     }
     assert set(right) == {*FIELDS, "metadata.customer"}
@@ -76,7 +78,7 @@ def test_each_field_counts() -> None:
     assert metrics.metric("bytes", {"senderdomain": [""]}) == 50
     assert metrics.metric("count", {"sender": ["alice@example.org"]}) == 1, "as a script's `$sender` shows it"
     assert metrics.metric("bytes", right_filters := {name: [value] for name, value in right.items()}) == 100
-    assert len(right_filters) == 11
+    assert len(right_filters) == 12
 
 
 def test_lists_mean_any_of_and_count_each_once() -> None:

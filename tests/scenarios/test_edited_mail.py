@@ -97,3 +97,30 @@ def test_the_classic_hook_edits_for_all_recipients_after_it(tmp_path):
             }
 
     asyncio.run(scenario())
+
+
+def test_mail_of_scripts_is_queued_at_rcpt_and_sent_at_eod(tmp_path):
+    rcptto = """
+    mail("postmaster@example.com", "info@example.org", "Seen", "someone writes to $recipient", "mailtransport:1");
+    Accept();
+    """
+    eod = """
+    $r = $arguments["mail"]->send($transaction["senderaddress"], ["x@example.org"], "mailtransport:1");
+    if ($r["result"]["state"] == "EOD")
+        Accept(["reason" => $r["result"]["reason"], "reply_codes" => ["code" => $r["result"]["code"]]]);
+    Defer($r["error"]["message"]);
+    """
+
+    async def scenario():
+        hooks = hook(tmp_path, "rcptto", rcptto) + hook(tmp_path, "eod", eod)
+        async with Sink("127.0.0.50") as sink, server(tmp_path, settings(sink, hooks)) as s:
+            sink.answers["EOD"] = "250 2.0.0 It is here"
+            client = await s.client()
+            reply = await client.send("a@example.com", "b@example.net", content=MESSAGE)
+            assert reply == "250 2.0.0 It is here"
+            told, sent = await arrivals(s, sink, 2)
+            assert told.rcpts == ["<info@example.org>"] and b"Subject: Seen" in told.content
+            assert sent.content.endswith(MESSAGE.encode()) and sent.rcpts == ["<x@example.org>"]
+            assert s.events()["hooks.queued"] == 1
+
+    asyncio.run(scenario())

@@ -119,16 +119,37 @@ def test_a_later_version_is_refused_and_an_older_one_migrated(
         return None
 
     with_spool(settings, step)
-    monkeypatch.setattr(schema, "VERSION", 2)
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: lambda connection: connection.execute("CREATE TABLE extra (a)")})
+    version = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", version + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", {version: lambda connection: connection.execute("CREATE TABLE extra (a)")})
     with_spool(settings, step)
     connection = sqlite3.connect(settings.folder / "spool.db")
-    assert connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone() == (2,)
+    assert connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone() == (version + 1,)
     assert connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)
     connection.close()
-    monkeypatch.setattr(schema, "VERSION", 1)
+    monkeypatch.setattr(schema, "VERSION", version)
     with pytest.raises(OperatorError, match="later version"):
         asyncio.run(SqliteSpool(settings).open())
+
+
+def test_a_spool_of_the_first_version_keeps_its_mail(settings: SpoolSettings) -> None:
+    async def store(spool: SqliteSpool) -> None:
+        await spool.store(message(recipient("a", tenant_id="t1")))
+
+    found: list[str] = []
+
+    async def load(spool: SqliteSpool) -> None:
+        found.extend([entry.tenant_id async for batch in spool.recover() for entry in batch])
+
+    with_spool(settings, store)
+    with_spool(settings, load)
+    connection = sqlite3.connect(settings.folder / "spool.db")
+    connection.execute("ALTER TABLE recipients DROP COLUMN tenant_id")
+    connection.execute("UPDATE meta SET value = 1 WHERE key = 'version'")
+    connection.commit()
+    connection.close()
+    with_spool(settings, load)
+    assert found == ["t1", ""]
 
 
 def test_one_that_cannot_be_written_does_not_fail_the_others(settings: SpoolSettings) -> None:

@@ -6,7 +6,6 @@ Source choice itself, DNS and connections are `delivery`'s. Source: the HSL manu
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, get_args
 
 from hslpy.builtins.host.contract import HookHost
@@ -23,23 +22,29 @@ from hslpy.builtins.host.options import (
     text_list,
     text_map,
 )
+from hslpy.builtins.host.peers import TLS, read_tls
+from hslpy.builtins.host.sources import host_name, read_sources
 from hslpy.builtins.host.state import QueueState
 from hslpy.errors import ScriptError
-from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.faults import place_now
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value, type_name
 from hslpy.mail.address import Address, ascii_lower
-from hslpy.mail.verdict import QueueOptions, QueueVerdict, SourceChoice, TlsMode, TryOptions
+from hslpy.mail.verdict import QueueOptions, QueueVerdict, TlsMode, TryOptions
 
 TOPIC = Topic("attempt")
 
 _PRE = ("predelivery",)
+# What can be waited for in the dialogue. Source: the HSL manual, Post-delivery
+STATES = (
+    *("BANNER", "HELO", "EHLO", "LHLO", "STARTTLS", "AUTH-CRAM-MD5", "AUTH-PLAIN", "AUTH-LOGIN", "AUTH-LOGIN-USER", "AUTH"),
+    *("XCLIENT", "MAIL", "RCPT", "DATA", "EOD", "RSET", "NOOP", "QUIT"),
+)
 TLS_MODES: tuple[str, ...] = get_args(TlsMode)
-_TLS = {"tls": TEXT, "tls_sni": ("string", "boolean"), "tls_verify_host": BOOLEAN, "tls_verify_name": ARRAY}
-_TLS_ELSEWHERE = ("tls_protocols", "tls_ciphers", "tls_default_ca", "tls_client_cert", "tls_capture_peer_cert")
+_TLS = {"tls": TEXT, "tls_sni": ("string", "boolean"), "tls_verify_name": ARRAY, **TLS}
+_TLS_ELSEWHERE = ("tls_capture_peer_cert",)
 _TRY = {
     "host": TEXT,
     "port": NUMBER,
@@ -57,7 +62,7 @@ _TRY = {
     "mx_include": ARRAY,
     "mx_exclude": ARRAY,
     "jobid": TEXT,
-    "timeout": NUMBER,
+    "timeout": ("number", "array"),
     "connect_timeout": NUMBER,
 }
 _TRY_ELSEWHERE = (*_TLS_ELSEWHERE, "dsn", "plugin")
@@ -69,79 +74,6 @@ QUEUE_OPTIONS = {
     "reset_retry": BOOLEAN,
     "transportid": TEXT,
 }
-
-
-# ---- sources ------------------------------------------------------------------------------------
-
-
-def source_id(function: str, host: HookHost, name: str) -> str:
-    """Give the configured id that `name` means: `netaddr:1` and `1` are the same. Raises ScriptError R306."""
-    ids = host.services.source_addresses
-    bare = name.removeprefix("netaddr:")
-    for candidate in (name, bare, "netaddr:" + bare):
-        if candidate in ids:
-            return candidate
-    configured = ", ".join(f"`{one}`" for one in sorted(ids)) or "none"
-    raise ScriptError(
-        "R306",
-        f"{function}() names the source `{name[:60]}`, which is not configured",
-        hint=suggest(name, ids) or f"configured sources: {configured}",
-    )
-
-
-def read_sources(function: str, host: HookHost, value: Value, nonlocal_source: bool) -> tuple[SourceChoice, ...]:
-    """Give the sources a script names: ids, or ["id" or "address", "helo"]; an address needs `nonlocal_source`."""
-    items = list(value.values()) if value.__class__ is Array else [value]
-    if value.__class__ is Array and value.items.keys() & {"id", "address"}:
-        items = [value]
-    if not items:
-        raise ScriptError("R306", f"{function}() wants at least one source")
-    return tuple(_read_source(function, host, item, nonlocal_source) for item in items)
-
-
-def _read_source(function: str, host: HookHost, item: Value, nonlocal_source: bool) -> SourceChoice:
-    helo = None
-    if item.__class__ is Array:
-        given = read_options(f"{function}(sourceip)", item, {"id": ("string", "number"), "address": TEXT, "helo": TEXT})
-        helo = _hostname(function, given["helo"]) if "helo" in given else None
-        if "address" in given:
-            if "id" in given:
-                raise ScriptError("R306", f"{function}() wants a source by `id` or by `address`, got both")
-            return SourceChoice(address=_literal(function, given["address"], nonlocal_source), helo=helo)
-        item = given.get("id")
-    if item.__class__ is float:
-        item = format_number(item)
-    if item.__class__ is not str:
-        raise ScriptError("R306", f"{function}() wants a source's id, got {type_name(item)}")
-    if nonlocal_source and _is_ip(item):
-        return SourceChoice(address=item, helo=helo)
-    return SourceChoice(id=source_id(function, host, item), helo=helo)
-
-
-def _literal(function: str, text: str, nonlocal_source: bool) -> str:
-    if not _is_ip(text):
-        raise ScriptError("R306", f'{function}() wants an IP address, got "{text[:60]}"')
-    if not nonlocal_source:
-        raise ScriptError(
-            "R306",
-            f"{function}() names the address {text}, which is no configured source",
-            hint='configure it and use its id, or add `"nonlocal_source" => true`',
-        )
-    return text
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _hostname(function: str, text: str) -> str:
-    if not 1 <= len(text) <= 255 or not all("!" <= ch <= "~" for ch in text):
-        raise ScriptError("R302", f'{function}() wants a host name, got "{text[:60]}"')
-    return text
 
 
 # ---- fields of the attempt ----------------------------------------------------------------------
@@ -164,27 +96,64 @@ def _set_sources(call: Run, function: str, value: Value, nonlocal_source: bool) 
 def _set_destination(call: Run, function: str, host: str | None, port: float | None) -> None:
     attempt = _attempt(call)
     if host is not None:
-        attempt["host"] = _hostname(function, host)  # "lookup-mx" stays: MX delivery whatever the transport says
+        attempt["host"] = host_name(function, host)  # "lookup-mx" stays: MX delivery whatever the transport says
         call.host.facts["destination"] = "" if host == "lookup-mx" else host
     if port is not None:
         attempt["port"] = read_integer(function, "port", port, 1, 65535)
         call.host.facts["destinationport"] = port
 
 
-def _set_tls(call: Run, function: str, given: dict[str, Value]) -> None:
-    attempt = _attempt(call)
+def tls_fields(function: str, given: dict[str, Value]) -> dict[str, Any]:
+    """Give the fields of `TryOptions` that the TLS options ask for. Raises ScriptError R302."""
+    fields: dict[str, Any] = {}
     if "tls" in given:
         if given["tls"] not in TLS_MODES:
             hint = suggest(given["tls"], TLS_MODES) or "modes: " + ", ".join(TLS_MODES)
             raise ScriptError("R302", f'{function}() knows no TLS mode "{given["tls"][:40]}"', hint=hint)
-        attempt["tls"] = given["tls"]
+        fields["tls"] = given["tls"]
     sni = given.get("tls_sni")
     if sni.__class__ is str:
-        attempt["tls_sni"] = _hostname(function, sni)
+        fields["tls_sni"] = host_name(function, sni)
     if "tls_verify_host" in given:
-        attempt["tls_verify_host"] = given["tls_verify_host"]
+        fields["tls_verify_host"] = given["tls_verify_host"]
     if "tls_verify_name" in given:
-        attempt["tls_verify_name"] = text_list("`tls_verify_name`", given["tls_verify_name"])
+        fields["tls_verify_name"] = text_list("`tls_verify_name`", given["tls_verify_name"])
+    if given.keys() & TLS.keys() - {"tls_verify_host"}:
+        wanted = read_tls(function, given, verify_peer=False)
+        fields.update(tls_protocols=wanted.protocols, tls_ciphers=wanted.ciphers)
+        fields.update(tls_default_ca=wanted.default_ca, tls_client_cert=wanted.client_cert)
+    return fields
+
+
+def timeout_fields(function: str, given: dict[str, Value]) -> dict[str, Any]:
+    """Give the fields of `TryOptions` for `timeout` (seconds, or seconds by state) and `connect_timeout`."""
+    fields: dict[str, Any] = {}
+    timeout = given.get("timeout")
+    if timeout.__class__ is Array:
+        fields["state_timeouts"] = _state_timeouts(function, timeout)
+    elif timeout is not None:
+        fields["timeout_s"] = read_seconds(function, "timeout", timeout, 0.001)
+    if "connect_timeout" in given:
+        fields["connect_timeout_s"] = read_seconds(function, "connect_timeout", given["connect_timeout"], 0.001)
+    return fields
+
+
+def hosts_fields(given: dict[str, Value]) -> dict[str, Any]:
+    """Give the fields of `TryOptions` for `mx_include` and `mx_exclude`."""
+    return {option: text_list(f"`{option}`", given[option]) for option in ("mx_include", "mx_exclude") if option in given}
+
+
+def _state_timeouts(function: str, value: Array) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, seconds in value.items.items():
+        state = str(key)
+        if state not in STATES:
+            hint = suggest(state, STATES) or "states: " + ", ".join(STATES)
+            raise ScriptError("R302", f"{function}() knows no state `{state[:40]}` in `timeout`", hint=hint)
+        if seconds.__class__ is not float:
+            raise ScriptError("R302", f"{function}() wants numbers in `timeout`, got {type_name(seconds)}")
+        found[state] = read_seconds(function, f"timeout[{state}]", seconds, 0.001)
+    return found
 
 
 def _set_address(call: Run, function: str, field: str, value: Value) -> None:
@@ -227,7 +196,7 @@ def set_source_ip(call: Run, netaddr: Value, options: Array | None = None) -> No
 @TOPIC.builtin("SetHELO(hostname: string) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetHELO("out.example.org");'])
 def set_helo(call: Run, hostname: str) -> None:
     """Say this name in EHLO at this attempt."""
-    _attempt(call)["helo"] = _hostname("SetHELO", hostname)
+    _attempt(call)["helo"] = host_name("SetHELO", hostname)
 
 
 @TOPIC.builtin(
@@ -250,7 +219,7 @@ def set_protocol(call: Run, protocol: str) -> None:
 @TOPIC.builtin("SetTLS(options: array) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetTLS(["tls" => "require"]);'])
 def set_tls(call: Run, options: Array) -> None:
     """Use TLS at this attempt as the options say."""
-    _set_tls(call, "SetTLS", read_options("SetTLS", options, _TLS, _TLS_ELSEWHERE))
+    _attempt(call).update(tls_fields("SetTLS", read_options("SetTLS", options, _TLS, _TLS_ELSEWHERE)))
 
 
 @TOPIC.builtin(
@@ -323,22 +292,18 @@ def try_(call: Run, options: Array | None = None) -> None:
     if "sourceip" in given:
         _set_sources(call, "Try", given["sourceip"], given.get("nonlocal_source", False))
     _set_destination(call, "Try", given.get("host"), given.get("port"))
-    _set_tls(call, "Try", given)
+    attempt.update(tls_fields("Try", given))
     for field in ("sender", "recipient"):
         if field in given:
             _set_address(call, "Try", field, given[field])
     if "helo" in given:
-        attempt["helo"] = _hostname("Try", given["helo"])
+        attempt["helo"] = host_name("Try", given["helo"])
     if "protocol" in given:
         _set_protocol(call, "Try", given["protocol"])
     if "xclient" in given:
         attempt["xclient"] = text_map("`xclient`", given["xclient"])
-    for option in ("mx_include", "mx_exclude"):
-        if option in given:
-            attempt[option] = text_list(f"`{option}`", given[option])
-    for option, field in (("timeout", "timeout_s"), ("connect_timeout", "connect_timeout_s")):
-        if option in given:
-            attempt[field] = read_seconds("Try", option, given[option], 0.001)
+    attempt.update(hosts_fields(given))
+    attempt.update(timeout_fields("Try", given))
     for option, field in _RENAMED.items():
         if option in given:
             attempt[field] = given[option]

@@ -16,8 +16,10 @@ from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
+from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.rate.contract import RateCounters
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
+from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.store.memory import SharedMemory
 
 
@@ -25,6 +27,18 @@ class QueueMetric(Protocol):
     """The queue as scripts measure it: `metric` is `count` or `bytes`; each filter maps a field to its wanted values."""
 
     def __call__(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float: ...
+
+
+class Outbox(Protocol):
+    """Where mail goes that scripts make."""
+
+    async def queue(self, message: NewMessage) -> Sequence[QueuedRecipient]:
+        """Make the message durable and queue it. Raises SpoolError."""
+        ...
+
+    async def send(self, sending: Sending) -> Sequence[AttemptFacts]:
+        """Try the message now, and give what came of it for each recipient."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Services:
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
     log: Log = no_log
+    outbox: Outbox | None = None
+    transport_id: str = "mailtransport:1"  # of mail that names none
 
     async def close(self) -> None:
         """Close what the services hold open."""

@@ -359,3 +359,27 @@ def _words(row: list[str], names: list[str]) -> Array:
     for at, word in enumerate(row):
         words.set(key_of_text(names[at]) if at < len(names) else at, word)
     return words
+
+
+# ---- files of mail ------------------------------------------------------------------------------------
+
+
+def memory_file(call: Run, content: bytes) -> HslObject:
+    """Give a File over bytes."""
+    call.reserve(len(content))
+    return file_object(ReadFile.of(content))
+
+
+def content_of_file(call: Run, file: ReadFile) -> bytes | None:
+    """Give all that a file holds, from its beginning; None when it cannot be read."""
+    try:
+        at = file.tell()
+        file.seek(0, os.SEEK_SET)
+        size = file.left()
+        call.reserve(2 * size)
+        call.charge(1 + (size >> 10))
+        content = file.read(size) if file.path is None or size <= _OFFLOAD_BYTES else bytes(call.offload(file.read, size))
+        file.seek(at, os.SEEK_SET)
+    except _GONE:
+        return None
+    return content

@@ -11,22 +11,14 @@ import re
 from hslpy.builtins.host import partedits  # noqa: F401  its methods are among MIMEPart's
 from hslpy.builtins.host.dkim import TOPIC as DKIM
 from hslpy.builtins.host.dkim_verify import TOPIC as DKIM_CHECK
+from hslpy.builtins.host.files import content_of_file, memory_file
 from hslpy.builtins.host.mime import TOPIC as BUILDER
 from hslpy.builtins.host.mime import mime
 from hslpy.builtins.host.mimepart import CLASS as PART_CLASS
 from hslpy.builtins.host.mimepart import METHODS as PART_METHODS
 from hslpy.builtins.host.mimepart import Held, book_rendering, find_part, held, rendered_message
-from hslpy.builtins.host.options import (
-    ARRAY,
-    BOOLEAN,
-    NUMBER,
-    TEXT,
-    read_address,
-    read_integer,
-    read_metadata,
-    read_options,
-    read_seconds,
-)
+from hslpy.builtins.host.options import read_integer
+from hslpy.builtins.host.outgoing import queue_content, read_wish, send_content
 from hslpy.builtins.host.state import DataState, EditedMessage, Order
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin, Effect, Topic
@@ -110,31 +102,36 @@ def queue(
 ) -> Array:
     """Order a copy for one recipient; it is queued when the script accepts. Gives ["transaction", "queue"].
 
-    "queue" is the number of the order within the message: queue ids are given out when the message is stored.
+    "queue" is the number of the order within the message: queue ids are given out when the message is stored. Options:
+
+    | option | meaning |
+    |---|---|
+    | `metadata` | kept with the recipient, as SetMetaData() |
+    | `hold` | keep it until an operator lets it go (false) |
+    | `delay` | seconds to the first attempt (0) |
+    | `jobid`, `tenantid`, `priority` | shown in `$message`; queue metrics know the first two |
+    | `dsn` | the parameters of RFC 3461: ["envid", "ret", "notify", "orcpt"] |
     """
     state: DataState = call.host.state
-    known = {"metadata": ARRAY, "hold": BOOLEAN, "jobid": TEXT, "delay": NUMBER}
-    given = read_options("queue", options, known, ("quotas", "dsn", "priority", "tenantid", "plugin"))
-    sender_address, sender_params = read_address("queue", sender, null_allowed=True)
-    recipient_address, params = read_address("queue", recipient)
-    if not params:
-        params = _params_of(call, ascii_lower(str(recipient_address)))
-    hold = given.get("hold", False)
+    wish = read_wish(sender, recipient, transportid, options)
+    params = wish.recipient_params or _params_of(call, ascii_lower(str(wish.recipient)))
     book_rendering(call, state)
     header, body = state.leaving()
     order = Order(
-        recipient=recipient_address,
-        transport_id=transportid,
-        metadata=read_metadata(given["metadata"]) if "metadata" in given else {},
-        sender=sender_address,
-        sender_params=sender_params or None,
+        recipient=wish.recipient,
+        transport_id=wish.transport_id,
+        metadata=wish.metadata,
+        sender=wish.sender,
+        sender_params=wish.sender_params or None,
         recipient_params=params,
         header=header,
         body=body,
-        delay_s=read_seconds("queue", "delay", given["delay"]) if "delay" in given else 0.0,
-        hold=hold,
-        survives_reject=hold,
-        job_id=given.get("jobid", ""),
+        delay_s=wish.delay_s,
+        hold=wish.hold,
+        survives_reject=wish.hold,
+        job_id=wish.job_id,
+        priority=wish.priority,
+        tenant_id=wish.tenant_id,
     )
     state.take(order)
     return Array.mapping({"transaction": state.transaction_id, "queue": float(len(state.orders))})
@@ -214,6 +211,62 @@ def modify_content(call: Run, this: HslObject, start: float, count: float, data:
     call.reserve(2 * len(data))
     message.parts.splice(first, min(first + length, size), data.encode("latin-1"))
     return this
+
+
+@TOPIC.builtin(
+    "toFile() -> File", effect=Effect.READS, kind="method", owner=CLASS, examples=[_MAIL + "->toFile()->readline();"]
+)
+def to_file(call: Run, this: HslObject) -> HslObject:
+    """Give the message, edits applied, as a File."""
+    return memory_file(call, rendered_message(call, held(this).message))
+
+
+@TOPIC.builtin(
+    "File(file: File | FileResource) -> MailMessage | none",
+    effect=Effect.READS,
+    kind="static method",
+    owner=CLASS,
+    examples=['MailMessage::File(File::String("Subject: Hello\\r\\n\\r\\nBody"))->getBody()  // "Body"'],
+)
+def from_file(call: Run, file: Value) -> HslObject | None:
+    """Give what a file holds, from its beginning, as a message; none when it cannot be read. Bare line ends become CRLF."""
+    content = content_of_file(call, file.host)
+    return None if content is None else string(call, content.decode("latin-1"))
+
+
+@TOPIC.builtin(
+    "queue(sender: string | array, recipient: string | array, transportid: string, [options: array]) -> array",
+    effect=Effect.IO,
+    kind="method",
+    owner=CLASS,
+    examples=[_MAIL + '->queue("", "a@example.org", "mailtransport:1");'],
+)
+def queue_message(
+    call: Run, this: HslObject, sender: Value, recipient: Value, transportid: str, options: Array | None = None
+) -> Array:
+    """Queue the message, edits applied, for one recipient at once, whatever the script decides.
+
+    Gives ["transaction", "queue"]. The options are those of EODMailMessage->queue().
+    """
+    wish = read_wish(sender, recipient, transportid, options)
+    return queue_content(call, rendered_message(call, held(this).message), wish)
+
+
+@TOPIC.builtin(
+    "send(sender: string | array, recipients: array, server: string | array) -> array",
+    effect=Effect.IO,
+    kind="method",
+    owner=CLASS,
+    examples=[_MAIL + '->send("a@example.com", ["b@example.org"], ["host" => "192.0.2.1", "tls" => "require"])["result"];'],
+)
+def send(call: Run, this: HslObject, sender: Value, recipients: Array, server: Value) -> Array:
+    """Try the message, edits applied, at a server at once: a transport's id, or an array; give "result" or "error".
+
+    "result" has `code`, `enhanced`, `reason` and `state`, "error" has `temporary` and `message`; both as in
+    `$arguments["attempt"]`. Of several recipients it is the worst, a failure for now first; "recipients" has all of them.
+    The array `server` wants `host`, and takes the options of Try() that say how; `tls` is "disabled" by default.
+    """
+    return send_content(call, rendered_message(call, held(this).message), sender, recipients, server)
 
 
 METHODS.update(PART_METHODS)

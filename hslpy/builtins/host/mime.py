@@ -9,14 +9,17 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from hslpy.builtins.host.files import memory_file
 from hslpy.builtins.host.headers import MOST_VALUE_BYTES
 from hslpy.builtins.host.mimepart import content_of
-from hslpy.builtins.host.options import BOOLEAN, read_options
+from hslpy.builtins.host.options import ARRAY, BOOLEAN, TEXT, read_options, text_map
+from hslpy.builtins.host.outgoing import queue_content, read_wish, send_content
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, HslObject
+from hslpy.lang.values import Array, HslObject, Value
 from hslpy.mail.compose import NewPart, boundary_of, check_boundary, check_token, check_type, render
+from hslpy.mail.encoded_word import encode_text
 from hslpy.mail.received import mail_date
 
 TOPIC = Topic("MIME")
@@ -63,7 +66,11 @@ def add_header(call: Run, this: HslObject, name: str, value: str, options: Array
     A Content-Type replaces what setType() says, a Content-Transfer-Encoding keeps the body from being encoded.
     """
     encode = read_options("addHeader", options, {"encode": BOOLEAN}).get("encode", True)
-    part = part_of(this)
+    _add_field(call, part_of(this), name, value, encode)
+    return this
+
+
+def _add_field(call: Run, part: NewPart, name: str, value: str, encode: bool) -> None:
     if len(value) > MOST_VALUE_BYTES:
         raise ScriptError("R308", f"a field's value has at most {MOST_VALUE_BYTES // 1024} KiB, got {len(value)} bytes")
     if len(part.fields) >= MOST_FIELDS:
@@ -74,7 +81,6 @@ def add_header(call: Run, this: HslObject, name: str, value: str, options: Array
         part.add_field(name, value, encode)
     except ValueError:
         raise ScriptError("R308", f'"{name[:60]}" cannot be the name of a header field') from None
-    return this
 
 
 @TOPIC.builtin(
@@ -197,6 +203,129 @@ def set_disposition(this: HslObject, type: str) -> HslObject:
 def to_string(call: Run, this: HslObject) -> str:
     """Give what was built as text, with CRLF line ends."""
     return rendered(call, part_of(this)).decode("latin-1")
+
+
+@TOPIC.builtin(
+    "toFile() -> File",
+    effect=Effect.READS,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setBody("Hello")->toFile()->read()'],
+)
+def to_file(call: Run, this: HslObject) -> HslObject:
+    """Give what was built as a File, with CRLF line ends."""
+    return memory_file(call, rendered(call, part_of(this)))
+
+
+@TOPIC.builtin(
+    "queue(sender: string | array, recipient: string | array, transportid: string, [options: array]) -> array",
+    effect=Effect.IO,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->addHeader("Subject", "Hello")->setBody("Hi")->queue("", "info@example.com", "mailtransport:1");'],
+)
+def queue(
+    call: Run, this: HslObject, sender: Value, recipient: Value, transportid: str, options: Array | None = None
+) -> Array:
+    """Queue what was built for one recipient, at once, whatever the script decides; give ["transaction", "queue"].
+
+    The options are those of EODMailMessage->queue(). Date and Message-ID are the script's to add.
+    """
+    wish = read_wish(sender, recipient, transportid, options)
+    return queue_content(call, rendered(call, part_of(this)), wish)
+
+
+@TOPIC.builtin(
+    "send(sender: string | array, recipients: string | array, server: string | array, [options: array]) -> array | string",
+    effect=Effect.IO,
+    kind="method",
+    owner=CLASS,
+    examples=['MIME()->setBody("Hi")->send("", ["info@example.com"], ["host" => "192.0.2.1"])["result"];'],
+)
+def send(
+    call: Run, this: HslObject, sender: Value, recipients: Value, server: Value, options: Array | None = None
+) -> Array | str:
+    """Try what was built at a server at once, as MailMessage->send() does; give "result" or "error".
+
+    With one recipient instead of an array of them it is the older function: it queues by the transport `server`, with the
+    option `metadata`, and gives the transaction's id.
+    """
+    if recipients.__class__ is str or (recipients.items.keys() & {"localpart", "domain"}):
+        if server.__class__ is not str:
+            raise ScriptError(
+                "R302", "send() to one recipient wants a transport's id", hint="for a server: an array of them"
+            )
+        wish = read_wish(sender, recipients, server, options)
+        return str(queue_content(call, rendered(call, part_of(this)), wish).items["transaction"])
+    read_options("send", options, {})
+    return send_content(call, rendered(call, part_of(this)), sender, recipients, server)
+
+
+@TOPIC.builtin(
+    "mail(sender: string | array, recipient: string | array, subject: string, body: string,"
+    " [transportid: string | array], [options: array]) -> string",
+    effect=Effect.IO,
+    examples=['mail("postmaster@example.com", "info@example.org", "Lunch", "How about Friday?", "mailtransport:1");'],
+)
+def mail(
+    call: Run,
+    sender: Value,
+    recipient: Value,
+    subject: str,
+    body: str,
+    transportid: Value = None,
+    options: Array | None = None,
+) -> str:
+    """Queue a message of plain text at once, whatever the script decides; give the transaction's id.
+
+    Without a transport it goes by that of mail that names none. Older scripts give the options in its place:
+
+    | option | meaning |
+    |---|---|
+    | `sender_name`, `recipient_name` | names in From and To |
+    | `headers` | more fields, name => value |
+    | `metadata` | kept with the recipient |
+    | `plaintext` | false for HTML |
+    | `rawbody`, `serverid` | taken, and change nothing |
+    """
+    if transportid.__class__ is Array:
+        options, transportid = transportid, None
+    given = read_options("mail", options, _MAIL_OPTIONS, ("variables", "template", "templatefile"))
+    queueing = Array.mapping({"metadata": given["metadata"]}) if "metadata" in given else None
+    wish = read_wish(sender, recipient, transportid or call.host.services.transport_id, queueing)
+    hostname = call.host.services.hostname
+    shown = str(wish.sender) if not wish.sender.is_null else f"postmaster@{hostname}"
+    part = NewPart(type="text/plain" if given.get("plaintext", True) else "text/html", body=body)
+    unique = uuid.UUID(int=call.random.getrandbits(128), version=4)
+    fields = {
+        "From": _named(given.get("sender_name", ""), shown),
+        "To": _named(given.get("recipient_name", ""), str(wish.recipient)),
+        "Subject": subject,
+        "Date": mail_date(call.clock.time()),
+        "Message-ID": f"<{unique}@{hostname}>",
+        **(text_map("`headers`", given["headers"]) if "headers" in given else {}),
+    }
+    for name, value in fields.items():
+        _add_field(call, part, name, value, True)
+    return str(queue_content(call, rendered(call, part), wish).items["transaction"])
+
+
+_MAIL_OPTIONS = {
+    "sender_name": TEXT,
+    "recipient_name": TEXT,
+    "headers": ARRAY,
+    "metadata": ARRAY,
+    "plaintext": BOOLEAN,
+    "rawbody": BOOLEAN,
+    "serverid": TEXT,
+}
+
+
+def _named(name: str, address: str) -> str:
+    if not name:
+        return f"<{address}>"
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{address}>' if name.isascii() else f"{encode_text(name)} <{address}>"
 
 
 def rendered(call: Run, part: NewPart, is_root: bool = True) -> bytes:

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hslpy.builtins.core.certificates import read_certificates
 from hslpy.builtins.core.keys import PKI_HINT, private_key
-from hslpy.builtins.host.attempt import source_id
 from hslpy.builtins.host.options import BOOLEAN, TEXT, read_options, read_seconds
+from hslpy.builtins.host.sources import source_id
 from hslpy.client.contract import TlsWanted
 from hslpy.client.tls import allowed_protocols
 from hslpy.errors import ScriptError

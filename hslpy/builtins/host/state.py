@@ -53,6 +53,8 @@ class Order:
     quarantine_id: str | None = None
     survives_reject: bool = False
     job_id: str = ""
+    priority: int = 0
+    tenant_id: str = ""
 
 
 @dataclass(slots=True)
