@@ -214,6 +214,9 @@ EXAMPLES: dict[str, Example] = {
     "R308": Example('AddHeader("X Spam", "yes");', 'AddHeader("X-Spam", "yes");', hook="data"),
     "R309": Example('memory_store("f", function () { return 1; });', 'memory_store("f", [1, "a"]);'),
     "R310": Example('forever { Deliver(["done" => false]); }', 'Deliver(["done" => false]);\nDone();', hook="data"),
+    "R311": Example(
+        'forever { mail("", "a@example.com", "Hello", "Hi"); }', 'mail("", "a@example.com", "Hello", "Hi");', hook="connect"
+    ),
     "R330": Example(
         '$all = [];\nfor ($i = 0; $i < 300; $i++) $all[] = Socket("AF_INET", "SOCK_STREAM");',
         'for ($i = 0; $i < 300; $i++) {\n  $socket = Socket("AF_INET", "SOCK_STREAM");\n  $socket->close();\n}',

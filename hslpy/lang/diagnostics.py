@@ -162,8 +162,8 @@ _ROWS: list[Code] = [
     Code("R307", "a scanner that is not configured", "set it in the `[scanners]` part of the configuration"),
     Code("R308", "a header field that cannot be", "names have letters, digits and `-`; values have an end"),
     Code("R309", "a key or value that `memory_*` cannot use", "store numbers, strings, booleans and arrays of them"),
-    Code("R311", "mail of a script's own that could not be queued", "look at the spool's disk"),
     Code("R310", "more of something than one message takes", "look for a loop without end"),
+    Code("R311", "mail of a script's own that is not queued", "look for a loop without end; look at the spool's disk"),
     Code(
         "R330",
         "a socket or its TLS that cannot be had",

@@ -35,6 +35,8 @@ from hslpy.mail.message import split_content
 from hslpy.mail.verdict import TryOptions
 from hslpy.spool.contract import NewMessage, NewRecipient, SpoolError
 
+MOST_QUEUED = 1000  # of one run
+_QUEUED = "mail queued"  # where a run's scratch counts them
 MOST_RECIPIENTS = 1000  # of one message that a script sends
 _QUEUE = {
     "metadata": ARRAY,
@@ -138,6 +140,9 @@ def queue_content(call: Run, content: bytes, wish: QueueWish) -> Array:
     outbox = call.host.services.outbox
     if outbox is None:
         raise ScriptError("R301", "there is no queue here to take mail from scripts")
+    count = call.scratch[_QUEUED] = call.scratch.get(_QUEUED, 0) + 1
+    if count > MOST_QUEUED:
+        raise ScriptError("R311", f"a script queues at most {MOST_QUEUED:,} messages of its own in a run")
     header, body = split_content(content)
     if body and not body.endswith(b"\r\n"):
         body += b"\r\n"
