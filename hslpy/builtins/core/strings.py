@@ -11,7 +11,7 @@ from hslpy.lang import operators
 from hslpy.lang.conversions import WORTH_RESERVING, format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.growth import TextBuilder, array_of
-from hslpy.lang.run import Run
+from hslpy.lang.run import Run, describe
 from hslpy.lang.values import Array, Value
 
 TOPIC = Topic("strings")
@@ -282,12 +282,19 @@ def _slice(call: Run, text: str, offset: float, length: float | None, function: 
 
 
 @TOPIC.builtin(
-    "str_slice(string: string, offset: number, [length: number]) -> string",
+    "str_slice(string: string, offset: number, [length: number | string]) -> string",
     effect=Effect.PURE,
     examples=['str_slice("Halon", 1, 3)  // "alo"', 'str_slice("Halon", -2)  // "on"', 'str_slice("Halon", 9)  // ""'],
 )
-def str_slice(call: Run, string: str, offset: float, length: float | None = None) -> str:
-    """Give the part from `offset`, of at most `length` bytes; a negative `offset` or `length` counts from the end."""
+def str_slice(call: Run, string: str, offset: float, length: float | str | None = None) -> str:
+    """Give the part from `offset`, of at most `length` bytes; a negative `offset` or `length` counts from the end.
+
+    `length` may be a text of digits, as clients of text protocols hand on what they have read.
+    """
+    if isinstance(length, str):
+        if not (length.isascii() and length.isdigit()) or len(length) > 15:
+            raise ScriptError("R101", f"str_slice() wants number as `length`, got {describe(length)}")
+        length = float(length)
     return _slice(call, string, offset, length, "str_slice")
 
 
