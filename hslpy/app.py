@@ -256,6 +256,7 @@ def make_services(
         clamd=over.clamd or (ClamdClient(settings.clamd) if settings.clamd else None),
         files=Files(settings.file_folders, settings.search_path),
         sockets=settings.sockets,
+        ldap_profiles=settings.ldap_profiles,
         source_addresses={source.id: source.address for source in settings.sources},
         hostname=settings.hostname,
         transport_id=settings.smtp.transport_id,

@@ -29,10 +29,6 @@ _REASONS: dict[str, str] = {
         GetMailFile
         GetRoute
         GuessAttachmentType
-        LDAP
-        ldap_bind
-        ldap_search
-        LDAPResult
         RemoveAttachments
         ScanDLP
         SetDSN

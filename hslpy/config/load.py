@@ -16,6 +16,7 @@ from typing import Any
 
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
+from hslpy.client.ldap import LdapProfile
 from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.settings import OPTIONAL_TABLES, ROWS
@@ -66,6 +67,7 @@ class Settings:
     sources: tuple[Source, ...]
     client: ClientSettings
     sockets: SocketSettings
+    ldap_profiles: Mapping[str, LdapProfile]
     resolver: ResolverSettings
     rate: RateSettings
     redis: RedisSettings
@@ -127,6 +129,10 @@ def _settings(
     transports = {entry["id"]: Transport(**entry, timeouts=timeouts) for entry in values["transport[]"]}
     if len(transports) < len(values["transport[]"]):
         raise OperatorError("two transports have the same id", hint="give each [[transport]] an `id` of its own")
+    for table in ("pki", "ldap"):
+        ids = [entry["id"] for entry in values[f"{table}[]"]]
+        if len(set(ids)) < len(ids):
+            raise OperatorError(f"two [[{table}]] tables have the same id", hint="give each an `id` of its own")
     smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname)
     _check_networks(smtp.relay_networks)
     transports.setdefault(smtp.transport_id, Transport(smtp.transport_id, timeouts=timeouts))
@@ -170,6 +176,7 @@ def _settings(
             ca_file=values["client.ca_file"] or "",
             key_pairs=tuple(KeyPair(**entry) for entry in values["pki[]"]),
         ),
+        ldap_profiles={entry["id"]: LdapProfile(**entry) for entry in values["ldap[]"]},
         resolver=ResolverSettings(**_section(values, "dns")),
         rate=RateSettings(**_section(values, "rate")),
         redis=RedisSettings(**_section(values, "redis")),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
+from hslpy.client.ldap import LdapProfile
 from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
@@ -250,6 +251,20 @@ ROWS: list[Setting] = [
             "id": About("what scripts call it, behind `pki:`"),
             "certificate": About("PEM file with the certificate chain"),
             "key": About("PEM file with the private key"),
+        },
+    ),
+    *rows_of(
+        "ldap[]",
+        LdapProfile,
+        {
+            "id": About("what ldap_search() and ldap_bind() call the profile, after `ldap:` or without it"),
+            "host": About("address of the server, ldap:// or ldaps://; several are tried in turn"),
+            "username": About("name to search as, a distinguished name; empty: nobody's"),
+            "password": About("its password", secret=True),
+            "base": About("entry to search below"),
+            "query": About("filter, with `%s` for what is looked up, or `$1`, `$2` for several values"),
+            "tls_default_ca": About("take the system's authorities beside those of client.ca_file"),
+            "tls_verify_peer": About("want a certificate of a known authority that bears the server's name"),
         },
     ),
     *rows_of(

@@ -40,6 +40,33 @@ def test_paths_are_taken_from_the_file_s_folder(tmp_path):
     assert not settings.packaged_hooks
 
 
+def test_what_scripts_reach(tmp_path):
+    settings = settings_of(
+        tmp_path,
+        """
+        [client]
+        ca_file = "/etc/ca.pem"
+        [files]
+        folders = ["data"]
+        [sockets]
+        timeout_s = 5
+        [[pki]]
+        id = "1"
+        certificate = "a.pem"
+        key = "a.key"
+        [[ldap]]
+        id = "corp"
+        host = "ldaps://ldap.example.com"
+        query = "(mail=%s)"
+        """,
+    )
+    assert settings.file_folders == (tmp_path / "data",)
+    assert (settings.sockets.timeout_s, settings.sockets.ca_file) == (5.0, "/etc/ca.pem")
+    assert settings.sockets.key_pairs[0].key == tmp_path / "a.key"
+    assert settings.ldap_profiles["corp"].query == "(mail=%s)"
+    assert settings.ldap_profiles["corp"].tls_verify_peer
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -55,6 +82,7 @@ def test_paths_are_taken_from_the_file_s_folder(tmp_path):
         ("[scanners.spamasassin]\n", "unknown table `scanners.spamasassin`; did you mean `scanners.spamassassin`?"),
         ("[smtp\n", "Expected"),
         ("[delivery]\nsources = ['netaddr:9']\n", "delivery.sources names 'netaddr:9', which is no configured source"),
+        ("[[ldap]]\nid = 'a'\nhost = 'x'\n[[ldap]]\nid = 'a'\nhost = 'y'\n", "two [[ldap]] tables have the same id"),
         ("[[transport]]\nid = 'a'\n[[transport]]\nid = 'a'\n", "two transports have the same id"),
     ],
 )

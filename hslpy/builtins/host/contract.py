@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from hslpy.client.files import Files
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.ldap import LdapProfile
 from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
@@ -58,6 +59,7 @@ class Services:
     files: Files = field(default_factory=Files)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     http: HttpClient = field(default_factory=ScriptedHttp)
+    ldap_profiles: Mapping[str, LdapProfile] = field(default_factory=dict)
     source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
