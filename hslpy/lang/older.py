@@ -113,6 +113,7 @@ def in_numbers(row: Builtin) -> Builtin:
         "function": _wrapped(row),
         "takes_call": True,
         "inline": {},
+        "inline": {},
     }
     return NumbersBuiltin(**fields)
 

@@ -427,10 +427,12 @@ class Resolver:
 
     def cache(self, node: s.Cache) -> r.Expr:
         options = self.expr(node.options) if not isinstance(node.options, s.ArrayLit) else self.cache_options(node.options)
-        call = self.expr(node.call)
+        result = self.expr(node.call)
+        call = result.value if isinstance(result, r.Convert) else result
         if isinstance(call, r.CallBuiltin) and "terminates" in call.row.signature.returns:
             self.report("E404", node.span, f"`{call.row.name}` ends the script: there is no result to keep")
-        return r.Cached(node.span, options, call)
+        cached = r.Cached(node.span, options, call)
+        return cached if call is result else r.Convert(node.span, "numbers", cached)
 
     def cache_options(self, node: s.ArrayLit) -> r.Expr:
         """Resolve the options of a `cache`; a function may be given by its name, as releases of 2015 had it."""
@@ -626,7 +628,8 @@ class Resolver:
         return r.CallMember(node.span, base, key, args, self.unit.class_def, in_numbers)
 
     def isset(self, node: s.Isset) -> r.Expr:
-        return r.IssetOf(node.span, self.quiet(node.target))
+        target = self.quiet(node.target)
+        return r.IssetOf(node.span, target.value if isinstance(target, r.Convert) else target)
 
     def unset(self, node: s.Unset) -> r.Expr:
         target = self.target(node.target, assigns=False)

@@ -29,4 +29,4 @@ def test_every_row_is_on_a_page() -> None:
     assert "## predelivery\n" in text["hooks.md"] and "`$senderdomain`" in text["hooks.md"]
     assert "| `data_dir` |" in text["settings.md"]
     assert "## hslpy run\n" in text["commands.md"] and "### hslpy queue list\n" in text["commands.md"]
-    assert "| E204 |" in text["diagnostics.md"] and "| `senderdomain` |" in text["facts.md"]
+    assert "### E204: " in text["diagnostics.md"] and "| `senderdomain` |" in text["facts.md"]

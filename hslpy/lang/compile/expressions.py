@@ -300,6 +300,8 @@ class Expressions:
             return result
         if isinstance(node, r.SlicePart):
             return self.slice_part(node, quiet=True)
+        if isinstance(node, r.Convert) and node.to == "numbers":
+            return b.call("as_numbers", self.run(), self.quiet(node.value))
         return self.value(node)
 
     def convert(self, node: r.Convert) -> ast.expr:
