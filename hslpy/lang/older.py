@@ -113,7 +113,6 @@ def in_numbers(row: Builtin) -> Builtin:
         "function": _wrapped(row),
         "takes_call": True,
         "inline": {},
-        "inline": {},
     }
     return NumbersBuiltin(**fields)
 
