@@ -65,6 +65,8 @@ class FileReader:
             hint = suggest(scheme, _SCHEMES) or f"paths are plain, or begin with {known}"
             raise OperatorError(f"there is no kind of path `{scheme}://`", hint=hint)
         places = [*self._places(scheme, wanted, Path(importer).parent)]
+        if name.startswith("file:"):  # from the root of the scripts, of which hooks and tests often have a folder
+            places.append(Path(importer).parent / os.pardir / wanted)
         for place in places:
             for suffix in _SUFFIXES:
                 candidate = Path(f"{place}{suffix}")

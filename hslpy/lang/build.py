@@ -413,9 +413,9 @@ class _Builder:
         return s.Member(self.span(meta), children[0], str(children[1]))
 
     def static_member(self, meta: Meta, children: Children) -> s.StaticMember:
-        owner, token = children
+        *owners, token = children
         is_variable = token.type == "VARIABLE"
-        return s.StaticMember(self.span(meta), str(owner), token[1:] if is_variable else str(token), is_variable)
+        return s.StaticMember(self.span(meta), "::".join(owners), token[1:] if is_variable else str(token), is_variable)
 
     # ---- primaries --------------------------------------------------------------------------------
 

@@ -530,11 +530,14 @@ class Resolver:
 
     def find_static(self, node: s.StaticMember) -> r.Var | r.Fact | r.Symbol | Builtin | None:
         """Give what `Class::name`, `Class::$name` or `namespace::name` means, or None after an error."""
-        module = self.unit.module.namespaces.get(node.class_name)
-        if module is not None:
+        space, _, inner = node.class_name.partition("::")
+        module = self.unit.module.namespaces.get(space)
+        if module is not None and not inner:
             return self.find_exported(node, module)
-        if node.class_name == "static":
-            symbol: r.Symbol | None = self.unit.class_def
+        if module is not None:
+            symbol: r.Symbol | None = module.unit.functions.get(inner)
+        elif node.class_name == "static":
+            symbol = self.unit.class_def
             if symbol is None:
                 self.report("E304", node.span, "`static::` is there inside of classes only")
                 return None

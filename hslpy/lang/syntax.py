@@ -202,7 +202,8 @@ class Member(Expr):
 
 @dataclass(frozen=True, slots=True)
 class StaticMember(Expr):
-    """`Class::name` or `Class::$name` (`is_variable`); `class_name` may be `static`, or a wildcard import's name."""
+    """`Class::name` or `Class::$name` (`is_variable`); `class_name` may be `static`, a wildcard import's name, or
+    that name and a class of the module, `space::Class`."""
 
     class_name: str
     name: str

@@ -35,6 +35,7 @@ def loader(folder: Path, *library: Path, **scripts: str) -> Loader:
         ("file:1", "1.hsl"),
         ("file://sub/limits.hsl", "sub/limits.hsl"),
         ("extras://limits", "library/extras/limits.hsl"),
+        ("file://lib/limits.hsl", "../lib/limits.hsl"),
         ("extras://limits", "extras/limits.hsl"),
         ("extras://limits", "library/limits.hsl"),
         ("extras://sub/limits.hsl", "library/extras/sub/limits.hsl"),
