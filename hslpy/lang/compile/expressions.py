@@ -304,19 +304,6 @@ class Expressions:
             return b.call("as_numbers", self.run(), self.quiet(node.value))
         return self.value(node)
 
-    def convert(self, node: r.Convert) -> ast.expr:
-        b = self.b
-        bits = self.types.of(node.value)
-        if node.to == "numbers":
-            if bits == BOOL:
-                return b.call("float", self.value(node.value))
-            value = self.value(node.value)
-            return b.call("as_numbers", self.run(), value) if bits & (BOOL | ARR) else value
-        if not bits & NONE:
-            return self.value(node.value)
-        first, again = self.operand(node.value)
-        return b.choose(b.compare(first, "is not", b.const(None)), again, b.const(""))
-
     # ---- text ------------------------------------------------------------------------------------
 
     def text(self, parts: Sequence[r.Expr]) -> ast.expr:
@@ -752,6 +739,9 @@ class Expressions:
         return self.b.const(None) if node is None else self.value(node)
 
     # ---- implemented by Calls, Targets and Forms ---------------------------------------------------
+
+    def convert(self, node: r.Convert) -> ast.expr:
+        raise NotImplementedError
 
     def match_arms(self, node: r.Match) -> ast.expr:
         raise NotImplementedError

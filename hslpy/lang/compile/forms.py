@@ -1,4 +1,7 @@
-"""Expressions that are control flow: `match`, `yield`. In: resolved expressions. Out: `ast` expressions."""
+"""Expressions that are control flow, `match` and `yield`, and the conversions of older profiles.
+
+In: resolved expressions. Out: `ast` expressions.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,27 @@ import ast
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.targets import Targets
+from hslpy.lang.compile.types import ARR, BOOL, NONE
 
 _ARMS_A_CHAIN = 30  # arms after which a chain ends: Python's compiler recurses over them
 
 
 class Forms(Targets):
     """Adds these forms to the expressions of a unit's compiler."""
+
+    def convert(self, node: r.Convert) -> ast.expr:
+        """Compile what an older profile makes of a value."""
+        b = self.b
+        bits = self.types.of(node.value)
+        if node.to == "numbers":
+            if bits == BOOL:
+                return b.call("float", self.value(node.value))
+            value = self.value(node.value)
+            return b.call("as_numbers", self.run(), value) if bits & (BOOL | ARR) else value
+        if not bits & NONE:
+            return self.value(node.value)
+        first, again = self.operand(node.value)
+        return b.choose(b.compare(first, "is not", b.const(None)), again, b.const(""))
 
     def yield_of(self, node: r.YieldOf) -> ast.expr:
         """Compile `yield`. While others run, the generator takes no level of calls; it may go on at another depth."""
