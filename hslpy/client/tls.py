@@ -13,15 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hslpy.client.contract import TlsResult, TlsWanted
+from hslpy.client.sockets import PROTOCOLS, chosen_protocols
 
-# Of SSLv2 and SSLv3 OpenSSL has no code any more.
-_VERSIONS = {
-    "TLSv1": ssl.TLSVersion.TLSv1,
-    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
-    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
-}
-PROTOCOLS = ("SSLv2", "SSLv3", *_VERSIONS)
 _MOST_CONTEXTS = 64  # kept at a time; a context with the system's authorities takes some 500 KB
 
 
@@ -57,7 +50,7 @@ class TlsContexts:
             context.verify_mode = ssl.CERT_NONE
         try:
             if wanted.protocols:
-                _allow(context, allowed_protocols(wanted.protocols))
+                _allow(context, wanted.protocols)
             if wanted.ciphers:
                 context.set_ciphers(wanted.ciphers)
             if wanted.client_cert:
@@ -70,27 +63,13 @@ class TlsContexts:
         return context
 
 
-def allowed_protocols(text: str) -> frozenset[str]:
-    """Give the protocols that a list allows: those named, or all but those with a `!`. Raises ValueError."""
-    words = [word.strip() for word in text.replace(" ", ",").split(",") if word.strip()]
-    for word in words:
-        if word.removeprefix("!") not in PROTOCOLS:
-            raise ValueError(f"there is no TLS protocol `{word[:20]}`; there are {', '.join(PROTOCOLS)}")
-    named = {word for word in words if not word.startswith("!")} or set(PROTOCOLS)
-    return frozenset(named - {word[1:] for word in words if word.startswith("!")})
-
-
-def _allow(context: ssl.SSLContext, names: frozenset[str]) -> None:
-    """Allow the newest of these and all next to it: OpenSSL takes a range. Raises ValueError where there is none."""
-    found = [name for name in reversed(_VERSIONS) if name in names]
-    if not found:
+def _allow(context: ssl.SSLContext, protocols: str) -> None:
+    names = chosen_protocols(protocols)
+    if not names:
         raise ValueError("TLS cannot be set up: no protocol is left")
-    order = list(_VERSIONS)
-    at = order.index(found[0])
-    context.maximum_version = _VERSIONS[found[0]]
-    while at > 0 and order[at - 1] in names:
-        at -= 1
-    context.minimum_version = _VERSIONS[order[at]]
+    context.minimum_version, context.maximum_version = PROTOCOLS[names[0]], PROTOCOLS[names[-1]]
+    if names[0] in ("TLSv1", "TLSv1.1"):
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
 
 def bears_name(certificate: Mapping[str, Any], wanted: Sequence[str]) -> bool:

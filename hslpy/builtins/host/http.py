@@ -92,7 +92,7 @@ def http(
     | `tls_verify_peer` | true | want a certificate of a trusted authority |
     | `tls_verify_host` | false | and of the host's name |
     | `tls_default_ca` | false | trust the system's authorities, also where the setting `http.ca_file` has its own |
-    | `tls_client_cert` | none | ["x509", "privatekey", "chain"], or PEM with certificate and key |
+    | `tls_client_cert` | none | `pki:` and the id of a [[pki]] table, ["x509", "privatekey", "chain"], or PEM with both |
     | `background` | false | give true at once, none when there is no room; the request is made later |
     | `background_hash` | 0 | the queue in the background; requests of one queue are made in order |
     | `background_retry_count` | 0 | tries after the first one failed (no response, or a status other than 2xx) |
@@ -163,7 +163,7 @@ def _request(call: Run, url: str, given: dict[str, Value], get: Array | None, po
         redirects=read_integer("http", "redirects", given.get("redirects", 0.0), -1, 1000),
         proxy=_proxy(given.get("proxy", "")),
         source_ip=read_source(call, "http", given),
-        tls=read_tls("http", given, verify_peer=given.get("tls_verify_peer", True)),
+        tls=read_tls(call, "http", given, verify_peer=given.get("tls_verify_peer", True)),
     )
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hslpy.builtins.core.certificates import read_certificates
-from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.core.keys import private_key
 from hslpy.builtins.host.options import BOOLEAN, TEXT, read_options, read_seconds
+from hslpy.builtins.host.sockets import check_protocols, find_key_pair
 from hslpy.builtins.host.sources import source_id
 from hslpy.client.contract import TlsWanted
-from hslpy.client.tls import allowed_protocols
 from hslpy.errors import ScriptError
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Resource, Value
@@ -49,34 +49,27 @@ def read_source(call: Run, function: str, given: dict[str, Value]) -> str | None
     return str(services.source_addresses[source_id(function, call.host, name)])
 
 
-def read_tls(function: str, given: dict[str, Value], *, verify_peer: bool) -> TlsWanted:
+def read_tls(call: Run, function: str, given: dict[str, Value], *, verify_peer: bool) -> TlsWanted:
     """Give what the options ask of TLS. Raises ScriptError R302."""
     protocols = given.get("tls_protocols", "")
-    try:
-        allowed_protocols(protocols)
-    except ValueError as error:
-        raise ScriptError("R302", f"`tls_protocols` of {function}(): {error}") from None
+    check_protocols(function, protocols)
     return TlsWanted(
         verify_peer=verify_peer,
         verify_host=given.get("tls_verify_host", False),
         default_ca=given.get("tls_default_ca", False),
         protocols=protocols,
         ciphers=given.get("tls_ciphers", ""),
-        client_cert=_client_certificate(function, given.get("tls_client_cert")),
+        client_cert=_client_certificate(call, function, given.get("tls_client_cert")),
     )
 
 
-def _client_certificate(function: str, value: Value) -> str:
-    """Give PEM with chain and key, "" for none: of ["x509", "privatekey", "chain"?], or of one PEM text with both."""
+def _client_certificate(call: Run, function: str, value: Value) -> str:
+    """Give PEM with chain and key, "" for none: of `pki:` and an id, of ["x509", "privatekey", "chain"?], or of PEM."""
     if value is None:
         return ""
     if value.__class__ is str:
         if "-----BEGIN" not in value:
-            raise ScriptError(
-                "R301",
-                f"certificates by id, as {function}() got one in `tls_client_cert`, are not supported here",
-                hint=PKI_HINT,
-            )
+            value = _configured(call, function, value)
         chain, key = read_certificates(function, "tls_client_cert", value), private_key(value)
     else:
         parts = read_options(f"`tls_client_cert` of {function}()", value, _CERTIFICATE)
@@ -91,6 +84,14 @@ def _client_certificate(function: str, value: Value) -> str:
     texts = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())]
     texts += [certificate.public_bytes(Encoding.PEM) for certificate in chain]
     return b"".join(texts).decode("latin-1")
+
+
+def _configured(call: Run, function: str, name: str) -> str:
+    pair = find_key_pair(call, name)
+    try:
+        return (pair.certificate.read_bytes() + b"\n" + pair.key.read_bytes()).decode("latin-1")
+    except OSError as error:
+        raise ScriptError("R330", f"{function}() cannot read the certificate {name[:60]}: {error.strerror}") from None
 
 
 def read_wait(function: str, name: str, given: dict[str, Value], default_s: float | None) -> float | None:

@@ -329,7 +329,8 @@ def _now(function: Callable[..., T], *arguments: Any) -> T:
     return function(*arguments)
 
 
-def _key_pair(call: Run, name: str) -> KeyPair:
+def find_key_pair(call: Run, name: str) -> KeyPair:
+    """Give the certificate and key of a [[pki]] table. Raises ScriptError R302."""
     pairs = {pair.id: pair for pair in _settings(call).key_pairs}
     found = pairs.get(name.removeprefix("pki:"))
     if found is None:
@@ -338,15 +339,20 @@ def _key_pair(call: Run, name: str) -> KeyPair:
     return found
 
 
+def check_protocols(function: str, protocols: str) -> None:
+    """Raises ScriptError R302 for what is no list of TLS protocols."""
+    try:
+        chosen_protocols(protocols)
+    except ValueError as error:
+        hint = suggest(str(error), PROTOCOLS) or f"it knows {', '.join(PROTOCOLS)}"
+        raise ScriptError("R302", f'{function}() knows no protocol "{str(error)[:30]}"', hint=hint) from None
+
+
 def read_wishes(call: Run, function: str, options: Array | None) -> TlsWishes:
     """Give the TLS options of a function. Raises ScriptError."""
     given = read_options(function, options, _TLS_OPTIONS)
     names = given["tls_verify_name"]
-    try:
-        chosen_protocols(given["tls_protocols"])
-    except ValueError as error:
-        hint = suggest(str(error), PROTOCOLS) or f"it knows {', '.join(PROTOCOLS)}"
-        raise ScriptError("R302", f'{function}() knows no protocol "{str(error)[:30]}"', hint=hint) from None
+    check_protocols(function, given["tls_protocols"])
     return TlsWishes(
         protocols=given["tls_protocols"],
         ciphers=given["tls_ciphers"],
@@ -354,7 +360,7 @@ def read_wishes(call: Run, function: str, options: Array | None) -> TlsWishes:
         verify_ca=given["tls_verify_ca"],
         default_ca=given["tls_default_ca"],
         sni=given["tls_sni"],
-        key_pair=_key_pair(call, given["tls_client_cert"]) if given["tls_client_cert"] else None,
+        key_pair=find_key_pair(call, given["tls_client_cert"]) if given["tls_client_cert"] else None,
     )
 
 

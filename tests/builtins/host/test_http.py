@@ -11,6 +11,7 @@ import pytest
 from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpResponse, HttpSettings
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.clock import SystemClock
 from hslpy.lang.run import Limits
 from tests.hooks.world import World
@@ -269,19 +270,24 @@ def test_what_the_options_ask(world: World) -> None:
     assert second.tls.default_ca and second.tls.verify_peer and not second.tls.verify_host
 
 
-def test_a_client_certificate(world: World) -> None:
+def test_a_client_certificate(world: World, tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text(certificates.CERTIFICATE)
+    (tmp_path / "k.pem").write_text(certificates.KEY)
+    sockets = SocketSettings(key_pairs=(KeyPair("1", tmp_path / "c.pem", tmp_path / "k.pem"),))
     pem = certificates.CERTIFICATE + certificates.KEY
     http = scripted(
         world,
         f"""
         $pem = ''{certificates.CERTIFICATE}''; $key = ''{certificates.KEY}'';
         http("https://a/", ["tls_client_cert" => ''{pem}'']);
+        http("https://a/", ["tls_client_cert" => "pki:1"]);
         http("https://a/", ["tls_client_cert" => ["x509" => X509::String($pem), "privatekey" => $key]]);
         http("https://a/", ["tls_client_cert" => ["x509" => $pem, "privatekey" => ec_privatekey($key), "chain" => [$pem]]]);
         """,
+        sockets=sockets,
     )
     texts = [seen.request.tls.client_cert for seen in http.requests]
-    assert texts[0] == texts[1] and texts[2].count("BEGIN CERTIFICATE") == 2
+    assert texts[0] == texts[1] == texts[2] and texts[3].count("BEGIN CERTIFICATE") == 2
 
 
 @pytest.mark.parametrize(
@@ -298,7 +304,7 @@ def test_a_client_certificate(world: World) -> None:
         ('["encoder" => "xml"]', "url, multipart, base64"),
         ('["proxy" => "socks5://p"]', "HTTP proxies only"),
         ('["sourceip" => "netaddr:9"]', "R306"),
-        ('["tls_client_cert" => "pki:1"]', "R301"),
+        ('["tls_client_cert" => "pki:1"]', "[[pki]]"),
         ('["tls_client_cert" => ["x509" => "x"]]', "R302"),
         ('["background" => true, "background_retry_count" => -1]', "R302"),
     ],
