@@ -25,11 +25,15 @@ from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.files import Files
 from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpClient
+from hslpy.client.lookup_contract import Lookups, Server
+from hslpy.client.lookups import RealLookups
 from hslpy.client.smtp import SmtpClient
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.delivery.loop import Delivery
-from hslpy.delivery.plan import OwnListeners
+from hslpy.delivery.plan import OwnListeners, TargetRules
+from hslpy.delivery.settings import Transport
+from hslpy.delivery.targets import hosts_of
 from hslpy.dns.contract import Resolver
 from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
@@ -71,6 +75,7 @@ class Overrides:
     rspamd: Rspamd | None = None
     clamd: Clamd | None = None
     http: HttpClient | None = None
+    lookups: Lookups | None = None
     deliver: bool = True
     log: Log = no_log
 
@@ -245,11 +250,16 @@ def make_services(
 ) -> Services:
     """Give what scripts can reach, by the settings, for a server as for a script run by hand. The caller closes it."""
     resolver = over.resolver or DnsResolver(settings.resolver, clock)
+    lookup = partial(addresses_of, resolver)
+    rules = TargetRules(allow_private=settings.delivery.allow_private_targets)
+    find_hosts = partial(hosts_of, resolver, over.random or random.SystemRandom(), rules)
     return Services(
         rates=rates,
         memory=SharedMemory(folders=settings.search_path),
         resolver=resolver,
-        http=over.http or AiohttpClient(settings.http, clock, partial(addresses_of, resolver), log),
+        http=over.http or AiohttpClient(settings.http, clock, lookup, log),
+        lookups=over.lookups or RealLookups(lookup, find_hosts, settings.hostname, settings.client.ca_file),
+        servers={transport.id: server_of(transport) for transport in settings.delivery.transports.values()},
         queue_metric=queue_metric,
         spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
         rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
@@ -262,6 +272,22 @@ def make_services(
         transport_id=settings.smtp.transport_id,
         scanner_failure=settings.scanner_failure,
         log=log,
+    )
+
+
+def server_of(transport: Transport) -> Server:
+    """Give a transport as scripts ask it whether it takes a recipient."""
+    return Server(
+        host=transport.next_hop,
+        port=transport.port,
+        helo=transport.helo,
+        protocol=transport.protocol,
+        tls=transport.tls,
+        tls_verify_host=True,
+        tls_names=transport.tls_names,
+        sasl_username=transport.username,
+        sasl_password=transport.password,
+        timeouts=transport.timeouts,
     )
 
 

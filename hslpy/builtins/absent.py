@@ -12,7 +12,6 @@ _APPLIANCE = "it works on the original vendor's appliance only"
 _CYREN = "it asks a commercial service that is part of the original vendor's appliance"
 _KASPERSKY = "the commercial scanner that it asks is not supported; ScanCLAM() asks ClamAV"
 _HOOK = "the hook it belongs to exists on the original vendor's appliance only"
-_DIALECT = "the original dropped it in 2018, and nothing here speaks that protocol"
 _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
@@ -34,8 +33,6 @@ _REASONS: dict[str, str] = {
         SetDSN
         SetSenderHELO
         SetSenderIP
-        smtp_lookup_auth
-        smtp_lookup_rcpt
     """,
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement
@@ -46,9 +43,8 @@ _REASONS: dict[str, str] = {
     _CYREN: "globalview ScanRPDAV",
     _KASPERSKY: "ScanKAV",
     _HOOK: "Allow Block Authenticate Deny",
-    _DIALECT: "radius_authen tacplus_authen tacplus_author dovecot_lookup_auth ident_lookup",
     _GONE: """
-        eval get_defined_functions minger_lookup DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist
+        eval get_defined_functions DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist
     """,
 }
 

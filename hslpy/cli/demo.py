@@ -15,6 +15,7 @@ from pathlib import Path
 from hslpy.app import App, Overrides
 from hslpy.cli.command import Command
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.lookup_contract import ScriptedLookups
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.dns.scripted import ScriptedResolver
@@ -144,7 +145,9 @@ async def _world(log: Log) -> AsyncIterator[World]:
         for domain, address in _hosts().items():
             resolver.set(domain, "MX", [(10, f"mx.{domain}")])
             resolver.set(f"mx.{domain}", "A", [address])
-        app = App(read_settings(file, {}), Overrides(resolver=resolver, http=ScriptedHttp(), log=log))
+        app = App(
+            read_settings(file, {}), Overrides(resolver=resolver, http=ScriptedHttp(), lookups=ScriptedLookups(), log=log)
+        )
         watch = fates.Watch()
         app.hooks.observers.append(watch)
         await app.start()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 
 from hslpy.cli.command import Command
 from hslpy.client.http_contract import HttpClient, HttpSettings
-from hslpy.client.http_on_demand import HttpOnDemand
+from hslpy.client.lookup_contract import Lookups
+from hslpy.client.on_demand import HttpOnDemand, LookupsOnDemand
 from hslpy.clock import SystemClock
 from hslpy.config import Settings, read_settings
 from hslpy.dns.hosts import addresses_of
@@ -108,12 +111,23 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
     if arguments.config is None:
         resolver = DnsResolver(ResolverSettings(), clock)
 
+        lookup = partial(addresses_of, resolver)
+
         def make_http() -> HttpClient:
             from hslpy.client.http import AiohttpClient  # 0.2 s that a run without http() need not wait for
 
-            return AiohttpClient(HttpSettings(), clock, partial(addresses_of, resolver), log_note)
+            return AiohttpClient(HttpSettings(), clock, lookup, log_note)
 
-        services = services_in_memory(clock, resolver=resolver, http=HttpOnDemand(make_http))
+        def make_lookups() -> Lookups:
+            from hslpy.client.lookups import RealLookups
+            from hslpy.delivery.plan import TargetRules
+            from hslpy.delivery.targets import hosts_of
+
+            return RealLookups(lookup, partial(hosts_of, resolver, random.SystemRandom(), TargetRules()), gethostname())
+
+        services = services_in_memory(
+            clock, resolver=resolver, http=HttpOnDemand(make_http), lookups=LookupsOnDemand(make_lookups)
+        )
         return Bench(
             services, clock=clock, limits=Limits(), profiles=profiles_of(arguments), on_echo=print_bytes, on_note=note
         )

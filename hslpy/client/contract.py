@@ -15,8 +15,8 @@ from hslpy.mail.verdict import TlsMode
 class Timeouts:
     """How long each step may take, in seconds. Defaults: RFC 5321 section 4.5.3.2, but for connecting (30, as most).
 
-    `block_s` is for each stretch of content without progress; `final_s` is long since a reply lost there makes a
-    duplicate.
+    `by_state` has the answers to single commands that differ. `block_s` is for each stretch of content without
+    progress; `final_s` is long since a reply lost there makes a duplicate.
     """
 
     connect_s: float = 30.0
@@ -26,6 +26,12 @@ class Timeouts:
     block_s: float = 180.0
     final_s: float = 600.0
     quit_s: float = 5.0
+    by_state: tuple[tuple[str, float], ...] = ()
+
+    def of(self, state: str) -> float:
+        """Give how long the answer to a command may take."""
+        usual = {"BANNER": self.greeting_s, "DATA": self.data_s, "EOD": self.final_s, "QUIT": self.quit_s}
+        return dict(self.by_state).get(state, usual.get(state, self.command_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,10 @@ class TlsWanted:
 class Route:
     """The whole of what makes a connection, and so the key of its reuse.
 
-    `source_ip` None lets the system choose (only where no source is configured). `host` is the name for TLS and logs,
-    `address` the IP connected to. `tls_names` are the names its certificate may bear, `host` where empty;
-    `tls_verify_host` False asks for a trusted certificate of any name. Of `tls_wanted` the mode decides about verifying.
+    `source_ip` None lets the system choose (only where no source is configured); with `nonlocal_source` it may be none
+    of this machine. `host` is the name for TLS and logs, `address` the IP connected to. `tls_names` are the names its
+    certificate may bear, `host` where empty; `tls_verify_host` False asks for a trusted certificate of any name. Of
+    `tls_wanted` the mode decides about verifying.
     """
 
     host: str
@@ -64,6 +71,7 @@ class Route:
     tls_names: tuple[str, ...] = ()
     tls_verify_host: bool = True
     tls_wanted: TlsWanted = TlsWanted()
+    nonlocal_source: bool = False
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     xclient: tuple[tuple[str, str], ...] = ()

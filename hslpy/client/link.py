@@ -29,6 +29,7 @@ from aiosmtplib import (
 
 from hslpy.client.contract import Route, TlsResult
 from hslpy.client.protocol import ReplyProtocol, reply_of
+from hslpy.client.sockets import IP_TRANSPARENT
 from hslpy.client.tls import TlsContexts, bears_name, describe
 from hslpy.mail import xtext
 from hslpy.mail.reply import Reply
@@ -82,7 +83,7 @@ class Link:
 
     async def command(self, state: str, line: bytes, timeout_s: float | None = None) -> Reply:
         """Send one line (without its CRLF) and give the reply, whatever its code. Raises LinkFailed."""
-        return await self.reply(state, self.smtp.execute_command(line, timeout=timeout_s or self.route.timeouts.command_s))
+        return await self.reply(state, self.smtp.execute_command(line, timeout=timeout_s or self.route.timeouts.of(state)))
 
     async def reply(self, state: str, pending: Awaitable[SMTPResponse]) -> Reply:
         """Await a response and give it as a reply. Raises LinkFailed, the link being closed, for anything else."""
@@ -185,7 +186,7 @@ async def _connect(route: Route) -> socket.socket:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the final dot waits for an ACK, 40 ms
         if route.source_ip is not None:
-            _bind(sock, route.source_ip)
+            _bind(sock, route.source_ip, route.nonlocal_source)
         try:
             async with asyncio.timeout(route.timeouts.connect_s):
                 await asyncio.get_running_loop().sock_connect(sock, (route.address, route.port))
@@ -203,7 +204,10 @@ async def _connect(route: Route) -> socket.socket:
     return sock
 
 
-def _bind(sock: socket.socket, source_ip: str) -> None:
+def _bind(sock: socket.socket, source_ip: str, nonlocal_source: bool) -> None:
+    if nonlocal_source:
+        with contextlib.suppress(OSError):  # where that is not permitted the bind fails, and says so
+            sock.setsockopt(*IP_TRANSPARENT[sock.family], 1)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
     try:
@@ -222,7 +226,7 @@ async def _greet(link: Link, sock: socket.socket) -> None:
     transport, _ = await asyncio.get_running_loop().create_connection(lambda: link.protocol, sock=sock)
     link.smtp.protocol = link.protocol
     link.smtp.transport = transport
-    reply = await link.reply("BANNER", link.protocol.read_response(link.route.timeouts.greeting_s))
+    reply = await link.reply("BANNER", link.protocol.read_response(link.route.timeouts.of("BANNER")))
     if reply.code != 220:
         raise LinkFailed("BANNER", f"the peer said: {reply}", reply=reply)
 
@@ -230,18 +234,21 @@ async def _greet(link: Link, sock: socket.socket) -> None:
 async def _hello(link: Link) -> None:
     """EHLO, HELO where that isn't known (RFC 5321 section 3.2), LHLO for LMTP (RFC 2033)."""
     if link.route.protocol == "lmtp":
-        response = await link.guarded("LHLO", link.smtp.execute_command(b"LHLO " + link.route.helo.encode("ascii")))
+        response = await link.guarded(
+            "LHLO",
+            link.smtp.execute_command(b"LHLO " + link.route.helo.encode("ascii"), timeout=link.route.timeouts.of("LHLO")),
+        )
         reply = await link.reply("LHLO", _ready(response))
         if reply.code != 250:
             raise LinkFailed("LHLO", f"the peer said: {reply}", reply=reply)
         link.smtp.last_ehlo_response = response
         return
     try:
-        await link.guarded("EHLO", link.smtp.ehlo())
+        await link.guarded("EHLO", link.smtp.ehlo(timeout=link.route.timeouts.of("EHLO")))
     except LinkFailed as failure:
         if failure.reply is None or failure.reply.code < 500 or not link.usable:
             raise
-        await link.guarded("HELO", link.smtp.helo())
+        await link.guarded("HELO", link.smtp.helo(timeout=link.route.timeouts.of("HELO")))
 
 
 async def _ready(response: SMTPResponse) -> SMTPResponse:
@@ -265,7 +272,7 @@ async def _secure(link: Link, contexts: TlsContexts) -> None:
     try:
         await link.guarded(
             "STARTTLS",
-            link.smtp.starttls(tls_context=context, server_hostname=name, timeout=route.timeouts.command_s),
+            link.smtp.starttls(tls_context=context, server_hostname=name, timeout=route.timeouts.of("STARTTLS")),
         )
     except LinkFailed as failure:
         if not required and failure.reply is not None and link.usable and not verify:
@@ -306,7 +313,12 @@ async def _log_in(link: Link) -> None:
     if link.tls is None and link.route.tls != "disabled":
         raise LinkFailed("AUTH", "the peer offers no TLS, and a login is not sent in clear text")
     try:
-        await link.guarded("AUTH", link.smtp.login(link.route.sasl_username or "", link.route.sasl_password or ""))
+        await link.guarded(
+            "AUTH",
+            link.smtp.login(
+                link.route.sasl_username or "", link.route.sasl_password or "", timeout=link.route.timeouts.of("AUTH")
+            ),
+        )
     except LinkFailed as failure:
         refused = isinstance(failure.__cause__, SMTPAuthenticationError)
         message = "the login was refused" if refused else failure.message

@@ -30,7 +30,7 @@ _HEAD_BYTES = 5  # of a record: its kind, version and length
 FAMILIES = {"AF_INET": socket.AF_INET, "AF_INET6": socket.AF_INET6, "AF_UNIX": socket.AF_UNIX}
 TYPES = {"SOCK_STREAM": socket.SOCK_STREAM, "SOCK_DGRAM": socket.SOCK_DGRAM}
 SHUTDOWNS = {"SHUT_RD": socket.SHUT_RD, "SHUT_WR": socket.SHUT_WR, "SHUT_RDWR": socket.SHUT_RDWR}
-_IP_TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (socket.IPPROTO_IPV6, 75)}  # linux/in.h
+IP_TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (socket.IPPROTO_IPV6, 75)}  # linux/in.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ class Socket:
         return address, port or 0
 
     def bind(self, address: str, port: int | None, nonlocal_: bool) -> None:
-        if nonlocal_ and self.handle.family in _IP_TRANSPARENT:
-            self.handle.setsockopt(*_IP_TRANSPARENT[self.handle.family], 1)
+        if nonlocal_ and self.handle.family in IP_TRANSPARENT:
+            self.handle.setsockopt(*IP_TRANSPARENT[self.handle.family], 1)
         self.handle.bind(self._where(address, port))
 
     def connect(self, address: str, port: int | None, pause: Pause) -> None:

@@ -233,7 +233,7 @@ class Transaction:
             self._utf8_header or any(not address.local_part.isascii() for address in addresses)
         ):
             words.append(b"SMTPUTF8")
-        return b" ".join(words + self._dsn_params(self._envelope.sender_params, ("RET", "ENVID")))
+        return b" ".join(words + _dsn_words(self._link, self._envelope.sender_params, ("RET", "ENVID")))
 
     def _rcpt_lines(self) -> list[tuple[int, bytes]]:
         lines = []
@@ -241,15 +241,39 @@ class Transaction:
             if self.results[index] is not None:
                 continue
             params = self._envelope.recipient_params[index] if index < len(self._envelope.recipient_params) else {}
-            words = [b"RCPT TO:<" + (_path(recipient) or b"") + b">", *self._dsn_params(params, ("NOTIFY", "ORCPT"))]
+            words = [b"RCPT TO:<" + (_path(recipient) or b"") + b">", *_dsn_words(self._link, params, ("NOTIFY", "ORCPT"))]
             lines.append((index, b" ".join(words)))
         return lines
 
-    def _dsn_params(self, params: Mapping[str, str], names: tuple[str, ...]) -> list[bytes]:
-        if not self._link.offers("dsn"):
-            return []
-        given = {name.upper(): value for name, value in params.items()}
-        return [f"{name}={given[name]}".encode("ascii") for name in names if _PARAM_VALUE.fullmatch(given.get(name, ""))]
+
+def mail_line(link: Link, sender: Address, params: Mapping[str, str]) -> bytes:
+    """Give MAIL for a transaction without content. Raises LinkFailed for an address that the peer cannot be told."""
+    words = [b"MAIL FROM:<" + _told(link, "MAIL", sender) + b">"]
+    if not sender.local_part.isascii():
+        words.append(b"SMTPUTF8")
+    return b" ".join(words + _dsn_words(link, params, ("RET", "ENVID")))
+
+
+def rcpt_line(link: Link, recipient: Address, params: Mapping[str, str]) -> bytes:
+    """Give RCPT. Raises LinkFailed as `mail_line`."""
+    words = [b"RCPT TO:<" + _told(link, "RCPT", recipient) + b">"]
+    return b" ".join(words + _dsn_words(link, params, ("NOTIFY", "ORCPT")))
+
+
+def _told(link: Link, state: str, address: Address) -> bytes:
+    path = _path(address)
+    if path is None:
+        raise LinkFailed(state, "the address cannot be written in SMTP", temporary=False)
+    if not address.local_part.isascii() and not link.offers("smtputf8"):
+        raise LinkFailed(state, "the address is internationalised, and the server takes none", temporary=False)
+    return path
+
+
+def _dsn_words(link: Link, params: Mapping[str, str], names: tuple[str, ...]) -> list[bytes]:
+    if not link.offers("dsn"):
+        return []
+    given = {name.upper(): value for name, value in params.items()}
+    return [f"{name}={given[name]}".encode("ascii") for name in names if _PARAM_VALUE.fullmatch(given.get(name, ""))]
 
 
 def dot_stuffed(content: bytes) -> bytes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from hslpy.client.lookup_contract import Server
 from hslpy.delivery.plan import (
     Plan,
     Problem,
@@ -21,7 +22,9 @@ from hslpy.delivery.plan import (
     wanted_hosts,
 )
 from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
+from hslpy.dns.hosts import addresses_of
 from hslpy.egress.sources import family_of
+from hslpy.errors import MailError
 from hslpy.mail.address import ascii_domain
 
 # Hosts looked up for one attempt: a zone may list thousands, each of them slow to fail, and so hold the slot for hours.
@@ -59,6 +62,25 @@ async def find_targets(
         return Plan(problem=Problem(451, (4, 4, 4), f"No MX of {name} may be used", "policy"))
     await search.resolve(hosts)
     return search.plan(name)
+
+
+async def hosts_of(
+    resolver: Resolver, rng: random.Random, rules: TargetRules, server: Server, domain: str
+) -> list[tuple[str, str]]:
+    """Give (host, address) of the server that a script names, or of the domain's MX. Raises MailError where there are none.
+
+    What `rules` say of private addresses is for those that DNS gave: a script may name any.
+    """
+    if server.source_ip is not None:
+        rules = replace(rules, families=(family_of(server.source_ip),))
+    if server.host is not None:
+        addresses = [one for one in await addresses_of(resolver, server.host) if family_of(one) in rules.families]
+        return [(server.host, address) for address in addresses]
+    rules = replace(rules, include=server.mx_include, exclude=server.mx_exclude)
+    plan = await find_targets(resolver, domain, server.port, rules, rng, use_mx=True)
+    if plan.problem is not None:
+        raise MailError(plan.problem.text, temporary=plan.problem.temporary)
+    return [(target.host, target.address) for target in plan.targets]
 
 
 @dataclass

@@ -16,6 +16,7 @@ from hslpy.builtins.absent import ABSENT
 from hslpy.builtins.host.contract import HookHost, Outbox, QueueMetric, Services
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.lookup_contract import Lookups, ScriptedLookups
 from hslpy.clock import Clock, SystemClock
 from hslpy.dns.contract import Resolver
 from hslpy.dns.scripted import ScriptedResolver
@@ -82,8 +83,9 @@ def services_in_memory(
     queue_metric: QueueMetric = empty_queue,
     http: HttpClient | None = None,
     outbox: Outbox | None = None,
+    lookups: Lookups | None = None,
 ) -> Services:
-    """Give services that need nothing running: fresh counters and memory; no scanners, DNS and HTTP but those given."""
+    """Give services that need nothing running: fresh counters and memory; nothing outside but what is given."""
     return Services(
         rates=MemoryRateCounters(RateSettings(), clock, no_log),
         memory=SharedMemory(),
@@ -93,6 +95,7 @@ def services_in_memory(
         rspamd=rspamd,
         clamd=clamd,
         http=http or ScriptedHttp(),
+        lookups=lookups or ScriptedLookups(),
         source_addresses=AnySource(),
         outbox=outbox or KeptOutbox(),
     )

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hslpy.builtins.host.options import read_options, text_list, text_map
 from hslpy.client.http_contract import HttpResponse
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.lookup_contract import Finding, ScriptedLookups
 from hslpy.clock import ManualClock
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import OperatorError, ScriptError
@@ -27,6 +28,8 @@ from hslpy.lang.run import LimitExceeded, Program, Run
 from hslpy.lang.values import Array, Value, own
 from hslpy.mail.attempt import AttemptFacts
 from hslpy.scan.contract import ClamResult, ScannerFailed, SpamScore
+from hslpy.mail.reply import Reply
+from hslpy.scan.contract import ScannerFailed, SpamScore
 from hslpy.scan.rspamd import CLASSES
 from hslpy.scan.scripted import ScriptedClamd, ScriptedRspamd, ScriptedSpamAssassin, of_class
 from hslpy.tooling.bench import Bench, services_in_memory
@@ -102,6 +105,7 @@ class TestState:
         self.queue = ScriptedQueue()
         self.http = ScriptedHttp()
         self.outbox = KeptOutbox()
+        self.lookups = ScriptedLookups()
         services = services_in_memory(
             self.clock,
             resolver=self.resolver,
@@ -111,6 +115,7 @@ class TestState:
             queue_metric=self.queue,
             http=self.http,
             outbox=self.outbox,
+            lookups=self.lookups,
         )
         self.bench = Bench(services, clock=self.clock, profiles=profiles)
         self._compiled = compiled
@@ -356,6 +361,49 @@ def send_answer(call: Run, code: float, reason: str) -> None:
     else:
         enhanced = (int(code) // 100, 0, 0)
         state.outbox.answer = AttemptFacts(0.0, code=int(code), enhanced=enhanced, reason=(reason,), state="EOD")
+
+
+_LOOKUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "smtp_lookup_rcpt": {"error_code": ("number",), "error_message": ("string",), "on_rcptto": ("boolean",)},
+    "smtp_lookup_auth": {},
+    "ident_lookup": {"os": ("string",), "username": ("string",), "error": ("string",)},
+    "dovecot_lookup_auth": {},
+    "radius_authen": {},
+    "tacplus_authen": {},
+    "tacplus_author": {},
+    "minger_lookup": {},
+}
+
+
+@TOPIC.builtin("lookup_answer(function: string, answer: number | array) -> none", effect=Effect.READS)
+def lookup_answer(call: Run, function: str, answer: Value) -> None:
+    """Say what a look-up finds from now on: 1, 0 or -1; of smtp_lookup_rcpt() also the array of its extended result, of
+    ident_lookup() and tacplus_author() an array, of minger_lookup() the status. Before, every look-up gives -1 or none.
+    """
+    if function not in _LOOKUPS:
+        hint = suggest(function, _LOOKUPS)
+        raise ScriptError("R321", f"lookup_answer() knows no look-up {quoted(function)}", hint=hint)
+    if answer.__class__ is float:
+        if function == "minger_lookup" and answer >= 0:
+            finding = Finding(1, number=int(answer))
+        elif answer in (1.0, 0.0, -1.0) and (function != "ident_lookup" or answer < 0):
+            reply = None if answer < 0 else Reply(250 if answer else 550, None, ("the test says so",))
+            finding = Finding(1 if answer > 0 else 0 if answer == 0 else -1, "the test says so", reply, "RCPT")
+        else:
+            raise ScriptError("R321", f"lookup_answer() wants 1, 0 or -1, got {format_number(answer)}")
+    elif function == "tacplus_author":
+        finding = Finding(1, values=tuple(("", text) for text in text_list("lookup_answer()", answer)))
+    else:
+        given = read_options(f"lookup_answer() of {function}", answer, _LOOKUPS[function])
+        if function == "ident_lookup":
+            finding = Finding(1, values=tuple(given.items()))
+        else:
+            code = int(given.get("error_code", 0.0))
+            known = Reply(code, None, (given.get("error_message", ""),)) if code else None
+            state = "RCPT" if given.get("on_rcptto", True) else "MAIL"
+            decided: Literal[1, 0, -1] = -1 if known is None else 1 if 200 <= code <= 299 else 0
+            finding = Finding(decided, given.get("error_message", ""), known, state)
+    _state(call).lookups.findings[function] = finding
 
 
 @TOPIC.builtin("queue_answer(filter: array, number: number) -> none", effect=Effect.READS)

@@ -12,8 +12,8 @@ import pytest
 from hslpy.client.contract import TlsWanted
 from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import Background, HttpFailed, HttpRequest, HttpSettings, HttpTooLarge
-from hslpy.client.http_on_demand import HttpOnDemand
 from hslpy.client.http_scripted import ScriptedHttp
+from hslpy.client.on_demand import HttpOnDemand
 from hslpy.clock import Clock, ManualClock, SystemClock
 from hslpy.errors import MailError
 from tests.support import certificates

@@ -233,3 +233,36 @@ def test_http_is_scripted(tmp_path: Path) -> None:
     )
     assert "status" in error_of(tmp_path, 'http_answer("*", 99);')
     assert "did you mean `content`" in error_of(tmp_path, 'http_answer("*", ["contents" => "x"]);')
+
+
+def test_look_ups_are_scripted(tmp_path: Path) -> None:
+    passes(
+        tmp_path,
+        'expect(smtp_lookup_rcpt([], "", "a@b.example"), -1); expect(ident_lookup("192.0.2.1", 1, "::1", 2), none);',
+    )
+    passes(
+        tmp_path,
+        """
+        $names = ["smtp_lookup_rcpt", "smtp_lookup_auth", "dovecot_lookup_auth", "radius_authen", "tacplus_authen"];
+        $peer = ["host" => "h", "port" => 1, "secret" => "s"];
+        foreach ([1, 0, -1] as $number) {
+            foreach ($names as $name) lookup_answer($name, $number);
+            expect(smtp_lookup_rcpt([], "", "a@b.example"), $number);
+            expect(smtp_lookup_auth(["host" => "h"], "u", "p"), $number);
+            expect(dovecot_lookup_auth(["host" => "h", "port" => 1], "u", "p"), $number);
+            expect(radius_authen($peer, "u", "p"), $number);
+            expect(tacplus_authen($peer, "u", "p"), $number);
+        }
+        lookup_answer("smtp_lookup_rcpt", ["error_code" => 450, "error_message" => "Later"]);
+        $found = smtp_lookup_rcpt([], "", "a@b.example", ["extended_result" => true]);
+        expect([$found["error_code"], $found["error_message"], $found["on_rcptto"]], [450, "Later", true]);
+        lookup_answer("ident_lookup", ["os" => "UNIX", "username" => "joe"]);
+        expect(ident_lookup("192.0.2.1", 1, "192.0.2.2", 2)["username"], "joe");
+        lookup_answer("tacplus_author", ["a=b"]);
+        expect(tacplus_author($peer, "u", []), ["a=b"]);
+        lookup_answer("minger_lookup", 5);
+        expect(minger_lookup("h", "a@b.example"), 5);
+        """,
+    )
+    assert "did you mean `radius_authen`" in error_of(tmp_path, 'lookup_answer("radius_auth", 1);')
+    assert "1, 0 or -1" in error_of(tmp_path, 'lookup_answer("radius_authen", 2);')

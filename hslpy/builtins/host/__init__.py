@@ -12,6 +12,7 @@ from hslpy.builtins.host import (
     http,
     ldap,
     log,
+    lookups,
     mailmessage,
     mailtext,
     memory,
@@ -55,6 +56,7 @@ TOPICS: tuple[Topic, ...] = (
     tls.TOPIC,
     dns.TOPIC,
     http.TOPIC,
+    lookups.TOPIC,
     mailtext.TOPIC,
     system.TOPIC,
 )

@@ -14,6 +14,7 @@ from hslpy.client.files import Files
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.client.ldap import LdapProfile
+from hslpy.client.lookup_contract import Lookups, ScriptedLookups, Server
 from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
 from hslpy.log import Log, no_log
@@ -46,7 +47,7 @@ class Outbox(Protocol):
 class Services:
     """Everything a script can reach beyond its values. A scanner that isn't configured is None.
 
-    Where no HTTP client is given every request fails.
+    Where no HTTP client and no look-ups are given everything asked of them fails.
     """
 
     rates: RateCounters
@@ -60,6 +61,8 @@ class Services:
     sockets: SocketSettings = field(default_factory=SocketSettings)
     http: HttpClient = field(default_factory=ScriptedHttp)
     ldap_profiles: Mapping[str, LdapProfile] = field(default_factory=dict)
+    lookups: Lookups = field(default_factory=ScriptedLookups)
+    servers: Mapping[str, Server] = field(default_factory=dict)  # transports, by id
     source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
     hostname: str = "localhost"
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
