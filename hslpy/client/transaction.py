@@ -64,18 +64,18 @@ class Transaction:
             await self._content_to(accepted)
 
     async def _step_by_step(self) -> tuple[list[int], Reply | None]:
-        link, timeout_s = self._link, self._link.route.timeouts.command_s
-        if not self._mail_reply(await link.command("MAIL", self._mail_line(), timeout_s)):
+        link = self._link
+        if not self._mail_reply(await link.command("MAIL", self._mail_line())):
             return [], None
         accepted = []
         for index, line in self._rcpt_lines():
             self.state = "RCPT"
-            if self._rcpt_reply(index, await link.command("RCPT", line, timeout_s)):
+            if self._rcpt_reply(index, await link.command("RCPT", line)):
                 accepted.append(index)
         if not accepted:
             return [], None
         self.state = "DATA"
-        return accepted, await link.command("DATA", b"DATA", link.route.timeouts.data_s)
+        return accepted, await link.command("DATA", b"DATA")
 
     async def _pipelined(self) -> tuple[list[int], Reply | None]:
         lines = self._rcpt_lines()
@@ -108,9 +108,7 @@ class Transaction:
 
     async def _next(self, state: str) -> Reply:
         self.state = state
-        timeouts = self._link.route.timeouts
-        timeout_s = timeouts.data_s if state == "DATA" else timeouts.command_s
-        return await self._link.reply(state, self._link.protocol.read_response(timeout_s))
+        return await self._link.reply(state, self._link.protocol.read_response(self._link.route.timeouts.of(state)))
 
     def _mail_reply(self, reply: Reply) -> bool:
         """Note the reply to MAIL; True when the transaction is open."""
@@ -137,7 +135,7 @@ class Transaction:
             for count, index in enumerate(accepted):
                 if count:
                     reply = await self._link.reply(
-                        "EOD", self._link.protocol.read_response(self._link.route.timeouts.final_s)
+                        "EOD", self._link.protocol.read_response(self._link.route.timeouts.of("EOD"))
                     )
                 self._settle([index], _final(reply), "EOD")
         self._open = False
@@ -158,7 +156,7 @@ class Transaction:
                 before, left = left, self._unsent()
                 if left >= before and not reading.done():
                     raise _stalled(link)
-            await asyncio.wait({reading}, timeout=timeouts.final_s)
+            await asyncio.wait({reading}, timeout=timeouts.of("EOD"))
             if not reading.done():
                 raise _stalled(link)
         except BaseException:

@@ -231,19 +231,9 @@ class Attempts:
         return (outcome,) * len(parcel.recipients)
 
 
-# The step of a state that has one of its own; those left out are commands, which share the longest of theirs.
-_STEPS = {"BANNER": "greeting_s", "DATA": "data_s", "EOD": "final_s", "QUIT": "quit_s"}
-
-
 def _by_state(timeouts: Timeouts, wanted: Mapping[str, float]) -> Timeouts:
     """Give the timeouts with those that a script gave by the dialogue's states."""
-    changes = {_STEPS[state]: seconds for state, seconds in wanted.items() if state in _STEPS}
-    commands = [seconds for state, seconds in wanted.items() if state not in _STEPS]
-    if commands:
-        changes["command_s"] = max(commands)
-    if "EOD" in wanted:
-        changes["block_s"] = wanted["EOD"]
-    return replace(timeouts, **changes)
+    return replace(timeouts, by_state=tuple(wanted.items()), block_s=wanted.get("EOD", timeouts.block_s))
 
 
 def destination(options: TryOptions, transport: Transport, domain: str) -> tuple[str, bool, int]:

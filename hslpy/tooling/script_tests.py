@@ -27,9 +27,8 @@ from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import LimitExceeded, Program, Run
 from hslpy.lang.values import Array, Value, own
 from hslpy.mail.attempt import AttemptFacts
-from hslpy.scan.contract import ClamResult, ScannerFailed, SpamScore
 from hslpy.mail.reply import Reply
-from hslpy.scan.contract import ScannerFailed, SpamScore
+from hslpy.scan.contract import ClamResult, ScannerFailed, SpamScore
 from hslpy.scan.rspamd import CLASSES
 from hslpy.scan.scripted import ScriptedClamd, ScriptedRspamd, ScriptedSpamAssassin, of_class
 from hslpy.tooling.bench import Bench, services_in_memory

@@ -103,7 +103,7 @@ def _set_destination(call: Run, function: str, host: str | None, port: float | N
         call.host.facts["destinationport"] = port
 
 
-def tls_fields(function: str, given: dict[str, Value]) -> dict[str, Any]:
+def tls_fields(call: Run, function: str, given: dict[str, Value]) -> dict[str, Any]:
     """Give the fields of `TryOptions` that the TLS options ask for. Raises ScriptError R302."""
     fields: dict[str, Any] = {}
     if "tls" in given:
@@ -119,7 +119,7 @@ def tls_fields(function: str, given: dict[str, Value]) -> dict[str, Any]:
     if "tls_verify_name" in given:
         fields["tls_verify_name"] = text_list("`tls_verify_name`", given["tls_verify_name"])
     if given.keys() & TLS.keys() - {"tls_verify_host"}:
-        wanted = read_tls(function, given, verify_peer=False)
+        wanted = read_tls(call, function, given, verify_peer=False)
         fields.update(tls_protocols=wanted.protocols, tls_ciphers=wanted.ciphers)
         fields.update(tls_default_ca=wanted.default_ca, tls_client_cert=wanted.client_cert)
     return fields
@@ -219,7 +219,7 @@ def set_protocol(call: Run, protocol: str) -> None:
 @TOPIC.builtin("SetTLS(options: array) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetTLS(["tls" => "require"]);'])
 def set_tls(call: Run, options: Array) -> None:
     """Use TLS at this attempt as the options say."""
-    _attempt(call).update(tls_fields("SetTLS", read_options("SetTLS", options, _TLS, _TLS_ELSEWHERE)))
+    _attempt(call).update(tls_fields(call, "SetTLS", read_options("SetTLS", options, _TLS, _TLS_ELSEWHERE)))
 
 
 @TOPIC.builtin(
@@ -292,7 +292,7 @@ def try_(call: Run, options: Array | None = None) -> None:
     if "sourceip" in given:
         _set_sources(call, "Try", given["sourceip"], given.get("nonlocal_source", False))
     _set_destination(call, "Try", given.get("host"), given.get("port"))
-    attempt.update(tls_fields("Try", given))
+    attempt.update(tls_fields(call, "Try", given))
     for field in ("sender", "recipient"):
         if field in given:
             _set_address(call, "Try", field, given[field])

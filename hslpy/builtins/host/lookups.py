@@ -11,7 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from hslpy.builtins.core.certificates import certificate_object
-from hslpy.builtins.host.attempt import TLS_MODES
+from hslpy.builtins.host.attempt import hosts_fields, timeout_fields, tls_fields
 from hslpy.builtins.host.options import (
     ARRAY,
     BOOLEAN,
@@ -24,8 +24,9 @@ from hslpy.builtins.host.options import (
     text_list,
     text_map,
 )
-from hslpy.builtins.host.peers import SOURCE, TLS, log_failure, read_source, read_tls
-from hslpy.client.contract import Timeouts
+from hslpy.builtins.host.peers import SOURCE, TLS, log_failure, read_source
+from hslpy.builtins.host.sources import host_name
+from hslpy.client.contract import Timeouts, TlsWanted
 from hslpy.client.lookup_contract import (
     Auth,
     Dovecot,
@@ -44,14 +45,10 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, Value, type_name
+from hslpy.lang.values import Array, Value
 
 TOPIC = Topic("look-ups")
 
-_STATES = (
-    "BANNER", "HELO", "EHLO", "LHLO", "STARTTLS", "AUTH-CRAM-MD5", "AUTH-PLAIN", "AUTH-LOGIN", "AUTH-LOGIN-USER",
-    "AUTH", "XCLIENT", "MAIL", "RCPT", "DATA", "EOD", "RSET", "QUIT",
-)  # fmt: skip
 _SERVER = {
     "host": TEXT,
     "port": NUMBER,
@@ -71,7 +68,7 @@ _SERVER = {
     "protocol": TEXT,
     "mx_include": ARRAY,
     "mx_exclude": ARRAY,
-    "timeout": ARRAY,
+    "timeout": ("number", "array"),
     "connect_timeout": NUMBER,
 }
 _PEER = {"host": TEXT, "port": NUMBER, "timeout": NUMBER}
@@ -91,57 +88,43 @@ def read_server(call: Run, function: str, value: Value) -> Server:
         found: Server = servers[value]
         return found
     given = read_options(f"`server` of {function}()", value, _SERVER)
-    mode, protocol = given.get("tls", "disabled"), given.get("protocol", "smtp")
-    if mode not in TLS_MODES:
-        hint = suggest(mode, TLS_MODES) or "modes: " + ", ".join(TLS_MODES)
-        raise ScriptError("R302", f'{function}() knows no TLS mode "{mode[:40]}"', hint=hint)
+    protocol = given.get("protocol", "smtp")
     if protocol not in ("smtp", "lmtp"):
         raise ScriptError("R302", f'{function}() wants `protocol` as "smtp" or "lmtp", got "{protocol[:20]}"')
-    host, sni = given.get("host"), given.get("tls_sni")
+    fields = tls_fields(call, function, given) | timeout_fields(function, given) | hosts_fields(given)
+    host = given.get("host")
     return Server(
-        host=None if host in (None, "", "lookup-mx") else _name(function, "host", host),
+        host=None if host in (None, "", "lookup-mx") else host_name(function, host),
         port=_port(function, given, 25),
-        helo=_name(function, "helo", given["helo"]) if given.get("helo") else "",
+        helo=host_name(function, given["helo"]) if given.get("helo") else "",
         source_ip=read_source(call, function, given),
         nonlocal_source=given.get("nonlocal_source", False),
         protocol=protocol,
-        tls=mode,
-        tls_sni=_name(function, "tls_sni", sni) if sni.__class__ is str and sni else None,
-        tls_verify_host=given.get("tls_verify_host", False),
-        tls_names=_texts(function, "tls_verify_name", given),
-        tls_wanted=read_tls(call, function, given, verify_peer=False),
+        tls=fields.get("tls", "disabled"),
+        tls_sni=fields.get("tls_sni"),
+        tls_verify_host=fields.get("tls_verify_host", False),
+        tls_names=fields.get("tls_verify_name", ()),
+        tls_wanted=TlsWanted(
+            default_ca=fields.get("tls_default_ca", False),
+            protocols=fields.get("tls_protocols", ""),
+            ciphers=fields.get("tls_ciphers", ""),
+            client_cert=fields.get("tls_client_cert", ""),
+        ),
         sasl_username=given.get("saslusername", given.get("sasl_username")),
         sasl_password=given.get("saslpassword", given.get("sasl_password")),
         xclient=tuple(text_map(f"`xclient` of {function}()", given["xclient"]).items()) if "xclient" in given else (),
-        mx_include=_texts(function, "mx_include", given),
-        mx_exclude=_texts(function, "mx_exclude", given),
-        timeouts=_timeouts(function, given),
+        mx_include=fields.get("mx_include", ()),
+        mx_exclude=fields.get("mx_exclude", ()),
+        timeouts=_timeouts(fields),
     )
 
 
-def _timeouts(function: str, given: dict[str, Value]) -> Timeouts:
-    states: dict[str, float] = {}
-    for key, seconds in given["timeout"].items.items() if "timeout" in given else ():
-        state = str(key).upper()
-        if state not in _STATES:
-            raise ScriptError("R302", f"{function}() knows no state `{state[:30]}`", hint=suggest(state, _STATES))
-        if seconds.__class__ is not float:
-            raise ScriptError("R302", f"{function}() wants seconds in `timeout`, got {type_name(seconds)}")
-        # the library signs in as a whole: the longest time of any of its steps holds for each
-        name = "AUTH" if state.startswith("AUTH") else state
-        states[name] = max(states.get(name, 0.0), read_seconds(function, "timeout", seconds, least=0.001))
-    connect_s = read_seconds(function, "connect_timeout", given.get("connect_timeout", 30.0), least=0.001)
-    return Timeouts(connect_s=connect_s, by_state=tuple(states.items()))
-
-
-def _texts(function: str, name: str, given: dict[str, Value]) -> tuple[str, ...]:
-    return text_list(f"`{name}` of {function}()", given[name]) if name in given else ()
-
-
-def _name(function: str, what: str, text: str) -> str:
-    if not 1 <= len(text) <= 255 or not all("!" <= ch <= "~" for ch in text):
-        raise ScriptError("R302", f'{function}() wants a host name as `{what}`, got "{text[:60]}"')
-    return text
+def _timeouts(fields: dict[str, Any]) -> Timeouts:
+    timeouts = Timeouts(
+        connect_s=fields.get("connect_timeout_s", 30.0), by_state=tuple(fields.get("state_timeouts", {}).items())
+    )
+    step_s = fields.get("timeout_s")
+    return timeouts if step_s is None else replace(timeouts, greeting_s=step_s, command_s=step_s)
 
 
 def _port(function: str, given: dict[str, Value], default: int) -> int:
@@ -184,7 +167,7 @@ def smtp_lookup_rcpt(
     | `protocol` | smtp | `smtp` or `lmtp` |
     | `mx_include`, `mx_exclude` | [] | which hosts of the MX are tried; `*` matches |
     | `connect_timeout` | 30 | seconds |
-    | `timeout` | RFC 5321's | seconds by state, as in ["RCPT" => 10] |
+    | `timeout` | RFC 5321's | seconds, or seconds by state, as in ["RCPT" => 10] |
     """
     given = read_options("smtp_lookup_rcpt", options, {"extended_result": BOOLEAN, "error_code": BOOLEAN})
     where = read_server(call, "smtp_lookup_rcpt", server)
@@ -254,7 +237,7 @@ def _peer(function: str, given: dict[str, Value], default_port: int | None) -> P
         if name not in given:
             raise ScriptError("R302", f"{function}() wants `{name}` in `options`")
     timeout_s = read_seconds(function, "timeout", given.get("timeout", 5.0), least=0.001)
-    return Peer(_name(function, "host", given["host"]), _port(function, given, default_port or 1), timeout_s)
+    return Peer(host_name(function, given["host"]), _port(function, given, default_port or 1), timeout_s)
 
 
 def _secret(function: str, given: dict[str, Value]) -> str:
@@ -280,7 +263,7 @@ def ident_lookup(
     given = read_options("ident_lookup", options, {"port": NUMBER, "timeout": NUMBER})
     peer = _peer("ident_lookup", {**given, "host": senderip}, 113)
     ports = [read_integer("ident_lookup", name, port, 1, 65535) for name, port in _named(senderport, serverport)]
-    found = _ask(call, Ident(peer, ports[0], _name("ident_lookup", "serverip", serverip), ports[1]))
+    found = _ask(call, Ident(peer, ports[0], host_name("ident_lookup", serverip), ports[1]))
     return Array.mapping(dict(found.values)) if found.code > 0 else None
 
 

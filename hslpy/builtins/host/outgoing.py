@@ -241,7 +241,7 @@ def read_server(call: Run, value: Array) -> TryOptions:
         raise ScriptError("R302", "send() wants `host` in `server`", hint="or give a transport's id instead of an array")
     fields: dict[str, Any] = {"tls": "disabled", "host": host_name("send", given["host"])}
     fields["port"] = read_integer("send", "port", given.get("port", 25.0), 1, 65535)
-    fields |= tls_fields("send", given) | timeout_fields("send", given) | hosts_fields(given)
+    fields |= tls_fields(call, "send", given) | timeout_fields("send", given) | hosts_fields(given)
     if given.get("tls_sni") is True:
         fields["tls_sni"] = fields["host"]
     fields["tls_verify_host"] = given.get("tls_verify_host", False)

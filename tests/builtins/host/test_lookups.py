@@ -122,7 +122,7 @@ def test_what_the_server_array_asks(world: World) -> None:
             "tls_sni" => "sni.example", "tls_protocols" => "!TLSv1.2", "tls_ciphers" => "HIGH", "tls_verify_host" => true,
             "tls_verify_name" => ["a.example"], "tls_default_ca" => true, "xclient" => ["ADDR" => "192.0.2.7"],
             "protocol" => "lmtp", "mx_include" => ["*.a"], "mx_exclude" => ["b.*"], "connect_timeout" => 3,
-            "timeout" => ["BANNER" => 4, "AUTH-PLAIN" => 5, "AUTH" => 2, "rcpt" => 6]], "", "a@example.com");
+            "timeout" => ["BANNER" => 4, "AUTH-PLAIN" => 5, "AUTH" => 2, "RCPT" => 6]], "", "a@example.com");
         """,
     )
     server = question.server
