@@ -51,6 +51,7 @@ from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.redis import RedisRateCounters
 from hslpy.scan.clamd import ClamdClient
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
+from hslpy.scan.dlp import DlpEngine
 from hslpy.scan.rspamd import RspamdClient
 from hslpy.scan.spamc import SpamdClient
 from hslpy.smtp.server import SmtpServer
@@ -263,6 +264,7 @@ def make_services(
         queue_metric=queue_metric,
         spamassassin=over.spamassassin or (SpamdClient(settings.spamassassin) if settings.spamassassin else None),
         rspamd=over.rspamd or (RspamdClient(settings.rspamd) if settings.rspamd else None),
+        dlp=DlpEngine(settings.dlp),
         clamd=over.clamd or (ClamdClient(settings.clamd) if settings.clamd else None),
         files=Files(settings.file_folders, settings.search_path),
         sockets=settings.sockets,

@@ -29,7 +29,6 @@ _REASONS: dict[str, str] = {
         GetRoute
         GuessAttachmentType
         RemoveAttachments
-        ScanDLP
         SetDSN
         SetSenderHELO
         SetSenderIP

@@ -32,6 +32,7 @@ from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
 from hslpy.rate.contract import RateSettings
 from hslpy.scan.clamd import ClamdSettings
+from hslpy.scan.dlp import DlpRule, DlpSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -75,6 +76,7 @@ class Settings:
     spamassassin: SpamdSettings | None
     rspamd: RspamdSettings | None
     clamd: ClamdSettings | None
+    dlp: DlpSettings
     scanner_failure: str
     log_level: str
     log_format: str
@@ -184,6 +186,9 @@ def _settings(
         spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
         rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if wanted("rspamd") else None,
         clamd=ClamdSettings(**_section(values, "scanners.clamd")) if wanted("clamd") else None,
+        dlp=DlpSettings(
+            rules=tuple(DlpRule(**rule) for rule in values["scanners.dlp.rules[]"]), **_section(values, "scanners.dlp")
+        ),
         scanner_failure=values["scanners.on_failure"],
         log_level=values["log.level"],
         log_format=values["log.format"],
@@ -213,7 +218,7 @@ def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
     return {
         name.removeprefix(prefix): value
         for name, value in values.items()
-        if name.startswith(prefix) and "." not in name.removeprefix(prefix)
+        if name.startswith(prefix) and "." not in name.removeprefix(prefix) and not name.endswith("[]")
     }
 
 

@@ -20,6 +20,7 @@ from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
 from hslpy.rate.contract import RateSettings
 from hslpy.scan.clamd import ClamdSettings
+from hslpy.scan.dlp import DlpRule, DlpSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -330,6 +331,29 @@ ROWS: list[Setting] = [
             "timeout_s": About("time for a whole scan", "s", minimum=0.1),
             "max_size_bytes": About("larger messages are not scanned", "bytes", minimum=0),
             "concurrency": About("scans at a time", minimum=1),
+        },
+    ),
+    *rows_of(
+        "scanners.dlp",
+        DlpSettings,
+        {
+            "timeout_s": About("time for a whole scan of ScanDLP", "s", minimum=0.1),
+            "max_unpacked_bytes": About("what a message's archives may unpack to", "bytes", minimum=0),
+            "max_files": About("files in a message's archives", minimum=0),
+            "concurrency": About("threads that scan", minimum=1),
+        },
+    ),
+    *rows_of(
+        "scanners.dlp.rules[]",
+        DlpRule,
+        {
+            "name": About("what scripts call the rule, and what ScanDLP gives"),
+            "filename": About("regular expressions for names of files, those in archives included"),
+            "mimetype": About("regular expressions for media types, as declared and as found from the content"),
+            "regex": About("regular expressions for headers, texts and contents of files"),
+            "md5hash": About("MD5 digests of files, hexadecimal"),
+            "sha1hash": About("SHA-1 digests of files, hexadecimal"),
+            "sha2hash": About("SHA-256 or SHA-512 digests of files, hexadecimal"),
         },
     ),
     Setting("log.level", "text", "info", "least level logged", choices=("debug", "info", "warning", "error")),

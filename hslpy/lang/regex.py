@@ -86,6 +86,12 @@ def _compile(pattern: str, modifiers: str) -> Compiled:
     return Compiled(program, translation.utf8, translation.degree, translation.factor)
 
 
+def compiled_text(text: str, plain_modifiers: str = "") -> Compiled:
+    """Give the pattern of a string, one that is not `/.../mods` with `plain_modifiers`. Raises PatternError."""
+    pattern, modifiers = unwrap(text)
+    return _compile(pattern, modifiers if pattern != text else plain_modifiers)
+
+
 def check_pattern(text: str, modifiers: str | None = None) -> str | None:
     """Say what is wrong with a pattern, or give None. Without `modifiers` it is a string, which may be `/.../mods`."""
     pattern, modifiers = unwrap(text) if modifiers is None else (text, modifiers)

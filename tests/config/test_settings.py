@@ -128,6 +128,15 @@ def test_scanners_are_on_where_their_table_is(tmp_path):
     assert settings.spamassassin is not None and settings.rspamd is not None and settings.rspamd.url.endswith(":1")
 
 
+def test_rules_of_scandlp(tmp_path):
+    text = "[scanners.dlp]\ntimeout_s = 3\n[[scanners.dlp.rules]]\nname = 'A'\nfilename = '/x/'\nregex = ['y', 'z']\n"
+    dlp = settings_of(tmp_path, text + "[[scanners.dlp.rules]]\nname = 'B'\n[scanners.clamd]\n").dlp
+    assert dlp.timeout_s == 3 and [rule.name for rule in dlp.rules] == ["A", "B"]
+    assert (dlp.rules[0].filename, dlp.rules[0].regex) == (("/x/",), ("y", "z"))
+    assert settings_of(tmp_path, "").dlp.rules == ()
+    assert "did you mean `regex`?" in errors_of(tmp_path, "[[scanners.dlp.rules]]\nname = 'A'\nregexp = 'y'\n")
+
+
 def test_what_config_prints_is_a_settings_file_that_says_the_defaults(tmp_path, capsys):
     assert main(["config"]) == 0
     text = capsys.readouterr().out

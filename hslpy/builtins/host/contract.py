@@ -21,6 +21,7 @@ from hslpy.log import Log, no_log
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.rate.contract import RateCounters
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
+from hslpy.scan.dlp import DlpEngine
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.store.memory import SharedMemory
 
@@ -57,6 +58,7 @@ class Services:
     spamassassin: SpamAssassin | None = None
     rspamd: Rspamd | None = None
     clamd: Clamd | None = None
+    dlp: DlpEngine = field(default_factory=DlpEngine)
     files: Files = field(default_factory=Files)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     http: HttpClient = field(default_factory=ScriptedHttp)
@@ -75,7 +77,7 @@ class Services:
         await self.http.close()
         await self.rates.close()
         await self.resolver.close()
-        for scanner in (self.spamassassin, self.rspamd, self.clamd):
+        for scanner in (self.spamassassin, self.rspamd, self.clamd, self.dlp):
             if scanner is not None:
                 await scanner.close()
 
