@@ -21,6 +21,16 @@ _PYTHON_KIND = {"string": "str", "number": "float", "boolean": "bool", "array": 
 class Calls(Expressions):
     """The calls of a unit's compiler."""
 
+    def _value(self, node: r.Expr) -> ast.expr:
+        match node:
+            case r.Cached():
+                return self.cached(node)
+            case r.DataOf():
+                return self.b.call(self.context.link("data", (node.kind, node.path, node.options)), self.run())
+            case r.ObjectNew():
+                return self.b.call("object_of", self.array(node.items))
+        return super()._value(node)
+
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:
         found = []
         for arg in args:

@@ -253,12 +253,6 @@ class Expressions:
                 return b.call("invoke", *args)
             case r.CallMember():
                 return self.call_member(node)
-            case r.Cached():
-                return self.cached(node)
-            case r.DataOf():
-                return b.call(self.context.link("data", (node.kind, node.path, node.options)), self.run())
-            case r.ObjectNew():
-                return b.call("object_of", self.array(node.items))
             case r.FunctionValue():
                 return self.function_value(node.symbol)
             case r.BuiltinValue():
@@ -750,9 +744,6 @@ class Expressions:
         raise NotImplementedError
 
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:
-        raise NotImplementedError
-
-    def cached(self, node: r.Cached) -> ast.expr:
         raise NotImplementedError
 
     def call_unit(self, node: r.CallUnit) -> ast.expr:
