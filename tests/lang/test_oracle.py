@@ -15,7 +15,7 @@ from tests.lang.oracle.programs import program
 from tests.lang.oracle.rules import Skip
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=90, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), st.integers(4, 25))
 def test_compiled_programs_do_what_the_language_says(seed: int, size: int) -> None:
     text = program(random.Random(seed), size)

@@ -7,6 +7,7 @@ left to right; a value that is needed twice goes through a temporary, unless it 
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from hslpy.lang import resolved as r
@@ -448,7 +449,10 @@ class Expressions:
         if op == "%" and self.types.of(left) & ~NUMBER == 0 and self.types.of(right) & ~NUMBER == 0:
             x, x_again = self.operand(left, self.is_stable(left, right))
             y, y_again = self.operand(right)
-            inside = b.binary("&", b.compare(x, ">=", b.const(0.0)), b.compare(y, ">=", b.const(1.0)))
+            finite = b.compare(y, ">=", b.const(1.0))
+            if not isinstance(right, r.Const):
+                finite = b.compare(b.const(math.inf), ">", y, ">=", b.const(1.0))
+            inside = b.binary("&", b.compare(x, ">=", b.const(0.0)), finite)
             return b.choose(
                 inside, b.binary("%", self.whole(left, x_again), self.whole(right, y_again)), slow(x_again, y_again)
             )
@@ -654,7 +658,7 @@ class Expressions:
     ) -> ast.expr:
         b = self.b
         at = "at_quietly" if quiet else "at"
-        base_type = self.types.of(node.base)
+        base_type = self.types.of(node.base) | (NONE if quiet and base is not base_again else 0)
         if base_type == STR and isinstance(key, int) and key >= 0:
             return b.any_of([b.subscript(base, b.slice_(b.const(key), b.const(key + 1))), b.const(None)])
         if base_type == ARR:

@@ -69,7 +69,7 @@ class Targets(Calls):
     def store(self, target: r.Expr, value: r.Expr) -> ast.expr:
         """Assign the value of an expression to one place."""
         b = self.b
-        if isinstance(target, r.Element) and not self.is_simple(value):
+        if isinstance(target, r.Element) and not self.is_simple(value, isinstance(target.base, r.Element)):
             key_name, value_name = self.temp(), self.temp()
             steps = []
             key: ast.expr = self.key(target)
@@ -83,9 +83,13 @@ class Targets(Calls):
             return self.store_slice(target, self.value(value))
         return self.store_value(target, self.owned(value))
 
-    def is_simple(self, node: r.Expr) -> bool:
-        """Say whether evaluating the expression cannot change any variable."""
-        return isinstance(node, (r.Const, r.Read)) or (isinstance(node, r.ArrayNew) and not node.items)
+    def is_simple(self, node: r.Expr, is_deep: bool) -> bool:
+        """Say whether the value may be evaluated after the container of its place was made ready: it changes no variable,
+        and is not the array of which an inner one would be written (`is_deep`).
+        """
+        if isinstance(node, r.Read):
+            return not (is_deep and self.types.of(node) & ARR)
+        return isinstance(node, r.Const) or (isinstance(node, r.ArrayNew) and not node.items)
 
     def store_value(self, target: r.Expr, value: ast.expr) -> ast.expr:
         """Assign a value that is owned already."""
@@ -163,6 +167,10 @@ class Targets(Calls):
             steps: list[ast.expr] = []
             if target.key is not None:
                 steps.append(b.walrus(key, self.value(target.key)))
+            if op == "+" and self.types.of(value) & ARR and not isinstance(value, r.ArrayNew):
+                held = r.Held(value.span, self.keep(), self.types.of(value))
+                steps.append(b.walrus(held.name, self.owned(value)))  # before its own elements may be written to
+                value = held
             steps.append(b.walrus(container, self.holder(target.base)))
             old = r.Held(target.span, self.keep(), ANY)
             if target.key is None:

@@ -10,10 +10,10 @@ from hslpy.errors import ScriptError
 from hslpy.lang.load import load_program
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.lang.source import Source, Span
-from tests.lang.oracle.interpreter import TABLE, outcome
+from tests.lang.oracle.interpreter import MOST_STEPS, TABLE, outcome
 from tests.lang.oracle.rules import Skip
 
-LIMITS = Limits(steps=2_000_000, depth=120, cpu_s=10.0)
+LIMITS = Limits(steps=2_000_000, depth=120, cpu_s=60.0, wall_s=120.0)
 
 
 def compiled_outcome(program: Program) -> tuple[list[str], str]:
@@ -24,17 +24,19 @@ def compiled_outcome(program: Program) -> tuple[list[str], str]:
     except ScriptError as error:
         assert isinstance(error.span, Span), error
         return said, f"{error.code} at {error.span.source.position(error.span.start)[0]}"
+    except Exception as error:  # a bug, whatever the oracle says
+        return said, f"{type(error).__name__}: {error}"
     return said, ""
 
 
-def difference(text: str, files: Mapping[str, str] | None = None) -> str | None:
+def difference(text: str, files: Mapping[str, str] | None = None, steps: int = MOST_STEPS) -> str | None:
     """Give what the compiled script does otherwise than the oracle, or None. Raises Skip for a script of no use."""
     everything = {**(files or {}), "main.hsl": text}
     loaded = load_program("main.hsl", lambda path, importer: Source(path, everything[path]), TABLE, {})
     if loaded.program is None:
         raise Skip
     try:
-        wanted = outcome(text, files)
+        wanted = outcome(text, files, steps)
     except RecursionError:
         raise Skip from None
     for _ in range(2):  # a run leaves nothing behind for the next
@@ -50,14 +52,16 @@ def difference(text: str, files: Mapping[str, str] | None = None) -> str | None:
 
 
 def shrunk(text: str) -> str:
-    """Give a shorter script that still differs, by leaving out lines."""
+    """Give a shorter script that still differs, by leaving out lines. Raises Skip."""
 
     def differs(lines: list[str]) -> bool:
         try:
-            return difference("\n".join(lines) + "\n") is not None
+            found = difference("\n".join(lines) + "\n")
         except Skip:
             return False
+        return found is not None and found.startswith("limit") == is_limit
 
+    is_limit = (difference(text) or "").startswith("limit")
     lines = text.splitlines()
     size = len(lines) // 2
     while size:

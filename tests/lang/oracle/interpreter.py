@@ -27,13 +27,14 @@ from tests.lang.oracle.rules import Arr, Fault, Foreign, Func, Obj, Skip, Value,
 from tests.lang.oracle.scopes import EMPTY, MISSING, Break, Cell, Class, Continue, Frame, Generator, Module, Return, walk
 
 TABLE = for_hook(None)
-MOST_STEPS = 20_000
+MOST_STEPS = 20_000  # of a random program
 MOST_DEPTH = 60
 
 
 class Oracle(Places):
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], steps: int) -> None:
         self.files = files
+        self.most_steps = steps
         self.said: list[str] = []
         self.steps = 0
         self.depth = 0
@@ -259,7 +260,7 @@ class Oracle(Places):
 
     def step(self) -> None:
         self.steps += 1
-        if self.steps > MOST_STEPS:
+        if self.steps > self.most_steps:
             raise Skip
 
     def statement(self, node: s.Stmt, frame: Frame) -> None:
@@ -637,9 +638,9 @@ class Oracle(Places):
         return self.call(target, self.arguments(node, frame))
 
 
-def outcome(text: str, files: Mapping[str, str] | None = None) -> tuple[list[str], str]:
+def outcome(text: str, files: Mapping[str, str] | None = None, steps: int = MOST_STEPS) -> tuple[list[str], str]:
     """Give what a script echoes, and its end: "" or the code and line of an error. Raises Skip."""
-    oracle = Oracle({**(files or {}), "main.hsl": text})
+    oracle = Oracle({**(files or {}), "main.hsl": text}, steps)
     try:
         oracle.module("main.hsl")
     except Fault as fault:

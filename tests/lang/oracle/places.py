@@ -35,7 +35,7 @@ class Places:
         if isinstance(node, s.Slice):
             base = self.quiet(node.base, frame)
             bounds = self.bounds(node, frame)
-            return EMPTY if base is EMPTY else rules.sliced(base, *bounds)
+            return EMPTY if base is EMPTY or base is None else rules.sliced(base, *bounds)
         return self.value(node, frame)
 
     def present(self, base: Value, key: Value, frame: Frame) -> Value:
