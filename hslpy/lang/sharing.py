@@ -115,16 +115,41 @@ def storable(run: Run, who: str, value: Value) -> tuple[Value, int]:
     size = size_of(run, value, ())
     if isinstance(size, str):
         raise ScriptError("R309", f"{who} cannot store a value of type {size}")
-    return own(value), size
+    return copied(run, value), size
+
+
+def copied(run: Run, value: Value) -> Value:
+    """Give a stored value, or one to be stored, as its taker may change it: of a Map or Set a copy."""
+    pairs = _pairs(value)
+    if pairs is None:
+        return own(value)
+    run.reserve(ELEMENT_BYTES * len(pairs))
+    run.charge(1 + (len(pairs) >> 4))
+    copy = {key: (key, own(pair[1])) if pair.__class__ is tuple else pair for key, pair in pairs.items()}
+    return HslObject(value.class_name, None, (*value.host[:2], copy))
+
+
+def _pairs(value: Value) -> dict[Value, Any] | None:
+    """Give what a Map or Set holds (see `builtins/core/collections.py`), None of any other value."""
+    if value.__class__ is not HslObject or value.class_name not in ("Map", "Set") or value.host.__class__ is not tuple:
+        return None
+    pairs: dict[Value, Any] = value.host[2]
+    return pairs
 
 
 _PLAIN = (type(None), bool, float, str)
 
 
 def size_of(run: Run, value: Value, more: tuple[type, ...]) -> int | str:
-    """Give about the size of a plain value in bytes, or the type of what is in it and is neither plain nor of `more`."""
-    todo = [value]
-    count = size = 0
+    """Give about the size of a plain value in bytes, or the type of what is in it and is neither plain nor of `more`.
+
+    A Map or Set of plain values is one, where it is not within an array.
+    """
+    pairs = _pairs(value)
+    todo = [value] if pairs is None else list(pairs)
+    count, size = 0, ELEMENT_BYTES * len(pairs or ())
+    if pairs is not None:
+        todo += [pair[1] for pair in pairs.values() if pair.__class__ is tuple]
     while todo:
         one = todo.pop()
         if one.__class__ is Array:
@@ -166,7 +191,7 @@ def enter_barrier(run: Run, name: Value, unset: object) -> Barrier:
         raise ScriptError(
             "R116", f'the script is in the barrier "{key}" already', hint="a barrier is left before it is entered again"
         )
-    return Barrier(key, own(shared.values.get(key, unset)))
+    return Barrier(key, copied(run, shared.values.get(key, unset)))
 
 
 def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> None:
@@ -183,7 +208,7 @@ def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> No
         return
     size = size_of(run, value, ())
     if not isinstance(size, str):
-        shared.values.put(barrier.name, own(value), size)
+        shared.values.put(barrier.name, copied(run, value), size)
     elif sys.exc_info()[1] is barrier.error:
         raise ScriptError("R309", f"`barrier` cannot keep a value of type {size}")
 
@@ -213,16 +238,16 @@ def cached(run: Run, options: Array, function: Value, name: str | None, args: Se
     kept = shared.caches.find(bucket, key, most, mark)
     if kept is not None and not chosen.get("force") and run.clock.monotonic() < kept.expires_at:
         shared.caches.used(bucket, key)
-        return own(kept.value)
+        return copied(run, kept.value)
     given = result = run.invoke(function, *args)
     if kept is not None and "update_function" in chosen:
-        result = run.invoke(chosen["update_function"], own(kept.value), own(given))
+        result = run.invoke(chosen["update_function"], copied(run, kept.value), own(given))
     ttl_s = _ttl(run, chosen, given)
     size = size_of(run, result, _CACHED) if ttl_s > 0 else ""
     if not isinstance(size, str):
         now = run.clock.monotonic()
         lru = bool(chosen.get("lru", True))
-        shared.caches.keep(bucket, key, own(result), size, most, now, ttl_s, lru=lru, mark=mark)
+        shared.caches.keep(bucket, key, copied(run, result), size, most, now, ttl_s, lru=lru, mark=mark)
     return result
 
 

@@ -1,6 +1,7 @@
 """memory_*: values by key, shared by all runs; a callback runs with its key locked. In: keys, values. Out: values.
 
-Functions and objects belong to one run and cannot be stored. Source: the HSL manual, memory_*.
+Functions and objects belong to one run and cannot be stored; of a Map or Set the store has a copy of its own.
+Source: the HSL manual, memory_*.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from contextlib import contextmanager
 
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
-from hslpy.lang.sharing import Values, hold, release, storable
-from hslpy.lang.values import Value, own
+from hslpy.lang.sharing import Values, copied, hold, release, storable
+from hslpy.lang.values import Value
 
 TOPIC = Topic("memory")
 
@@ -53,7 +54,7 @@ def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> b
     with _locked(call, key) as values:
         existed = key in values
         if existed and callback is not None:
-            call.invoke(callback, key, own(values[key]))
+            call.invoke(callback, key, copied(call, values[key]))
         values.put(key, *stored)
         return existed
 
@@ -65,7 +66,7 @@ def memory_fetch(call: Run, key: str, callback: Value = None) -> Value:
     """Give the value; when there is none, what `callback(key)` gives (it may store it), else none."""
     with _locked(call, key) as values:
         if key in values:
-            return own(values[key])
+            return copied(call, values[key])
         return call.invoke(callback, key) if callback is not None else None
 
 
@@ -83,7 +84,7 @@ def memory_update(call: Run, key: str, value: Value, callback: Value, initial: V
         existed = key in values
         if not existed and initial is _NOTHING:
             return False
-        current = own(values[key]) if existed else initial
+        current = copied(call, values[key]) if existed else initial
         result = call.invoke(callback, key, current, value)
         values.put(key, *storable(call, "memory_update()", result))
         return existed
@@ -100,7 +101,7 @@ def memory_delete(call: Run, key: str, callback: Value = None) -> bool:
         if key not in values:
             return False
         if callback is not None:
-            call.invoke(callback, key, own(values[key]))
+            call.invoke(callback, key, copied(call, values[key]))
         values.pop(key, None)
         return True
 
@@ -116,7 +117,7 @@ def memory_exists(call: Run, key: str, callback: Value = None) -> bool:
         if key not in values:
             return False
         if callback is not None:
-            call.invoke(callback, key, own(values[key]))
+            call.invoke(callback, key, copied(call, values[key]))
         return True
 
 

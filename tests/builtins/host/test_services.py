@@ -98,6 +98,32 @@ def test_memory(world: World) -> None:
     ]
 
 
+def test_memory_has_maps_and_sets_of_its_own(world: World) -> None:
+    world.run(
+        "rcptto",
+        """
+        $s = Set("string"); $s->add("com"); memory_store("set", $s); $s->add("net");
+        $t = memory_fetch("set"); $t->add("org"); echo [$s->size(), $t->size(), memory_fetch("set")->size()];
+        $m = Map("string", "array"); $m->set("a", [1]); memory_store("map", $m);
+        $n = memory_fetch("map"); $n->set("b", []); $x = $n->get("a"); $x[] = 2;
+        foreach (memory_fetch("map")->entries() as $k => $v) echo [$k, $v];
+        function rules() { $r = Set("number"); $r->add(5); return $r; }
+        $c = cache [] rules(); $c->add(6); echo (cache [] rules())->size();
+        """,
+    )
+    assert world.echoed() == ["[0=>2,1=>2,2=>1]", '[0=>"a",1=>[0=>1]]', "1"]
+
+
+@pytest.mark.parametrize("value", ['[Set("string")]', "$map", "$set"])
+def test_what_memory_cannot_hold(world: World, value: str) -> None:
+    script = """
+        $set = Map("string", "any"); $set->set("f", function () { return 1; });
+        $map = Map("string", "any"); $map->set("s", Set("string")); memory_store("k", %s);
+    """
+    assert world.run("rcptto", script % value).failed
+    assert "cannot store a value of type" in world.failure()
+
+
 def test_memory_is_shared_and_updated_in_turn(world: World) -> None:
     script = 'memory_update("n", 1, function ($k, $c, $v) { rate("x", "y", 0, 60); ScanRPD(); return $c + $v; }, 0);'
     hooks = world.hooks({"data": script})

@@ -205,23 +205,21 @@ def test_waiting_leaves_the_loop_to_others(world: World) -> None:
 
 
 def test_many_small_reads_leave_the_loop_to_others(world: World) -> None:
-    longest = 0.0
+    turns = 0
 
     async def main(port: int) -> None:
-        nonlocal longest
+        nonlocal turns
         script = tcp(port) + '$s->send("x"); $n = 0; while ($n < 100000 and $s->recv(1)) $n++; echo $n;'
         hooks = world.hooks({"rcptto": script})
         running = asyncio.create_task(hooks.run(hooks.current, "rcptto", world.event("rcptto")))
-        loop = asyncio.get_running_loop()
         while not running.done():
-            before = loop.time()
+            turns += 1
             await asyncio.sleep(0)
-            longest = max(longest, loop.time() - before)
 
     with says(b"x" * 100_000) as port:
         asyncio.run(main(port))
     assert world.echoed() == ["100000"]
-    assert longest < 0.2
+    assert turns > 50
 
 
 def test_another_event_loop(world: World) -> None:
