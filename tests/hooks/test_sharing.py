@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from hslpy.lang.run import Limits
+from hslpy.scan.contract import RspamdResult, ScanRequest
+from hslpy.scan.scripted import ScriptedRspamd
 from hslpy.store.caches import Caches
 from hslpy.store.memory import SharedMemory
 from tests.hooks.world import World, wait_for
@@ -40,7 +42,12 @@ async def _asked(gate: Gate, task: asyncio.Task[Any]) -> None:
 
 
 def test_one_run_at_a_time_is_in_a_barrier(world: World) -> None:
-    hooks = world.hooks({"data": COUNT})
+    class Slow(ScriptedRspamd):
+        async def scan(self, request: ScanRequest) -> RspamdResult:
+            await asyncio.sleep(0)
+            return await super().scan(request)
+
+    hooks = world.hooks({"data": COUNT}, rspamd=Slow(0))
 
     async def main() -> None:
         await asyncio.gather(*(hooks.run(hooks.current, "data", world.data()) for _ in range(50)))
