@@ -16,22 +16,7 @@ _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
     _LATER: """
-        DirectDeliver
-        GetAddressList
-        GetAttachmentName
-        GetAttachmentsByName
-        GetAttachmentsByType
-        GetAttachmentSize
-        GetAttachmentType
-        GetDSN
-        GetDSNHeader
-        GetMailFile
-        GetRoute
-        GuessAttachmentType
-        RemoveAttachments
         SetDSN
-        SetSenderHELO
-        SetSenderIP
     """,
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement

@@ -8,6 +8,7 @@ Source: the HSL manual, the DATA context; design.md section 3.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hslpy.builtins.host.state import DataState, Order, Outcome, QueueState
 from hslpy.hooks.table import Hook
@@ -24,13 +25,15 @@ def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
     number = max(range(len(state.outcomes)), key=lambda each: _weight(state.outcomes[each]))
     outcome, by = state.outcomes[number], state.places.get(number, "")
     disconnect = any(one.disconnect for one in state.outcomes)
+    client: dict[str, Any] = {"remote_ip": state.remote_ip, "helo": state.helo}
     rejects = outcome.kind == "reject" or outcome.keeps_held
     if rejects:
         kept = tuple(_quarantined(order) for order in state.orders if order.survives_reject)
-        return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept), by=by)
+        return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept), by=by, **client)
     if outcome.kind == "defer":
         return DataVerdict("defer", outcome.reply, disconnect, by=by)
-    return DataVerdict("accept", outcome.reply, disconnect, deliveries=_deliveries(state, tuple(state.orders)), by=by)
+    deliveries = _deliveries(state, tuple(state.orders))
+    return DataVerdict("accept", outcome.reply, disconnect, deliveries=deliveries, by=by, **client)
 
 
 def _weight(outcome: Outcome) -> tuple[int, bool]:

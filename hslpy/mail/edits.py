@@ -110,6 +110,8 @@ class PartEdits:
         return self.count + sum(editor.changes for editor in self.editors.values())
 
     def __bool__(self) -> bool:
+        if not self.count and not self.editors:
+            return False
         return bool(self.parts or self.raw or any(editor.changed for editor in self.editors.values()))
 
 

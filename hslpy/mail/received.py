@@ -1,12 +1,16 @@
-"""Our Received header. In: who sent the message, how, and to whom. Out: the header's bytes, folded, CRLF at each end.
+"""Received headers: ours as bytes, folded, CRLF at each end; and those of others taken apart.
+
+In: who sent the message, how, and to whom; or a field's value. Out: a header; or what the value says.
 
 Must not know of sessions or settings. Source: RFC 5321 section 4.4, RFC 3848 (the `with` keywords).
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
+from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -55,3 +59,45 @@ def _date_of(seconds: int) -> str:
         f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
         f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
     )
+
+
+_COMMENT = re.compile(r"\((?:[^()\\]|\\.|\([^()]*\))*\)")
+_CLAUSE = re.compile(r"(?:^|\s)(from|by|via|with|id|for)\s+(\S+)", re.IGNORECASE)
+_ADDRESS = re.compile(r"\[?(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]?")
+_VALUE_BYTES = 4096  # of a value; more is no Received header
+
+
+def parse_received(value: str) -> dict[str, str | float]:
+    """Give what a Received field says: `helo`, `ip`, `by`, `with`, `id`, `for`, and the time as `ts`.
+
+    What it does not say is left out. `ip` is the address in brackets after `from`, else any there.
+    Source: RFC 5321 section 4.4.
+    """
+    text, _, date = value[:_VALUE_BYTES].rpartition(";")
+    if not text:
+        text, date = date, ""
+    found: dict[str, str | float] = {}
+    for name, word in _CLAUSE.findall(_COMMENT.sub(" ", text)):
+        key = "helo" if name.lower() == "from" else name.lower()
+        found.setdefault(key, word.strip("<>") if key == "for" else word.strip(";,"))
+    start = re.search(r"(?:^|\s)by\s", text, re.IGNORECASE)
+    address = _find_address(text[: start.start()] if start else text)
+    if address and re.match(r"\s*from\s", text, re.IGNORECASE):
+        found["ip"] = address
+    try:
+        parts = parsedate_tz(date.strip()) if date.strip() else None
+        if parts is not None:
+            found["ts"] = float(mktime_tz(parts))
+    except (ValueError, OverflowError):
+        pass
+    return found
+
+
+def _find_address(text: str) -> str:
+    """Give the first IP address in brackets, else the first at all, "" without one."""
+    for match in sorted(_ADDRESS.finditer(text), key=lambda each: not each[0].startswith("[")):
+        try:
+            return str(ipaddress.ip_address(match[1]))
+        except ValueError:
+            continue
+    return ""

@@ -66,6 +66,7 @@ class Delivery:
 class DataVerdict:
     """The verdict of end of DATA over all recipients. `deliveries` are committed only when `action` is accept,
     or when it is a reject that keeps a quarantined copy (then only the held ones). Source: design.md section 3.
+    `remote_ip` and `helo` are what is noted of the client, where a script changed it.
     """
 
     action: Literal["accept", "reject", "defer"]
@@ -73,6 +74,8 @@ class DataVerdict:
     disconnect: bool = False
     failed: bool = False
     deliveries: tuple[Delivery, ...] = ()
+    remote_ip: str | None = None
+    helo: str | None = None
     by: str = field(default="", compare=False)
 
 

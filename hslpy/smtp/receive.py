@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hslpy.hooks.facts import DataEvent
 from hslpy.mail.policy_replies import refusal_at
@@ -121,6 +122,8 @@ async def _decide(session: Session, header: bytes, body: bytes, watch: Watch, hu
     if hung_up():
         return refused(session, replies.HUNG_UP)
     message = new_message(session, transaction, header, body, deliveries, now)
+    if verdict.remote_ip is not None or verdict.helo is not None:
+        message = replace(message, remote_ip=verdict.remote_ip or message.remote_ip, helo=verdict.helo or message.helo)
     watch.committing = True
     try:
         queued = await shared.accept(message)

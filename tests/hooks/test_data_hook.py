@@ -195,7 +195,6 @@ def test_scanner_that_is_not_configured(world: World) -> None:
     ("script", "message"),
     [
         ('Deliver(["transport" => "x"]);', "did you mean `transportid`?"),
-        ('Deliver(["queue" => false]);', "not supported"),
         ("Deliver(5);", "Deliver() wants"),
         ('Deliver("nobody@@");', "wants an address"),
         ('Quarantine("q", ["delay" => 5]);', "unknown option `delay`"),

@@ -2,6 +2,7 @@
 
 from hslpy.builtins.host import (
     attempt,
+    classic,
     dkim,
     dkim_verify,
     dlp,
@@ -36,6 +37,7 @@ TOPICS: tuple[Topic, ...] = (
     verdicts.TOPIC,
     end_of_data.TOPIC,
     headers.TOPIC,
+    classic.TOPIC,
     mailmessage.TOPIC,
     mime.TOPIC,
     mimepart.TOPIC,

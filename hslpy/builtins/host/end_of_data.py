@@ -7,7 +7,7 @@ Old positional forms are told from options by the type of the argument. Source: 
 from __future__ import annotations
 
 from hslpy.builtins.host.contract import HookHost
-from hslpy.builtins.host.mimepart import book_rendering
+from hslpy.builtins.host.mimepart import book_rendering, rendered_message
 from hslpy.builtins.host.options import (
     ADDRESS,
     ARRAY,
@@ -20,18 +20,24 @@ from hslpy.builtins.host.options import (
     read_options,
     read_reply,
     read_seconds,
+    reply_lines,
 )
+from hslpy.builtins.host.outgoing import attempt_now
 from hslpy.builtins.host.state import DataState, Order, Outcome
 from hslpy.builtins.host.verdicts import END_OF_DATA_HOOKS, acceptance, refusal
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven
 from hslpy.lang.values import Array, Value, type_name
+from hslpy.mail.attempt import Sending
 from hslpy.mail.policy_replies import DEFERRED, REJECTED
 from hslpy.mail.reply import Reply
+from hslpy.mail.verdict import TryOptions
 
 TOPIC = Topic("end of data")
 
+UNREACHABLE = Reply(451, (4, 4, 1), ("The destination cannot be reached now, try again later",))
+UNDELIVERABLE = Reply(550, (5, 4, 1), ("The destination takes no mail",))
 _DATA = ("data",)
 _DELIVER = {
     "recipient": ADDRESS,
@@ -43,6 +49,7 @@ _DELIVER = {
     "disconnect": BOOLEAN,
     "reason": REASON,
     "reply_codes": ARRAY,
+    "jobid": TEXT,
 }
 _QUARANTINE = {
     "recipient": ADDRESS,
@@ -54,6 +61,7 @@ _QUARANTINE = {
     "reason": REASON,
     "reply_codes": ARRAY,
     "disconnect": BOOLEAN,
+    "jobid": TEXT,
 }
 
 
@@ -76,6 +84,8 @@ def _order(call: Run, function: str, given: dict[str, Value], **more: object) ->
             changes["recipient_params"] = params
     if "transportid" in given:
         changes["transport_id"] = given["transportid"]
+    if "jobid" in given:
+        changes["job_id"] = given["jobid"]
     if "delay" in given:
         changes["delay_s"] = read_seconds(function, "delay", given["delay"])
     book_rendering(call, state)
@@ -101,17 +111,67 @@ def _positional(function: str, arguments: tuple[Value, ...], names: tuple[str, .
     examples=['Deliver(["transportid" => "mailtransport:2"]);', 'Deliver(["done" => false]);'],
 )
 def deliver(call: Run, options: Value = None, transportid: str | None = None) -> None:
-    """Queue the message for this recipient and, unless `done` is false, end the script for it."""
+    """Queue the message for this recipient and, unless `done` is false, end the script for it.
+
+    With "queue" => false it is tried at once instead, and what its server answers is the answer to the client.
+    """
     if options.__class__ is Array:
-        given = read_options("Deliver", options, _DELIVER)
+        given = read_options("Deliver", options, _DELIVER, ("quotas",))
     else:
         given = _positional("Deliver", (options, transportid), ("recipient", "transportid"))
     if given.get("queue") is False:
-        raise ScriptError("R301", "option `queue` of Deliver() as false is not supported here: mail is always queued")
+        _deliver_now(call, "Deliver", given)
+        return
     reply = acceptance(call.host, "Deliver", given)
     _act(call, Outcome("deliver", reply, given.get("disconnect", False)), _order(call, "Deliver", given))
     if given.get("done", True):
         raise VerdictGiven(None)
+
+
+def _deliver_now(call: Run, function: str, given: dict[str, Value]) -> None:
+    """Try the message at once for this recipient; what comes of it is this recipient's outcome."""
+    state: DataState = call.host.state
+    order = _order(call, function, given)
+    content = rendered_message(call, state)
+    sending = Sending(
+        sender=state.sender,
+        recipients=(order.recipient,),
+        content=content if content.endswith(b"\r\n") else content + b"\r\n",
+        sender_params=state.sender_params,
+        recipient_params=(order.recipient_params,),
+        transport_id=order.transport_id,
+        options=TryOptions(),
+        ids=call.host.ids,
+    )
+    (facts,) = attempt_now(call, sending)
+    disconnect = given.get("disconnect", False)
+    if not facts.code:
+        _act(call, Outcome("defer", UNREACHABLE) if facts.error_temporary else Outcome("reject", UNDELIVERABLE))
+        raise VerdictGiven(None)
+    code = 451 if facts.code == 421 else facts.code  # closing the connection is not what it says of ours
+    reply = Reply(code, facts.enhanced, reply_lines(function, "\n".join(facts.reason), "Ok"))
+    if code >= 400:
+        _act(call, Outcome("defer" if code < 500 else "reject", reply, disconnect))
+        raise VerdictGiven(None)
+    _act(
+        call,
+        Outcome("deliver", acceptance(call.host, function, given) or Reply(250, facts.enhanced, facts.reason), disconnect),
+    )
+    if given.get("done", True):
+        raise VerdictGiven(None)
+
+
+@TOPIC.builtin(
+    "DirectDeliver([recipient: string], [transportid: string]) -> terminates",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=["DirectDeliver();"],
+    deprecated="2016",
+)
+def direct_deliver(call: Run, recipient: str | None = None, transportid: str | None = None) -> None:
+    """Try the message at once, and answer the client what its server answers. Now `Deliver(["queue" => false])`."""
+    given = _positional("DirectDeliver", (recipient, transportid), ("recipient", "transportid"))
+    _deliver_now(call, "DirectDeliver", given)
 
 
 @TOPIC.builtin(
@@ -138,7 +198,7 @@ def quarantine(
 ) -> None:
     """Keep a held copy of the message and, unless `reject` is false, answer 5xx."""
     if options.__class__ is Array:
-        given = read_options("Quarantine", options, _QUARANTINE)
+        given = read_options("Quarantine", options, _QUARANTINE, ("quotas",))
     else:
         given = read_options("Quarantine", more, _QUARANTINE)
         given |= _positional("Quarantine", (options, transportid), ("recipient", "transportid"))

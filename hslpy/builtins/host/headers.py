@@ -164,32 +164,39 @@ def discard_mail_data_changes(call: Run) -> float:
 
 
 @TOPIC.builtin(
-    "SetSender(sender: string) -> string | none", effect=Effect.IO, hooks=_DATA, examples=['SetSender("list@example.org");']
+    "SetSender(sender: string | array) -> string | array | none",
+    effect=Effect.IO,
+    hooks=_DATA,
+    examples=['SetSender("list@example.org");'],
 )
-def set_sender(call: Run, sender: str) -> str | None:
+def set_sender(call: Run, sender: Value) -> Value:
     """Change the sender for all recipients. Gives it, none when it is no address."""
     found = find_address(sender)
     if found is None:
         return None
     state: DataState = call.host.state
     state.sender = found[0]
+    if found[1]:
+        state.sender_params = found[1]
     show_address(call.host, "sender", found[0])
     return sender
 
 
 @TOPIC.builtin(
-    "SetRecipient(recipient: string) -> string | none",
+    "SetRecipient(recipient: string | array) -> string | array | none",
     effect=Effect.IO,
     hooks=_DATA,
     examples=['SetRecipient("b@example.org");'],
 )
-def set_recipient(call: Run, recipient: str) -> str | None:
+def set_recipient(call: Run, recipient: Value) -> Value:
     """Change this recipient. Gives it, none when it is no address."""
     found = find_address(recipient)
     if found is None or found[0].is_null:
         return None
     state: DataState = call.host.state
     state.recipient = found[0]
+    if found[1]:
+        state.recipient_params = found[1]
     show_address(call.host, "recipient", found[0])
     return recipient
 

@@ -107,13 +107,15 @@ def read_wish(sender: Value, recipient: Value, transportid: str, options: Array 
         hold=given.get("hold", False),
         delay_s=read_seconds("queue", "delay", given["delay"]) if "delay" in given else 0.0,
         job_id=given.get("jobid", ""),
-        priority=read_integer("queue", "priority", given.get("priority", 0.0), 0, 1000),
+        priority=read_integer("queue", "priority", given["priority"], 0, 1000) if "priority" in given else 0,
         tenant_id=given.get("tenantid", ""),
     )
 
 
 def dsn_params(function: str, value: Array | None) -> tuple[dict[str, str], dict[str, str]]:
     """Give the parameters of MAIL and RCPT that the option `dsn` asks for. Raises ScriptError R302."""
+    if value is None:
+        return {}, {}
     given = read_options(f"`dsn` of {function}()", value, _DSN)
     for_sender: dict[str, str] = {}
     for_recipient: dict[str, str] = {}

@@ -165,6 +165,8 @@ class DataState(EditedMessage):
     recipient_params: Mapping[str, str] = field(default_factory=dict)
     transport_id: str = ""
     delay_s: float = 0.0
+    remote_ip: str | None = None  # the client's, where a script changed it
+    helo: str | None = None
     places: dict[int, str] = field(default_factory=dict)  # the script's line that gave an outcome, by its number
 
     def order(self, **changes: Any) -> Order:
