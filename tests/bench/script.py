@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Three policies in HSL against the same by hand in Python: source hashing, rate limits, a word count.
+"""Policies and loops in HSL against the same by hand in Python, and how long modules take to load.
 
 usage: script.py [--seconds S] [--rounds N] [--loops N] [--check]
-In: nothing. Out: evaluations a second and their ratios, medians of interleaved windows, from one run. An evaluation is
-a whole run: a new `Run` with all limits on, and `execute`. Only md5, number, count and string functions are real.
---check exits with 1 when a ratio lies below its goal.
+In: nothing. Out: evaluations a second and their ratios, medians of interleaved windows of CPU time, from one run. An
+evaluation is a whole run: a new `Run` with all limits on, and `execute`. Only md5, number, count and string functions are
+real. Then some 2,000 lines of modules are loaded, compiled anew and out of the cache.
+--check exits with 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import random
 import re
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from hslpy.builtins import for_hook
 from hslpy.lang.declare import Builtin, Effect, Topic
@@ -26,7 +29,17 @@ from hslpy.lang.run import Limits, Program, Run, execute
 from hslpy.lang.source import Source
 from hslpy.lang.values import Array, Value
 
-GOALS = {"source hashing": 0.40, "rate policy": 0.50}
+GOALS = {
+    "source hashing": 0.45,
+    "rate policy": 0.60,
+    "word count": 0.65,
+    "scalar loop": 0.60,
+    "small calls": 0.25,
+    "calls of values": 0.25,
+    "recursion": 0.25,
+}
+COLD_S, CACHED_S = 5.0, 0.050  # goals of loading modules
+MODULES = 33
 
 SOURCE_HASHING = """
 $addrs = ["1", "2", "3"];
@@ -72,6 +85,95 @@ while ($n < LOOPS) {
     $sum = add($sum, $n);
     $n = $n + 1;
 }
+"""
+SCALAR_LOOP = """
+$sum = 0;
+$odd = 0;
+$n = 0;
+while ($n < LOOPS) {
+    $sum = $sum + $n * 2 - 1;
+    if ($n % 2 == 1)
+        $odd = $odd + 1;
+    $n = $n + 1;
+}
+"""
+CALLS_OF_VALUES = """
+$add = function ($a, $b) { return $a + $b; };
+$n = 0;
+$sum = 0;
+while ($n < LOOPS) {
+    $sum = $add($sum, $n);
+    $n = $n + 1;
+}
+"""
+RECURSION = """
+function fibonacci($n) { return $n < 2 ? $n : fibonacci($n - 1) + fibonacci($n - 2); }
+fibonacci(10);
+"""
+MODULE = """
+// Limits of one customer, number NUMBER.
+$limits = ["default" => ["count" => 300, "interval" => 28800], "bulk" => ["count" => 100, "interval" => 3600]];
+
+function domain_of_NUMBER($address) {
+    $parts = explode("@", $address);
+    if (count($parts) != 2)
+        return none;
+    return str_lower($parts[1]);
+}
+
+function limit_for_NUMBER($address, $class) {
+    $domain = domain_of_NUMBER($address);
+    if ($domain === none)
+        return [];
+    switch ($class) {
+        case "bulk":
+            return $limits["bulk"];
+        case "single":
+        default:
+            return $limits["default"];
+    }
+}
+
+function score_NUMBER($headers, $words) {
+    $score = 0;
+    foreach ($headers as $name => $value) {
+        $text = str_lower($name . ": " . $value);
+        foreach ($words as $word => $weight) {
+            if ($text =~ "^[a-z-]+: .*" . pcre_quote($word)) {
+                $score = $score + $weight;
+            } else if (str_find($text, $word) >= 0) {
+                $score += $weight / 2;
+            }
+        }
+    }
+    for ($i = 0; $i < 10; $i++) {
+        if ($score > 100) { $score = 100; break; }
+        $score = $score * 1.5 + $i % 3;
+    }
+    return $score;
+}
+
+class PolicyNUMBER {
+    private $name;
+    private $rules = [];
+    constructor($name) { $this->name = $name; }
+    function add($rule) { $this->rules[] = $rule; return $this; }
+    function decide($address) {
+        foreach ($this->rules as $rule) {
+            $verdict = $rule($address);
+            if ($verdict !== none)
+                return "${this->name}: $verdict";
+        }
+        return none;
+    }
+}
+"""
+MODULE_USED = """
+import { domain_of_NUMBER, limit_for_NUMBER, score_NUMBER, PolicyNUMBER } from "moduleNUMBER.hsl";
+echo score_NUMBER(["Subject" => "x"], ["free" => 3]);
+echo limit_for_NUMBER("a@example.com", "bulk");
+$policyNUMBER = PolicyNUMBER("x");
+$policyNUMBER->add(function ($address) { return domain_of_NUMBER($address); });
 """
 
 stubs = Topic("stubs")
@@ -189,11 +291,25 @@ def by_hand(loops: int, text: str) -> dict[str, Callable[[], object]]:
             total = add(total, n)
             n = n + 1
 
+    def scalar_loop() -> None:
+        total = odd = n = 0
+        while n < 10 * loops:
+            total = total + n * 2 - 1
+            if n % 2 == 1:
+                odd = odd + 1
+            n = n + 1
+
+    def fibonacci(n: int) -> int:
+        return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
     return {
         "source hashing": lambda: source_hashing("example.com"),
         "rate policy": lambda: rate_policy("example.com", ""),
         "word count": lambda: word_count(text),
+        "scalar loop": scalar_loop,
         "small calls": small_calls,
+        "calls of values": small_calls,
+        "recursion": lambda: fibonacci(10),
     }
 
 
@@ -207,7 +323,10 @@ def in_hsl(loops: int, text: str) -> dict[str, Callable[[], object]]:
         "source hashing": SOURCE_HASHING,
         "rate policy": RATE_POLICY,
         "word count": WORD_COUNT.replace("LOOPS", str(loops)),
+        "scalar loop": SCALAR_LOOP.replace("LOOPS", str(10 * loops)),
         "small calls": SMALL_CALLS.replace("LOOPS", str(loops)),
+        "calls of values": CALLS_OF_VALUES.replace("LOOPS", str(loops)),
+        "recursion": RECURSION,
     }
     found: dict[str, Callable[[], object]] = {}
     for name, source in sources.items():
@@ -228,16 +347,33 @@ def evaluate(program: Program, kind: type[Run], facts: dict[str, Value]) -> None
 
 def window(function: Callable[[], object], seconds: float) -> float:
     """Give the calls a second over about `seconds`."""
-    count, chunk, started = 0, 1, time.perf_counter()
+    count, chunk, started = 0, 1, time.process_time()
     while True:
         for _ in range(chunk):
             function()
         count += chunk
-        took = time.perf_counter() - started
+        took = time.process_time() - started
         if took >= seconds:
             return count / took
         if took < seconds / 20:
             chunk *= 2
+
+
+def loading(cache: Path) -> tuple[float, float]:
+    """Give how many seconds modules take to load: compiled anew, and out of the cache, which is empty before."""
+    files = {f"module{n}.hsl": MODULE.replace("NUMBER", str(n)) for n in range(MODULES)}
+    files["main.hsl"] = "".join(MODULE_USED.replace("NUMBER", str(n)) for n in range(MODULES))
+    took = []
+    for _ in range(2):
+        started = time.perf_counter()
+        loaded = load_program("main.hsl", lambda path, _: Source(path, files[path]), for_hook(None), {}, cache=cache)
+        took.append(time.perf_counter() - started)
+        if loaded.program is None:
+            raise SystemExit("\n".join(diagnostic.message for diagnostic in loaded.diagnostics))
+    lines = sum(text.count("\n") for text in files.values())
+    goals = f"goals {COLD_S * 1000:,.0f} and {CACHED_S * 1000:,.0f} ms"
+    print(f"{lines:,} lines of modules: compiled in {took[0] * 1000:,.0f} ms, cached in {took[1] * 1000:,.1f} ms  {goals}")
+    return took[0], took[1]
 
 
 def main() -> int:
@@ -253,7 +389,10 @@ def main() -> int:
     for _ in range(2 if options.check else 0):  # a busy machine is no regression: what was missed is measured again
         if missed:
             missed = report({n: hand[n] for n in missed}, ours, 2 * options.seconds, options.rounds)
-    return 1 if options.check and missed else 0
+    with tempfile.TemporaryDirectory() as folder:
+        cold_s, cached_s = loading(Path(folder) / "cache")
+    is_slow = cold_s > COLD_S or cached_s > CACHED_S
+    return 1 if options.check and (missed or is_slow) else 0
 
 
 def report(
