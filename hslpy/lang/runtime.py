@@ -7,6 +7,7 @@ emitted inline; a change of meaning here needs the same change there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
@@ -513,6 +514,11 @@ def call_bound(run: Run, row: Builtin, args: Iterable[Value]) -> Value:
     """Call a builtin with arguments only known now."""
     run.charge(_UNITS_A_SPREAD)
     return BoundBuiltin(row, run).call(*args)
+
+
+def invoking(run: Run, function: Value) -> Callable[..., Value]:
+    """Give what calls a value that is no function of the script, or one that takes another number of arguments."""
+    return partial(run.invoke, function)
 
 
 def call_spread(run: Run, function: HslFunction, args: Iterable[Value]) -> Value:

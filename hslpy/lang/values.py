@@ -15,6 +15,7 @@ Source: the HSL manual, Types and Arrays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -109,13 +110,14 @@ def own(value: Value) -> Value:
 class HslFunction:
     """A function value of a script. `call` is the compiled Python function, taking the arguments in order.
 
-    `required` and `maximum` bound the number of arguments (`maximum` None: variadic, given as one list argument by
-    the caller through `invoke`). `name` is None for anonymous functions.
+    `required` and `maximum` bound the number of arguments (`maximum` None: variadic); `most` is `maximum` as a number.
+    `name` is None for anonymous functions.
     """
 
-    __slots__ = ("call", "maximum", "name", "required")
+    __slots__ = ("call", "maximum", "most", "name", "required")
 
     def __init__(self, call: Callable[..., Value], name: str | None, required: int, maximum: int | None) -> None:
+        self.most = sys.maxsize if maximum is None else maximum
         self.call = call
         self.name = name
         self.required = required

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from hslpy.lang import resolved as r
 from hslpy.lang.compile import types as ty
 from hslpy.lang.compile.context import builtin_key
-from hslpy.lang.compile.expressions import Expressions
+from hslpy.lang.compile.elements import Elements
 from hslpy.lang.compile.inline import inlined
+from hslpy.lang.compile.types import FUN
 from hslpy.lang.declare import Builtin
 
 _PYTHON_KIND = {"string": "str", "number": "float", "boolean": "bool", "array": "Array", "object": "HslObject"}
 
 
-class Calls(Expressions):
+class Calls(Elements):
     """The calls of a unit's compiler."""
 
     def _value(self, node: r.Expr) -> ast.expr:
@@ -39,6 +40,19 @@ class Calls(Expressions):
             else:
                 found.append(self.passed(arg.value))
         return found
+
+    def call_value(self, node: r.CallValue) -> ast.expr:
+        """Compile a call of a function value: of a script's function that takes so many arguments at once."""
+        b = self.b
+        if any(arg.spread for arg in node.args) or not self.types.of(node.function) & FUN:
+            return b.call("invoke", self.passed(node.function), *self.arguments(node.args))
+        function, again = self.operand(node.function)
+        count = b.const(len(node.args))
+        fits = b.compare(b.attr(again, "required"), "<=", count, "<=", b.attr(again, "most"))
+        direct = b.all_of([b.is_kind(function, "HslFunction"), fits])
+        return b.call(
+            b.choose(direct, b.attr(again, "call"), b.call("invoking", self.run(), again)), *self.arguments(node.args)
+        )
 
     def call_unit(self, node: r.CallUnit) -> ast.expr:
         b = self.b

@@ -7,45 +7,18 @@ left to right; a value that is needed twice goes through a temporary, unless it 
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile import types as ty
 from hslpy.lang.compile.context import Context, builtin_key
-from hslpy.lang.compile.types import ARR, BOOL, FUN, INT, NONE, NUMBER, OBJ, STR, walk
-from hslpy.lang.conversions import format_number, normalise_key
+from hslpy.lang.compile.types import ARR, BOOL, FUN, NONE, OBJ, STR, walk
+from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Builtin
 from hslpy.lang.runtime import LONG_TEXT
 
-_KIND_OF = {STR: "str", NUMBER: "float", BOOL: "bool", ARR: "Array"}
 _UNBOUNDED = STR | ARR | FUN | OBJ | ty.OTHER | NONE  # types whose text may be long
 _MANY_PARTS = 8  # parts of a text up to which it is put together inline
-_LONG_CHAIN = 30  # links after which a chain of operators goes through a temporary: Python's compiler recurses
-
-# name in operators, whether it wants the run
-_SLOW = {
-    "+": ("add", True),
-    "-": ("subtract", True),
-    "+?": ("add_or_join", True),
-    "*": ("multiply", True),
-    "*?": ("multiply_numbers", True),
-    "/": ("divide", False),
-    "%": ("modulo", True),
-    "%?": ("modulo_numbers", True),
-    "**": ("power", False),
-    "&": ("bit_and", False),
-    "|": ("bit_or", False),
-    "^": ("bit_xor", False),
-    "<<": ("shift_left", False),
-    ">>": ("shift_right", False),
-    ">>>": ("shift_right_unsigned", False),
-}
-
-
-def constant(node: r.Expr) -> bool:
-    """Say whether it is written in the source, and so no long text that takes time to compare."""
-    return isinstance(node, r.Const)
 
 
 class Expressions:
@@ -250,8 +223,7 @@ class Expressions:
             case r.CallUnit():
                 return self.call_unit(node)
             case r.CallValue():
-                args = [self.passed(node.function), *self.arguments(node.args)]
-                return b.call("invoke", *args)
+                return self.call_value(node)
             case r.CallMember():
                 return self.call_member(node)
             case r.FunctionValue():
@@ -354,19 +326,7 @@ class Expressions:
             return b.call("text", self.run(), first, what)
         return b.choose(b.is_kind(first, "str"), again, convert)
 
-    # ---- operators -------------------------------------------------------------------------------
-
-    def unary(self, node: r.UnaryOp) -> ast.expr:
-        b = self.b
-        if node.op in ("!", "not"):
-            return b.no(self.test(node.operand))
-        if node.op == "~":
-            return b.call("bit_not", self.value(node.operand))
-        if isinstance(node.operand, r.Const) and isinstance(node.operand.value, float):
-            return b.const(-node.operand.value)
-        if self.types.of(node.operand) & ~NUMBER == 0:
-            return b.minus(self.value(node.operand))
-        return b.call("negate", self.value(node.operand))
+    # ---- choices ---------------------------------------------------------------------------------
 
     def conditional(self, node: r.Conditional) -> ast.expr:
         b = self.b
@@ -385,358 +345,22 @@ class Expressions:
         otherwise = self.conditionally(lambda: self.value(node.right))
         return b.choose(b.compare(first, "is not", b.const(None)), b.name(name), otherwise)
 
+    # ---- implemented by the classes below this one ------------------------------------------------
+
+    def unary(self, node: r.UnaryOp) -> ast.expr:
+        raise NotImplementedError
+
     def binary_chain(self, node: r.BinaryOp) -> ast.expr:
-        """Compile a chain of operators from its leftmost operand on; a long one through temporaries."""
-        links: list[r.BinaryOp] = [node]
-        while isinstance(links[-1].left, r.BinaryOp):
-            links.append(links[-1].left)
-        if len(links) <= _LONG_CHAIN:
-            return self.binary(node)
-        b = self.b
-        steps: list[ast.expr] = []
-        name = self.keep()
-        steps.append(b.walrus(name, self.value(links[-1].left)))
-        kind = self.types.of(links[-1].left)
-        for link in reversed(links):
-            held = r.Held(link.span, name, kind)
-            kind = self.types.of_operation(link.op, kind, self.types.of(link.right))
-            steps.append(b.walrus(name, self.binary(r.BinaryOp(link.span, link.op, held, link.right))))
-        return b.last_of(steps)
-
-    def binary(self, node: r.BinaryOp) -> ast.expr:
-        op = node.op
-        if op in ("==", "!=", "===", "!=="):
-            return self.equality(op, node.left, node.right)
-        if op in ("<", ">", "<=", ">="):
-            return self.order(op, node.left, node.right)
-        if op in ("=~", "!~"):
-            found = self.match(node.left, node.right)
-            return found if op == "=~" else self.b.no(found)
-        return self.arithmetic(op, node.left, node.right)
-
-    def match(self, subject: r.Expr, pattern: r.Expr) -> ast.expr:
-        """Compile `=~`; a constant pattern on a short subject is searched for at once."""
-        b = self.b
-        constant: tuple[str, str | None] | None = None
-        if isinstance(pattern, r.RegexConst):
-            constant = (pattern.pattern, pattern.modifiers)
-        elif isinstance(pattern, r.Const) and isinstance(pattern.value, str):
-            constant = (pattern.value, None)
-        if constant is None:
-            return b.call("matched", self.run(), self.value(subject), self.value(pattern))
-        first, again = self.operand(subject)
-        slow = b.call("matched", self.run(), again, self.value(pattern))
-        if not self.types.of(subject) & STR:
-            return b.call("matched", self.run(), first, self.value(pattern))
-        below = b.name(self.context.link("below", constant))
-        known = self.types.of(subject) == STR
-        short = b.compare(b.call("len", first if known else again), "<", below)
-        found = b.compare(b.call(b.name(self.context.link("search", constant)), again), "is not", b.const(None))
-        return b.choose(short if known else b.all_of([b.is_kind(first, "str"), short]), found, slow)
-
-    def arithmetic(self, op: str, left: r.Expr, right: r.Expr) -> ast.expr:
-        b = self.b
-        slow_name, wants_run = _SLOW[op]
-
-        def slow(x: ast.expr, y: ast.expr) -> ast.expr:
-            return b.call(slow_name, *([self.run()] if wants_run else []), x, y)
-
-        op = op.removesuffix("?")
-        if op in ("+", "-", "*", "/"):
-            if op == "/" and isinstance(right, r.Const) and right.value == 0:
-                return slow(self.value(left), self.value(right))
-            return self.guarded(left, right, NUMBER, lambda x, y: b.binary(op, x, y), slow)
-        if op == "%" and self.types.of(left) & ~NUMBER == 0 and self.types.of(right) & ~NUMBER == 0:
-            x, x_again = self.operand(left, self.is_stable(left, right))
-            y, y_again = self.operand(right)
-            finite = b.compare(y, ">=", b.const(1.0))
-            if not isinstance(right, r.Const):
-                finite = b.compare(b.const(math.inf), ">", y, ">=", b.const(1.0))
-            inside = b.binary("&", b.compare(x, ">=", b.const(0.0)), finite)
-            return b.choose(
-                inside, b.binary("%", self.whole(left, x_again), self.whole(right, y_again)), slow(x_again, y_again)
-            )
-        return slow(self.value(left), self.value(right))
-
-    def whole(self, node: r.Expr, value: ast.expr) -> ast.expr:
-        """Give a number of 0 or more without its fraction."""
-        return value if self.types.of(node) == INT else self.b.binary("//", value, self.b.const(1.0))
-
-    def guarded(
-        self,
-        left: r.Expr,
-        right: r.Expr,
-        bits: int,
-        fast: Callable[[ast.expr, ast.expr], ast.expr],
-        slow: Callable[[ast.expr, ast.expr], ast.expr],
-    ) -> ast.expr:
-        """Give `fast` where both operands are of the kind `bits`, known before or tested, else `slow`."""
-        b = self.b
-        lt, rt = self.types.of(left), self.types.of(right)
-        if not lt & bits or not rt & bits:
-            return slow(self.value(left), self.value(right))
-        if not lt & ~bits and not rt & ~bits:
-            return fast(self.value(left), self.value(right))
-        kind = _KIND_OF[bits]
-        x, x_again = self.operand(left, self.is_stable(left, right))
-        y, y_again = self.operand(right)
-        if y is y_again:  # a plain right operand
-            if lt & ~bits:
-                test = b.is_kind(x, kind)
-                if rt & ~bits:
-                    test = b.compare(b.attr(x, "__class__"), "is", b.name(kind), "is", b.attr(y, "__class__"))
-                return b.choose(test, fast(x_again, y), slow(x_again, y))
-            if x is not x_again:  # only a test of the right one is wanted, but the left comes first
-                test = b.binary("&", b.is_kind(x, kind), b.is_kind(y, kind))
-            else:
-                test = b.is_kind(y, kind)
-        elif x is x_again:  # a plain left operand that the right one leaves alone
-            test = b.is_kind(y, kind)
-            if lt & ~bits:
-                test = b.compare(b.attr(y, "__class__"), "is", b.name(kind), "is", b.attr(x, "__class__"))
-        else:
-            test = b.binary("&", b.is_kind(x, kind), b.is_kind(y, kind))
-        return b.choose(test, fast(x_again, y_again), slow(x_again, y_again))
-
-    def order(self, op: str, left: r.Expr, right: r.Expr) -> ast.expr:
-        b = self.b
-
-        def slow(x: ast.expr, y: ast.expr) -> ast.expr:
-            if op in (">", ">="):
-                x, y = y, x
-            return b.call("less" if op in ("<", ">") else "less_equal", self.run(), x, y, b.const(op))
-
-        if self.types.of(left) == STR == self.types.of(right) and (constant(left) or constant(right)):
-            return b.compare(self.value(left), op, self.value(right))
-        if op in (">", ">=") and not (self.types.of(left) & NUMBER and self.types.of(right) & NUMBER):
-            x, x_again = self.operand(left, False)
-            y, y_again = self.operand(right, False)
-            return b.last_of([x, y, slow(x_again, y_again)])
-        return self.guarded(left, right, NUMBER, lambda x, y: b.compare(x, op, y), slow)
-
-    def equality(self, op: str, left: r.Expr, right: r.Expr) -> ast.expr:
-        b = self.b
-        strict = op in ("===", "!==")
-        negated = op in ("!=", "!==")
-        if isinstance(left, r.Const) and not isinstance(right, r.Const):
-            left, right = right, left  # a constant has no effects, so the order is free
-        lt, rt = self.types.of(left), self.types.of(right)
-        if isinstance(right, r.Const) and right.value is False and lt and not lt & ~(BOOL | (0 if strict else NUMBER)):
-            if not negated:
-                return b.no(self.test(left))
-            if lt == BOOL:
-                return self.value(left)
-        # a boolean against a number compares as 0 or 1, in Python as in HSL
-        for bits in (STR, NUMBER, BOOL) if strict else (STR, NUMBER | BOOL):
-            if lt and rt and not lt & ~bits and not rt & ~bits and (bits != STR or constant(right)):
-                return b.compare(self.value(left), "!=" if negated else "==", self.value(right))
-        if isinstance(right, r.Const) and (right.value is None or (strict and isinstance(right.value, bool))):
-            return b.compare(self.value(left), "is not" if negated else "is", b.const(right.value))
-
-        def slow(x: ast.expr, y: ast.expr) -> ast.expr:
-            return b.call("identical" if strict else "loose_equal", self.run(), x, y)
-
-        bits = STR
-        if isinstance(right, r.Const):
-            bits = BOOL if isinstance(right.value, bool) else NUMBER if isinstance(right.value, float) else STR
-        elif not lt & STR or not rt & STR:
-            bits = NUMBER
-
-        def fast(x: ast.expr, y: ast.expr) -> ast.expr:
-            same = b.compare(x, "is" if bits == BOOL else "==", y)
-            if bits != STR or constant(right):
-                return same
-            return b.choose(b.compare(b.call("len", x), "<", b.const(LONG_TEXT)), same, slow(x, y))
-
-        if lt == STR == rt and not constant(right):
-            x, x_again = self.operand(left, self.is_stable(left, right))
-            y, y_again = self.operand(right)
-            short = b.compare(b.call("len", x), "<", b.const(LONG_TEXT))
-            if y is y_again:
-                result = b.choose(short, b.compare(x_again, "==", y), slow(x_again, y))
-            else:  # both come before the choice
-                result = b.last_of(
-                    [
-                        x,
-                        y,
-                        b.choose(
-                            b.compare(b.call("len", x_again), "<", b.const(LONG_TEXT)),
-                            b.compare(x_again, "==", y_again),
-                            slow(x_again, y_again),
-                        ),
-                    ]
-                )
-        else:
-            result = self.guarded(left, right, bits, fast, slow)
-        return b.no(result) if negated else result
-
-    # ---- arrays and elements ---------------------------------------------------------------------
+        raise NotImplementedError
 
     def array(self, node: r.ArrayNew) -> ast.expr:
-        b = self.b
-        next_index = 0
-        keys: list[ast.expr] = []
-        for item in node.items:
-            if item.spread or (item.key is not None and not isinstance(item.key, r.Const)):
-                break
-            if isinstance(item.key, r.Const):
-                if item.key.value is None:
-                    break
-                key = normalise_key(item.key.value)
-            else:
-                key = next_index
-            if isinstance(key, int) and key >= next_index:
-                next_index = key + 1
-            keys.append(b.const(key))
-        if len(keys) == len(node.items):
-            return b.call("Array", b.dict_(keys, [self.owned(item.value) for item in node.items]), b.const(next_index))
-        name = self.temp()
-        steps = [b.walrus(name, b.call("Array", b.dict_([], []), b.const(0)))]
-        for item in node.items:
-            if item.spread:
-                steps.append(b.call("spread_into", self.run(), b.name(name), self.value(item.value)))
-            elif item.key is None:
-                steps.append(b.call(b.attr(b.name(name), "append"), self.owned(item.value)))
-            else:
-                steps.append(
-                    b.call(
-                        b.attr(b.name(name), "set"), b.call("normalise_key", self.value(item.key)), self.owned(item.value)
-                    )
-                )
-        return b.last_of([*steps, b.name(name)])
-
-    def has_key(self, node: r.Expr) -> bool:
-        """Say whether the expression is a variable with a text, the key for which can be kept beside it."""
-        if not isinstance(node, r.Read) or node.var.is_captured or node.var.owner is not self.unit:
-            return False
-        return self.types.of(node) == STR and self.is_plain(node)
-
-    def known_key(self, node: r.Expr) -> str | None:
-        """Give the Python variable with the key for a variable's text, if it is at hand."""
-        if isinstance(node, r.Read) and ty.KeyOf(node.var) in self.assigned:
-            return f"n{node.var.id}"
-        return None
-
-    def key_of(self, node: r.Expr) -> ast.expr:
-        """Give the key for the text of a variable, of which `has_key` holds. A text beyond the digits is its own key."""
-        assert isinstance(node, r.Read)
-        b = self.b
-        name = f"n{node.var.id}"
-        if ty.KeyOf(node.var) in self.assigned:
-            return b.name(name)
-        self.assigned[ty.KeyOf(node.var)] = None
-        text = self.value(node)
-        return b.walrus(name, b.choose(b.compare(text, ">", b.const(":")), text, b.call("key_of_text", text)))
-
-    def constant_key(self, key: r.Expr | None) -> int | str | None:
-        """Give the normalised key of a constant subscript, or None."""
-        if isinstance(key, r.Const) and key.value is not None:
-            return normalise_key(key.value)
-        return None
+        raise NotImplementedError
 
     def element(self, node: r.Element, quiet: bool = False) -> ast.expr:
-        """Compile `base[key]`: of an array inline where the subscript is known to be normal, else by `at`."""
-        b = self.b
-        assert node.key is not None
-        constant = self.constant_key(node.key)
-        if self.is_this(node.base) and isinstance(constant, str) and self.is_own_field(constant):
-            return b.call(b.attr(b.attr(self.value(node.base), "fields"), "get"), b.const(constant))
-        if quiet and not self.is_plain(node.base):
-            name = self.temp()
-            base, base_again = b.walrus(name, self.quiet(node.base)), b.name(name)
-        elif self.types.of(node.base) == ARR and constant is not None:
-            base = base_again = self.borrowed(node.base)
-        else:
-            stable = isinstance(node.key, r.Const) or self.is_stable(node.base, node.key)
-            base, base_again = self.operand(node.base, stable)
-        if isinstance(node.key, r.Const) and constant is not None:
-            return self.constant_element(node, base, base_again, constant, node.key.value, quiet)
-        return self.dynamic_element(node, base, base_again, quiet)
-
-    def constant_element(
-        self, node: r.Element, base: ast.expr, base_again: ast.expr, key: int | str, written: object, quiet: bool
-    ) -> ast.expr:
-        b = self.b
-        at = "at_quietly" if quiet else "at"
-        base_type = self.types.of(node.base) | (NONE if quiet and base is not base_again else 0)
-        if base_type == STR and isinstance(key, int) and key >= 0:
-            return b.any_of([b.subscript(base, b.slice_(b.const(key), b.const(key + 1))), b.const(None)])
-        if base_type == ARR:
-            return b.call(b.attr(b.attr(base, "items"), "get"), b.const(key))
-        if not base_type & ARR:
-            return b.call(at, self.run(), base, b.const(written), self.inside(node.class_def))
-        slow = b.call(at, self.run(), base_again, b.const(written), self.inside(node.class_def))
-        return b.choose(b.is_kind(base, "Array"), b.call(b.attr(b.attr(base_again, "items"), "get"), b.const(key)), slow)
-
-    def dynamic_element(self, node: r.Element, base: ast.expr, base_again: ast.expr, quiet: bool) -> ast.expr:
-        """The subscript may stay as it is where it is a whole number, which a dict finds as the float it is, or a text
-        that cannot look like a number, since it begins beyond the digits."""
-        b = self.b
-        at = "at_quietly" if quiet else "at"
-        assert node.key is not None
-        base_type, key_type = self.types.of(node.base), self.types.of(node.key)
-        if not base_type & ARR:
-            return b.call(at, self.run(), base, self.value(node.key), self.inside(node.class_def))
-        if base_type == ARR and base is base_again and self.has_key(node.key):
-            items = b.attr(base, "items")
-            if self.types.is_there(node):
-                return b.subscript(items, self.key_of(node.key))
-            return b.call(b.attr(items, "get"), self.key_of(node.key))
-        key, key_again = self.operand(node.key)
-        slow = b.call(at, self.run(), base_again, key_again, self.inside(node.class_def))
-        fast = b.call(b.attr(b.attr(base_again, "items"), "get"), key_again)
-        tests: list[ast.expr] = []  # the first one evaluates the subscript
-        if key_type & STR:
-            tests = [b.compare(key if key_type == STR else key_again, ">", b.const(":"))]
-            if key_type != STR:
-                tests.insert(0, b.is_kind(key, "str"))
-        elif key_type == INT:
-            if base is base_again and base_type == ARR:
-                return b.call(b.attr(b.attr(base, "items"), "get"), key)
-            tests = [b.is_kind(key, "float")] if key is not key_again else []
-        elif key_type & NUMBER:
-            tests = [b.compare(key_again, "==", b.binary("//", key_again, b.const(1.0)))]
-            if key_type & ~NUMBER or key is not key_again:
-                tests.insert(0, b.is_kind(key, "float"))
-        else:
-            return b.last_of([base, key, slow])
-        if base_type != ARR or base is not base_again:
-            is_array = b.is_kind(base, "Array")
-            if key is key_again:
-                tests.insert(0, is_array)
-            else:  # both are evaluated before the choice
-                tests[0] = b.binary("&", is_array, tests[0])
-        return b.choose(b.all_of(tests), fast, slow)
-
-    def is_own_field(self, name: str) -> bool:
-        class_def = self.unit.class_def
-        return class_def is not None and (name not in class_def.members or class_def.members[name].unit is None)
-
-    def is_this(self, node: r.Expr) -> bool:
-        return isinstance(node, r.Read) and node.var is self.unit.this
+        raise NotImplementedError
 
     def slice_part(self, node: r.SlicePart, quiet: bool = False) -> ast.expr:
-        b = self.b
-        base_type = self.types.of(node.base)
-        bounds = [_small_bound(node.first), _small_bound(node.last)]
-        bounded = node.last is not None and isinstance(bounds[1], int)
-        if base_type & STR and node.step is None and bounded and (node.first is None or isinstance(bounds[0], int)):
-            first = b.const(bounds[0]) if node.first is not None else None
-            part = b.slice_(first, b.const(bounds[1]))
-            if base_type == STR:
-                return b.subscript(self.value(node.base), part)
-            if not quiet:
-                base, again = self.operand(node.base)
-                slow = b.call("get_slice", self.run(), again, self.optional(node.first), self.optional(node.last))
-                return b.choose(b.is_kind(base, "str"), b.subscript(again, part), slow)
-        base_value = self.quiet(node.base) if quiet else self.value(node.base)
-        extra = [self.optional(node.step)] if node.step is not None else []
-        return b.call("get_slice", self.run(), base_value, self.optional(node.first), self.optional(node.last), *extra)
-
-    def optional(self, node: r.Expr | None) -> ast.expr:
-        return self.b.const(None) if node is None else self.value(node)
-
-    # ---- implemented by Calls, Targets and Forms ---------------------------------------------------
+        raise NotImplementedError
 
     def convert(self, node: r.Convert) -> ast.expr:
         raise NotImplementedError
@@ -748,6 +372,9 @@ class Expressions:
         raise NotImplementedError
 
     def arguments(self, args: Sequence[r.Arg]) -> list[ast.expr]:
+        raise NotImplementedError
+
+    def call_value(self, node: r.CallValue) -> ast.expr:
         raise NotImplementedError
 
     def call_unit(self, node: r.CallUnit) -> ast.expr:
@@ -775,7 +402,7 @@ class Expressions:
         raise NotImplementedError
 
 
-def _small_bound(node: r.Expr | None) -> int | None:
+def small_bound(node: r.Expr | None) -> int | None:
     """Give a constant slice bound of 0 or more that bounds the result to a short text, or None."""
     if isinstance(node, r.Const) and isinstance(node.value, float) and 0 <= node.value < LONG_TEXT:
         return int(node.value)
@@ -784,4 +411,4 @@ def _small_bound(node: r.Expr | None) -> int | None:
 
 def _is_short(node: r.Expr) -> bool:
     """Say whether a text is short because it is a slice."""
-    return isinstance(node, r.SlicePart) and node.step is None and _small_bound(node.last) is not None
+    return isinstance(node, r.SlicePart) and node.step is None and small_bound(node.last) is not None

@@ -163,6 +163,7 @@ _RUNTIME = [
     "has",
     "holder_of",
     "inner",
+    "invoking",
     "iterate",
     "iterate_pairs",
     "join",
