@@ -23,7 +23,7 @@ _REASONS: dict[str, str] = {
         metrics_set metrics_get CurrentConnections
     """,
     _FFI: "FFI FFIFunction FFIValue FFIType",
-    _APPLIANCE: "serial stat History",
+    _APPLIANCE: "History",
     _CYREN: "globalview ScanRPDAV",
     _KASPERSKY: "ScanKAV",
     _HOOK: "Allow Block Authenticate Deny",

@@ -1,4 +1,4 @@
-"""syslog(): a line in the server's log at a priority. In: priority and text. Out: a log record with the run's ids."""
+"""syslog() and stat(): records in the server's log. In: priority and text, or figures. Out: records with the run's ids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
-from hslpy.lang.values import Value
+from hslpy.lang.values import Array, Value, type_name
 
 TOPIC = Topic("log")
 
@@ -47,3 +47,21 @@ def syslog(call: Run, priority: Value, message: str) -> None:
             raise ScriptError("R108", f'syslog() knows no priority "{priority[:20]}"', hint=hint)
     fields = {"level": _LEVELS.get(name, "info"), **call.host.ids, "priority": name, "text": log_text(message)}
     call.host.services.log("hooks.script_log", fields)
+
+
+@TOPIC.builtin(
+    "stat(name: string, legends: array) -> none",
+    effect=Effect.IO,
+    examples=['stat("verdicts", ["rejected" => 1])  // none'],
+)
+def stat(call: Run, name: str, legends: Array) -> None:
+    """Log figures of a series: a record with its name and each legend's number, for whatever draws graphs of logs.
+
+    Raises ScriptError R302 for a legend that is no number or boolean.
+    """
+    figures: dict[str, object] = {}
+    for legend, value in legends.items.items():
+        if value.__class__ not in (float, bool):
+            raise ScriptError("R302", f"stat() wants numbers, got {type_name(value)} as `{str(legend)[:40]}`")
+        figures[log_text(str(legend))] = float(value)  # type: ignore[arg-type]
+    call.host.services.log("hooks.script_stat", {"level": "info", **call.host.ids, "series": log_text(name), "figures": figures})

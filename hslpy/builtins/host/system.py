@@ -14,3 +14,9 @@ def gethostname(call: Run) -> str:
     """Give the server's own name, as in its greeting; `localhost` outside of a server."""
     host: HookHost = call.host
     return host.services.hostname
+
+
+@TOPIC.builtin("serial() -> string", effect=Effect.READS, examples=["$id = serial();"], deprecated="gethostname()")
+def serial(call: Run) -> str:
+    """Give what tells this server from others: its name, where the original gives the number of its licence."""
+    return gethostname(call)
