@@ -125,3 +125,19 @@ def test_the_tables_go_together() -> None:
     assert [row.since for row in PROFILES] == sorted(row.since for row in PROFILES)
     assert [row.year for row in PROFILES] == sorted(row.year for row in PROFILES)
     assert NEWEST.is_plain and all(hasattr(NEWEST, switch.name) for switch in SWITCHES)
+
+
+@pytest.mark.parametrize(
+    ("hook", "script", "action"),
+    [
+        ("data", 'Deliver(["done" => false]); Done();', "accept"),
+        ("data", 'Quarantine("q", ["reject" => false]);', "accept"),
+        ("data", 'Quarantine("q", ["reject" => true]);', "reject"),
+        ("data", 'echo count(GetHeaders(true)) > 0; Reject("no", ["disconnect" => false]);', "reject"),
+        ("predelivery", 'Reschedule(300, ["increment_retry" => false]);', "queue"),
+        ("rcptto", 'Reject("no", ["disconnect" => true]);', "reject"),
+    ],
+)
+def test_options_whose_booleans_are_numbers(world: World, hook: str, script: str, action: str) -> None:
+    given = verdict(world, "2016", hook, script)
+    assert (given.action, given.failed) == (action, False), world.failure()  # type: ignore[attr-defined]

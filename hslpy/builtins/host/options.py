@@ -32,7 +32,8 @@ def read_options(
 ) -> dict[str, Value]:
     """Give the options that are set, by name, their types checked against `known`.
 
-    An option that is none counts as not set. Those in `unsupported` exist in other servers only, and are refused.
+    An option that is none counts as not set. A boolean one may be 1 or 0, which is what `true` and `false` are to scripts of
+    older profiles. Those in `unsupported` exist in other servers only, and are refused.
     """
     if not options:
         return {}
@@ -46,6 +47,8 @@ def read_options(
             raise unknown_option(function, name, known)
         if value is None:
             continue
+        if value.__class__ is float and value in (0, 1) and BOOLEAN[0] in types and NUMBER[0] not in types:
+            value = bool(value)
         if type_name(value) not in types:
             raise wrong_option(function, name, types, value)
         found[name] = value
