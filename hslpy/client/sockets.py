@@ -35,11 +35,11 @@ IP_TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (soc
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate with its key, which scripts name `pki:` and its id."""
+    """A key, with its certificate where it has one, which scripts name `pki:` and its id."""
 
     id: str
-    certificate: Path
     key: Path
+    certificate: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)

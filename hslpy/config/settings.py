@@ -250,8 +250,8 @@ ROWS: list[Setting] = [
         KeyPair,
         {
             "id": About("what scripts call it, behind `pki:`"),
-            "certificate": About("PEM file with the certificate chain"),
             "key": About("PEM file with the private key"),
+            "certificate": About("PEM file with the certificate chain; none for a key that only signs"),
         },
     ),
     *rows_of(

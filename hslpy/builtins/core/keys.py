@@ -31,7 +31,7 @@ from hslpy.lang.values import Array, Resource, Value
 TOPIC = Topic("keys and signatures")
 
 RSA, EC, ED25519 = "RSAPrivateKey", "ECPrivateKey", "ED25519PrivateKey"
-PKI_HINT = "ids of the configuration are the vendor's; read the key from a file"
+PKI_HINT = "read it from a file"
 
 _KEPT = 256  # parsed keys, by their text
 _AT_ONCE_BITS = 2048  # an RSA signature of this size takes 0.3 ms, one of twice the size ten times that
@@ -75,6 +75,18 @@ def _resource(kind: str, wanted: type, text: str) -> Resource | None:
 
 def _is(value: Value, kind: str) -> bool:
     return value.__class__ is Resource and value.kind == kind
+
+
+def key_by_id(call: Run, name: str) -> Any:
+    """Give the private key of the settings with that id. Raises ScriptError when there is none."""
+    read = getattr(call.host, "key_text", None)
+    try:
+        text = read(name) if read is not None else None
+    except OSError as error:
+        raise ScriptError("R302", f'the key "{name[:60]}" cannot be read: {error.strerror}') from None
+    if text is None:
+        raise ScriptError("R302", f'there is no key "{name[:60]}"', hint="add a [[pki]] table for it to the settings")
+    return private_key(text)
 
 
 @TOPIC.builtin(
@@ -146,7 +158,7 @@ def _hash(function: str, name: str) -> hashes.HashAlgorithm:
 
 def _rsa_options(function: str, options: Array | None, known: dict[str, Any]) -> dict[str, Any]:
     given = read_options(function, options, known)
-    if given["id"]:
+    if given["id"] and function != "rsa_sign":
         raise ScriptError("R301", f"option `id` of {function}() is not supported here", hint=PKI_HINT)
     formats = _FORMATS[function]
     if given["format"] not in formats:
@@ -172,7 +184,7 @@ def _rsa(call: Run, size_bits: int, work: Any, *args: Any) -> Any:
 
 @TOPIC.builtin(
     "rsa_sign(message: string, privatekey: RSAPrivateKey | string, [options: array]) -> string | none",
-    effect=Effect.PURE,
+    effect=Effect.READS,
     examples=[
         'length(rsa_sign("message", rsa_privatekey($rsakey)))  // 256',
         'rsa_sign("message", $rsakey, ["pem" => true]) == rsa_sign("message", rsa_privatekey($rsakey))  // true',
@@ -183,11 +195,15 @@ def rsa_sign(call: Run, message: str, privatekey: Resource | str, options: Array
     """Sign a message's digest with RSA (PKCS #1 v1.5) and give the bytes; none when the key is none.
 
     Options: `hash` "sha256" (md5, sha1, sha512); for a key given as text `pem` (false: DER), and `format`
-    "RSAPrivateKey" or "PrivateKeyInfo", whichever it really is.
+    "RSAPrivateKey" or "PrivateKeyInfo", whichever it really is. With `id` the text is that of a [[pki]] table.
     """
     given = _rsa_options("rsa_sign", options, _SIGN_OPTIONS)
     algorithm = _hash("rsa_sign", given["hash"])
-    key = private_key(privatekey, given["pem"]) if isinstance(privatekey, str) else privatekey.host
+    key: Any
+    if not isinstance(privatekey, str):
+        key = privatekey.host
+    else:
+        key = key_by_id(call, privatekey) if given["id"] else private_key(privatekey, given["pem"])
     if not isinstance(key, RSAPrivateKey):
         return None
     digest = digest_of(call, message, algorithm)

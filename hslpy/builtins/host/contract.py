@@ -97,3 +97,12 @@ class HookHost:
     facts: dict[str, Any]
     state: Any = None
     ids: Mapping[str, object] = field(default_factory=dict)
+
+    def key_text(self, name: str) -> str | None:
+        """Give the private key of a [[pki]] table as PEM, by its id with or without `pki:`; None where there is none.
+
+        Raises OSError.
+        """
+        pairs = {pair.id: pair for pair in self.services.sockets.key_pairs}
+        found = pairs.get(name) or pairs.get(name.removeprefix("pki:"))
+        return None if found is None else found.key.read_text("latin-1")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
-from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.core.keys import key_by_id, private_key
 from hslpy.builtins.host.end_of_data import deliver
 from hslpy.builtins.host.headers import header_name
 from hslpy.builtins.host.mime import CLASS as BUILDER
@@ -94,12 +94,10 @@ class Signer:
         return bytes(self.key.sign(digest, PKCS1v15(), Prehashed(_HASHES[self.signing.hash_name])))
 
 
-def _key_of(function: str, key: Resource | str, algorithm: str, by_id: bool) -> Any:
+def _key_of(call: Run, key: Resource | str, algorithm: str, by_id: bool) -> Any:
     """Give the private key, None when it is none for the algorithm."""
     if isinstance(key, str):
-        if by_id or key.startswith("pki:"):
-            raise ScriptError("R301", f"keys by id, as {function}() got one, are not supported here", hint=PKI_HINT)
-        found = private_key(key)
+        found = key_by_id(call, key) if by_id or key.startswith("pki:") else private_key(key)
     else:
         found = key.host
     if algorithm == "ed25519-sha256":
@@ -169,7 +167,7 @@ def _signer(
     instance: int | None = None,
 ) -> Signer | None:
     signing = _signing(function, selector, domain, given, form, instance)
-    found = _key_of(function, key, signing.algorithm, given.get("id", False))
+    found = _key_of(call, key, signing.algorithm, given.get("id", False))
     call.charge(500)
     return None if found is None else Signer(signing, found, call.clock.time())
 
@@ -245,7 +243,7 @@ def sign_dkim(
     | `body_length` | sign so many bytes of the body only | |
     | `return_header` | give the field's value for the message as it stands, to be added with "encode" => false | false |
     | `arc` | make an ARC-Message-Signature: of that instance, with true of the next | false |
-    | `id` | the key is an id of the vendor's configuration, which is not supported here | false |
+    | `id` | the key is the id of a [[pki]] table of the settings; so is one that begins with "pki:" | false |
     """
     given = read_options("signDKIM", options, _MESSAGE_OPTIONS)
     done = sign_message(call, "signDKIM", held(this).message, selector, domain, key, given)

@@ -336,6 +336,8 @@ def find_key_pair(call: Run, name: str) -> KeyPair:
     if found is None:
         hint = f"the settings have {', '.join(f'pki:{one}' for one in pairs)}" if pairs else "add a [[pki]] table for it"
         raise ScriptError("R302", f'there is no certificate "{name[:60]}"', hint=hint)
+    if not found.certificate.name:
+        raise ScriptError("R302", f'"{name[:60]}" is a key without a certificate')
     return found
 
 

@@ -80,7 +80,7 @@ def test_aes_gives_none(name: str, args: list[Any]) -> None:
         ("crypt", ["x", "$6$rounds=999999999$salt"], "at most 2000000 rounds"),
         ("crypt", ["x", "$2b$31$" + "a" * 22], "a bcrypt cost of 14"),
         ("rsa_sign", ["x", "key", {"hash": "sha3"}], "wants `hash` as md5, sha1, sha256, sha512"),
-        ("rsa_sign", ["x", "pki:1", {"id": True}], "option `id` of rsa_sign() is not supported here"),
+        ("rsa_sign", ["x", "pki:1", {"id": True}], 'there is no key "pki:1"'),
         ("rsa_verify", ["x", "s", "key", {"format": "PrivateKeyInfo"}], "RSAPublicKey or SubjectPublicKeyInfo"),
         ("rsa_sign", ["x", Resource("ECPrivateKey", None)], "wants RSAPrivateKey or string as `privatekey`"),
         ("cms_sign", ["x", "pki:1", {"id": True}], "is not supported here"),

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
+from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.mail.dkim import canonical_body, canonical_field, tag_list
 from tests.hooks.world import CONTENT, World
 
@@ -84,6 +85,21 @@ def test_all_forms_of_hard_messages(world: World, body: bytes, header_form: str,
 def test_ed25519(world: World) -> None:
     message = signed(world, CONTENT, '["algorithm" => "ed25519-sha256"]')
     assert b"a=ed25519-sha256" in message and verified(message, "ed25519-sha256")
+
+
+def test_keys_of_the_settings(world: World) -> None:
+    (world.folder / "dkim.pem").write_text(keys()["rsa-sha256"][0])
+    sockets = SocketSettings(key_pairs=(KeyPair("main", world.folder / "dkim.pem"),))
+    for key, options in (("pki:main", "[]"), ("main", '["id" => true]'), ("pki:main", '["id" => true]')):
+        script = f"""
+        $mail = $arguments["mail"];
+        $mail->signDKIM("s1", "example.com", "{key}", {options});
+        echo rsa_sign("m", "{key}", ["id" => true]) == rsa_sign("m", ''{keys()["rsa-sha256"][0]}'', ["pem" => true]);
+        $mail->queue("a@example.com", "b@example.org", "t"); Accept();
+        """
+        (delivery,) = world.run("eod", script, sockets=sockets).deliveries
+        assert verified(delivery.header + b"Body\r\n")
+    assert world.echoed() == ["true"] * 3
 
 
 def test_a_second_from_breaks_it(world: World) -> None:
@@ -196,9 +212,11 @@ def test_what_is_built(world: World) -> None:
     [
         ('$mail->signDKIM("s;x", "example.com", "")', "wants `selector`"),
         ('$mail->signDKIM("s", "example.com\\r\\nX: y", "")', "wants `domain`"),
-        ('$mail->signDKIM("s", "e.com", "pki:1")', "not supported here"),
+        ('$mail->signDKIM("s", "e.com", "pki:1")', 'there is no key "pki:1"'),
         ('$mail->signDKIM("s", "e.com", "", ["algorithm" => "rsa-md5"])', "wants `algorithm`"),
-        ('$mail->signDKIM("s", "e.com", "1", ["id" => true])', "not supported here"),
+        ('$mail->signDKIM("s", "e.com", "1", ["id" => true])', 'there is no key "1"'),
+        ('rsa_sign("m", "1", ["id" => true])', 'there is no key "1"'),
+        ('rsa_sign("m", "gone", ["id" => true])', "cannot be read: No such file"),
         ('$mail->signDKIM("s", "e.com", "", ["identity" => "x; b=@"])', "wants `identity`"),
         ('$mail->signDKIM("s", "e.com", "", ["canonicalization_body" => "none"])', "wants `canonicalization_body`"),
         ('$mail->signDKIM("s", "e.com", "", ["headers" => ["a;b"]])', "cannot sign a field"),
@@ -210,7 +228,8 @@ def test_what_is_built(world: World) -> None:
     ],
 )
 def test_mistakes(world: World, expression: str, message: str) -> None:
-    assert world.run("eod", f'$mail = $arguments["mail"]; {expression};').failed
+    sockets = SocketSettings(key_pairs=(KeyPair("gone", world.folder / "gone.pem"),))
+    assert world.run("eod", f'$mail = $arguments["mail"]; {expression};', sockets=sockets).failed
     assert message in world.failure()
 
 

@@ -273,7 +273,7 @@ def test_what_the_options_ask(world: World) -> None:
 def test_a_client_certificate(world: World, tmp_path: Path) -> None:
     (tmp_path / "c.pem").write_text(certificates.CERTIFICATE)
     (tmp_path / "k.pem").write_text(certificates.KEY)
-    sockets = SocketSettings(key_pairs=(KeyPair("1", tmp_path / "c.pem", tmp_path / "k.pem"),))
+    sockets = SocketSettings(key_pairs=(KeyPair("1", tmp_path / "k.pem", tmp_path / "c.pem"),))
     pem = certificates.CERTIFICATE + certificates.KEY
     http = scripted(
         world,

@@ -167,10 +167,17 @@ def test_the_clients_certificate(world: World, files: Path) -> None:
         connection.sendall(str(certificate["serialNumber"]).encode())
         talk(connection)
 
-    settings = SocketSettings(key_pairs=(KeyPair("1", files / "CERTIFICATE", files / "KEY"),))
+    settings = SocketSettings(
+        key_pairs=(
+            KeyPair("1", files / "KEY", files / "CERTIFICATE"),
+            KeyPair("2", files / "KEY"),
+        )
+    )
     with tls_peer(files, answer, context) as port:
         script = tls(port, '["tls_client_cert" => "pki:1"]') + "echo $t->recv(99); $t->shutdown(); $t->shutdown();"
         assert echoed(world, script, sockets=settings) == ["0ABC"]
+        assert world.run("rcptto", tls(port, '["tls_client_cert" => "pki:2"]'), sockets=settings).failed
+        assert "is a key without a certificate" in world.failure()
 
 
 def test_a_connection_that_breaks(world: World, files: Path) -> None:
