@@ -35,7 +35,11 @@ from hslpy.lang.values import Array, Resource, Value, type_name
 TOPIC = Topic("S/MIME")
 
 _SIGN_OPTIONS = {"id": False, "detached": True}
-_DIGESTS: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+_DIGESTS: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
 # Content types by the DER of their object identifiers. Source: RFC 5652 section 14; the names are OpenSSL's.
 _TYPES = {
     bytes.fromhex(f"06092a864886f70d01070{number}"): name

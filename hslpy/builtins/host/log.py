@@ -63,6 +63,6 @@ def stat(call: Run, name: str, legends: Array) -> None:
     for legend, value in legends.items.items():
         if value.__class__ not in (float, bool):
             raise ScriptError("R302", f"stat() wants numbers, got {type_name(value)} as `{str(legend)[:40]}`")
-        figures[log_text(str(legend))] = float(value)  # type: ignore[arg-type]
+        figures[log_text(str(legend))] = float(value)
     fields = {"level": "info", **call.host.ids, "series": log_text(name), "figures": figures}
     call.host.services.log("hooks.script_stat", fields)
