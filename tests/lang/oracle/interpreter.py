@@ -477,6 +477,8 @@ class Oracle(Places):
             return truth(left) and truth(self.value(node.right, frame))
         if node.op == "or":
             return truth(left) or truth(self.value(node.right, frame))
+        if node.op == ".":
+            left = rules.text_of(left)  # as it comes, before the right side is looked at
         right = self.value(node.right, frame)
         if node.op in ("=~", "!~"):
             return self.matched(left, right) == (node.op == "=~")
