@@ -6,13 +6,12 @@ Must not know how code is compiled beyond its file name, its line numbers and it
 
 from __future__ import annotations
 
-import inspect
 import dis
+import inspect
 import re
 import sys
-from itertools import islice
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
