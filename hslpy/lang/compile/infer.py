@@ -161,8 +161,8 @@ def _events(unit: r.Unit, node: r.Node) -> Iterator[_Event]:
             yield _Event(var, ANY)
         case r.Try():
             yield from _created(node.variable, ANY)
-        case r.Return(value=value) if value is not None and not unit.is_generator:
-            yield _Event(unit, value)
+        case r.Return(value=value) if not unit.is_generator:
+            yield _Event(unit, value if value is not None else NONE)
 
 
 def _created(target: r.Expr, value: r.Expr | int) -> Iterator[_Event]:
