@@ -16,7 +16,6 @@ _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
     _LATER: """
-        SetDSN
     """,
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement

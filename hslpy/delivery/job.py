@@ -12,16 +12,17 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.settings import DeliverySettings, Transport
-from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts
+from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
 from hslpy.mail.address import Address, ascii_lower
-from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
+from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Failure, ReportSettings, report_on
 from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
 
@@ -39,6 +40,8 @@ class _Item:
     context: Context = field(default_factory=Context)
     options: TryOptions = field(default_factory=TryOptions)
     metadata: Mapping[str, str] | None = None
+    content: bytes | None = None  # what was tried: it may be gone from the spool afterwards
+    dsn: DsnOptions | None = None  # what a report on it is to be like
     by: str = ""  # the line of the script that decided what becomes of it
     attempt_by: str = ""  # the line that decided how it is tried, or from where
     settled: bool = False
@@ -157,6 +160,7 @@ class Jobs:
         event = PreDeliveryEvent(self._facts(item), item.context, transport.next_hop or "", transport.port)
         verdict = await self._verdict(scripts, "predelivery", event)
         item.metadata = verdict.metadata
+        item.dsn = verdict.dsn
         item.options = verdict.attempt
         if verdict.action == "try":
             item.attempt_by = verdict.by
@@ -176,6 +180,8 @@ class Jobs:
         assert transport is not None
         try:
             content = await self._spool.read(first.entry.message_id, first.entry.variant)
+            for item in group:
+                item.content = content
             parcel = Parcel(
                 sender=first.sender,
                 recipients=tuple(item.recipient for item in group),
@@ -209,13 +215,15 @@ class Jobs:
             self._done(item, "delivered", outcome.text)
         verdict = QueueVerdict("default")
         if scripts is not None:
-            event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired)
+            report = None if action is None else self._report_facts(item, action, outcome)
+            event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired, report)
             verdict = await self._verdict(scripts, "postdelivery", event)
         if item.settled:
             return
         item.by = verdict.by or item.by
         if verdict.metadata is not None:
             item.metadata = verdict.metadata
+        item.dsn = verdict.dsn or item.dsn
         if verdict.action == "queue":
             await self._requeue(item, verdict.queue, outcome.text, "deferred")
         elif verdict.action == "default" and action == "QUEUE":
@@ -228,7 +236,26 @@ class Jobs:
             self._done(item, "deleted", outcome.text)
 
     def _facts(self, item: _Item) -> QueuedFacts:
-        return item.facts(self._queue.most_retries(item.entry))
+        entry = item.entry
+        facts = item.facts(self._queue.most_retries(entry))
+        return replace(
+            facts,
+            content=partial(self._content, item, entry.variant),
+            received=partial(self._content, item, -1),
+        )
+
+    async def _content(self, item: _Item, variant: int) -> bytes:
+        """Give the message's content, from the spool or from the attempt. Raises SpoolError."""
+        if item.content is not None and variant == item.entry.variant:
+            return item.content
+        return await self._spool.read(item.entry.message_id, variant)
+
+    def _report_facts(self, item: _Item, action: Action, outcome: Outcome) -> ReportFacts:
+        """Give what a report on the failure says, as scripts see it."""
+        reports = action == "BOUNCE" and not self._queue.no_report_because(item.entry)
+        kind = "smtp" if outcome.reply is not None else "x-error"
+        text = str(outcome.reply) if outcome.reply is not None else outcome.text
+        return ReportFacts("failed" if reports else "", outcome.status, kind, text)
 
     async def _verdict(self, scripts: ScriptSet, hook: str, event: PreDeliveryEvent | PostDeliveryEvent) -> QueueVerdict:
         verdict = await self._hooks.run(scripts, hook, event)
@@ -261,7 +288,7 @@ class Jobs:
                 text = "The message could not be sent on in the time allowed"
             failure = Failure(outcome.status, text, bool(outcome.remote_host), outcome.remote_host)
             tried = replace(entry, last_at=now) if outcome.facts is not None else entry
-            report = report_on(tried, content, failure, self._reports, now, self._random)
+            report = report_on(tried, content, failure, self._reports, now, self._random, item.dsn)
         item.settled = True
         await self._queue.bounce(entry, report)
         self._done(item, "bounced", outcome.text, {"expired": expired, "report": report.transaction_id if report else ""})

@@ -6,16 +6,20 @@ where each variable exists, are rows of `table.py`. Classic and modern variables
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import io
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, BinaryIO
 
 from hslpy.builtins.host.attempted import attempt_array, tls_array
 from hslpy.builtins.host.contract import HookHost
 from hslpy.builtins.host.mailmessage import received_message
 from hslpy.builtins.host.options import map_array
+from hslpy.client.files import ReadFile
 from hslpy.hooks.facts import AttemptFacts, ConnectionFacts, QueuedFacts, RecipientFacts, TransactionFacts
-from hslpy.lang.values import Array, Value
+from hslpy.hooks.suspend import wait
+from hslpy.lang.values import Array, Resource, Value
 from hslpy.mail.address import Address, ascii_lower
+from hslpy.spool.contract import SpoolError
 
 Builder = Callable[[HookHost], Value]
 
@@ -190,8 +194,59 @@ def disconnect_arguments(host: HookHost) -> Array:
     return Array.mapping(fields)
 
 
+class QueuedFile(ReadFile):
+    """A message's content in the spool, read when a script first asks for it."""
+
+    _held: BinaryIO
+
+    def __init__(self, read: Callable[[], Awaitable[bytes]]) -> None:
+        super().__init__(io.BytesIO())
+        self._read: Callable[[], Awaitable[bytes]] | None = read
+
+    def close(self) -> None:
+        self._read = None  # nothing is read for the sake of closing it
+        super().close()
+
+    @property
+    def _stream(self) -> BinaryIO:
+        if self._read is not None and not self._held.closed:
+            read, self._read = self._read, None
+            try:
+                content = wait(read())
+            except SpoolError as error:
+                raise OSError(error.message) from None
+            self._held = io.BytesIO(content)
+            self.held_bytes = len(content)
+        return self._held
+
+    @_stream.setter
+    def _stream(self, stream: BinaryIO) -> None:
+        self._held = stream
+        self._read = None
+
+
+def _dsn_array(facts: QueuedFacts) -> Array:
+    """The DSN parameters of the envelope. Source: RFC 3461 section 4."""
+    sender = {name.upper(): value for name, value in facts.sender_params.items()}
+    recipient = {name.upper(): value for name, value in facts.recipient_params.items()}
+    return Array.mapping(
+        {
+            "envid": sender.get("ENVID", ""),
+            "ret": sender.get("RET", ""),
+            "notify": recipient.get("NOTIFY", ""),
+            "orcpt": recipient.get("ORCPT", ""),
+        }
+    )
+
+
 def message_array(host: HookHost) -> Array:
     facts = _message(host)
+    more: dict[str, Value] = {"dsn": _dsn_array(facts)}
+    if facts.tenant_id:
+        more["tenantid"] = facts.tenant_id
+    if facts.content is not None and facts.received is not None:
+        files = {"original": QueuedFile(facts.received), "modified": QueuedFile(facts.content)}
+        more["file"] = Array.mapping({name: Resource("FileResource", file) for name, file in files.items()})
     return Array.mapping(
         {
             "id": Array.mapping({"transaction": facts.transaction_id, "queue": float(facts.queue_id)}),
@@ -205,6 +260,7 @@ def message_array(host: HookHost) -> Array:
             "jobid": facts.job_id,
             "priority": float(facts.priority),
             "size": float(facts.size_bytes),
+            **more,
         }
     )
 
@@ -220,6 +276,16 @@ def post_arguments(host: HookHost) -> Array:
         fields["action"] = event.action
     if event.attempt is not None:
         fields["attempt"] = attempt_array(event.attempt)
+    if event.report is not None:
+        report = event.report
+        fields["dsn"] = Array.mapping(
+            {
+                **({"action": report.action} if report.action else {}),
+                "status": Array.of(float(part) for part in report.status),
+                "diagnostictype": report.kind,
+                "diagnosticcode": report.diagnostic,
+            }
+        )
     return Array.mapping(fields)
 
 

@@ -6,7 +6,7 @@ Times are Unix seconds. Source: the HSL manual's hook pages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from hslpy.mail.address import Address
@@ -144,7 +144,8 @@ class DisconnectEvent:
 @dataclass(frozen=True, slots=True)
 class QueuedFacts:
     """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far, `most_retries` how
-    many the schedule has room for; `action_id` says which of the message's queued copies it is, from 1.
+    many the schedule has room for; `content` and `received` read the message as it is sent and as it came, and raise
+    SpoolError; `action_id` says which of the message's queued copies it is, from 1.
     """
 
     transaction_id: str
@@ -167,6 +168,8 @@ class QueuedFacts:
     priority: int = 0
     tenant_id: str = ""
     most_retries: int = 0
+    content: Callable[[], Awaitable[bytes]] | None = field(default=None, compare=False, repr=False)
+    received: Callable[[], Awaitable[bytes]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,18 @@ class PreDeliveryEvent:
     context: Context
     destination: str = ""
     port: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """What a report on a failure says: `action` is "failed" where there will be one, else empty; `kind` is `smtp` where a
+    server said the diagnostic, else `x-error`.
+    """
+
+    action: str
+    status: tuple[int, int, int]
+    kind: str
+    diagnostic: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +206,7 @@ class PostDeliveryEvent:
     action: str | None
     attempt: AttemptFacts | None
     expired: bool = False
+    report: ReportFacts | None = None
 
 
 Event = (

@@ -79,6 +79,14 @@ def queue_verdict(hook: Hook, state: QueueState, given: QueueVerdict | None, by:
     if verdict.action == "try" and state.source_by:
         by = state.source_by
     settled = hook.settles and verdict.action in ("bounce", "delete")
-    if metadata is None and attempt is verdict.attempt and not by and not settled:
+    if metadata is None and attempt is verdict.attempt and state.dsn is None and not by and not settled:
         return verdict
-    return QueueVerdict(verdict.action, attempt=attempt, queue=verdict.queue, metadata=metadata, settled=settled, by=by)
+    return QueueVerdict(
+        verdict.action,
+        attempt=attempt,
+        queue=verdict.queue,
+        metadata=metadata,
+        settled=settled,
+        dsn=state.dsn,
+        by=by,
+    )

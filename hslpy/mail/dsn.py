@@ -12,6 +12,7 @@ from typing import Literal
 
 from hslpy.mail import xtext
 from hslpy.mail.address import Address
+from hslpy.mail.message import field_text
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Enhanced
 
@@ -44,7 +45,8 @@ class ReportedRecipient:
 class Report:
     """What a report is about. `boundary` and `message_id` (without `<>`) are unique texts that the caller makes.
 
-    `header` ends with the empty line. `sender_params` are those of MAIL FROM (for RET and ENVID).
+    `to` is the sender where None, `from_address` and `from_name` ours. `header` ends with the empty line.
+    `sender_params` are those of MAIL FROM (for RET and ENVID).
     """
 
     action: Action
@@ -59,6 +61,9 @@ class Report:
     received_at: float
     transaction_id: str = ""
     sender_params: Mapping[str, str] | None = None
+    to: Address | None = None
+    from_address: Address | None = None
+    from_name: str | None = None
 
 
 def wants_report(params: Mapping[str, str], action: Action) -> bool:
@@ -78,8 +83,8 @@ def build_report(report: Report, full_max_bytes: int = _FULL_MAX_BYTES) -> tuple
     boundary = _token(report.boundary)
     failed = report.action == "failed"
     header = [
-        _field("From", f"Mail Delivery System <MAILER-DAEMON@{_token(report.hostname)}>"),
-        _field("To", f"<{_clean(str(report.sender))}>"),
+        field_text("From", _author(report)),
+        _field("To", f"<{_clean(str(report.to or report.sender))}>"),
         _field("Subject", "Undelivered mail returned to sender" if failed else "Delayed mail, still being tried"),
         _field("Date", mail_date(report.now)),
         _field("Message-ID", f"<{_token(report.message_id)}>"),
@@ -95,6 +100,16 @@ def build_report(report: Report, full_max_bytes: int = _FULL_MAX_BYTES) -> tuple
     ]
     lines = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts)
     return "".join(header).encode("ascii"), f"{lines}--{boundary}--\r\n".encode("ascii")
+
+
+def _author(report: Report) -> str:
+    address = str(report.from_address) if report.from_address else f"MAILER-DAEMON@{_token(report.hostname)}"
+    name = report.from_name if report.from_name is not None else "Mail Delivery System"
+    if not name:
+        return f"<{address}>"
+    if name.isascii() and not all(ch.isalnum() or ch == " " for ch in name):
+        name = '"' + _clean(name).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{name} <{address}>"
 
 
 def _explanation(report: Report) -> str:

@@ -7,7 +7,7 @@ the field's: nothing is changed. Source: the HSL manual's hook pages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -140,10 +140,26 @@ class QueueOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DsnOptions:
+    """What a delivery report is to be like, where it differs from others. `sender` and `sender_name` are those in From;
+    `sign` makes a field of its header and body, put on top.
+    """
+
+    transport_id: str | None = None
+    recipient: Address | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sender: Address | None = None
+    sender_name: str | None = None
+    job_id: str | None = None
+    sign: Callable[[bytes, bytes], bytes] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueVerdict:
     """The verdict of pre-delivery (try, queue, bounce, delete) or post-delivery (default, queue, bounce, delete).
 
-    `metadata` replaces the stored metadata where not None. After a `settled` one no post-delivery script is asked.
+    `metadata` replaces the stored metadata where not None; `dsn` is of a report, should there be one.
+    After a `settled` one no post-delivery script is asked.
     """
 
     action: Literal["try", "default", "queue", "bounce", "delete"]
@@ -152,6 +168,7 @@ class QueueVerdict:
     metadata: Mapping[str, str] | None = None
     failed: bool = False
     settled: bool = False
+    dsn: DsnOptions | None = None
     by: str = field(default="", compare=False)
 
 

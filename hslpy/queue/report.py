@@ -14,6 +14,7 @@ from hslpy.mail.address import NULL_SENDER
 from hslpy.mail.dsn import Report, ReportedRecipient, build_report
 from hslpy.mail.message import split_content
 from hslpy.mail.reply import Enhanced
+from hslpy.mail.verdict import DsnOptions
 from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
 
 
@@ -42,12 +43,20 @@ class Failure:
 
 
 def report_on(
-    entry: QueuedRecipient, content: bytes, failure: Failure, settings: ReportSettings, now: float, rng: random.Random
+    entry: QueuedRecipient,
+    content: bytes,
+    failure: Failure,
+    settings: ReportSettings,
+    now: float,
+    rng: random.Random,
+    wanted: DsnOptions | None = None,
 ) -> NewMessage:
     """Give the report from the null sender to the entry's sender, due now.
 
     `content` is what the spool has for the entry: header, empty line, body.
     """
+    wanted = wanted or DsnOptions()
+    to = wanted.recipient or entry.sender
     header, body = split_content(content)
     unique = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     recipient = ReportedRecipient(
@@ -73,15 +82,22 @@ def report_on(
         received_at=entry.received_at,
         transaction_id=entry.transaction_id,
         sender_params=entry.sender_params,
+        to=to,
+        from_address=wanted.sender,
+        from_name=wanted.sender_name,
     )
     report_header, report_body = build_report(report, settings.full_max_bytes)
+    if wanted.sign is not None:
+        report_header = wanted.sign(report_header, report_body) + report_header
     new = NewRecipient(
-        recipient=entry.sender,
+        recipient=to,
         sender=NULL_SENDER,
-        transport_id=settings.transport_id or entry.transport_id,
+        transport_id=wanted.transport_id or settings.transport_id or entry.transport_id,
+        metadata=wanted.metadata,
         due_at=now,
         recipient_params={"NOTIFY": "NEVER"},  # RFC 3461 section 5.2.9: no report on a report
-        job_id=entry.job_id,
+        job_id=entry.job_id if wanted.job_id is None else wanted.job_id,
+        tenant_id=entry.tenant_id,
     )
     return NewMessage(
         transaction_id=unique,

@@ -192,7 +192,9 @@ def test_metadata_is_replaced(world: World) -> None:
         ('SetRecipient("");', "wants an address"),
         ("Reschedule(-1);", "at least 0 seconds"),
         ('Queue(["delays" => 5]);', "did you mean `delay`?"),
-        ('Bounce(["dsn" => []]);', "not supported"),
+        ('Bounce(["dsn" => ["transport" => "x"]]);', "did you mean `transportid`?"),
+        ('SetDSN(["dkim" => ["selector" => "s", "domain" => "d.example"]]);', "wants `key` in `dkim`"),
+        ('SetDSN(["from" => "nobody@@"]);', "wants an address"),
     ],
 )
 def test_mistakes(world: World, script: str, message: str) -> None:

@@ -124,3 +124,49 @@ def test_mail_of_scripts_is_queued_at_rcpt_and_sent_at_eod(tmp_path):
             assert s.events()["hooks.queued"] == 1
 
     asyncio.run(scenario())
+
+
+def test_scripts_read_queued_mail_and_say_what_a_report_is_like(tmp_path):
+    eod = """
+    $arguments["mail"]->setBody("edited");
+    $arguments["mail"]->queue($transaction["senderaddress"], "b@example.org", "default", ["tenantid" => "t1",
+        "dsn" => ["envid" => "e1", "notify" => "FAILURE"]]);
+    Accept();
+    """
+    pre = """
+    if ($message["sender"] == "") Try();
+    $mail = MailMessage::File(File($message["file"]["modified"]));
+    echo [$mail->getBody(), MailMessage::File(File($message["file"]["original"]))->getType()];
+    echo [$message["dsn"], $message["tenantid"]];
+    SetDSN(["from_name" => "never seen"]);
+    """
+    post = f"""
+    if ($message["sender"] == "") Default();
+    $key = ''{keys()["rsa-sha256"][0]}'';
+    echo $arguments["dsn"];
+    echo File($message["file"]["modified"])->read() =~ "edited";
+    Bounce(["dsn" => ["recipient" => "boss@example.com", "from" => "out@example.com", "from_name" => "Mail (grün)",
+        "transportid" => "default", "jobid" => "reports", "metadata" => ["kind" => "report"],
+        "dkim" => ["selector" => "s1", "domain" => "example.com", "key" => $key]]]);
+    """
+
+    async def scenario():
+        hooks = hook(tmp_path, "eod", eod) + hook(tmp_path, "predelivery", pre) + hook(tmp_path, "postdelivery", post)
+        async with Sink("127.0.0.50") as sink, server(tmp_path, settings(sink, hooks)) as s:
+            sink.answers["RCPT TO:<b@"] = "550 5.1.1 No such user"
+            client = await s.client()
+            assert (await client.send("a@example.com", "b@example.org", content=MESSAGE)).startswith("250")
+            (report,) = await arrivals(s, sink, 1)
+            assert report.rcpts[0].startswith("<boss@example.com>") and verified(report.content)
+            message = email.message_from_bytes(report.content, policy=email.policy.default)
+            assert message["from"] == '"Mail (grün)" <out@example.com>' and message["to"] == "boss@example.com"
+            assert message.get_content_type() == "multipart/report"
+            assert [fields["text"] for fields in s.fields_of("hooks.echo")] == [
+                '[0=>"edited\r\n",1=>"text/html"]',
+                '[0=>["envid"=>"e1","ret"=>"","notify"=>"FAILURE","orcpt"=>""],1=>"t1"]',
+                '["action"=>"failed","status"=>[0=>5,1=>1,2=>1],"diagnostictype"=>"smtp",'
+                '"diagnosticcode"=>"550 5.1.1 No such user"]',
+                "true",
+            ]
+
+    asyncio.run(scenario())

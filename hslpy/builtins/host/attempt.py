@@ -6,9 +6,9 @@ Source choice itself, DNS and connections are `delivery`'s. Source: the HSL manu
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
-from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.dsn import read_dsn
 from hslpy.builtins.host.options import (
     ADDRESS,
     ARRAY,
@@ -19,30 +19,23 @@ from hslpy.builtins.host.options import (
     read_integer,
     read_options,
     read_seconds,
-    text_list,
     text_map,
 )
-from hslpy.builtins.host.peers import TLS, read_tls
+from hslpy.builtins.host.peers import TLS
+from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
+from hslpy.builtins.host.shown import show_address
 from hslpy.builtins.host.sources import host_name, read_sources
 from hslpy.builtins.host.state import QueueState
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.faults import place_now
 from hslpy.lang.run import Run, VerdictGiven
-from hslpy.lang.values import Array, Value, type_name
-from hslpy.mail.address import Address, ascii_lower
-from hslpy.mail.verdict import QueueOptions, QueueVerdict, TlsMode, TryOptions
+from hslpy.lang.values import Array, Value
+from hslpy.mail.verdict import QueueOptions, QueueVerdict, TryOptions
 
 TOPIC = Topic("attempt")
 
 _PRE = ("predelivery",)
-# What can be waited for in the dialogue. Source: the HSL manual, Post-delivery
-STATES = (
-    *("BANNER", "HELO", "EHLO", "LHLO", "STARTTLS", "AUTH-CRAM-MD5", "AUTH-PLAIN", "AUTH-LOGIN", "AUTH-LOGIN-USER", "AUTH"),
-    *("XCLIENT", "MAIL", "RCPT", "DATA", "EOD", "RSET", "NOOP", "QUIT"),
-)
-TLS_MODES: tuple[str, ...] = get_args(TlsMode)
 _TLS = {"tls": TEXT, "tls_sni": ("string", "boolean"), "tls_verify_name": ARRAY, **TLS}
 _TLS_ELSEWHERE = ("tls_capture_peer_cert",)
 _TRY = {
@@ -64,8 +57,9 @@ _TRY = {
     "jobid": TEXT,
     "timeout": ("number", "array"),
     "connect_timeout": NUMBER,
+    "dsn": ARRAY,
 }
-_TRY_ELSEWHERE = (*_TLS_ELSEWHERE, "dsn", "plugin")
+_TRY_ELSEWHERE = (*_TLS_ELSEWHERE, "plugin")
 QUEUE_OPTIONS = {
     "hold": BOOLEAN,
     "delay": NUMBER,
@@ -73,6 +67,7 @@ QUEUE_OPTIONS = {
     "increment_retry": BOOLEAN,
     "reset_retry": BOOLEAN,
     "transportid": TEXT,
+    "dsn": ARRAY,
 }
 
 
@@ -103,59 +98,6 @@ def _set_destination(call: Run, function: str, host: str | None, port: float | N
         call.host.facts["destinationport"] = port
 
 
-def tls_fields(call: Run, function: str, given: dict[str, Value]) -> dict[str, Any]:
-    """Give the fields of `TryOptions` that the TLS options ask for. Raises ScriptError R302."""
-    fields: dict[str, Any] = {}
-    if "tls" in given:
-        if given["tls"] not in TLS_MODES:
-            hint = suggest(given["tls"], TLS_MODES) or "modes: " + ", ".join(TLS_MODES)
-            raise ScriptError("R302", f'{function}() knows no TLS mode "{given["tls"][:40]}"', hint=hint)
-        fields["tls"] = given["tls"]
-    sni = given.get("tls_sni")
-    if sni.__class__ is str:
-        fields["tls_sni"] = host_name(function, sni)
-    if "tls_verify_host" in given:
-        fields["tls_verify_host"] = given["tls_verify_host"]
-    if "tls_verify_name" in given:
-        fields["tls_verify_name"] = text_list("`tls_verify_name`", given["tls_verify_name"])
-    if given.keys() & TLS.keys() - {"tls_verify_host"}:
-        wanted = read_tls(call, function, given, verify_peer=False)
-        fields.update(tls_protocols=wanted.protocols, tls_ciphers=wanted.ciphers)
-        fields.update(tls_default_ca=wanted.default_ca, tls_client_cert=wanted.client_cert)
-    return fields
-
-
-def timeout_fields(function: str, given: dict[str, Value]) -> dict[str, Any]:
-    """Give the fields of `TryOptions` for `timeout` (seconds, or seconds by state) and `connect_timeout`."""
-    fields: dict[str, Any] = {}
-    timeout = given.get("timeout")
-    if timeout.__class__ is Array:
-        fields["state_timeouts"] = _state_timeouts(function, timeout)
-    elif timeout is not None:
-        fields["timeout_s"] = read_seconds(function, "timeout", timeout, 0.001)
-    if "connect_timeout" in given:
-        fields["connect_timeout_s"] = read_seconds(function, "connect_timeout", given["connect_timeout"], 0.001)
-    return fields
-
-
-def hosts_fields(given: dict[str, Value]) -> dict[str, Any]:
-    """Give the fields of `TryOptions` for `mx_include` and `mx_exclude`."""
-    return {option: text_list(f"`{option}`", given[option]) for option in ("mx_include", "mx_exclude") if option in given}
-
-
-def _state_timeouts(function: str, value: Array) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for key, seconds in value.items.items():
-        state = str(key)
-        if state not in STATES:
-            hint = suggest(state, STATES) or "states: " + ", ".join(STATES)
-            raise ScriptError("R302", f"{function}() knows no state `{state[:40]}` in `timeout`", hint=hint)
-        if seconds.__class__ is not float:
-            raise ScriptError("R302", f"{function}() wants numbers in `timeout`, got {type_name(seconds)}")
-        found[state] = read_seconds(function, f"timeout[{state}]", seconds, 0.001)
-    return found
-
-
 def _set_address(call: Run, function: str, field: str, value: Value) -> None:
     address, params = read_address(function, value, null_allowed=field == "sender")
     attempt = _attempt(call)
@@ -163,13 +105,6 @@ def _set_address(call: Run, function: str, field: str, value: Value) -> None:
     if params:
         attempt[f"{field}_params"] = params
     show_address(call.host, field, address)
-
-
-def show_address(host: HookHost, field: str, address: Address) -> None:
-    """Change `$sender` or `$recipient` and what is derived from them."""
-    host.facts[field] = ascii_lower(str(address))
-    host.facts[f"{field}domain"] = ascii_lower(address.domain)
-    host.facts[f"{field}localpart"] = address.local_part
 
 
 def _set_protocol(call: Run, function: str, protocol: str) -> None:
@@ -289,6 +224,7 @@ def try_(call: Run, options: Array | None = None) -> None:
     """Make the attempt now, as the options and the setters before say."""
     given = read_options("Try", options, _TRY, _TRY_ELSEWHERE)
     attempt = _attempt(call)
+    read_dsn(call, "Try", given.get("dsn"))
     if "sourceip" in given:
         _set_sources(call, "Try", given["sourceip"], given.get("nonlocal_source", False))
     _set_destination(call, "Try", given.get("host"), given.get("port"))
@@ -321,7 +257,7 @@ _RENAMED = {
 @TOPIC.builtin("Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=['Queue(["delay" => 600]);'])
 def queue(call: Run, options: Array | None = None) -> None:
     """Make no attempt now; put the message back, by the retry schedule or as the options say."""
-    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Queue", options)))
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Queue", options)))
 
 
 @TOPIC.builtin(
@@ -332,13 +268,13 @@ def queue(call: Run, options: Array | None = None) -> None:
 )
 def reschedule(call: Run, delay: float, options: Array | None = None) -> None:
     """Make no attempt now but in `delay` seconds. Now `Queue(["delay" => ...])`."""
-    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Reschedule", options, delay)))
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Reschedule", options, delay)))
 
 
 @TOPIC.builtin("Bounce([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=["Bounce();"])
 def bounce(call: Run, options: Array | None = None) -> None:
     """Make no attempt; remove the message and report it to the sender."""
-    read_options("Bounce", options, {}, ("dsn",))
+    read_dsn(call, "Bounce", read_options("Bounce", options, {"dsn": ARRAY}).get("dsn"))
     raise VerdictGiven(QueueVerdict("bounce"))
 
 
@@ -349,9 +285,10 @@ def delete(call: Run, options: Array | None = None) -> None:
     raise VerdictGiven(QueueVerdict("delete"))
 
 
-def queue_options(function: str, options: Array | None, delay: float | None = None) -> QueueOptions:
+def queue_options(call: Run, function: str, options: Array | None, delay: float | None = None) -> QueueOptions:
     """Give the options of Queue, Reschedule and Retry; `delay` is the positional one."""
-    given = read_options(function, options, QUEUE_OPTIONS, ("dsn",))
+    given = read_options(function, options, QUEUE_OPTIONS)
+    read_dsn(call, function, given.get("dsn"))
     delay = given.get("delay", delay)
     return QueueOptions(
         hold=given.get("hold", False),

@@ -217,6 +217,19 @@ def sign_message(
     return True
 
 
+def signer_from(call: Run, function: str, value: Array) -> Signer:
+    """Give the signer that ["selector", "domain", "key", and options of signDKIM] asks for. Raises ScriptError."""
+    names = {"selector": TEXT, "domain": TEXT, "key": ("string", "resource")}
+    given = read_options(f"`dkim` of {function}()", value, {**names, **_OPTIONS}, ("return_header", "arc"))
+    for name in names:
+        if name not in given:
+            raise ScriptError("R302", f"{function}() wants `{name}` in `dkim`")
+    signer = _signer(call, function, given["selector"], given["domain"], given["key"], given)
+    if signer is None:
+        raise ScriptError("R302", f"{function}() wants a private key for the algorithm in `dkim`")
+    return signer
+
+
 @TOPIC.builtin(
     "signDKIM(selector: string, domain: string, key: RSAPrivateKey | ED25519PrivateKey | string, [options: array])"
     " -> object | string | none",

@@ -5,8 +5,8 @@ Edits are kept with the message and shared by all its recipients; Get* functions
 
 from __future__ import annotations
 
-from hslpy.builtins.host.attempt import show_address
 from hslpy.builtins.host.options import find_address, read_seconds
+from hslpy.builtins.host.shown import show_address
 from hslpy.builtins.host.state import DataState, EditedMessage
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic

@@ -11,7 +11,6 @@ from typing import Any
 from cryptography import x509
 
 from hslpy.builtins.core.certificates import certificate_object
-from hslpy.builtins.host.attempt import hosts_fields, timeout_fields, tls_fields
 from hslpy.builtins.host.options import (
     ARRAY,
     BOOLEAN,
@@ -25,6 +24,7 @@ from hslpy.builtins.host.options import (
     text_map,
 )
 from hslpy.builtins.host.peers import SOURCE, TLS, log_failure, read_source
+from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
 from hslpy.builtins.host.sources import host_name
 from hslpy.client.contract import Timeouts, TlsWanted
 from hslpy.client.lookup_contract import (

@@ -7,7 +7,8 @@ Source: the HSL manual, Post-delivery.
 from __future__ import annotations
 
 from hslpy.builtins.host.attempt import queue_options
-from hslpy.builtins.host.options import read_options
+from hslpy.builtins.host.dsn import read_dsn
+from hslpy.builtins.host.options import ARRAY, read_options
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run, VerdictGiven
@@ -34,7 +35,7 @@ def _check_undelivered(call: Run, function: str) -> None:
 def queue(call: Run, options: Array | None = None) -> None:
     """Keep the message for another attempt, by the retry schedule or as the options say."""
     _check_undelivered(call, "Queue")
-    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Queue", options)))
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Queue", options)))
 
 
 @TOPIC.builtin(
@@ -43,14 +44,14 @@ def queue(call: Run, options: Array | None = None) -> None:
 def retry(call: Run, options: Array | None = None) -> None:
     """Keep the message for another attempt. Now `Queue`."""
     _check_undelivered(call, "Retry")
-    raise VerdictGiven(QueueVerdict("queue", queue=queue_options("Retry", options)))
+    raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Retry", options)))
 
 
 @TOPIC.builtin("Bounce([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=["Bounce();"])
 def bounce(call: Run, options: Array | None = None) -> None:
     """Remove the message and report it to the sender."""
     _check_undelivered(call, "Bounce")
-    read_options("Bounce", options, {}, ("dsn",))
+    read_dsn(call, "Bounce", read_options("Bounce", options, {"dsn": ARRAY}).get("dsn"))
     raise VerdictGiven(QueueVerdict("bounce"))
 
 

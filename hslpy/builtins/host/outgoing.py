@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hslpy.builtins.host.attempt import hosts_fields, timeout_fields, tls_fields
 from hslpy.builtins.host.attempted import attempt_array
 from hslpy.builtins.host.options import (
     ARRAY,
@@ -25,6 +24,7 @@ from hslpy.builtins.host.options import (
     text_map,
 )
 from hslpy.builtins.host.peers import TLS
+from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
 from hslpy.builtins.host.sources import host_name, read_sources
 from hslpy.errors import ScriptError
 from hslpy.lang.run import Run

@@ -16,6 +16,7 @@ from hslpy.mail.message import Field, HeaderEditor, Message, field_text
 from hslpy.mail.parts import Part
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Reply
+from hslpy.mail.verdict import DsnOptions
 
 MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipients are
 
@@ -205,4 +206,5 @@ class QueueState:
     metadata: dict[str, str]
     metadata_changed: bool = False
     attempt: dict[str, Any] = field(default_factory=dict)
+    dsn: DsnOptions | None = None
     source_by: str = ""  # the script's line that named the source
