@@ -209,7 +209,7 @@ def check(claim: Claim, records: Sequence[str], message: Message, now: float) ->
                 key.public.verify(claim.signature, digest)
             else:
                 key.public.verify(claim.signature, digest, PKCS1v15(), Prehashed(SHA256()))
-        except InvalidSignature:
+        except (InvalidSignature, ValueError):  # a key can be one that no signature fits
             raise BadSignature("the header was changed, or the key is another", "fail") from None
     except BadSignature as error:
         error.tags = claim.tags
