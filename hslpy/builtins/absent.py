@@ -5,7 +5,6 @@ A row is deleted when its function or class is built. Methods are not listed: th
 
 from __future__ import annotations
 
-_LATER = "it comes with a later version"
 _QUEUE = "changing the queue's policies and metrics from scripts comes with a later version"
 _FFI = "calling C libraries would let a script crash the server"
 _APPLIANCE = "it works on the original vendor's appliance only"
@@ -15,8 +14,6 @@ _HOOK = "the hook it belongs to exists on the original vendor's appliance only"
 _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
-    _LATER: """
-    """,
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement
         metrics_set metrics_get CurrentConnections
@@ -27,7 +24,7 @@ _REASONS: dict[str, str] = {
     _KASPERSKY: "ScanKAV",
     _HOOK: "Allow Block Authenticate Deny",
     _GONE: """
-        eval get_defined_functions DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist
+        eval DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist
     """,
 }
 

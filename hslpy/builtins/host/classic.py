@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from hslpy.builtins.host.files import memory_file
+from hslpy.builtins.host.files import file_object, memory_file
 from hslpy.builtins.host.headers import message_of, value_of
 from hslpy.builtins.host.mailtext import header_addresses
 from hslpy.builtins.host.mimepart import rendered_message
@@ -82,6 +82,20 @@ def get_route(call: Run, extended_result: bool = False) -> Array:
 def get_address_list(call: Run, value: str) -> Array:
     """Give the addresses of a From, To or Cc value; none of them when it is malformed. Now header_addresslist_extract()."""
     return Array.of([address for _, address in header_addresses(call, value) or ()])
+
+
+@TOPIC.builtin(
+    "GetMailFile([options: array]) -> File | none",
+    effect=Effect.READS,
+    hooks=("predelivery", "postdelivery"),
+    examples=["GetMailFile()->readline();"],
+    deprecated="2019",
+)
+def get_queued_mail_file(call: Run, options: Array | None = None) -> HslObject | None:
+    """Give the queued message as a File, as received; with "changes" => true as it is sent. Now `$message["file"]`."""
+    changes = read_options("GetMailFile", options, {"changes": BOOLEAN}).get("changes", False)
+    files = call.host.facts["message"].items.get("file")
+    return None if files is None else file_object(files.items["modified" if changes else "original"].host)
 
 
 # ---- bounces -------------------------------------------------------------------------------------------

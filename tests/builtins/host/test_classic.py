@@ -6,6 +6,7 @@ import pytest
 
 from hslpy.mail.attempt import AttemptFacts
 from hslpy.mail.received import parse_received
+from hslpy.spool.contract import SpoolError
 from tests.hooks.world import World
 
 MIXED = (
@@ -156,3 +157,24 @@ def test_mistakes(world: World, expression: str, message: str) -> None:
 )
 def test_received(value: str, wanted: dict[str, str]) -> None:
     assert parse_received(value) == wanted
+
+
+def test_the_names_of_functions(world: World) -> None:
+    script = (
+        "$all = get_defined_functions(); echo array_map(function ($f) closure ($all) { return array_includes($f, $all); }, "
+    )
+    world.run("data", script + '["GetHeader", "strlen", "Try", "MIME", "getBody"]);', world.data(content=MIXED))
+    assert world.echoed() == ["[0=>true,1=>true,2=>false,3=>false,4=>false]"]
+
+
+def test_the_file_of_a_queued_message(world: World) -> None:
+    async def sent() -> bytes:
+        return b"sent"
+
+    async def received() -> bytes:
+        raise SpoolError("gone")
+
+    script = 'echo [GetMailFile(["changes" => true])->read(), GetMailFile()->read(), isset($message["file"]["original"])];'
+    world.run("predelivery", script, world.pre(content=sent, received=received))
+    world.run("predelivery", "echo GetMailFile();")
+    assert world.echoed() == ['[0=>"sent",1=>none,2=>true]', "none"]
