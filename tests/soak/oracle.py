@@ -26,7 +26,7 @@ def main(first: int, count: int, most: int = 5) -> int:
         if found is not None:
             differing += 1
             short = shrunk(text)
-            print(f"---- seed {seed}: {difference(short)}\n{short}")
+            print(f"---- seed {seed}: {difference(short)}\n{short}", flush=True)
             if differing >= most:
                 break
     print(f"{compared} compared, {skipped} skipped, {differing} differing")
