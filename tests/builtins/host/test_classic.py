@@ -160,11 +160,10 @@ def test_received(value: str, wanted: dict[str, str]) -> None:
 
 
 def test_the_names_of_functions(world: World) -> None:
-    script = (
-        "$all = get_defined_functions(); echo array_map(function ($f) closure ($all) { return array_includes($f, $all); }, "
-    )
-    world.run("data", script + '["GetHeader", "strlen", "Try", "MIME", "getBody"]);', world.data(content=MIXED))
-    assert world.echoed() == ["[0=>true,1=>true,2=>false,3=>false,4=>false]"]
+    names = '["GetHeader", "strlen", "Try", "MIME", "getBody"]'
+    script = f"$all = get_defined_functions(); foreach ({names} as $f) echo array_includes($f, $all);"
+    world.run("data", script, world.data(content=MIXED))
+    assert world.echoed() == ["true", "true", "false", "false", "false"]
 
 
 def test_the_file_of_a_queued_message(world: World) -> None:
