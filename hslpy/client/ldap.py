@@ -100,6 +100,33 @@ def read_servers(uris: str) -> tuple[Server, ...]:
     return tuple(servers)
 
 
+def whole_messages(data: bytearray) -> tuple[int, int]:
+    """Give how many bytes there must be for one message more, and how many the whole messages at the beginning take.
+
+    Raises ValueError for what begins no message, or too long a one. Source: X.690, 8.1.3.
+    """
+    at = 0
+    while True:
+        head = data[at : at + 6]
+        if head and head[0] != 0x30:
+            raise ValueError("no message of LDAP")
+        if len(head) < 2:
+            return 2, at
+        length, more = head[1], 0
+        if length >= 0x80:
+            more = length - 0x80
+            if not 1 <= more <= 4:
+                raise ValueError("no length of a message")
+            if len(head) < 2 + more:
+                return 2 + more, at
+            length = int.from_bytes(head[2 : 2 + more], "big")
+        if length > MOST_BYTES:
+            raise ValueError("the message is too long")
+        if at + 2 + more + length > len(data):
+            return 2 + more + length, at
+        at += 2 + more + length
+
+
 class Ldap:
     """A session, connected when it is first used. `connect` and `secure` give sockets and TLS over them.
 
@@ -129,7 +156,8 @@ class Ldap:
         self._tls: TlsSocket | None = None
         self._server = servers[0] if servers else Server("ldap", "", None)
         self._results: dict[int, deque[sansldap.LDAPMessage]] = {}
-        self._since_message = 0
+        self._unread = bytearray()
+        self._wanted = 0  # how much of it there must be before it is looked at
 
     # ---- the connection -------------------------------------------------------------------------
 
@@ -167,7 +195,8 @@ class Ldap:
         self._socket = self._tls = None
         self._session = sansldap.LDAPClient()
         self._results.clear()
-        self.held_bytes = self._since_message = 0
+        self._unread.clear()
+        self.held_bytes = self._wanted = 0
 
     def _send(self) -> None:
         found = self._open()
@@ -194,20 +223,22 @@ class Ldap:
         except OSError as error:
             self._drop()
             raise LdapError(SERVER_DOWN, str(error)) from None
-        self._since_message += len(data)
-        if not data or self._since_message > MOST_BYTES:
+        if not data:
             self._drop()
-            raise LdapError(SERVER_DOWN if not data else DECODING_ERROR)
+            raise LdapError(SERVER_DOWN)
+        self._reserve(len(data))
+        self.held_bytes += len(data)
+        self._unread += data
+        if len(self._unread) < self._wanted:  # sansldap would copy a long message with each piece of it
+            return
         try:
-            messages = self._session.receive(data)
+            self._wanted, whole = whole_messages(self._unread)
+            messages = self._session.receive(bytes(self._unread[:whole])) if whole else []
         except (sansldap.LDAPError, ValueError, RecursionError) as error:
             gone = getattr(error, "request", None) is not None
             self._drop()
             raise LdapError(SERVER_DOWN if gone else DECODING_ERROR, str(error)) from None
-        if messages:
-            self._since_message = 0
-        self._reserve(len(data))
-        self.held_bytes += len(data)
+        del self._unread[:whole]
         for message in messages:
             if message.message_id in self._results:
                 self._results[message.message_id].append(message)
@@ -221,7 +252,7 @@ class Ldap:
             if waiting:
                 message = waiting.popleft()
                 if not any(self._results.values()):
-                    self.held_bytes = self._since_message
+                    self.held_bytes = len(self._unread)
                 return message
             self._receive()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hslpy.client.ldap import LdapProfile, read_servers
+from hslpy.client.ldap import LdapProfile, read_servers, whole_messages
 from hslpy.client.ldap_text import split_dn
 from hslpy.client.sockets import SocketSettings
 from tests.hooks.world import World
@@ -166,7 +166,7 @@ def test_a_server_that_says_nothing_or_nonsense(world: World) -> None:
     def endless(connection: socket.socket) -> None:
         connection.recv(1000)
         with contextlib.suppress(OSError):
-            connection.sendall(b"\x30\x84\x7f\xff\xff\xff" + b"x" * (40 << 20))
+            connection.sendall(b"\x30\x84\x00\xf0\x00\x00" + b"x" * (16 << 20))
 
     with peer(silent) as quiet, peer(nonsense) as http, peer(endless) as big:
         script = f"""
@@ -273,6 +273,17 @@ def test_values_that_distinguished_names_escape(world: World) -> None:
         ".",
         "Unknown error",
     ]
+
+
+def test_messages_are_parted() -> None:
+    short, long = b"\x30\x03abc", b"\x30\x82\x01\x00" + b"x" * 256
+    assert whole_messages(bytearray(short + long)) == (2, len(short + long))
+    assert whole_messages(bytearray(short + long[:100])) == (len(long), len(short))
+    assert whole_messages(bytearray(short + long[:3])) == (4, len(short))
+    assert whole_messages(bytearray(b"\x30")) == (2, 0)
+    for nonsense in (b"HTTP", b"\x30\x80ab", b"\x30\x85abcdef", b"\x30\x84\x7f\xff\xff\xff"):
+        with pytest.raises(ValueError):
+            whole_messages(bytearray(nonsense))
 
 
 def test_addresses() -> None:
