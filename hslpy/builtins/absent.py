@@ -9,7 +9,6 @@ _QUEUE = "changing the queue's policies and metrics from scripts comes with a la
 _FFI = "calling C libraries would let a script crash the server"
 _APPLIANCE = "it works on the original vendor's appliance only"
 _CYREN = "it asks a commercial service that is part of the original vendor's appliance"
-_KASPERSKY = "the commercial scanner that it asks is not supported; ScanCLAM() asks ClamAV"
 _HOOK = "the hook it belongs to exists on the original vendor's appliance only"
 _GONE = "the original itself dropped it before 2015"
 
@@ -20,8 +19,7 @@ _REASONS: dict[str, str] = {
     """,
     _FFI: "FFI FFIFunction FFIValue FFIType",
     _APPLIANCE: "History",
-    _CYREN: "globalview ScanRPDAV",
-    _KASPERSKY: "ScanKAV",
+    _CYREN: "globalview",
     _HOOK: "Allow Block Authenticate Deny",
     _GONE: """
         eval DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist

@@ -146,7 +146,10 @@ def _compile(opener: _Opener, path: str, world: World) -> tuple[Compiled | None,
 
 
 def _with_taken(world: World) -> World:
-    """Give a world for resolving anew, in which the predefined names that the program assigns are variables of its own."""
+    """Give a world for resolving anew, in which the predefined names that the program assigns are variables of its own.
+
+    That is worth a warning but in a program that reads the arrays of the newer generation, where those names are free.
+    """
     own = {name: Predefined(("any",), writable=True) for name in world.taken}
     fresh = World(
         world.builtins,
@@ -158,7 +161,9 @@ def _with_taken(world: World) -> World:
         world.elsewhere,
         world.absent,
     )
-    for name, span in world.taken.items():
+    given = [world.predefined[name] for name in world.facts]
+    is_newer = any(not fact.yields and not fact.writable for fact in given)
+    for name, span in () if is_newer else world.taken.items():
         fresh.report("W506", span, f"`${name}` is predefined here; the script makes it a variable of its own")
     return fresh
 

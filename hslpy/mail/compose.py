@@ -15,6 +15,7 @@ from hslpy.mail.transfer import base64_lines, with_crlf
 
 MOST_DEPTH = 50  # parts within parts; readers stop sooner
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046 section 5.1.1
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]*")
 _TYPE = re.compile(r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+/[!#$%&'*+.^_`{|}~0-9A-Za-z-]+(?:[ \t]*;[\t -\xff]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+")
 _BOUNDARY_PARAMETER = re.compile(r';\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
@@ -137,10 +138,12 @@ def _body(part: NewPart) -> bytes:
         for one in part.parts:
             pieces += [line, b"\r\n", render(one, is_root=False), b"\r\n"]
         return b"".join([*pieces, line, b"--\r\n"])
-    if part.has("content-transfer-encoding"):
-        binary = part.value("content-transfer-encoding").lower() == "binary"
-        return body if binary else with_crlf(body)
-    return base64_lines(body)
+    if not part.has("content-transfer-encoding"):
+        return base64_lines(body)
+    encoding = part.value("content-transfer-encoding").strip().lower()
+    if encoding == "base64" and not _BASE64.fullmatch(body):  # modules that sign give the signature as it is
+        return base64_lines(body)
+    return body if encoding == "binary" else with_crlf(body)
 
 
 def parameter(name: str, value: str) -> str:

@@ -28,7 +28,6 @@ _NAMES = {
     "connection": "connect",
     "ehlo": "helo",
     "heloehlo": "helo",
-    "authentication": "auth",
     "mail": "mailfrom",
     "sender": "mailfrom",
     "rcpt": "rcptto",
@@ -56,7 +55,7 @@ class Checked:
 def hook_by_name(file: Path) -> str | None:
     """Give the hook that a file's name begins with, as whole words: `rcpt-limit.hsl` is for rcptto, `data2.hsl` for none.
 
-    In `hooks/<hook>/` all files are the hook's.
+    In `hooks/<hook>/` all files are the hook's. `authentication-results` and the like are no scripts of AUTH.
     """
     folder = file.absolute().parent
     if folder.name in _LIBRARIES:
@@ -64,6 +63,8 @@ def hook_by_name(file: Path) -> str | None:
     if folder.parent.name == "hooks" and (folder.name in BY_NAME or folder.name in _NAMES):
         return _NAMES.get(folder.name, folder.name)
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", file.stem).lower())
+    if words == ["authentication"]:
+        return "auth"
     for count in (2, 1):
         start = "".join(words[:count])
         if start in BY_NAME or start in _NAMES:

@@ -186,6 +186,18 @@ def test_virus_scans(world: World) -> None:
     assert run(world, 'ScanCLAM(["signature_exclude" => [1]]);', clamd=clamd).failed
 
 
+def test_scanners_of_no_kind_here_are_named_but_not_called(world: World) -> None:
+    wrapper = """
+    function ScanKAV(...$args) { $found = builtin ScanKAV(...$args); echo "scanned"; return $found; }
+    $outbreak = ScanRPDAV;
+    """
+    assert not run(world, wrapper + 'echo "unused"; Deliver();').failed
+    assert run(world, wrapper + "if (ScanKAV()) Reject();").failed
+    assert "ScanKAV() wants a scanner of a kind that cannot be configured" in str(world.logged("hooks.script_error")[-1])
+    assert run(world, wrapper + "if ($outbreak() == 100) Reject();").failed
+    assert world.echoed() == ["unused"]
+
+
 def test_scanner_that_is_not_configured(world: World) -> None:
     assert run(world, "ScanSA();", spamassassin=None).failed
     assert "set `[scanners.spamassassin]`" in world.failure()

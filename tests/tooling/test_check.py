@@ -24,6 +24,8 @@ from hslpy.tooling.run_tests import find_files
         ("eod.hsl", "eod"),
         ("database.hsl", None),
         ("connections.hsl", None),
+        ("authentication.hsl", "auth"),
+        ("authentication-results.hsl", None),
         ("limits.hsl", None),
         ("lib/rcpt.hsl", None),
         ("hooks/rcptto/default.hsl", "rcptto"),
@@ -49,6 +51,19 @@ def test_a_module_is_checked_with_what_all_hooks_have(tmp_path: Path, text: str)
     file = tmp_path / "module.hsl"
     file.write_text(text)
     assert [f.message for f in check_file(file).findings] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ('$sender = $transaction["senderaddress"];\necho $sender;', []),
+        ('$sender = "postmaster@example.org";\necho $sender;', ["W506"]),
+    ],
+)
+def test_older_names_are_free_where_the_newer_arrays_are_read(tmp_path: Path, text: str, codes: list[str]) -> None:
+    file = tmp_path / "eod.hsl"
+    file.write_text(text)
+    assert [f.code for f in check_file(file).findings] == codes
 
 
 def test_a_hooks_script_is_checked_at_its_hook(tmp_path: Path) -> None:

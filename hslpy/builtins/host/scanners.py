@@ -1,5 +1,7 @@
 """ScanSA, ScanRPD and ScanCLAM: what spamd, rspamd and clamd find in the message. In: options. Out: scores, rules, classes.
 
+ScanKAV and ScanRPDAV are there for scripts that name them without calling them, as wrappers for a log do.
+
 A message is scanned once by each, whatever the number of recipients. One that fails finds nothing, or defers the message,
 by the setting `scanners.on_failure`. Which rspamd result is which class is the scanner's own mapping.
 """
@@ -85,6 +87,24 @@ def scan_clam(call: Run, options: Array | None = None) -> Array:
     if not given.get("extended_result"):
         return names
     return Array.mapping({"rules": names} if result else {"rules": names, "error": True})
+
+
+@TOPIC.builtin("ScanKAV([options: array]) -> array", effect=Effect.IO, hooks=_HOOKS, examples=["if (ScanKAV()) Reject();"])
+def scan_kav(call: Run, options: Array | None = None) -> Array:
+    """Fail: there is no Kaspersky scanner to configure. ScanCLAM() asks ClamAV."""
+    raise _unsupported("ScanKAV")
+
+
+@TOPIC.builtin(
+    "ScanRPDAV([options: array]) -> number", effect=Effect.IO, hooks=_HOOKS, examples=["if (ScanRPDAV() == 100) Reject();"]
+)
+def scan_rpd_av(call: Run, options: Array | None = None) -> float:
+    """Fail: there is no outbreak scanner to configure. ScanCLAM() asks ClamAV."""
+    raise _unsupported("ScanRPDAV")
+
+
+def _unsupported(function: str) -> ScriptError:
+    return ScriptError("R307", f"{function}() wants a scanner of a kind that cannot be configured", hint="ScanCLAM() asks ClamAV")
 
 
 def _scan(call: Run, function: str, name: str) -> Any:

@@ -77,6 +77,13 @@ def test_an_encoding_of_its_own_keeps_the_body(world: World) -> None:
     assert data.endswith(b"\r\n\r\na\nb")
 
 
+def test_a_base64_part_with_a_plain_body_is_encoded(world: World) -> None:
+    data, parsed = built(world, 'MIME()->addHeader("Content-Transfer-Encoding", "base64")->setBody("\\x30\\x82\\x01")')
+    assert data.endswith(b"\r\n\r\nMIIB\r\n") and parsed.get_payload(decode=True) == b"\x30\x82\x01"
+    data, _ = built(World(world.folder), 'MIME()->addHeader("Content-Transfer-Encoding", "base64")->setBody("MII\\nB")')
+    assert data.endswith(b"\r\n\r\nMII\r\nB")
+
+
 def test_long_and_foreign_values_are_folded_and_encoded(world: World) -> None:
     data, parsed = built(
         world,
