@@ -42,7 +42,13 @@ def test_the_whole_diagnostic() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['$lib = FFI("libc.so.6");', "$type = FFI::type(1);", "$f = eval;", "globalview(\"192.0.2.1\");", "array_map(globalview, []);"],
+    [
+        '$lib = FFI("libc.so.6");',
+        "$type = FFI::type(1);",
+        "$f = eval;",
+        'globalview("192.0.2.1");',
+        "array_map(globalview, []);",
+    ],
 )
 def test_every_use_of_one(text: str) -> None:
     (found,) = findings(text)

@@ -104,7 +104,8 @@ def scan_rpd_av(call: Run, options: Array | None = None) -> float:
 
 
 def _unsupported(function: str) -> ScriptError:
-    return ScriptError("R307", f"{function}() wants a scanner of a kind that cannot be configured", hint="ScanCLAM() asks ClamAV")
+    message = f"{function}() wants a scanner of a kind that cannot be configured"
+    return ScriptError("R307", message, hint="ScanCLAM() asks ClamAV")
 
 
 def _scan(call: Run, function: str, name: str) -> Any:
