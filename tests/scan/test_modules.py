@@ -44,7 +44,8 @@ SPAMC = 'import {{ spamc }} from "extras://spamassassin"; $r = spamc($arguments[
 
 @pytest.mark.parametrize(("content", "spam"), [(message(GTUBE), "true"), (message(), "false")])
 def test_spamassassin_says_what_it_thinks(world: World, spamd: Spamd, content: bytes, spam: str) -> None:
-    script = SPAMC.format(place(spamd.address)) + 'echo $r["spam"]; echo $r["threshold"]; echo in_array("GTUBE", $r["symbols"]);'
+    shown = 'echo $r["spam"]; echo $r["threshold"]; echo in_array("GTUBE", $r["symbols"]);'
+    script = SPAMC.format(place(spamd.address)) + shown
     assert echoed(world, script, content) == [spam, "5", spam]
 
 
