@@ -113,7 +113,9 @@ def missing(name: str) -> NoReturn:
 
 
 def step_value(value: Value, by: float) -> float:
-    """Give the number that `++` and `--` count on from."""
+    """Give the number that `++` and `--` count on from: 0 where there is none yet, for `$count[$key]++`."""
+    if value is None:
+        return 0.0
     if value.__class__ is float or value.__class__ is bool or value.__class__ is str:
         return to_number(value)
     raise ScriptError("R122", f"`{'++' if by > 0 else '--'}` wants a number, got {describe(value)}")

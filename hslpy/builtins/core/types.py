@@ -103,15 +103,20 @@ def is_string(value: Value) -> bool:
 @TOPIC.builtin(
     "length(value: any) -> number | none",
     effect=Effect.PURE,
-    examples=['length("abc")  // 3', "length([1, 2])  // 2", "length(none)  // none"],
+    examples=['length("abc")  // 3', "length([1, 2])  // 2", "length(5)  // none"],
     whole=True,
     inline={"string": "float(len(value))", "array": "float(len(value.items))"},
 )
 def length(value: Value) -> float | None:
-    """Give the number of elements of an array or of bytes of a string, and none for anything else."""
+    """Give the number of elements of an array or of bytes of a string, 0 for none, and none for anything else.
+
+    Published scripts count up to the length of a list that may be missing.
+    """
     if value.__class__ is str:
         return float(len(value))
-    return float(len(value.items)) if value.__class__ is Array else None
+    if value.__class__ is Array:
+        return float(len(value.items))
+    return 0.0 if value is None else None
 
 
 @TOPIC.builtin(

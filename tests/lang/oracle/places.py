@@ -181,6 +181,7 @@ class Places:
     def Increment(self, node: s.Increment, frame: Frame) -> Value:
         place = self.path(node.target, frame)
         old = self.read(place, frame)
+        old = 0.0 if old is None else old
         new = rules.operand(old) + (1 if node.op == "++" else -1)
         self.write(place, new, frame)
         return new if node.prefix else rules.number_of(old)
