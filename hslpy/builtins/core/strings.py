@@ -16,7 +16,7 @@ from hslpy.lang.values import Array, Value
 
 TOPIC = Topic("strings")
 
-WHITE_SPACE = " \t\n\r\x0b\x0c"  # ASCII's; str.strip() would take \x85 and \xa0 too
+WHITE_SPACE = " \t\r\n"  # HSL manual, str_strip
 _PART_BYTES = 150  # an array element holding a short string of its own
 _MOST_PARTS = 1 << 62  # of a split: what a C integer holds
 _SPLIT_STRETCH = 1 << 15  # bytes: up to as many parts, about a millisecond
@@ -33,8 +33,8 @@ def upper(text: str) -> str:
 
 
 # what costs little, inline; the functions do the rest
-_LOWER = {"": "string.lower() if string.isascii() and len(string) < 1024 else ..."}
-_UPPER = {"": "string.upper() if string.isascii() and len(string) < 1024 else ..."}
+_LOWER = "{0}.lower() if {0}.isascii() and len({0}) < 1024 else ..."
+_UPPER = "{0}.upper() if {0}.isascii() and len({0}) < 1024 else ..."
 
 
 @TOPIC.builtin("chr(number: number) -> string", effect=Effect.PURE, examples=['chr(65)  // "A"'])
@@ -179,14 +179,14 @@ def str_find(call: Run, string: str, substring: str, offset: float = 0.0) -> flo
 
 
 @TOPIC.builtin(
-    "strpos(string: string, find: string, [offset: number = 0]) -> number",
+    "strpos(s: string, find: string, [offset: number = 0]) -> number",
     effect=Effect.PURE,
     examples=['strpos("banana", "na")  // 2'],
     deprecated="use str_find()",
 )
-def strpos(call: Run, string: str, find: str, offset: float = 0.0) -> float:
+def strpos(call: Run, s: str, find: str, offset: float = 0.0) -> float:
     """Give the position of the first occurrence at or after `offset`, or -1."""
-    return _find(call, string, find, offset, "strpos")
+    return _find(call, s, find, offset, "strpos")
 
 
 @TOPIC.builtin(
@@ -200,34 +200,34 @@ def str_rfind(call: Run, string: str, substring: str, offset: float = 0.0) -> fl
 
 
 @TOPIC.builtin(
-    "strrpos(string: string, find: string, [offset: number = 0]) -> number",
+    "strrpos(s: string, find: string, [offset: number = 0]) -> number",
     effect=Effect.PURE,
     examples=['strrpos("banana", "na")  // 4'],
     deprecated="use str_rfind()",
 )
-def strrpos(call: Run, string: str, find: str, offset: float = 0.0) -> float:
+def strrpos(call: Run, s: str, find: str, offset: float = 0.0) -> float:
     """Give the position of the last occurrence, leaving out the last `offset` bytes, or -1."""
-    return _find_last(call, string, find, offset, "strrpos")
+    return _find_last(call, s, find, offset, "strrpos")
 
 
 @TOPIC.builtin(
-    "strlen(string: string) -> number",
+    "strlen(s: string) -> number",
     effect=Effect.PURE,
     examples=['strlen("abc")  // 3'],
     deprecated="use length()",
     whole=True,
-    inline={"": "float(len(string))"},
+    inline={"": "float(len(s))"},
 )
-def strlen(string: str) -> float:
+def strlen(s: str) -> float:
     """Give the number of bytes."""
-    return float(len(string))
+    return float(len(s))
 
 
 @TOPIC.builtin(
     "str_lower(string: string) -> string",
     effect=Effect.PURE,
     examples=['str_lower("ABC")  // "abc"'],
-    inline=_LOWER,
+    inline={"": _LOWER.format("string")},
 )
 def str_lower(call: Run, string: str) -> str:
     """Give the string with ASCII letters in lower case."""
@@ -235,22 +235,22 @@ def str_lower(call: Run, string: str) -> str:
 
 
 @TOPIC.builtin(
-    "strtolower(string: string) -> string",
+    "strtolower(s: string) -> string",
     effect=Effect.PURE,
     examples=['strtolower("ABC")  // "abc"'],
     deprecated="use str_lower()",
-    inline=_LOWER,
+    inline={"": _LOWER.format("s")},
 )
-def strtolower(call: Run, string: str) -> str:
+def strtolower(call: Run, s: str) -> str:
     """Give the string with ASCII letters in lower case."""
-    return lower(string) if len(string) < 1024 else in_stretches(call, string, lower)
+    return lower(s) if len(s) < 1024 else in_stretches(call, s, lower)
 
 
 @TOPIC.builtin(
     "str_upper(string: string) -> string",
     effect=Effect.PURE,
     examples=['str_upper("abc")  // "ABC"'],
-    inline=_UPPER,
+    inline={"": _UPPER.format("string")},
 )
 def str_upper(call: Run, string: str) -> str:
     """Give the string with ASCII letters in upper case."""
@@ -258,15 +258,15 @@ def str_upper(call: Run, string: str) -> str:
 
 
 @TOPIC.builtin(
-    "strtoupper(string: string) -> string",
+    "strtoupper(s: string) -> string",
     effect=Effect.PURE,
     examples=['strtoupper("abc")  // "ABC"'],
     deprecated="use str_upper()",
-    inline=_UPPER,
+    inline={"": _UPPER.format("s")},
 )
-def strtoupper(call: Run, string: str) -> str:
+def strtoupper(call: Run, s: str) -> str:
     """Give the string with ASCII letters in upper case."""
-    return upper(string) if len(string) < 1024 else in_stretches(call, string, upper)
+    return upper(s) if len(s) < 1024 else in_stretches(call, s, upper)
 
 
 def _slice(call: Run, text: str, offset: float, length: float | None, function: str) -> str:
@@ -291,22 +291,27 @@ def str_slice(call: Run, string: str, offset: float, length: float | str | None 
 
     `length` may be a text of digits, as clients of text protocols hand on what they have read.
     """
-    if isinstance(length, str):
-        if not (length.isascii() and length.isdigit()) or len(length) > 15:
-            raise ScriptError("R101", f"str_slice() wants number as `length`, got {describe(length)}")
-        length = float(length)
-    return _slice(call, string, offset, length, "str_slice")
+    return _slice(call, string, offset, None if length is None else _digits(length, "str_slice", "length"), "str_slice")
+
+
+def _digits(number: float | str, function: str, name: str) -> float:
+    """Give a number that may be given as a text of digits."""
+    if isinstance(number, str):
+        if not (number.isascii() and number.isdigit()) or len(number) > 15:
+            raise ScriptError("R101", f"{function}() wants number as `{name}`, got {describe(number)}")
+        return float(number)
+    return number
 
 
 @TOPIC.builtin(
-    "substr(string: string, [start: number = 0, [length: number]]) -> string",
+    "substr(s: string, [start: number = 0, [len: number]]) -> string",
     effect=Effect.PURE,
     examples=['substr("Halon", 1, 3)  // "alo"'],
     deprecated="use str_slice() or a slice",
 )
-def substr(call: Run, string: str, start: float = 0.0, length: float | None = None) -> str:
-    """Give the part from `start`, of at most `length` bytes; a negative `start` or `length` counts from the end."""
-    return _slice(call, string, start, length, "substr")
+def substr(call: Run, s: str, start: float = 0.0, len_: float | None = None) -> str:
+    """Give the part from `start`, of at most `len` bytes; a negative `start` or `len` counts from the end."""
+    return _slice(call, s, start, len_, "substr")
 
 
 def _strip(call: Run, text: str, characters: str, left: bool, right: bool) -> str:
@@ -369,22 +374,26 @@ def str_rstrip(call: Run, string: str, characters: str = WHITE_SPACE) -> str:
 
 
 @TOPIC.builtin(
-    "trim(string: string) -> string", effect=Effect.PURE, examples=['trim(" a ")  // "a"'], deprecated="use str_strip()"
+    "trim(s: string) -> string", effect=Effect.PURE, examples=['trim(" a ")  // "a"'], deprecated="use str_strip()"
 )
-def trim(call: Run, string: str) -> str:
+def trim(call: Run, s: str) -> str:
     """Remove white space from both ends."""
-    return _strip(call, string, WHITE_SPACE, True, True)
+    return _strip(call, s, WHITE_SPACE, True, True)
 
 
 @TOPIC.builtin(
-    "str_chunk(string: string, length: number, [firstlength: number]) -> array",
+    "str_chunk(string: string, length: number | string, [firstlength: number | string]) -> array",
     effect=Effect.PURE,
     examples=['str_chunk("abcde", 2)  // ["ab", "cd", "e"]', 'str_chunk("abcde", 2, 1)  // ["a", "bc", "de"]'],
 )
-def str_chunk(call: Run, string: str, length: float, firstlength: float | None = None) -> Array:
-    """Cut into pieces of `length` bytes, the first one of `firstlength` if that is given."""
-    size = whole(length, "str_chunk() wants `length`")
-    first = size if firstlength is None else whole(firstlength, "str_chunk() wants `firstlength`")
+def str_chunk(call: Run, string: str, length: float | str, firstlength: float | str | None = None) -> Array:
+    """Cut into pieces of `length` bytes, the first one of `firstlength` if that is given.
+
+    Both may be texts of digits.
+    """
+    size = first = whole(_digits(length, "str_chunk", "length"), "str_chunk() wants `length`")
+    if firstlength is not None:
+        first = whole(_digits(firstlength, "str_chunk", "firstlength"), "str_chunk() wants `firstlength`")
     if size < 1 or first < 1:
         raise ScriptError("R108", "str_chunk() wants lengths of at least 1")
     call.reserve(len(string) + len(string) // size * _PART_BYTES)

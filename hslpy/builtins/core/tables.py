@@ -63,10 +63,13 @@ def csv_rows(call: Run, text: str, delimiter: str) -> Iterator[list[str]]:
 @TOPIC.builtin(
     "csv_encode(values: array, [options: array]) -> string",
     effect=Effect.PURE,
-    examples=['csv_encode(["Hello", "World", "a, b"])  // "Hello,World,\\"a, b\\""'],
+    examples=['csv_encode(["Hello", "World", "Hello World"])  // "Hello,World,\\"Hello World\\""'],
 )
 def csv_encode(call: Run, values: Array, options: Array | None = None) -> str:
-    """Give values as one line of CSV, without a line end. Option `delimiter` (",")."""
+    """Give values as one line of CSV, without a line end: in quotes where white space, quotes or the delimiter ask for it.
+
+    Option: `delimiter` (",").
+    """
     delimiter = delimiter_of("csv_encode", str(read_options("csv_encode", options, {"delimiter": ","})["delimiter"]))
     result = TextBuilder(call)
     between = ""
@@ -75,7 +78,7 @@ def csv_encode(call: Run, values: Array, options: Array | None = None) -> str:
         if len(text) > _LONGEST_LINE:
             call.charge(len(text) >> 8)
             call.reserve(2 * len(text))
-        if any(mark in text for mark in (delimiter, '"', "\r", "\n")):
+        if any(mark in text for mark in (delimiter, '"', " ", "\t", "\r", "\n")):
             text = '"' + text.replace('"', '""') + '"'
         result.add(between + text)
         between = delimiter
@@ -182,12 +185,16 @@ def csv_explode(call: Run, string: str) -> Array:
 
 
 @TOPIC.builtin(
-    "url_parse(url: string) -> array | none",
+    "url_parse(url: string, [options: array]) -> array | none",
     effect=Effect.PURE,
     examples=['url_parse("http://example.com:8080/a?b#c")["port"]  // 8080', 'url_parse("http://[")  // none'],
 )
-def url_parse(call: Run, url: str) -> Array | None:
-    """Give a URL's parts: schema, username, password, hostname, port, path, query, fragment, those that are there."""
+def url_parse(call: Run, url: str, options: Array | None = None) -> Array | None:
+    """Give a URL's parts: schema, username, password, hostname, port, path, query, fragment, those that are there.
+
+    No option is known.
+    """
+    read_options("url_parse", options, {})
     call.charge(len(url) >> 6)
     if len(url) > 65_536:
         return None

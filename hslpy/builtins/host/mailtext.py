@@ -73,21 +73,22 @@ def _header_value(value: str, field: bool) -> str | None:
     effect=Effect.PURE,
     examples=[
         'header_addresslist_extract("Charlie <c@example.org>, j@example.com")  // ["c@example.org", "j@example.com"]',
-        'header_addresslist_extract("A B <a@b.c>", ["names" => true])  // [["name" => "A B", "address" => "a@b.c"]]',
+        'header_addresslist_extract("A B <a@b.c>", ["name" => true])  // [["name" => "A B", "address" => "a@b.c"]]',
         'header_addresslist_extract("<a@b")  // none',
     ],
 )
 def header_addresslist_extract(call: Run, value: str, options: Array | None = None) -> Array | None:
     """Give the addresses of a From, To or Cc value, members of groups included; none when it is malformed.
 
-    Options: `field` (false), the value is a whole header field; `names` (false), give arrays with `name` and `address`.
+    Options: `field` (false), the value is a whole header field; `name` or
+    `names` (false), give arrays with `name` and `address`.
     """
-    chosen = read_options("header_addresslist_extract", options, {"field": False, "names": False})
+    chosen = read_options("header_addresslist_extract", options, {"field": False, "name": False, "names": False})
     text = _header_value(value, chosen["field"])
     pairs = None if text is None else header_addresses(call, text)
     if pairs is None:
         return None
-    if chosen["names"]:
+    if chosen["name"] or chosen["names"]:
         return array_of(call, [Array.mapping({"name": name, "address": address}) for name, address in pairs])
     return array_of(call, [address for _, address in pairs])
 
