@@ -62,10 +62,16 @@ class _Record:
 
 
 class AnySource(dict[str, str]):
-    """The sources of a bench without settings: every name is one. A bare number is none, so that `1` is `netaddr:1`."""
+    """The sources of a bench without settings: every name is one, whose address the system chooses.
+
+    A bare number is none, so that `1` is `netaddr:1`.
+    """
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and not name.isdigit()
+
+    def __missing__(self, name: str) -> str:
+        return ""
 
 
 def empty_queue(metric: str, filters: Mapping[str, Sequence[str]]) -> float:

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import (
 
 from hslpy.builtins.core.arguments import as_bytes, as_text, read_options
 from hslpy.builtins.core.certificates import X509_RESOURCE, chain_error, read_certificates
-from hslpy.builtins.core.keys import PKI_HINT, private_key
+from hslpy.builtins.core.keys import private_key, text_by_id
 from hslpy.builtins.core.signed_data import SignatureWrong, Verified, verify_signed_data
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
@@ -60,13 +60,17 @@ class _Identity:
     chain: tuple[x509.Certificate, ...]
 
 
-def _read_identity(function: str, value: Value, is_id: bool) -> _Identity | None:
-    """Give the identity of ["x509", "privatekey", "chain"?] or of a PEM text; None when a part lacks or doesn't fit."""
+def _read_identity(call: Run, function: str, value: Value, is_id: bool) -> _Identity | None:
+    """Give the identity of ["x509", "privatekey", "chain"?], of a PEM text or, `is_id`, of a [[pki]] table.
+
+    None when a part lacks or doesn't fit.
+    """
     if is_id and value.__class__ is str:
-        raise ScriptError("R301", f"option `id` of {function}() is not supported here", hint=PKI_HINT)
+        value = text_by_id(call, value, certificate=True)
     if value.__class__ is str:
         found = _PEM_KEY.search(value)
-        certificates = read_certificates(function, "certificate", value) if found else []
+        whole = found is not None and "CERTIFICATE-----" in value
+        certificates = read_certificates(function, "certificate", value) if whole else []
         key = private_key(found[0]) if found else None
     else:
         known = {"x509": None, "privatekey": None, "chain": Array({}, 0)}
@@ -91,7 +95,7 @@ def _sign(call: Run, function: str, message: str, certificate: Value, given: dic
     digest = _DIGESTS.get(given.get("digest", "sha256"))
     if digest is None:
         raise ScriptError("R302", f'{function}() wants `digest` as {" or ".join(_DIGESTS)}, got "{given["digest"][:20]}"')
-    identity = _read_identity(function, certificate, given["id"])
+    identity = _read_identity(call, function, certificate, given["id"])
     if identity is None or not isinstance(identity.key, (RSAPrivateKey, EllipticCurvePrivateKey)):
         return None
     call.reserve(4 * len(message))
@@ -118,7 +122,7 @@ def _sign(call: Run, function: str, message: str, certificate: Value, given: dic
     deprecated="use cms_sign()",
 )
 def pkcs7_sign(call: Run, message: str, certificate: Value, options: Array | None = None) -> str | None:
-    """Sign a message as cms_sign() does."""
+    """Sign a message as cms_sign() does. With option `id` the certificate is that of a [[pki]] table."""
     return _sign(call, "pkcs7_sign", message, certificate, read_options("pkcs7_sign", options, _SIGN_OPTIONS))
 
 
@@ -136,7 +140,8 @@ def cms_sign(call: Run, message: str, certificate: Value, options: Array | None 
 
     `certificate` is ["x509", "privatekey", "chain"?], or a PEM text with the certificate, those above it and the key,
     which is RSA or of an elliptic curve. Lines are signed as ending in CRLF. With "detached" => false (true) the
-    signature holds the message. With option `digest` ("sha256", "sha384" or "sha512") or `id`, the form of release 6.11:
+    signature holds the message. With `id` the certificate is that of a [[pki]] table. With option `digest` ("sha256",
+    "sha384" or "sha512") or `id`, the form of release 6.11:
     ["result" => true, "data" => the signature], or ["result" => false].
     """
     given = read_options("cms_sign", options, {**_SIGN_OPTIONS, "digest": "sha256"})
@@ -296,7 +301,7 @@ def cms_decrypt(call: Run, message: str, certificate: Value = None, options: Arr
     given = read_options("cms_decrypt", options, {"certificate": certificate, "id": False})
     if given["certificate"] is None:
         raise ScriptError("R302", "cms_decrypt() wants a certificate with its key")
-    identity = _read_identity("cms_decrypt", given["certificate"], given["id"])
+    identity = _read_identity(call, "cms_decrypt", given["certificate"], given["id"])
     if identity is None or not isinstance(identity.key, RSAPrivateKey):
         return _error("the certificate has no RSA key")
     call.reserve(4 * len(message))

@@ -31,7 +31,6 @@ from hslpy.lang.values import Array, Resource, Value
 TOPIC = Topic("keys and signatures")
 
 RSA, EC, ED25519 = "RSAPrivateKey", "ECPrivateKey", "ED25519PrivateKey"
-PKI_HINT = "read it from a file"
 
 _KEPT = 256  # parsed keys, by their text
 _AT_ONCE_BITS = 2048  # an RSA signature of this size takes 0.3 ms, one of twice the size ten times that
@@ -79,14 +78,19 @@ def _is(value: Value, kind: str) -> bool:
 
 def key_by_id(call: Run, name: str) -> Any:
     """Give the private key of the settings with that id. Raises ScriptError when there is none."""
+    return private_key(text_by_id(call, name))
+
+
+def text_by_id(call: Run, name: str, certificate: bool = False) -> str:
+    """Give a private key of the settings as PEM, with its certificate if asked. Raises ScriptError when there is none."""
     read = getattr(call.host, "key_text", None)
     try:
-        text = read(name) if read is not None else None
+        text: str | None = read(name, certificate) if read is not None else None
     except OSError as error:
         raise ScriptError("R302", f'the key "{name[:60]}" cannot be read: {error.strerror}') from None
     if text is None:
         raise ScriptError("R302", f'there is no key "{name[:60]}"', hint="add a [[pki]] table for it to the settings")
-    return private_key(text)
+    return text
 
 
 @TOPIC.builtin(
@@ -158,8 +162,6 @@ def _hash(function: str, name: str) -> hashes.HashAlgorithm:
 
 def _rsa_options(function: str, options: Array | None, known: dict[str, Any]) -> dict[str, Any]:
     given = read_options(function, options, known)
-    if given["id"] and function != "rsa_sign":
-        raise ScriptError("R301", f"option `id` of {function}() is not supported here", hint=PKI_HINT)
     formats = _FORMATS[function]
     if given["format"] not in formats:
         raise ScriptError("R302", f'{function}() wants `format` as {" or ".join(formats)}, got "{given["format"][:40]}"')
@@ -215,7 +217,7 @@ def rsa_sign(call: Run, message: str, privatekey: Resource | str, options: Array
 
 @TOPIC.builtin(
     "rsa_verify(message: string, signature: string, publickey: string, [options: array]) -> boolean | none",
-    effect=Effect.PURE,
+    effect=Effect.READS,
     examples=[
         'rsa_verify("message", rsa_sign("message", rsa_privatekey($rsakey)), X509::String($rsapem)->public_key())  // true',
         'rsa_verify("message", "signature", "no key")  // none',
@@ -225,11 +227,15 @@ def rsa_verify(call: Run, message: str, signature: str, publickey: str, options:
     """Say whether an RSA signature (PKCS #1 v1.5, as bytes) is of this message; none when the key is none.
 
     Options: `hash` "sha256" (md5, sha1, sha512), `pem` (false: DER), and `format` "RSAPublicKey" or
-    "SubjectPublicKeyInfo", whichever it really is.
+    "SubjectPublicKeyInfo", whichever it really is. With `id` the text is that of a [[pki]] table.
     """
     given = _rsa_options("rsa_verify", options, _VERIFY_OPTIONS)
     algorithm = _hash("rsa_verify", given["hash"])
-    key = _public_key(publickey, given["pem"])
+    if given["id"]:
+        held = key_by_id(call, publickey)
+        key = held.public_key() if isinstance(held, RSAPrivateKey) else None
+    else:
+        key = _public_key(publickey, given["pem"])
     if not isinstance(key, RSAPublicKey):
         return None
     digest = digest_of(call, message, algorithm)

@@ -98,11 +98,14 @@ class HookHost:
     state: Any = None
     ids: Mapping[str, object] = field(default_factory=dict)
 
-    def key_text(self, name: str) -> str | None:
+    def key_text(self, name: str, certificate: bool = False) -> str | None:
         """Give the private key of a [[pki]] table as PEM, by its id with or without `pki:`; None where there is none.
 
-        Raises OSError.
+        With `certificate` the key comes after its certificate, where that has a file. Raises OSError.
         """
         pairs = {pair.id: pair for pair in self.services.sockets.key_pairs}
         found = pairs.get(name) or pairs.get(name.removeprefix("pki:"))
-        return None if found is None else found.key.read_text("latin-1")
+        if found is None:
+            return None
+        files = [found.certificate, found.key] if certificate and found.certificate.name else [found.key]
+        return "\n".join([file.read_text("latin-1") for file in files])

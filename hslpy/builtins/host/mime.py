@@ -285,13 +285,14 @@ def mail(
     | `sender_name`, `recipient_name` | names in From and To |
     | `headers` | more fields, name => value |
     | `metadata` | kept with the recipient |
+    | `jobid` | shown in `$message`; queue metrics know it |
     | `plaintext` | false for HTML |
     | `rawbody`, `serverid` | taken, and change nothing |
     """
     if transportid.__class__ is Array:
         options, transportid = transportid, None
-    given = read_options("mail", options, _MAIL_OPTIONS, ("variables", "template", "templatefile"))
-    queueing = Array.mapping({"metadata": given["metadata"]}) if "metadata" in given else None
+    given = read_options("mail", options, _MAIL_OPTIONS, ("quotas", "variables", "template", "templatefile"))
+    queueing = Array.mapping({name: given[name] for name in ("metadata", "jobid") if name in given})
     wish = read_wish(sender, recipient, transportid or call.host.services.transport_id, queueing)
     hostname = call.host.services.hostname
     shown = str(wish.sender) if not wish.sender.is_null else f"postmaster@{hostname}"
@@ -315,6 +316,7 @@ _MAIL_OPTIONS = {
     "recipient_name": TEXT,
     "headers": ARRAY,
     "metadata": ARRAY,
+    "jobid": TEXT,
     "plaintext": BOOLEAN,
     "rawbody": BOOLEAN,
     "serverid": TEXT,

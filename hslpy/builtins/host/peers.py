@@ -36,7 +36,10 @@ _CERTIFICATE = {
 
 
 def read_source(call: Run, function: str, given: dict[str, Value]) -> str | None:
-    """Give the IP address to leave from: a literal one, or that of a configured source. Raises ScriptError R306."""
+    """Give the IP address to leave from: a literal one, or that of a configured source; None when the system chooses.
+
+    Raises ScriptError R306.
+    """
     name = given.get("sourceipid", given.get("sourceip"))
     if name is None:
         return None
@@ -46,7 +49,7 @@ def read_source(call: Run, function: str, given: dict[str, Value]) -> str | None
         except ValueError:
             pass
     services = call.host.services
-    return str(services.source_addresses[source_id(function, call.host, name)])
+    return services.source_addresses[source_id(function, call.host, name)] or None
 
 
 def read_tls(call: Run, function: str, given: dict[str, Value], *, verify_peer: bool) -> TlsWanted:

@@ -83,7 +83,7 @@ def test_aes_gives_none(name: str, args: list[Any]) -> None:
         ("rsa_sign", ["x", "pki:1", {"id": True}], 'there is no key "pki:1"'),
         ("rsa_verify", ["x", "s", "key", {"format": "PrivateKeyInfo"}], "RSAPublicKey or SubjectPublicKeyInfo"),
         ("rsa_sign", ["x", Resource("ECPrivateKey", None)], "wants RSAPrivateKey or string as `privatekey`"),
-        ("cms_sign", ["x", "pki:1", {"id": True}], "is not supported here"),
+        ("cms_sign", ["x", "pki:1", {"id": True}], 'there is no key "pki:1"'),
         ("cms_sign", ["x", {"x509": CERTIFICATE}], 'wants "x509" and "privatekey"'),
         ("cms_verify", ["x", "y", {}], 'wants "store" or "certs"'),
         ("cms_verify", ["x", "y", {"store": ["nonsense"]}], "wants certificates in `store`"),

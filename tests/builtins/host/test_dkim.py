@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.mail.dkim import canonical_body, canonical_field, tag_list
 from tests.hooks.world import CONTENT, World
+from tests.support.certificates import CERTIFICATE, KEY
 
 BODIES = [
     b"",
@@ -89,17 +90,24 @@ def test_ed25519(world: World) -> None:
 
 def test_keys_of_the_settings(world: World) -> None:
     (world.folder / "dkim.pem").write_text(keys()["rsa-sha256"][0])
-    sockets = SocketSettings(key_pairs=(KeyPair("main", world.folder / "dkim.pem"),))
+    (world.folder / "cert.pem").write_text(CERTIFICATE)
+    (world.folder / "key.pem").write_text(KEY)
+    pair = KeyPair("both", world.folder / "key.pem", world.folder / "cert.pem")
+    sockets = SocketSettings(key_pairs=(KeyPair("main", world.folder / "dkim.pem"), pair))
     for key, options in (("pki:main", "[]"), ("main", '["id" => true]'), ("pki:main", '["id" => true]')):
         script = f"""
         $mail = $arguments["mail"];
         $mail->signDKIM("s1", "example.com", "{key}", {options});
         echo rsa_sign("m", "{key}", ["id" => true]) == rsa_sign("m", ''{keys()["rsa-sha256"][0]}'', ["pem" => true]);
+        echo rsa_verify("m", rsa_sign("m", "{key}", ["id" => true]), "{key}", ["id" => true]);
+        echo is_string(pkcs7_sign("m", "pki:both", ["id" => true])) and pkcs7_sign("m", "{key}", ["id" => true]) === none;
         $mail->queue("a@example.com", "b@example.org", "t"); Accept();
         """
-        (delivery,) = world.run("eod", script, sockets=sockets).deliveries
+        end = world.run("eod", script, sockets=sockets)
+        assert not end.failed, world.failure()
+        (delivery,) = end.deliveries
         assert verified(delivery.header + b"Body\r\n")
-    assert world.echoed() == ["true"] * 3
+    assert world.echoed() == ["true"] * 9
 
 
 def test_a_second_from_breaks_it(world: World) -> None:

@@ -37,7 +37,7 @@ def test_a_built_message_is_queued_from_any_hook(world: World) -> None:
     [
         ('"mailtransport:7"', "mailtransport:7", "text/plain"),
         ('"mailtransport:7", ["headers" => ["X-A" => "1"]]', "mailtransport:7", "text/plain"),
-        ('["plaintext" => false, "rawbody" => true]', "mailtransport:1", "text/html"),
+        ('["plaintext" => false, "rawbody" => true, "jobid" => "j"]', "mailtransport:1", "text/html"),
     ],
 )
 def test_mail(world: World, arguments: str, transport: str, kind: str) -> None:
@@ -49,6 +49,7 @@ def test_mail(world: World, arguments: str, transport: str, kind: str) -> None:
     (message,) = world.outbox.queued
     assert world.echoed() == [message.transaction_id]
     assert message.recipients[0].transport_id == transport
+    assert message.recipients[0].job_id == ("j" if "jobid" in arguments else "")
     read = email.message_from_bytes(message.header + message.body, policy=email.policy.default)
     assert (read["subject"], read["from"], read["to"]) == ("Lunch å", "postmaster@example.com", "info@example.org")
     assert read.get_content_type() == kind and read.get_content().rstrip() == "How about Friday?\nYeså"
