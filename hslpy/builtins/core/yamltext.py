@@ -25,6 +25,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ELEMENT_BYTES = 200
 _EVENTS_A_STRETCH = 64
 _AT_ONCE = 1 << 20  # bytes; libyaml takes the text as one
+_MOST_LEVELS = 1_000  # libyaml looks at every open bracket with each token: deep texts take it squared time
 _WORDS: dict[str, Value] = {"": None, "~": None, "true": True, "false": False}
 _WORDS |= {"null": None, "Null": None, "NULL": None, "True": True, "TRUE": True, "False": False, "FALSE": False}
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -98,6 +99,8 @@ def _value(call: Run, events: Iterator[Any]) -> Value:
                 held, text = anchors[event.anchor]
                 value = own(held)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                if len(levels) >= _MOST_LEVELS:
+                    raise _Malformed
                 levels.append(_Building(isinstance(event, yaml.MappingStartEvent), event.anchor))
                 continue
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
@@ -129,7 +132,7 @@ def _value(call: Run, events: Iterator[Any]) -> Value:
     ],
 )
 def yaml_decode(call: Run, string: str, options: Array | None = None) -> Value:
-    """Give the value of a YAML text, or none when it isn't one, or is more than one document.
+    """Give the value of a YAML text, or none when it isn't one, is more than one document, or over 1,000 levels deep.
 
     By the core schema of YAML 1.2: `true` and `false` are booleans, `null`, `~` and nothing are none, what looks like a
     number is one; all else is a string, dates, `yes` and `no` among it. Anchors and aliases work, merge keys (`<<`)
@@ -158,5 +161,5 @@ def yaml_fault(call: Run, string: str) -> tuple[str, int] | None:
     except (yaml.YAMLError, UnicodeError) as error:
         return "no YAML", getattr(error, "position", None) or 0
     except _Malformed:
-        return "YAML that is no value: more than one document, an unknown alias, or a key that is an array", 0
+        return "YAML that is no value: more than one document, an unknown alias, too many levels, or a key that is an array", 0
     return None

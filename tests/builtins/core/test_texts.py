@@ -61,7 +61,9 @@ def test_yaml_of_laughs_takes_no_memory() -> None:
 def test_yaml_is_bounded() -> None:
     with pytest.raises(LimitExceeded):
         call("yaml_decode", "- x\n" * 100_000, run=fresh_run(memory_bytes=1 << 20))
-    call("yaml_decode", "[" * 50_000)  # deep, and never closed
+    assert call("yaml_decode", "[" * 50_000) is None  # deep, and never closed
+    assert call("yaml_decode", "[" * 1_001 + "]" * 1_001) is None
+    assert call("yaml_decode", "[" * 200 + "]" * 200) is not None
     with pytest.raises(ScriptError):
         call("yaml_decode", "a", {"x": True})
 
