@@ -51,7 +51,7 @@ def test_hostile_script(world: World, script: str, text: str) -> None:
     verdict, stall = wait_for(longest_stall(run, hooks, world))
     assert (verdict.action, verdict.failed, str(verdict.reply)) == ("defer", True, "451 4.3.0 Temporary policy failure")
     assert text in world.failure()
-    assert stall < 0.25, stall  # generous for a busy machine: a script that is not sliced takes 0.6 s and more
+    assert stall < 0.5, stall  # generous for a busy machine: a script that is not sliced takes 0.6 s and more
 
 
 WARM = "$i = 0; while ($i < 100000) $i += 1; "  # many steps go by between two looks at the clock by then
@@ -73,7 +73,7 @@ def test_dear_steps_after_cheap_ones(world: World, script: str) -> None:
     hooks = world.hooks({"rcptto": WARM + script, "mailfrom": "$x = 1;"}, limits=SHORT)
     run = hooks.run(hooks.current, "rcptto", world.event("rcptto"))
     verdict, stall = wait_for(longest_stall(run, hooks, world))
-    assert verdict.failed and stall < 0.3, stall
+    assert verdict.failed and stall < 0.5, stall
 
 
 def test_busy_script_gives_others_their_turn(world: World) -> None:

@@ -37,7 +37,7 @@ NOT_RUN = (
     "nothing was echoed: a program with an error that is found before it runs never runs, so that its `// expect:` cannot"
     " hold beside `// error[...]`; part the two with a line `// ---`"
 )
-LIMITS = Limits(steps=2_000_000, depth=50, cpu_s=60.0)  # steps are what ends endless loops, however slow the machine
+LIMITS = Limits(steps=500_000, depth=50, cpu_s=60.0)  # steps are what ends endless loops, however slow the machine
 
 
 def load(text: str, files: dict[str, str], profile: Profile = NEWEST) -> Loaded:

@@ -69,7 +69,7 @@ VALUES = [
     "$other",
     "#/a+/i",
 ]
-STRIDE = 1 if os.environ.get("HSLPY_SOAK") else 7  # of the long tables, whose lines are compiled one by one
+STRIDE = 1 if os.environ.get("HSLPY_SOAK") else 13  # of the long tables, whose lines are compiled one by one
 BINARY = [
     "==",
     "!=",
