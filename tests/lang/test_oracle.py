@@ -15,7 +15,6 @@ from tests.lang.oracle.compare import difference, shrunk
 from tests.lang.oracle.programs import program
 from tests.lang.oracle.rules import Skip
 
-
 PARTS = 6  # so that they are tried side by side
 
 

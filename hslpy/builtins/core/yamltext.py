@@ -161,5 +161,5 @@ def yaml_fault(call: Run, string: str) -> tuple[str, int] | None:
     except (yaml.YAMLError, UnicodeError) as error:
         return "no YAML", getattr(error, "position", None) or 0
     except _Malformed:
-        return "YAML that is no value: more than one document, an unknown alias, too many levels, or a key that is an array", 0
+        return "YAML that is no value: two documents, an unknown alias, too many levels, or a key that is an array", 0
     return None
