@@ -11,6 +11,8 @@ import pytest
 import hslpy
 from hslpy import builtins
 from hslpy.builtins import core
+from hslpy.builtins.absent import ABSENT
+from hslpy.builtins.generations import FIRST_YEAR, LAST_YEAR, generation
 from hslpy.clock import SystemClock
 from hslpy.errors import OperatorError
 from hslpy.lang.declare import Builtin, Effect
@@ -93,3 +95,12 @@ def test_every_code_in_use_has_a_row() -> None:
             used.setdefault(code, str(path.relative_to(folder)))
     missing = {code: where for code, where in used.items() if code not in CODES}
     assert not missing
+
+
+def test_years_are_of_names_there_are() -> None:
+    known = {builtins.key_of(row) for row in builtins.ALL} | set(ABSENT)
+    assert not [name for name in FIRST_YEAR if name not in known]
+    assert all(FIRST_YEAR[name] <= year for name, year in LAST_YEAR.items())
+    assert generation("strlen") == "in the original from 2015 to 2018"
+    assert generation("array_find") == "in the original since 2018"
+    assert generation("nothing") is None

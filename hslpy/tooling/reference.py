@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hslpy.builtins import key_of
+from hslpy.builtins.generations import generation
 from hslpy.hooks.table import Hook
 from hslpy.lang.declare import Builtin
 from hslpy.lang.profiles import Profile, Switch
@@ -37,6 +38,9 @@ def functions_page(rows: Iterable[Builtin]) -> str:
             out.append(f"\n### {key_of(row)}\n\n```\n{row.signature.text}\n```\n\n{_paragraphs(row.doc)}\n")
             if row.hooks:
                 out.append(f"\nAt: {', '.join(row.hooks)}.\n")
+            years = generation(key_of(row))
+            if years:
+                out.append(f"\n{years[0].upper()}{years[1:]}.\n")
             if row.deprecated:
                 out.append(f"\nOlder name; today: {row.deprecated}.\n")
             if row.examples:
