@@ -22,9 +22,11 @@ from typing import Any
 from hslpy.admin.control import ControlServer
 from hslpy.admin.queue_commands import queue_commands
 from hslpy.builtins.host.contract import QueueMetric, Services
+from hslpy.client.bounce_lists import BounceLists
 from hslpy.client.files import Files
 from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpClient
+from hslpy.client.logfiles import LogFiles
 from hslpy.client.lookup_contract import Lookups, Server
 from hslpy.client.lookups import RealLookups
 from hslpy.client.smtp import SmtpClient
@@ -58,6 +60,7 @@ from hslpy.smtp.server import SmtpServer
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
+from hslpy.store.profiles import RedisProfiles
 from hslpy.store.redis import connect
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
@@ -155,6 +158,7 @@ class App:
         self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with contextlib.AsyncExitStack() as undo:
             self.hooks.load()
+            self.services.bounce_lists.check()
             await self.spool.open()
             undo.push_async_callback(self.spool.close)
             await self.queue.open()
@@ -269,6 +273,10 @@ def make_services(
         files=Files(settings.file_folders, settings.search_path),
         sockets=settings.sockets,
         ldap_profiles=settings.ldap_profiles,
+        log_files=LogFiles(settings.log_files),
+        bounce_lists=BounceLists(settings.bounce_lists, log),
+        redis=RedisProfiles(settings.redis_profiles),
+        environment=settings.script_environment,
         source_addresses={source.id: source.address for source in settings.sources},
         hostname=settings.hostname,
         transport_id=settings.smtp.transport_id,

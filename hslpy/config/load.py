@@ -14,9 +14,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from hslpy.client.bounce_lists import BounceListSettings
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
 from hslpy.client.ldap import LdapProfile
+from hslpy.client.logfiles import LogFileSettings
 from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.settings import OPTIONAL_TABLES, ROWS
@@ -37,6 +39,7 @@ from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
+from hslpy.store.profiles import RedisProfile
 from hslpy.store.redis import RedisSettings
 
 
@@ -69,6 +72,10 @@ class Settings:
     client: ClientSettings
     sockets: SocketSettings
     ldap_profiles: Mapping[str, LdapProfile]
+    log_files: tuple[LogFileSettings, ...]
+    bounce_lists: tuple[BounceListSettings, ...]
+    redis_profiles: Mapping[str, RedisProfile]
+    script_environment: Mapping[str, str | None]
     resolver: ResolverSettings
     rate: RateSettings
     redis: RedisSettings
@@ -131,7 +138,7 @@ def _settings(
     transports = {entry["id"]: Transport(**entry, timeouts=timeouts) for entry in values["transport[]"]}
     if len(transports) < len(values["transport[]"]):
         raise OperatorError("two transports have the same id", hint="give each [[transport]] an `id` of its own")
-    for table in ("pki", "ldap"):
+    for table in ("pki", "ldap", "log_file", "bounce_list", "redis_profile"):
         ids = [entry["id"] for entry in values[f"{table}[]"]]
         if len(set(ids)) < len(ids):
             raise OperatorError(f"two [[{table}]] tables have the same id", hint="give each an `id` of its own")
@@ -179,6 +186,13 @@ def _settings(
             key_pairs=tuple(KeyPair(**entry) for entry in values["pki[]"]),
         ),
         ldap_profiles={entry["id"]: LdapProfile(**entry) for entry in values["ldap[]"]},
+        log_files=tuple(LogFileSettings(**entry) for entry in values["log_file[]"]),
+        bounce_lists=tuple(BounceListSettings(**entry) for entry in values["bounce_list[]"]),
+        redis_profiles={
+            "": RedisProfile("", values["redis.url"], max_connections=values["redis.max_connections"]),
+            **{entry["id"]: RedisProfile(**entry) for entry in values["redis_profile[]"]},
+        },
+        script_environment={name: environment.get(name) for name in values["hooks.environment"]},
         resolver=ResolverSettings(**_section(values, "dns")),
         rate=RateSettings(**_section(values, "rate")),
         redis=RedisSettings(**_section(values, "redis")),

@@ -5,9 +5,11 @@ Names, kinds and defaults come from the settings dataclasses of the rooms; here 
 
 from __future__ import annotations
 
+from hslpy.client.bounce_lists import BounceListSettings
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
 from hslpy.client.ldap import LdapProfile
+from hslpy.client.logfiles import LogFileSettings
 from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
@@ -25,6 +27,7 @@ from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
+from hslpy.store.profiles import RedisProfile
 from hslpy.store.redis import RedisSettings
 
 # Tables that turn something on by being there; `hslpy config` prints them as comments.
@@ -95,6 +98,7 @@ ROWS: list[Setting] = [
     ),
     Setting("hooks.search_path", "texts", (), "folders in which include and import look for a bare name"),
     Setting("hooks.reload_check_s", "number", 1.0, "how often changed scripts are looked for; 0 for never", "s", minimum=0),
+    Setting("hooks.environment", "texts", (), "environment variables that scripts may read with getenv()"),
     Setting(
         "files.folders", "texts", (), "folders whose files scripts may read; empty: the scripts' own and hooks.search_path"
     ),
@@ -266,6 +270,33 @@ ROWS: list[Setting] = [
             "query": About("filter, with `%s` for what is looked up, or `$1`, `$2` for several values"),
             "tls_default_ca": About("take the system's authorities beside those of client.ca_file"),
             "tls_verify_peer": About("want a certificate of a known authority that bears the server's name"),
+        },
+    ),
+    *rows_of(
+        "log_file[]",
+        LogFileSettings,
+        {
+            "id": About("what scripts call the file in logger()"),
+            "path": About("file to append to; made where there is none, and anew when it was moved away"),
+            "fsync": About("have each write on the disk before the script goes on"),
+        },
+    ),
+    *rows_of(
+        "bounce_list[]",
+        BounceListSettings,
+        {
+            "id": About("what scripts call the list in bounce_list()"),
+            "path": About("CSV file: a pattern within slashes, value, groupings, state, comment; read anew when it changes"),
+        },
+    ),
+    *rows_of(
+        "redis_profile[]",
+        RedisProfile,
+        {
+            "id": About("what scripts call the server in Redis(); Redis() without a name is that of [redis]"),
+            "url": About("its address, as `redis.url`", secret=True),
+            "timeout_s": About("time for a command", "s", minimum=0.01),
+            "max_connections": About("connections at a time", minimum=1),
         },
     ),
     *rows_of(

@@ -221,6 +221,10 @@ EXAMPLES: dict[str, Example] = {
         '$all = [];\nfor ($i = 0; $i < 300; $i++) $all[] = Socket("AF_INET", "SOCK_STREAM");',
         'for ($i = 0; $i < 300; $i++) {\n  $socket = Socket("AF_INET", "SOCK_STREAM");\n  $socket->close();\n}',
     ),
+    "R340": Example(
+        'echo Redis()->command("GET", "key");',
+        'try { echo Redis()->command("GET", "key"); } catch ($error) { echo $error->message(); }',
+    ),
     "R320": Example(
         'test("sums", function () { expect(1 + 1, 3); });', 'test("sums", function () { expect(1 + 1, 2); });', hook="test"
     ),

@@ -6,6 +6,7 @@ Knows nothing of what is kept there. Whoever asks for the client closes it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -26,10 +27,10 @@ class RedisSettings:
     max_connections: int = 16
 
 
-def connect(settings: RedisSettings) -> Redis:
+def connect(settings: RedisSettings, **options: Any) -> Redis:
     """Give a client that connects at its first command, and again whenever the connection was lost.
 
-    Commands are not repeated (redis-py's default is three times): a rate check sent twice counts twice.
+    `options` go to redis-py. Commands are not repeated (redis-py's default is three times): a rate check sent twice counts twice.
     Raises OperatorError when the URL cannot be read.
     """
     try:
@@ -39,6 +40,7 @@ def connect(settings: RedisSettings) -> Redis:
             max_connections=settings.max_connections,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
+            **options,
         )
     except ValueError as error:
         raise OperatorError(

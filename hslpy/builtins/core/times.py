@@ -6,8 +6,11 @@ The time zone is the process's own; instants come from the run's clock alone.
 from __future__ import annotations
 
 import calendar
+import math
 import re
 import time as calendars
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hslpy.builtins.core.arguments import from_utf8, read_options, to_utf8
 from hslpy.errors import ScriptError
@@ -20,6 +23,8 @@ TOPIC = Topic("time")
 
 MOST_CHARACTERS = 1000  # of a format or a date: the C function is called again and again for a long result
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([wdhms]?)", re.ASCII)
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 # What C's strptime takes and Python's does not, in Python's terms. Source: strptime(3)
 _SHORTHANDS = {
@@ -97,6 +102,31 @@ def strftime(call: Run, format: str, time: float | None = None, options: Array |
         return to_utf8(calendars.strftime(text, fields))
     except (ValueError, OverflowError, MemoryError):
         raise ScriptError("R108", "strftime() cannot show that time in that format") from None
+
+
+@TOPIC.builtin(
+    "time_rfc2822([unixtime: number, [location: string]]) -> string",
+    effect=Effect.READS,
+    examples=[
+        'time_rfc2822(1645012689.519825, "Europe/Stockholm")  // "Wed, 16 Feb 2022 12:58:09 +0100"',
+        'time_rfc2822(0, "UTC")  // "Thu, 01 Jan 1970 00:00:00 +0000"',
+    ],
+)
+def time_rfc2822(call: Run, unixtime: float | None = None, location: str | None = None) -> str:
+    """Give a time, by default now, as header fields have it, in a time zone by its name, by default the local one."""
+    when = call.clock.time() if unixtime is None else unixtime
+    try:
+        zone = None if location is None else ZoneInfo(location)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ScriptError("R108", f'time_rfc2822() knows no time zone "{str(location)[:40]}"') from None
+    try:
+        moment = datetime.fromtimestamp(math.floor(when), UTC).astimezone(zone)
+        offset = moment.strftime("%z")[:5]
+    except (OverflowError, ValueError, OSError):
+        raise ScriptError("R108", f"time_rfc2822() cannot show the time {format_number(when)}") from None
+    return (
+        f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} {moment.year:04} {moment:%H:%M:%S} {offset}"
+    )
 
 
 @TOPIC.builtin(

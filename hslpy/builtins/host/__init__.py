@@ -27,6 +27,7 @@ from hslpy.builtins.host import (
     queue_metric,
     rates,
     scanners,
+    services,
     sockets,
     system,
     tls,
@@ -65,4 +66,5 @@ TOPICS: tuple[Topic, ...] = (
     lookups.TOPIC,
     mailtext.TOPIC,
     system.TOPIC,
+    services.TOPIC,
 )

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hslpy.client.bounce_lists import BounceLists
 from hslpy.client.files import Files
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.client.ldap import LdapProfile
+from hslpy.client.logfiles import LogFiles
 from hslpy.client.lookup_contract import Lookups, ScriptedLookups, Server
 from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
@@ -24,6 +26,7 @@ from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.dlp import DlpEngine
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.store.memory import SharedMemory
+from hslpy.store.profiles import RedisProfiles
 
 
 class QueueMetric(Protocol):
@@ -63,6 +66,10 @@ class Services:
     sockets: SocketSettings = field(default_factory=SocketSettings)
     http: HttpClient = field(default_factory=ScriptedHttp)
     ldap_profiles: Mapping[str, LdapProfile] = field(default_factory=dict)
+    log_files: LogFiles = field(default_factory=LogFiles)
+    bounce_lists: BounceLists = field(default_factory=BounceLists)
+    redis: RedisProfiles = field(default_factory=RedisProfiles)
+    environment: Mapping[str, str | None] = field(default_factory=dict)  # what scripts may read of it
     lookups: Lookups = field(default_factory=ScriptedLookups)
     servers: Mapping[str, Server] = field(default_factory=dict)  # transports, by id
     source_addresses: Mapping[str, str] = field(default_factory=dict)  # by source id
@@ -77,6 +84,8 @@ class Services:
         await self.http.close()
         await self.rates.close()
         await self.resolver.close()
+        await self.redis.close()
+        await self.log_files.close()
         for scanner in (self.spamassassin, self.rspamd, self.clamd, self.dlp):
             if scanner is not None:
                 await scanner.close()
