@@ -30,7 +30,7 @@ class RedisSettings:
 def connect(settings: RedisSettings, **options: Any) -> Redis:
     """Give a client that connects at its first command, and again whenever the connection was lost.
 
-    `options` go to redis-py. Commands are not repeated (redis-py's default is three times): a rate check sent twice counts twice.
+    `options` go to redis-py. Commands are not repeated (its default is three times): a rate check sent twice counts twice.
     Raises OperatorError when the URL cannot be read.
     """
     try:
