@@ -114,7 +114,8 @@ class Socket:
                 raise OSError(errno.ENAMETOOLONG if path else errno.EINVAL, "no path of a socket")
             return path
         try:
-            socket.inet_pton(self.handle.family, address.partition("%")[0])
+            plain = address.partition("%")[0] if self.handle.family == socket.AF_INET6 else address  # without its zone
+            socket.inet_pton(self.handle.family, plain)
         except (OSError, ValueError):
             raise OSError(errno.EAFNOSUPPORT, "no address of the socket's family") from None
         return address, port or 0

@@ -138,6 +138,7 @@ def _pairs(value: Value) -> dict[Value, Any] | None:
 
 
 _PLAIN = (type(None), bool, float, str)
+_OBJECT_BYTES = 16 * 1024  # of a key, a certificate, a compiled regex: more than nearly all take
 
 
 def size_of(run: Run, value: Value, more: tuple[type, ...]) -> int | str:
@@ -153,11 +154,14 @@ def size_of(run: Run, value: Value, more: tuple[type, ...]) -> int | str:
     while todo:
         one = todo.pop()
         if one.__class__ is Array:
-            todo.extend(one.values())
+            todo.extend(one.items)
+            todo.extend(one.items.values())
             size += ELEMENT_BYTES * (1 + len(one))
         elif one.__class__ is str:
             size += len(one)
-        elif one.__class__ not in _PLAIN and one.__class__ not in more:
+        elif one.__class__ in more:
+            size += _OBJECT_BYTES
+        elif one.__class__ not in _PLAIN and one.__class__ is not int:  # a key
             return type_name(one)
         count += 1
         if count % 1000 == 0:
@@ -195,21 +199,23 @@ def enter_barrier(run: Run, name: Value, unset: object) -> Barrier:
 
 
 def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> None:
-    """Keep the shared variable for the next who enters, and go out; whatever ended the body. Never waits.
+    """Keep the shared variable for the next who enters, and go out; whatever ended the body.
 
     Raises ScriptError R309 for a value that cannot be kept, unless an error or a verdict ended the body.
     """
     shared = run.shared
     if shared is None:
         return
-    release(run, shared, barrier.name)
-    if value is unset:
-        shared.values.pop(barrier.name, None)
-        return
-    size = size_of(run, value, ())
-    if not isinstance(size, str):
-        shared.values.put(barrier.name, copied(run, value), size)
-    elif sys.exc_info()[1] is barrier.error:
+    ended_well = sys.exc_info()[1] is barrier.error
+    try:  # a large value takes its time, in which nobody may see the one before
+        size = 0 if value is unset else size_of(run, value, ())
+        if value is unset:
+            shared.values.pop(barrier.name, None)
+        elif not isinstance(size, str):
+            shared.values.put(barrier.name, copied(run, value), size)
+    finally:
+        release(run, shared, barrier.name)
+    if isinstance(size, str) and ended_well:
         raise ScriptError("R309", f"`barrier` cannot keep a value of type {size}")
 
 
@@ -217,6 +223,8 @@ def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> No
 
 _CACHED = (Regex, Resource)  # beside plain values: keys and certificates never change
 _scopes = itertools.count(1)
+_MOST_KEY_BYTES = 1 << 20  # what is hashed in less than a millisecond
+_PART_BYTES = 80  # of a value in a key: a tuple and its place
 
 
 def cached(run: Run, options: Array, function: Value, name: str | None, args: Sequence[Value]) -> Value:
@@ -226,7 +234,7 @@ def cached(run: Run, options: Array, function: Value, name: str | None, args: Se
     """
     chosen = _options(options)
     shared = run.shared
-    key = _key(run, _told_apart(args, chosen.get("argv_filter")))
+    key, key_bytes = _key(run, _told_apart(args, chosen.get("argv_filter")))
     if shared is None or key is None:
         return run.invoke(function, *args)
     namespace: str = chosen.get("namespace", "")
@@ -234,7 +242,7 @@ def cached(run: Run, options: Array, function: Value, name: str | None, args: Se
     if chosen.get("per_message"):
         bucket = (_message(run), *bucket) if namespace else (_message(run), bucket[1])
     mark = _mark(run, shared, namespace) if namespace.startswith("file:") else None
-    most = int(min(max(chosen.get("size", _SIZE), 0.0), 1e9))
+    most = int(min(max(0.0, chosen.get("size", _SIZE)), 1e9))  # a size that is no number is none
     kept = shared.caches.find(bucket, key, most, mark)
     if kept is not None and not chosen.get("force") and run.clock.monotonic() < kept.expires_at:
         shared.caches.used(bucket, key)
@@ -245,6 +253,7 @@ def cached(run: Run, options: Array, function: Value, name: str | None, args: Se
     ttl_s = _ttl(run, chosen, given)
     size = size_of(run, result, _CACHED) if ttl_s > 0 else ""
     if not isinstance(size, str):
+        size += key_bytes + len(namespace)
         now = run.clock.monotonic()
         lru = bool(chosen.get("lru", True))
         shared.caches.keep(bucket, key, copied(run, result), size, most, now, ttl_s, lru=lru, mark=mark)
@@ -298,25 +307,38 @@ def _ttl(run: Run, chosen: dict[str, Any], given: Value) -> float:
     return float(ttl)
 
 
-def _key(run: Run, values: Iterable[Value]) -> tuple[Hashable, ...] | None:
-    """Give something hashable that is equal for equal values, None for values that only live in one run."""
+def _key(run: Run, values: Iterable[Value]) -> tuple[tuple[Hashable, ...] | None, int]:
+    """Give something hashable that is equal for equal values, and about its size in bytes.
+
+    None for values that only live in one run, or take more than `_MOST_KEY_BYTES`: an array may hold another many times.
+    """
     parts: list[Hashable] = []
+    size = 0
     todo = list(values)[::-1]
     while todo:
         one = todo.pop()
         kind = one.__class__
+        size += _PART_BYTES
         if kind is Array:
+            size += _PART_BYTES * len(one.items)
+            if size > _MOST_KEY_BYTES:
+                return None, 0
+            size += sum(len(name) for name in one.items if name.__class__ is str)
             parts.append(("[", len(one.items)))
             parts.append(tuple(one.items))
             todo.extend(reversed(one.items.values()))
-            run.charge(len(one.items) >> 6)
+            run.charge(1 + (len(one.items) >> 4))
         elif kind in _PLAIN:
             parts.append((kind.__name__, one))
+            size += len(one) if kind is str else 0
         elif kind is Regex:
             parts.append(("/", one.pattern, one.modifiers))
+            size += len(one.pattern)
         else:
-            return None
-    return tuple(parts)
+            return None, 0
+        if size > _MOST_KEY_BYTES:
+            return None, 0
+    return tuple(parts), size
 
 
 def _name_of(function: Value) -> str:

@@ -186,3 +186,73 @@ def test_all_caches_together_have_an_end() -> None:
     assert caches.find(("0", "f"), 0, 100) is None
     caches.keep(("9", "f"), "large", "x", 50_000, 100, 0.0, 60.0)
     assert caches.find(("9", "f"), "large", 100) is None
+
+
+def test_what_a_cache_keeps_counts_with_its_arguments(world: World) -> None:
+    memory = SharedMemory()
+    script = (
+        'function f($a) { return 1; } $s = str_repeat("x", 500000); '
+        'for ($i = 0; $i < 200; $i += 1) cache ["size" => 1000] f(["$s$i" => $i]); '
+        'cache ["size" => 1000] f(str_repeat("x", 2000000)); echo "done";'
+    )
+    world.run("rcptto", script, memory=memory)
+    assert world.echoed() == ["done"]
+    assert 0 < len(memory.caches) <= 140  # of 500,000 bytes each in 64 MiB; and not the one of 2 MB
+
+
+def test_arguments_that_hold_one_another_are_not_walked_for_ever(world: World) -> None:
+    script = (
+        "function f($a) { return count($a); } $b = [1]; "
+        "for ($i = 0; $i < 30; $i += 1) $b = [$b, $b, $b, $b, $b, $b, $b, $b]; echo cache [] f($b);"
+    )
+    world.run("rcptto", script)
+    assert world.echoed() == ["8"]
+
+
+def test_keys_of_arrays_count_as_memory(world: World) -> None:
+    memory = SharedMemory(most_bytes=10_000_000)
+    script = 'for ($i = 0; $i < 30; $i += 1) memory_store("k$i", [str_repeat("x", 1000000) => 1]);'
+    world.run("rcptto", script, memory=memory)
+    assert len(memory.values) == 9
+    many = '$a = []; for ($i = 0; $i < 400; $i += 1) $a[str_repeat("x", 100000) . $i] = 1; echo "done";'
+    world.run("rcptto", many, limits=Limits(memory_bytes=16_000_000))
+    assert not world.echoed() and "R205" in world.failure()
+
+
+def test_a_size_that_is_no_number_is_none(world: World) -> None:
+    script = (
+        "function f() { return 1; } $n = 10; for ($i = 0; $i < 10; $i += 1) $n *= $n; $n -= $n; "
+        'echo cache ["size" => $n] f(); echo cache ["ttl" => $n] f();'
+    )
+    world.run("rcptto", script)
+    assert world.echoed() == ["1", "1"]
+
+
+def test_who_waits_for_a_barrier_sees_a_large_value_whole(world: World) -> None:
+    script = 'barrier "n" => $n { if (!isset($n)) $n = range(0, 29999); ScanRPD(); $n[] = 1; }'
+    hooks = world.hooks({"data": script}, limits=Limits(slice_s=0.0))
+
+    async def main() -> None:
+        await asyncio.gather(*(hooks.run(hooks.current, "data", world.data()) for _ in range(5)))
+
+    wait_for(main())
+    assert len(hooks.services.memory.values["n"]) == 30_005
+
+
+def test_no_call_drops_many_results() -> None:
+    caches = Caches()
+    bucket = ("", "f")
+    for number in range(3000):
+        caches.keep(bucket, number, "x", 10, 5000, 0.0, 60.0)
+    assert caches.find(bucket, 0, 10) is not None and 2500 < len(caches) < 3000
+    for number in range(3000, 3020):
+        caches.keep(bucket, number, "x", 10, 10, 0.0, 60.0)
+    assert len(caches) == 10 and caches.find(bucket, 3019, 10) is not None
+    for number in range(3000):
+        caches.keep(("", "g"), number, "x", 10, 5000, 0.0, 60.0, mark=1)
+    assert caches.find(("", "g"), 2999, 5000, mark=2) is None
+    assert caches.find(("", "g"), 2999, 5000, mark=1) is None and len(caches) > 2500
+    for number in range(3000):
+        caches.keep(("", "g"), number, "x", 10, 5000, 100.0, 60.0, mark=2)
+    assert len(caches) == 3010
+    assert caches.find(("", "g"), 0, 5000, mark=2) is not None

@@ -54,6 +54,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FORM = "application/x-www-form-urlencoded"
 _READ_BYTES = 16_384  # what a callback is asked for at a time, as libcurl does
+_VALUE_UNITS = 5  # of a value among those of a form, a URL or the headers
+_MOST_HEADERS = 1000  # ten times what servers take
 _PROXY_PORT = 1080  # libcurl's, CURLOPT_PROXY
 
 
@@ -179,12 +181,13 @@ def _url(call: Run, url: str, get: Array | None) -> str:
 
 
 def _encoded(call: Run, value: Value) -> str:
-    return quote_from_bytes(as_bytes(_text(call, value)), safe="")
+    return _quoted(call, _text(call, value))
 
 
 def _text(call: Run, value: Value) -> str:
     if value.__class__ is Array or type_name(value) in ("function", "object", "resource"):
         raise ScriptError("R302", f"http() wants texts and numbers to send, got {type_name(value)}")
+    call.charge(_VALUE_UNITS)
     return "" if value is None else to_string(call, value)
 
 
@@ -193,6 +196,8 @@ def _headers(call: Run, given: dict[str, Value]) -> tuple[list[tuple[str, str]],
     headers: list[tuple[str, str]] = []
     without: set[str] = set()
     listed = given.get("headers")
+    if listed is not None and len(listed) > _MOST_HEADERS:
+        raise ScriptError("R302", f"http() sends at most {_MOST_HEADERS:,} headers, got {len(listed):,}")
     for key, item in listed.items.items() if listed is not None else ():
         line = f"{key}: {_text(call, item)}" if key.__class__ is str else _text(call, item)
         name, colon, value = line.partition(":")
@@ -241,7 +246,7 @@ def _body(call: Run, post: Value, encoder: str) -> tuple[bytes | None, str]:
     ]
     call.reserve(3 * sum(len(name) + len(value) for name, value in pairs))
     if encoder != "multipart":
-        return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in pairs).encode("ascii"), _FORM
+        return "&".join([f"{_quoted(call, name)}={_quoted(call, value)}" for name, value in pairs]).encode("ascii"), _FORM
     boundary = f"form-{call.random.getrandbits(128):032x}"
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{_in_quotes(name)}"\r\n\r\n{value}\r\n'
@@ -250,7 +255,8 @@ def _body(call: Run, post: Value, encoder: str) -> tuple[bytes | None, str]:
     return as_bytes(f"{''.join(parts)}--{boundary}--\r\n"), f"multipart/form-data; boundary={boundary}"
 
 
-def _quoted(text: str) -> str:
+def _quoted(call: Run, text: str) -> str:
+    call.charge(2 + (len(text) >> 6))
     return quote_from_bytes(as_bytes(text), safe="")
 
 

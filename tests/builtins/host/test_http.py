@@ -342,3 +342,15 @@ def test_a_run_that_is_cancelled_ends_its_request(world: World) -> None:
         await asyncio.wait_for(ended.wait(), 1)
 
     asyncio.run(main())
+
+
+def test_what_many_values_cost_is_counted(world: World) -> None:
+    for call in ('http("$1", [], $many)', 'http("a", [], [], $many)', 'http("a", ["encoder" => "multipart"], [], $many)'):
+        world.events.clear()
+        scripted(world, f"$many = range(1, 20000); {call};")
+        assert not world.logged("hooks.script_error")
+        scripted(world, f"$many = range(1, 20000); {call};", limits=Limits(steps=60_000))
+        assert "R201" in world.failure()
+    world.events.clear()
+    scripted(world, 'http("a", ["headers" => explode(",", str_repeat("a: b,", 1000) . "a: b")]);')
+    assert "at most 1,000 headers" in world.failure()

@@ -234,3 +234,8 @@ def test_another_event_loop(world: World) -> None:
     with says(b"hello") as port:
         uvloop.run(main(port))
     assert world.echoed() == ["hello", "none"]
+
+
+def test_an_address_with_a_zone_is_none_of_ipv4(world: World) -> None:
+    world.run("connect", '$s = Socket("AF_INET", "SOCK_STREAM"); $s->connect("127.0.0.1%a.example", 25); echo $s->errno();')
+    assert world.echoed() == ["97"]
