@@ -50,6 +50,11 @@ class SocketSettings:
     ca_file: str = ""
     key_pairs: tuple[KeyPair, ...] = ()
 
+    def key_pair(self, name: str) -> KeyPair | None:
+        """Give the pair of an id, with or without `pki:`."""
+        pairs = {pair.id: pair for pair in self.key_pairs}
+        return pairs.get(name) or pairs.get(name.removeprefix("pki:"))
+
 
 async def ready(handle: socket.socket, writable: bool, timeout_s: float) -> None:
     """Wait until a socket can be read, or written. Raises TimeoutError; a time of 0 is no limit."""

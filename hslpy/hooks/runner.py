@@ -264,9 +264,7 @@ class _Execution:
         value = facts["context"]
         text = _cannot_outlive(value)
         if text:
-            self.hooks.log(
-                "hooks.script_warning", {"level": "warning", **self.host.ids, "hook": self.row.name, "text": text}
-            )
+            self.host.warn("hooks.script_warning", hook=self.row.name, text=text)
             value = None
         context.value = value
         context.defined = True

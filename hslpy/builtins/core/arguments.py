@@ -53,6 +53,13 @@ def unknown_option(function: str, name: str, known: Iterable[str]) -> ScriptErro
     return ScriptError("R301", f"unknown option `{name}` of {_shown(function)}", hint=hint)
 
 
+def unknown_word(function: str, what: str, word: str, known: Iterable[str], code: str = "R302") -> ScriptError:
+    """Give the error of a word that is none of those that the function knows; `what` says what it is to be."""
+    names = list(known)
+    hint = suggest(word, names) or f"it may be {', '.join(names)}"
+    return ScriptError(code, f'{_shown(function)} knows no {what} "{word[:40]}"', hint=hint)
+
+
 def wrong_option(function: str, name: str, types: Iterable[str], value: Value) -> ScriptError:
     """Give the error of an option whose value is of none of these types, R302."""
     return ScriptError("R302", f"option `{name}` of {_shown(function)} wants {' or '.join(types)}, got {type_name(value)}")

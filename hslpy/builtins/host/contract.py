@@ -112,9 +112,12 @@ class HookHost:
 
         With `certificate` the key comes after its certificate, where that has a file. Raises OSError.
         """
-        pairs = {pair.id: pair for pair in self.services.sockets.key_pairs}
-        found = pairs.get(name) or pairs.get(name.removeprefix("pki:"))
+        found = self.services.sockets.key_pair(name)
         if found is None:
             return None
         files = [found.certificate, found.key] if certificate and found.certificate.name else [found.key]
         return "\n".join([file.read_text("latin-1") for file in files])
+
+    def warn(self, event: str, **fields: object) -> None:
+        """Log what did not work for the script, which hears of it only that it did not."""
+        self.services.log(event, {"level": "warning", **self.ids, **fields})

@@ -10,12 +10,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from hslpy.builtins.core.arguments import unknown_word
 from hslpy.builtins.host.options import ARRAY, BOOLEAN, NUMBER, TEXT, read_options, read_seconds, text_list
 from hslpy.dns.contract import Answer, NameNotFound, RecordType, ResolutionFailed, Resolver
 from hslpy.dns.spf import LIFETIME_S, SpfResult, check_host
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value
 
@@ -113,8 +113,7 @@ def dns_query(call: Run, host: str, options: Array | None = None) -> Array:
     given = read_options("dns_query", options, {**_CLASSIC_OPTIONS, "type": TEXT})
     wanted = given.get("type", "a").lower()
     if wanted not in _TYPES:
-        hint = suggest(wanted, _TYPES) or f"the types are {', '.join(_TYPES)}"
-        raise ScriptError("R302", f'dns_query() knows no type "{wanted[:40]}"', hint=hint)
+        raise unknown_word("dns_query", "type", wanted, _TYPES)
     return _extended(_Question(call, "dns_query", given).ask(host, _TYPES[wanted]))
 
 

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hslpy.builtins.core.arguments import as_text, whole
+from hslpy.builtins.core.arguments import as_text, unknown_word, whole
 from hslpy.builtins.core.tables import csv_rows, delimiter_of
 from hslpy.builtins.host.options import BOOLEAN, NUMBER, TEXT, read_integer, read_options
 from hslpy.client.files import FileRefused, Files, ReadFile
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import key_of_text, to_string, truth
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.growth import ELEMENT_BYTES, Growth
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslFunction, HslObject, Value
@@ -63,8 +62,7 @@ def opened(call: Run, function: str, name: str) -> ReadFile | None:
         call.held.add(file)
         return file
     shown = name.encode("latin-1")[:200].decode("utf-8", "replace")
-    text = f'{function}() cannot read "{shown}": {why}'
-    call.host.services.log("hooks.script_warning", {"level": "warning", **call.host.ids, "text": text})
+    call.host.warn("hooks.script_warning", text=f'{function}() cannot read "{shown}": {why}')
     return None
 
 
@@ -173,8 +171,7 @@ def seek(this: HslObject, offset: float, whence: str = "SEEK_SET") -> float | No
     `whence` says from where `offset` counts: "SEEK_SET" the beginning, "SEEK_CUR" here, "SEEK_END" the end.
     """
     if whence not in _WHENCE:
-        hint = suggest(whence, _WHENCE) or f"it may be {', '.join(_WHENCE)}"
-        raise ScriptError("R302", f'seek() knows no `whence` "{whence[:20]}"', hint=hint)
+        raise unknown_word("seek", "`whence`", whence, _WHENCE)
     file, by = file_of(this), whole(offset, "seek() wants `offset`")
     try:
         bases = {os.SEEK_CUR: file.tell(), os.SEEK_END: file.tell() + file.left()} if by < 0 else {}

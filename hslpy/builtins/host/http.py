@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 
 from hslpy.builtins.core.arguments import as_bytes, as_text, callback_error
 from hslpy.builtins.host.options import ARRAY, BOOLEAN, NUMBER, TEXT, read_integer, read_options, read_seconds
-from hslpy.builtins.host.peers import SOURCE, TLS, log_failure, read_source, read_tls, read_wait
+from hslpy.builtins.host.peers import SOURCE, TLS, read_source, read_tls, read_wait
 from hslpy.client.http_contract import Background, HttpFailed, HttpRequest, HttpResponse, HttpTooLarge
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import to_string
@@ -114,7 +114,7 @@ def http(
     except HttpFailed as failure:
         if isinstance(failure, HttpTooLarge) and request.most_bytes == call.limits.string_bytes:
             call.reserve_text(failure.size_bytes)  # the run's own limit, not the script's
-        log_failure(call, "hooks.http_failed", url=request.shown_url, error=failure.message)
+        call.host.warn("hooks.http_failed", url=request.shown_url, error=failure.message)
         return None
     return _result(call, response, given)
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket as system
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hslpy.builtins.core.arguments import as_text, read_options, to_utf8, whole
+from hslpy.builtins.core.arguments import as_text, read_options, to_utf8, unknown_word, whole
 from hslpy.builtins.core.certificates import certificate_object
 from hslpy.builtins.host.options import BOOLEAN, NUMBER, TEXT, text_list
 from hslpy.builtins.host.options import read_options as read_given
@@ -32,7 +31,8 @@ from hslpy.client.ldap_text import (
     split_dn,
 )
 from hslpy.client.sockets import Socket, TlsSocket, TlsWishes, family_of
-from hslpy.errors import ScriptError
+from hslpy.dns.hosts import addresses_of
+from hslpy.errors import MailError, ScriptError
 from hslpy.lang.conversions import key_of_text, to_string
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
@@ -105,23 +105,22 @@ def new_ldap(call: Run, uris: str) -> Ldap:
 
 
 def _addresses(call: Run, server: Server, timeout_s: float) -> list[tuple[str, str]]:
-    """Give families and addresses of a server, asking the system for those of a name."""
+    """Give families and addresses of a server, with those of a name as the resolver has them."""
     if server.scheme == "ldapi":
         return [("AF_UNIX", server.host)]
     family = family_of(server.host)
     if family is not None:
         return [(family, server.host)]
 
-    async def ask() -> list[tuple[str, str]]:
+    async def ask() -> tuple[str, ...]:
         async with asyncio.timeout(timeout_s or None):
-            found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=system.SOCK_STREAM)
-        return [("AF_INET6" if kind == system.AF_INET6 else "AF_INET", str(where[0])) for kind, _, _, _, where in found]
+            return await addresses_of(call.host.services.resolver, server.host)
 
     try:
-        addresses: list[tuple[str, str]] = call.wait(ask())
-    except (OSError, TimeoutError, UnicodeError):
+        found: tuple[str, ...] = call.wait(ask())
+    except (MailError, TimeoutError):
         return []
-    return addresses
+    return [(family_of(address) or "AF_INET", address) for address in found]
 
 
 def _ldap(this: HslObject) -> Ldap:
@@ -279,8 +278,7 @@ def search(this: HslObject, basedn: str, options: Array | None = None) -> HslObj
     """
     given = read_options("search", options, {"scope": "sub", "filter": _EVERYTHING, "attributes": None})
     if given["scope"] not in SCOPES:
-        hint = suggest(given["scope"], SCOPES) or f"it may be {', '.join(SCOPES)}"
-        raise ScriptError("R302", f'search() knows no `scope` "{given["scope"][:20]}"', hint=hint)
+        raise unknown_word("search", "`scope`", given["scope"], SCOPES)
     names = text_list("option `attributes` of search()", given["attributes"]) if given["attributes"] is not None else ()
     found: list[int] = []
     condition = given["filter"] or _EVERYTHING
@@ -523,5 +521,4 @@ def ldap_bind(call: Run, profile: str, username: str, password: str, override: A
 
 def _log(call: Run, function: str, profile: str, error: LdapError) -> None:
     why = error_text(error.number) + (f" ({error.text})" if error.text else "")
-    text = f"{function}() with profile {profile[:40]}: {why}"
-    call.host.services.log("hooks.script_warning", {"level": "warning", **call.host.ids, "text": text})
+    call.host.warn("hooks.script_warning", text=f"{function}() with profile {profile[:40]}: {why}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from hslpy.builtins.core.arguments import unknown_word
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value, type_name
 
@@ -43,8 +43,7 @@ def syslog(call: Run, priority: Value, message: str) -> None:
     else:
         name = _ALIASES.get(priority) or str(priority)
         if name not in PRIORITIES:
-            hint = suggest(priority, PRIORITIES) or "priorities: " + ", ".join(PRIORITIES)
-            raise ScriptError("R108", f'syslog() knows no priority "{priority[:20]}"', hint=hint)
+            raise unknown_word("syslog", "priority", priority, PRIORITIES, "R108")
     fields = {"level": _LEVELS.get(name, "info"), **call.host.ids, "priority": name, "text": log_text(message)}
     call.host.services.log("hooks.script_log", fields)
 

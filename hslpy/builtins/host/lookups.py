@@ -23,7 +23,7 @@ from hslpy.builtins.host.options import (
     text_list,
     text_map,
 )
-from hslpy.builtins.host.peers import SOURCE, TLS, log_failure, read_source
+from hslpy.builtins.host.peers import SOURCE, TLS, read_source
 from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
 from hslpy.builtins.host.sources import host_name
 from hslpy.client.contract import Timeouts, TlsWanted
@@ -224,7 +224,7 @@ def smtp_lookup_auth(call: Run, server: Value, username: str, password: str) -> 
 def _ask(call: Run, question: Question) -> Finding:
     found: Finding = call.wait(call.host.services.lookups.ask(question))
     if found.code < 0:
-        log_failure(call, "hooks.lookup_failed", function=question.function, server=question.asked, error=found.error)
+        call.host.warn("hooks.lookup_failed", function=question.function, server=question.asked, error=found.error)
     return found
 
 

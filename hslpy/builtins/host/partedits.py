@@ -10,6 +10,7 @@ import re
 import uuid
 from typing import Any
 
+from hslpy.builtins.core.arguments import unknown_word
 from hslpy.builtins.host.headers import header_name
 from hslpy.builtins.host.mime import CLASS as BUILDER
 from hslpy.builtins.host.mime import part_of, rendered
@@ -17,7 +18,6 @@ from hslpy.builtins.host.mimepart import CLASS, METHODS, content_of, editor_of, 
 from hslpy.builtins.host.options import TEXT, read_options
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject
 from hslpy.mail.compose import check_boundary, check_type
@@ -80,8 +80,7 @@ def set_body(call: Run, this: HslObject, data: str, options: Array | None = None
     """
     wanted = read_options("setBody", options, {"encoding": TEXT}).get("encoding")
     if wanted is not None and wanted.lower() not in ENCODINGS:
-        hint = suggest(wanted, ENCODINGS) or "encodings: " + ", ".join(ENCODINGS)
-        raise ScriptError("R302", f'setBody() knows no encoding "{wanted[:40]}"', hint=hint)
+        raise unknown_word("setBody", "encoding", wanted, ENCODINGS)
     edits = _edits(call, this, len(data))
     node = held(this).node
     given = (data.encode("latin-1"), _type_now(this), wanted.lower() if wanted is not None else None, _delimiters(node))

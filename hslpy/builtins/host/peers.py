@@ -1,4 +1,4 @@
-"""What functions that connect to servers share: sources, timeouts, client certificates, records of what failed.
+"""What functions that connect to servers share: sources, timeouts, client certificates.
 
 In: options of builtins. Out: plain values, or ScriptError R301, R302, R306.
 """
@@ -6,7 +6,6 @@ In: options of builtins. Out: plain values, or ScriptError R301, R302, R306.
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -90,9 +89,9 @@ def _client_certificate(call: Run, function: str, value: Value) -> str:
 
 
 def _configured(call: Run, function: str, name: str) -> str:
-    pair = find_key_pair(call, name)
+    find_key_pair(call, name)  # says what is wrong with the id
     try:
-        return (pair.certificate.read_bytes() + b"\n" + pair.key.read_bytes()).decode("latin-1")
+        return str(call.host.key_text(name, certificate=True))
     except OSError as error:
         raise ScriptError("R330", f"{function}() cannot read the certificate {name[:60]}: {error.strerror}") from None
 
@@ -102,8 +101,3 @@ def read_wait(function: str, name: str, given: dict[str, Value], default_s: floa
     if name not in given:
         return default_s
     return read_seconds(function, name, given[name]) or None
-
-
-def log_failure(call: Run, event: str, **fields: Any) -> None:
-    """Log what a peer did not do for a script, which hears of it only that it failed."""
-    call.host.services.log(event, {"level": "warning", **call.host.ids, **fields})

@@ -5,6 +5,7 @@ Source: the HSL manual, GetMailQueueMetric, 2018.
 
 from __future__ import annotations
 
+from hslpy.builtins.core.arguments import unknown_word
 from hslpy.builtins.host.options import ARRAY, TEXT, read_options
 from hslpy.errors import ScriptError
 from hslpy.lang.conversions import format_number
@@ -31,7 +32,7 @@ def get_mail_queue_metric(call: Run, options: Array | None = None) -> float:
     given = read_options("GetMailQueueMetric", options, {"metric": TEXT, "filter": ARRAY})
     metric = given.get("metric", "count")
     if metric not in METRICS:
-        raise ScriptError("R302", f'GetMailQueueMetric() knows no metric "{metric[:40]}"', hint="metrics: `count`, `bytes`")
+        raise unknown_word("GetMailQueueMetric", "metric", metric, METRICS)
     filters: dict[str, tuple[str, ...]] = {}
     if "filter" in given:
         for key, value in given["filter"].items.items():

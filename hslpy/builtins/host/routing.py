@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from hslpy.builtins.core.arguments import unknown_word
 from hslpy.builtins.host.options import read_seconds, text_list
 from hslpy.builtins.host.peers import TLS, read_tls
 from hslpy.builtins.host.sources import host_name
 from hslpy.errors import ScriptError
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value, type_name
 from hslpy.mail.verdict import TlsMode
@@ -26,8 +26,7 @@ def tls_fields(call: Run, function: str, given: dict[str, Value]) -> dict[str, A
     fields: dict[str, Any] = {}
     if "tls" in given:
         if given["tls"] not in TLS_MODES:
-            hint = suggest(given["tls"], TLS_MODES) or "modes: " + ", ".join(TLS_MODES)
-            raise ScriptError("R302", f'{function}() knows no TLS mode "{given["tls"][:40]}"', hint=hint)
+            raise unknown_word(function, "TLS mode", given["tls"], TLS_MODES)
         fields["tls"] = given["tls"]
     sni = given.get("tls_sni")
     if sni.__class__ is str:
@@ -66,8 +65,7 @@ def _state_timeouts(function: str, value: Array) -> dict[str, float]:
     for key, seconds in value.items.items():
         state = str(key)
         if state not in STATES:
-            hint = suggest(state, STATES) or "states: " + ", ".join(STATES)
-            raise ScriptError("R302", f"{function}() knows no state `{state[:40]}` in `timeout`", hint=hint)
+            raise unknown_word(f"`timeout` of {function}()", "state", state, STATES)
         if seconds.__class__ is not float:
             raise ScriptError("R302", f"{function}() wants numbers in `timeout`, got {type_name(seconds)}")
         found[state] = read_seconds(function, f"timeout[{state}]", seconds, 0.001)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hslpy.builtins.core.arguments import as_bytes, as_text, read_options, whole
+from hslpy.builtins.core.arguments import as_bytes, as_text, read_options, unknown_word, whole
 from hslpy.builtins.core.certificates import certificate_object
 from hslpy.builtins.host.options import read_integer, read_seconds, text_list
 from hslpy.client.sockets import (
@@ -36,7 +36,6 @@ from hslpy.client.sockets import (
 )
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Value
 
@@ -61,8 +60,7 @@ T = TypeVar("T")
 
 def _one_of(function: str, name: str, value: str, known: Any) -> None:
     if value not in known:
-        hint = suggest(value, known) or f"it may be {', '.join(known)}"
-        raise ScriptError("R302", f'{function}() knows no `{name}` "{value[:30]}"', hint=hint)
+        raise unknown_word(function, f"`{name}`", value, known)
 
 
 def _settings(call: Run) -> SocketSettings:
@@ -331,10 +329,11 @@ def _now(function: Callable[..., T], *arguments: Any) -> T:
 
 def find_key_pair(call: Run, name: str) -> KeyPair:
     """Give the certificate and key of a [[pki]] table. Raises ScriptError R302."""
-    pairs = {pair.id: pair for pair in _settings(call).key_pairs}
-    found = pairs.get(name.removeprefix("pki:"))
+    settings = _settings(call)
+    found = settings.key_pair(name)
     if found is None:
-        hint = f"the settings have {', '.join(f'pki:{one}' for one in pairs)}" if pairs else "add a [[pki]] table for it"
+        others = ", ".join(f"pki:{pair.id}" for pair in settings.key_pairs)
+        hint = f"the settings have {others}" if others else "add a [[pki]] table for it"
         raise ScriptError("R302", f'there is no certificate "{name[:60]}"', hint=hint)
     if not found.certificate.name:
         raise ScriptError("R302", f'"{name[:60]}" is a key without a certificate')
@@ -346,8 +345,7 @@ def check_protocols(function: str, protocols: str) -> None:
     try:
         chosen_protocols(protocols)
     except ValueError as error:
-        hint = suggest(str(error), PROTOCOLS) or f"it knows {', '.join(PROTOCOLS)}"
-        raise ScriptError("R302", f'{function}() knows no protocol "{str(error)[:30]}"', hint=hint) from None
+        raise unknown_word(function, "protocol", str(error), PROTOCOLS) from None
 
 
 def read_wishes(call: Run, function: str, options: Array | None) -> TlsWishes:

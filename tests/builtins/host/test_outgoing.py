@@ -131,7 +131,7 @@ def test_send_without_a_server_at_hand(world: World) -> None:
         ('MIME()->send("", ["a@b.c"], [])', "wants `host`"),
         ('MIME()->send("", ["a@b.c"], ["host" => "a b"])', "wants a host name"),
         ('MIME()->send("", ["a@b.c"], ["host" => "a", "tls" => "no"])', "no TLS mode"),
-        ('MIME()->send("", ["a@b.c"], ["host" => "a", "timeout" => ["BYE" => 1]])', "no state `BYE`"),
+        ('MIME()->send("", ["a@b.c"], ["host" => "a", "timeout" => ["BYE" => 1]])', 'knows no state "BYE"'),
         ('MIME()->send("", ["a@b.c"], ["host" => "a", "sourceip" => "192.0.2.99"])', "is not configured"),
         ('MIME()->send("", "a@b.c", ["host" => "a"])', "wants a transport's id"),
         ('mail("a@b.c", "d@e.f", "s", "b", "t", ["template" => "x"])', "not supported"),
