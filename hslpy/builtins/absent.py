@@ -15,7 +15,7 @@ _GONE = "the original itself dropped it before 2015"
 _REASONS: dict[str, str] = {
     _QUEUE: """
         queue_suspend queue_policy queue_policy_delete queue_quota server_concurrency metrics_increment metrics_decrement
-        metrics_set metrics_get CurrentConnections
+        metrics_set metrics_get CurrentConnections PickupPolicy PickupSuspend
     """,
     _FFI: "FFI FFIFunction FFIValue FFIType",
     _APPLIANCE: "History",

@@ -37,6 +37,7 @@ RESULTS: list[tuple[str, list[Any], Any]] = [
     ("unpack", ["n", "a"], None),
     ("zlib_uncompress", ["\x1f\x8b", 31], None),
     ("csv_encode", [['a"b', "c,d", 1, "x\ny"]], '"a""b","c,d",1,"x\ny"'),
+    ("csv_encode", [["a b", "c", "\t", ""]], '"a b",c,"\t",'),
     ("csv_decode", ['a,b\n"1,\n2",3\n'], [{"a": "1,\n2", "b": "3"}]),
     ("csv_decode", ['"open'], None),
     ("csv_decode", [""], []),
