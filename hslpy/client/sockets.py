@@ -12,14 +12,15 @@ import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
+
+from hslpy.client.tls import bears_a_name, new_context
 
 T = TypeVar("T")
 Pause = Callable[[bool], None]
@@ -188,15 +189,6 @@ def _pause(pause: Pause, writable: bool) -> None:
 
 # ---- TLS --------------------------------------------------------------------------------------------
 
-PROTOCOLS = {
-    "TLSv1": ssl.TLSVersion.TLSv1,
-    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
-    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
-}
-GONE = ("SSLv2", "SSLv3")  # from OpenSSL: named, they are none
-_DEFAULT = {"TLSv1.2", "TLSv1.3"}
-
 
 @dataclass(frozen=True, slots=True)
 class TlsWishes:
@@ -211,87 +203,13 @@ class TlsWishes:
     key_pair: KeyPair | None = None
 
 
-def chosen_protocols(text: str) -> list[str]:
-    """Give the protocols of a list with exclusions, in a row: where there is a gap, those above it.
-
-    Raises ValueError with the word that is no protocol.
-    """
-    named: set[str] = set()
-    excluded: set[str] = set()
-    for word in text.replace(" ", "").split(","):
-        name = word.removeprefix("!")
-        if name and name not in PROTOCOLS and name not in GONE:
-            raise ValueError(name)
-        if name:
-            (excluded if word.startswith("!") else named).add(name)
-    wanted = [name in (named or _DEFAULT) - excluded for name in PROTOCOLS]
-    names, last = list(PROTOCOLS), len(wanted)
-    while last and not wanted[last - 1]:
-        last -= 1
-    first = last
-    while first and wanted[first - 1]:
-        first -= 1
-    return names[first:last]
-
-
 def make_context(wishes: TlsWishes, ca_file: str) -> ssl.SSLContext:
     """Give a client's context. Takes milliseconds where certificates are loaded. Raises ssl.SSLError, OSError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # names are compared by `bears_a_name`, for there may be several
-    context.verify_mode = ssl.CERT_REQUIRED if wishes.verify_ca else ssl.CERT_NONE
+    context = new_context(wishes.verify_ca, ca_file or None, wishes.default_ca, wishes.protocols, wishes.ciphers)
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # else a connection cut short looks like one that was ended
-    wanted = chosen_protocols(wishes.protocols)
-    if wanted:
-        context.minimum_version, context.maximum_version = PROTOCOLS[wanted[0]], PROTOCOLS[wanted[-1]]
-    else:  # only such as OpenSSL no longer has: a range in which nothing is
-        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
-    if "TLSv1" in wanted or "TLSv1.1" in wanted:
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    if wishes.ciphers:
-        context.set_ciphers(wishes.ciphers)
-    if wishes.verify_ca:
-        if ca_file:
-            context.load_verify_locations(ca_file)
-        if wishes.default_ca or not ca_file:
-            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if wishes.key_pair is not None:
         context.load_cert_chain(wishes.key_pair.certificate, wishes.key_pair.key)
     return context
-
-
-def bears_a_name(certificate: x509.Certificate, wanted: Sequence[str]) -> bool:
-    """Say whether a certificate is for one of the names or IP addresses.
-
-    A `*` in it stands for one whole leftmost label; a wanted name that begins with a dot for any name one label below.
-    The common name counts where there is no alternative name. Source: X509_check_host(3), with
-    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS and X509_CHECK_FLAG_SINGLE_LABEL_SUBDOMAINS.
-    """
-    try:
-        others = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = others.get_values_for_type(x509.DNSName)
-        addresses = {str(address) for address in others.get_values_for_type(x509.IPAddress)}
-    except x509.ExtensionNotFound:
-        names, addresses = [], set()
-    if not names:
-        names = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    known = [name.lower() for name in names]
-    for want in wanted:
-        want = want.lower().rstrip(".")
-        family = family_of(want)
-        if family is not None:
-            packed = socket.inet_pton(FAMILIES[family], want)
-            if socket.inet_ntop(FAMILIES[family], packed) in addresses:
-                return True
-        elif any(_names_match(want, name) for name in known):
-            return True
-    return False
-
-
-def _names_match(want: str, name: str) -> bool:
-    first, _, parent = want.partition(".")
-    if not first:
-        return name.partition(".")[2] == parent and bool(parent)
-    return want == name or ("." in parent and name == f"*.{parent}")
 
 
 class TlsSocket:

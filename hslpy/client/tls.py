@@ -12,10 +12,65 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from hslpy.client.contract import TlsResult, TlsWanted
-from hslpy.client.sockets import PROTOCOLS, chosen_protocols
 
 _MOST_CONTEXTS = 64  # kept at a time; a context with the system's authorities takes some 500 KB
+PROTOCOLS = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+GONE = ("SSLv2", "SSLv3")  # from OpenSSL: named, they are none
+_DEFAULT = {"TLSv1.2", "TLSv1.3"}
+
+
+def chosen_protocols(text: str) -> list[str]:
+    """Give the protocols of a list with exclusions, in a row: where there is a gap, those above it.
+
+    Raises ValueError with the word that is no protocol.
+    """
+    named: set[str] = set()
+    excluded: set[str] = set()
+    for word in text.replace(" ", "").split(","):
+        name = word.removeprefix("!")
+        if name and name not in PROTOCOLS and name not in GONE:
+            raise ValueError(name)
+        if name:
+            (excluded if word.startswith("!") else named).add(name)
+    wanted = [name in (named or _DEFAULT) - excluded for name in PROTOCOLS]
+    names, last = list(PROTOCOLS), len(wanted)
+    while last and not wanted[last - 1]:
+        last -= 1
+    first = last
+    while first and wanted[first - 1]:
+        first -= 1
+    return names[first:last]
+
+
+def new_context(verify: bool, ca_file: str | None, default_ca: bool, protocols: str, ciphers: str) -> ssl.SSLContext:
+    """Give a client's context, which compares no names. Raises ValueError for a protocol, ssl.SSLError, OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    names = chosen_protocols(protocols)
+    if names:
+        context.minimum_version, context.maximum_version = PROTOCOLS[names[0]], PROTOCOLS[names[-1]]
+    else:  # only such as OpenSSL no longer has: a range in which nothing is
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
+    if "TLSv1" in names or "TLSv1.1" in names:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    if ciphers:
+        context.set_ciphers(ciphers)
+    if verify:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+        if ca_file is None or default_ca:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    return context
 
 
 class TlsContexts:
@@ -39,20 +94,10 @@ class TlsContexts:
         return context
 
     def _build(self, wanted: TlsWanted) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = wanted.verify_peer and wanted.verify_host
-        if wanted.verify_peer:
-            if self._ca_file is not None:
-                context.load_verify_locations(cafile=self._ca_file)
-            if self._ca_file is None or wanted.default_ca:
-                context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        else:
-            context.verify_mode = ssl.CERT_NONE
+        if not chosen_protocols(wanted.protocols):
+            raise ValueError("TLS cannot be set up: no protocol is left")
         try:
-            if wanted.protocols:
-                _allow(context, wanted.protocols)
-            if wanted.ciphers:
-                context.set_ciphers(wanted.ciphers)
+            context = new_context(wanted.verify_peer, self._ca_file, wanted.default_ca, wanted.protocols, wanted.ciphers)
             if wanted.client_cert:
                 with tempfile.NamedTemporaryFile("w", encoding="latin-1") as file:  # OpenSSL reads keys from files
                     file.write(wanted.client_cert)
@@ -60,16 +105,8 @@ class TlsContexts:
                     context.load_cert_chain(file.name)
         except ssl.SSLError as error:
             raise ValueError(f"TLS cannot be set up: {error}") from None
+        context.check_hostname = wanted.verify_peer and wanted.verify_host
         return context
-
-
-def _allow(context: ssl.SSLContext, protocols: str) -> None:
-    names = chosen_protocols(protocols)
-    if not names:
-        raise ValueError("TLS cannot be set up: no protocol is left")
-    context.minimum_version, context.maximum_version = PROTOCOLS[names[0]], PROTOCOLS[names[-1]]
-    if names[0] in ("TLSv1", "TLSv1.1"):
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
 
 def bears_name(certificate: Mapping[str, Any], wanted: Sequence[str]) -> bool:
@@ -79,11 +116,31 @@ def bears_name(certificate: Mapping[str, Any], wanted: Sequence[str]) -> bool:
     return any(_matches(want.lower().rstrip("."), names, addresses) for want in wanted)
 
 
+def bears_a_name(certificate: x509.Certificate, wanted: Sequence[str]) -> bool:
+    """Say the same of a certificate whose common name counts where there is no alternative name, as scripts have it.
+
+    Source: X509_check_host(3), with X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS and X509_CHECK_FLAG_SINGLE_LABEL_SUBDOMAINS.
+    """
+    try:
+        others = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = others.get_values_for_type(x509.DNSName)
+        addresses = {str(address) for address in others.get_values_for_type(x509.IPAddress)}
+    except x509.ExtensionNotFound:
+        names, addresses = [], set()
+    if not names:
+        names = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    known = [name.lower() for name in names]
+    return any(_matches(want.lower().rstrip("."), known, addresses) for want in wanted)
+
+
 def _matches(want: str, names: Sequence[str], addresses: set[str]) -> bool:
+    """Compare one name; a wanted one that begins with a dot means any name one label below."""
     try:
         address = ipaddress.ip_address(want)
     except ValueError:
-        _, _, parent = want.partition(".")
+        first, _, parent = want.partition(".")
+        if not first:
+            return bool(parent) and any(name.partition(".")[2] == parent for name in names)
         return want in names or ("." in parent and f"*.{parent}" in names)
     return any(ipaddress.ip_address(known) == address for known in addresses)
 

@@ -20,7 +20,6 @@ from hslpy.builtins.host.options import read_integer, read_seconds, text_list
 from hslpy.client.sockets import (
     FAMILIES,
     MOST_BYTES,
-    PROTOCOLS,
     SHUTDOWNS,
     TYPES,
     KeyPair,
@@ -29,11 +28,11 @@ from hslpy.client.sockets import (
     SocketSettings,
     TlsSocket,
     TlsWishes,
-    chosen_protocols,
     family_of,
     make_context,
     ready,
 )
+from hslpy.client.tls import PROTOCOLS, chosen_protocols
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hslpy.client.sockets import KeyPair, SocketSettings, chosen_protocols
+from hslpy.client.sockets import KeyPair, SocketSettings
+from hslpy.client.tls import chosen_protocols
 from tests.hooks.world import World
 from tests.support import certificates
 from tests.support.peer import peer
