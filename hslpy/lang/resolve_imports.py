@@ -85,6 +85,9 @@ def _import_symbol(resolver: Resolver, module: r.Module, symbol: s.ImportSymbol)
         unit.foreign[symbol.alias] = found
         return
     function = module.unit.functions.get(symbol.name)
+    if function is None and symbol.name in module.builtins:  # the module has imported it itself
+        unit.module.builtins[symbol.alias] = module.builtins[symbol.name]
+        return
     if function is None:
         hint = suggest(symbol.name, module.unit.functions)
         resolver.report("E212", symbol.span, f"the module has no function or class `{symbol.name}`", hint)

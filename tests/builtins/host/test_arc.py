@@ -49,11 +49,11 @@ def ask(name: bytes, timeout: int = 5) -> bytes:
     return RECORD
 
 
-def run(world: World, script: str, content: bytes) -> bytes:
+def run(world: World, script: str, content: bytes, imports: str = "") -> bytes:
     """Give what is queued."""
     now = time.time()  # the other implementation has no other clock
     world.clock = ManualClock(now)
-    text = f"$mail = $arguments[\"mail\"]; $key = rsa_privatekey(''{PEM}''); $now = {now:.0f}; {script}"
+    text = f"{imports} $mail = $arguments[\"mail\"]; $key = rsa_privatekey(''{PEM}''); $now = {now:.0f}; {script}"
     text += '$mail->queue("a@example.com", "b@example.org", "t"); Accept();'
     resolver = ScriptedResolver({"s1._domainkey.example.com": {"TXT": [RECORD.decode()]}})
     verdict = world.run("eod", text, world.data(content=content), resolver=resolver)
@@ -111,3 +111,20 @@ def test_bad_message_signatures(world: World, old: bytes, new: bytes) -> None:
     message = run(world, '$mail->signDKIM("s1", "example.com", $key, ["arc" => 1]);', CONTENT).replace(old, new)
     run(world, 'echo $mail->verifyDKIM($mail->getHeader("ARC-Message-Signature", ["field" => true]))["result"];', message)
     assert world.echoed() == ["permerror"]
+
+
+MODULE = """
+$chain = ARC::chainValidate($mail); echo [$chain["status"], $chain["instance"]];
+ARC::seal($mail, "s1", "example.com", $key, $chain, "mx.example.net; arc=pass");
+"""
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_the_module_checks_and_seals_chains_of_another_implementation(world: World, others: int) -> None:
+    content = CONTENT
+    for _ in range(others):
+        content = sealed(content)
+    message = run(world, MODULE, content, 'import { ARC } from "extras://arc";')
+    assert world.echoed() == [f'[0=>"{"pass" if others else "none"}",1=>{others}]']
+    assert dkim.arc_verify(message, dnsfunc=ask)[0] == b"pass"
+    assert dkim.arc_verify(message.replace(b"Hello", b"Hallo"), dnsfunc=ask)[0] == b"fail"
