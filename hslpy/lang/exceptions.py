@@ -22,6 +22,6 @@ TOPIC = Topic("exceptions")
 def exception(message: str = "") -> HslObject:
     """Make an exception to throw. `catch` gives the like for script errors.
 
-    Its methods: toString(), message(), file(), line(), column(); the place is where it was thrown.
+    Its methods: toString(), message(), file(), line(), column(); only script errors have a place, here it is none.
     """
     return exception_object(ScriptError("R107", message))

@@ -575,22 +575,26 @@ def _error(this: HslObject) -> ScriptError:
     return this.host
 
 
-def _position(this: HslObject) -> tuple[str, int, int]:
-    span = _error(this).span
-    return (span.source.path, *span.source.position(span.start)) if isinstance(span, Span) else ("", 0, 0)
+def _position(this: HslObject) -> tuple[str | None, float | None, float | None]:
+    """Give file, line and column of a script error; of what a script made itself there are none."""
+    error = _error(this)
+    if error.code == "R107" or not isinstance(error.span, Span):
+        return None, None, None
+    line, column = error.span.source.position(error.span.start)
+    return error.span.source.path, float(line), float(column)
 
 
 def _to_string(this: HslObject) -> str:
     path, line, column = _position(this)
-    return f"{_error(this).message} in {path}:{line}:{column}" if path else _error(this).message
+    return _error(this).message if path is None else f"{_error(this).message} in {path}:{line:.0f}:{column:.0f}"
 
 
 _EXCEPTION_METHODS: dict[str, Callable[[HslObject], Value]] = {
     "toString": _to_string,
     "message": lambda this: _error(this).message,
     "file": lambda this: _position(this)[0],
-    "line": lambda this: float(_position(this)[1]),
-    "column": lambda this: float(_position(this)[2]),
+    "line": lambda this: _position(this)[1],
+    "column": lambda this: _position(this)[2],
 }
 EXCEPTION = ClassInfo(
     0, "Exception", {name: Method(call, 0, 0) for name, call in _EXCEPTION_METHODS.items()}, frozenset(), frozenset()
