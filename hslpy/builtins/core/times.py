@@ -22,10 +22,10 @@ from hslpy.lang.values import Array
 TOPIC = Topic("time")
 
 MOST_CHARACTERS = 1000  # of a format or a date: the C function is called again and again for a long result
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([wdhms]?)", re.ASCII)
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms]?)", re.ASCII)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 # What C's strptime takes and Python's does not, in Python's terms. Source: strptime(3)
 _SHORTHANDS = {
     "%T": "%H:%M:%S",
@@ -178,7 +178,7 @@ def strptime(call: Run, datestring: str, format: str, options: Array | None = No
     examples=['strpduration("1d2h30m")  // 95400', 'strpduration("90")  // 90', 'strpduration("soon")  // none'],
 )
 def strpduration(during: str) -> float | None:
-    """Give the seconds of a duration such as `1d2h30m15s`; units are w, d, h, m and s. none when it is no duration."""
+    """Give the seconds of a duration such as `1d2h30m15s`; units are d, h, m and s. none when it is no duration."""
     if len(during) > MOST_CHARACTERS:
         return None
     total = 0.0
