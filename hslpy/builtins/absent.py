@@ -10,6 +10,7 @@ _FFI = "calling C libraries would let a script crash the server"
 _APPLIANCE = "it works on the original vendor's appliance only"
 _CYREN = "it asks a commercial service that is part of the original vendor's appliance"
 _HOOK = "the hook it belongs to exists on the original vendor's appliance only"
+_BULK = "it is of a plugin that is not provided; `http()` with the option `background` sends requests one by one"
 _GONE = "the original itself dropped it before 2015"
 
 _REASONS: dict[str, str] = {
@@ -20,6 +21,7 @@ _REASONS: dict[str, str] = {
     _FFI: "FFI FFIFunction FFIValue FFIType",
     _APPLIANCE: "History",
     _CYREN: "globalview",
+    _BULK: "http_bulk",
     _HOOK: "Allow Block Authenticate Deny",
     _GONE: """
         eval DeliverAsSpam WrapMessage ScanSARules ScanSPF ScanBWList Blacklist

@@ -26,6 +26,9 @@ _SUFFIXES = ("", ".hsl")
 _SCHEMES = {"file": "", "extras": "extras", "plugin-config": "plugin-config"}
 
 
+_INNER = {"limits", "peer"}  # packaged, and no modules of the original
+
+
 def packaged_scripts() -> Path:
     """Give the folder of the scripts that come with the server: the checkout's, else the one in the wheel."""
     package = Path(__file__).parents[1]
@@ -128,7 +131,7 @@ def _hint(scheme: str, places: list[Path]) -> str:
     if near is not None:
         return near
     if scheme == "extras":
-        known = sorted({file.stem for file in folders[-1].glob("*.hsl")})
+        known = sorted({file.stem for file in folders[-1].glob("*.hsl")} - _INNER)
         return f"modules of that kind that come with hslpy: {', '.join(known)}"
     return f"looked in {', '.join(dict.fromkeys(os.path.normpath(folder) for folder in folders))}"
 

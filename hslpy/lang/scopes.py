@@ -159,9 +159,28 @@ def report_unknown_function(world: World, unit: Unit, name: str, span: Span) -> 
     if report_absent(world, name, span):
         return
     hint = _HABITS.get(name) or suggest(name, known_functions(world, unit))
+    if name in MODULES_OF:
+        hint = f'import it: `import {{ {name} }} from "extras://{MODULES_OF[name]}";`'
     world.report("E204", span, f"unknown function `{name}`", hint)
 
 
+MODULES_OF = {  # by function or class, what older releases had without an import; tests/tooling/test_guides.py imports each
+    name: module
+    for module, names in {
+        "arc": "ARC",
+        "authentication-results": "AuthenticationResults",
+        "batv": "batv_sign batv_strip batv_verify",
+        "clamav": "clamav",
+        "dmarc": "dmarc organizationalDomain",
+        "dsn": "dsn_parse",
+        "http-background": "http_background",
+        "rspamd": "RSPAMD",
+        "spamassassin": "spamc",
+        "srs": "srs_forward srs_reverse",
+        "ulid": "ulid",
+    }.items()
+    for name in names.split()
+}
 _HABITS = {  # functions of PHP that HSL has under no name, and what it has instead
     "array_push": "write `$list[] = $value;`",
     "date": "write `strftime(format, time())`",

@@ -9,6 +9,7 @@ import pytest
 
 import hslpy
 from hslpy.config.load import read_settings
+from hslpy.lang.scopes import MODULES_OF
 from hslpy.tooling.check import check_file
 
 GUIDES = Path(hslpy.__file__).parents[1] / "docs/guide"
@@ -27,3 +28,14 @@ def test_settings_are_read(settings: str, tmp_path: Path) -> None:
     file = tmp_path / "hslpy.toml"
     file.write_text(settings)
     read_settings(file, {})
+
+
+@pytest.mark.parametrize(("name", "module"), MODULES_OF.items())
+def test_the_checker_knows_where_functions_of_modules_are(name: str, module: str, tmp_path: Path) -> None:
+    file = tmp_path / "eod.hsl"
+    file.write_text(f"{name}();")
+    (finding,) = check_file(file, "eod").findings
+    line = f'import {{ {name} }} from "extras://{module}";'
+    assert finding.hint == f"import it: `{line}`"
+    file.write_text(line)
+    assert not check_file(file, "eod").findings
