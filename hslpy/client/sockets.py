@@ -27,6 +27,7 @@ Pause = Callable[[bool], None]
 
 MOST_BYTES = 1 << 20  # that one call receives
 _RECORD_BYTES = 1 << 14  # of TLS: the most that a record holds
+_RECEIVED_A_PAUSE = 64
 _HEAD_BYTES = 5  # of a record: its kind, version and length
 FAMILIES = {"AF_INET": socket.AF_INET, "AF_INET6": socket.AF_INET6, "AF_UNIX": socket.AF_UNIX}
 TYPES = {"SOCK_STREAM": socket.SOCK_STREAM, "SOCK_DGRAM": socket.SOCK_DGRAM}
@@ -226,6 +227,7 @@ class TlsSocket:
         self._unsent = b""
         self._head = b""  # of the record that is being received
         self._left = 0  # of its body
+        self._received = 0
 
     def _drive(self, action: Callable[[], T], pause: Pause) -> T:
         """Give what `action` gives, moving TLS's bytes to and from the socket until it can."""
@@ -244,6 +246,9 @@ class TlsSocket:
 
     def _receive(self, pause: Pause) -> None:
         """Hand TLS what comes, no more than the record at hand: what follows the end of TLS is not TLS's."""
+        self._received += 1
+        if self._received % _RECEIVED_A_PAUSE == 0:  # records may come for ever that give nothing to read
+            _pause(pause, False)
         data = self.below.recv(self._left or _HEAD_BYTES - len(self._head), pause)
         if not data:
             self._incoming.write_eof()

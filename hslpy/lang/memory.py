@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _PAGE_BYTES = resource.getpagesize()
 _VALUES_A_STRETCH = 5_000  # about a millisecond of walking
 _STRING_HEAD = 49  # sys.getsizeof("")
+_BYTES_HEAD = 33  # sys.getsizeof(b"")
 _NUMBER_BYTES = 24  # sys.getsizeof(0.0)
+_HELD_BYTES = 100  # of a small object of ours
 
 try:
     _STATM: int | None = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -38,13 +40,13 @@ def resident_bytes() -> int:
 def live_bytes(run: Run) -> int:
     """Give what the run's variables, temporaries and scratch values take, each object counted once.
 
-    What builtins hold behind an object counts by its `held_bytes`, where it has them.
+    What builtins hold behind an object counts by its `held_bytes`, where it has them, and by what its `held_values()` gives.
     Walks the frames of compiled code on the current stack; stops early once over the run's limit.
     """
     program = run.program
     if program is None:
         return 0
-    todo: list[Any] = [run.scratch, dict(run.facts)]
+    todo: list[Any] = [run.scratch, dict(run.facts), getattr(run.host, "state", None)]
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == program.file:
@@ -73,8 +75,21 @@ def live_bytes(run: Run) -> int:
                     seen.add(id(value))
                     total += _STRING_HEAD + len(value)
                 continue
-            if kind not in _WALKED or id(value) in seen:
+            if kind is bytes:
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    total += _BYTES_HEAD + len(value)
                 continue
+            if id(value) in seen:
+                continue
+            if kind not in _WALKED:
+                held_values = getattr(kind, "held_values", None)
+                if held_values is None:
+                    continue
+                seen.add(id(value))
+                total += _HELD_BYTES
+                walks.append(iter(held_values(value)))
+                break
             seen.add(id(value))
             total += sys.getsizeof(value)
             if kind is dict:

@@ -40,6 +40,10 @@ class NewPart:
     signers: list[Callable[[bytes, bytes], bytes]] = field(default_factory=list)
     raw: bytes | None = None
 
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.body, self.raw, self.fields, self.parts, self.type, self.file_name
+
     def add_field(self, name: str, value: str, encode: bool = True) -> None:
         """Put a field under those there are. Raises ValueError for a name that no field can have."""
         self.fields.append((name.lower(), field_text(name, value, encode)))

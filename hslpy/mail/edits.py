@@ -22,6 +22,10 @@ class Layer:
     before: tuple[bytes, ...] = ()
     after: tuple[bytes, ...] = ()
 
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.before, self.after
+
     @property
     def delimiter(self) -> bytes:
         return b"--" + self.boundary.encode("latin-1")
@@ -48,6 +52,10 @@ class PartEdit:
     new: bytes | None = None
     removed: bool = False
 
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.body, self.preamble, self.epilogue, self.before, self.after, self.layers, self.new
+
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
@@ -72,6 +80,10 @@ class PartEdits:
     raw: tuple[tuple[int, int, bytes], ...] = ()
     count: int = 0
     size_bytes: int = 0  # of what the edits hold
+
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.parts, self.editors, self.raw
 
     def of(self, part: Part) -> PartEdit:
         return self.parts.get(part.id, PartEdit())

@@ -15,6 +15,8 @@ from hslpy.mail.encoded_word import decode_words, encode_words
 LINE_WIDTH = 78  # RFC 5322 section 2.1.1: lines SHOULD be no longer, without CRLF
 LINE_LIMIT = 998  # the same: MUST be no longer
 
+_LONG_BYTES = 1 << 14  # more than nearly all have
+_LONGEST_BYTES = 1 << 20  # how much of a long header is looked at
 _NAME = re.compile(r"[!-9;-~]+")
 _FIELD_START = re.compile(r"([!-9;-~]+)[ \t]*:")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
@@ -31,6 +33,10 @@ class Field:
     name: str
     raw: str
     position: int = -1
+
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return (self.raw,)
 
     def value(self, decode: bool = True) -> str:
         """Give the value unfolded, with encoded words as UTF-8 where `decode` says so."""
@@ -87,6 +93,10 @@ class Message:
         self._by_name: dict[str, list[Field]] | None = None
         self.digests: dict[tuple[bool, int | None], bytes] = {}
 
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.content, self._fields
+
     @property
     def body(self) -> bytes:
         return split_content(self.content)[1]
@@ -100,12 +110,33 @@ class Message:
     def named(self, name: str) -> list[Field]:
         """Give the fields of that name, in any case, from the top."""
         if self._by_name is None:
-            if self._fields is None and name.lower().encode("latin-1", "replace") not in self.header.lower():
-                return []  # asked for by policies on most messages, and there on few
+            if self._fields is None:
+                if len(self.header) > _LONG_BYTES:
+                    return self._named_in_long(name)
+                if name.lower().encode("latin-1", "replace") not in self.header.lower():
+                    return []  # asked for by policies on most messages, and there on few
             self._by_name = {}
             for field in self.fields:
                 self._by_name.setdefault(field.name.lower(), []).append(field)
         return self._by_name.get(name.lower(), [])
+
+    def _named_in_long(self, name: str) -> list[Field]:
+        """Give the fields of a name without reading the others, of which there may be millions. They have no position."""
+        header = b"\r\n" + self.header[:_LONGEST_BYTES]
+        lowered, wanted = header.lower(), b"\r\n" + name.lower().encode("latin-1", "replace")
+        found: list[Field] = []
+        at = lowered.find(wanted)
+        while at >= 0:
+            start = at + 2
+            end = header.find(b"\r\n", start)
+            while end >= 0 and header[end + 2 : end + 3] in (b" ", b"\t"):
+                end = header.find(b"\r\n", end + 2)
+            raw = header[start : end if end >= 0 else len(header)].decode("latin-1") + "\r\n"
+            match = _FIELD_START.match(raw)
+            if match is not None and len(match[1]) == len(name):
+                found.append(Field(match[1], raw))
+            at = lowered.find(wanted, start)
+        return found
 
     def values(self, name: str, decode: bool = True) -> Iterator[str]:
         return (field.value(decode) for field in self.named(name))
@@ -126,6 +157,10 @@ class HeaderEditor:
         self.changes = 0
         self._use(tuple(message.fields))
         self._rendered: tuple[tuple[Field, ...], bytes] | None = None
+
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return (self.fields,)
 
     def add(self, name: str, value: str, refold: bool = True) -> None:
         """Put a new field on top."""

@@ -70,6 +70,8 @@ def entries(data: bytes, types: Sequence[str], name: str, budget: Budget) -> Ite
         yield from opener(data, name, budget)
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise BadArchive(str(error) or type(error).__name__) from None
+    except MemoryError:
+        raise BadArchive("it wants too much memory") from None
     except (NotImplementedError, RuntimeError, ValueError, IndexError, KeyError, OverflowError) as error:
         raise BadArchive(f"of an unknown kind: {error}") from None  # what these modules raise for some broken ones
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from hslpy.scan.file_types import ENCRYPTED_OFFICE, is_text, media_types
 UNKNOWN_ERROR, PASSWORD_PROTECTED, RECURSION_LIMIT = "ERR_UNKNOWN_ERROR", "ERR_PASSWORD_PROTECTED", "ERR_RECURSION_LIMIT"
 BUILT_IN = (UNKNOWN_ERROR, PASSWORD_PROTECTED, RECURSION_LIMIT)
 
+_LONG_HEADER_BYTES = 1 << 20
 _DIGESTS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by the length of their hexadecimal text
 
 
@@ -208,8 +210,12 @@ class _Scan:
             self.matches[RECURSION_LIMIT, part_id] = None
             return
         header = part.header
-        unfolded = "\n".join(f"{field.name}: {field.value()}" for field in header.fields)
-        self._texts(part_id, [header.header.decode("latin-1"), unfolded])
+        text = header.header.decode("latin-1")
+        if len(text) > _LONG_HEADER_BYTES:  # of what may be millions of fields none is read
+            unfolded = re.sub(r"\r\n(?=[ \t])", "", text)
+        else:
+            unfolded = "\n".join(f"{field.name}: {field.value()}" for field in header.fields)
+        self._texts(part_id, [text, unfolded])
         children = part.children(lambda _: None)
         if "too_many_parts" in part.errors:
             self._fail("too many parts", part_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +160,23 @@ def test_long_values_are_folded() -> None:
     assert all(len(line) <= 998 for line in field_text("X", "y" * 5000).split("\r\n"))
     kept = "a=b;\r\n\tc=d"
     assert field_text("DKIM-Signature", kept, refold=False) == f"DKIM-Signature: {kept}\r\n"
+
+
+def test_a_field_of_a_long_header_is_found_without_the_others() -> None:
+    many = b"X-Many:\r\n" * 5000
+    header = b"Subject : one\r\n two\r\n" + many + b"subject: three\r\nX-Subject: four\r\nSubjects: five\r\n\r\nSubject: six"
+    message = Message(header)
+    found = [(field.name, field.value()) for field in message.named("Subject")]
+    assert found == [("Subject", "one two"), ("subject", "three")]
+    assert [field.raw for field in message.named("x-subject")] == ["X-Subject: four\r\n"]
+    assert not message.named("Date") and not message.named("ubject")
+    assert [field.raw for field in message.fields if field.name.lower() == "subject"] == [
+        field.raw for field in message.named("Subject")
+    ]
+
+
+def test_a_header_of_a_million_fields_is_not_read_for_one() -> None:
+    message = Message(b"a:\r\n" * 1_000_000 + b"Subject: late\r\n\r\nx")
+    started = time.process_time()
+    assert not message.named("Subject")  # it stands beyond what is looked at
+    assert len(message.named("b")) == 0 and time.process_time() - started < 1

@@ -35,6 +35,10 @@ class Held:
     message: EditedMessage
     part: Part | None = None
 
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return (self.message,)
+
     @property
     def node(self) -> Part:
         return self.message.root if self.part is None else self.part

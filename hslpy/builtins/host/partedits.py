@@ -28,6 +28,7 @@ from hslpy.mail.transfer import ENCODINGS, encoded, has_line, with_crlf
 TOPIC = Topic("MIME part edits")
 
 MOST_EDITS = 10_000  # of the parts of one message
+MOST_LAYERS = 20  # of multiparts put around one part; readers take no more
 _OFFLOAD_BYTES = 1 << 18
 _MAIL = 'MailMessage::String("Subject: Hello\\r\\n\\r\\nBody")'
 _MULTIPART = 'MailMessage::String("Content-Type: multipart/mixed; boundary=b\\r\\n\\r\\n--b\\r\\n\\r\\nHi\\r\\n--b--")'
@@ -158,8 +159,10 @@ def _neighbour(call: Run, this: HslObject, function: str, part: HslObject, optio
         if has_line(data, b"--" + parent.boundary.encode("latin-1")):
             raise ScriptError("R310", f"{function}() got a part in which the boundary of the parts around occurs")
         edits.change(node, **{side: (*getattr(edits.of(node), side), data)})
+        edits.size_bytes += len(data)
         return this
     edits.change(node, layers=_layered(call, edits.of(node), wanted or _MIXED, data, side))
+    edits.size_bytes += len(data)
     return this
 
 
@@ -170,6 +173,8 @@ def _layered(call: Run, edit: PartEdit, type: str, data: bytes, side: str) -> tu
         before, after = outer.before, outer.after
         before, after = ((*before, data), after) if side == "before" else (before, (*after, data))
         return (*edit.layers[:-1], Layer(type, outer.boundary, before, after))
+    if len(edit.layers) >= MOST_LAYERS:
+        raise ScriptError("R310", f"a part takes at most {MOST_LAYERS} multiparts around it", hint="is a loop without end?")
     boundary = parameters(type).get("boundary")
     if boundary is None or not check_boundary(boundary):
         boundary = str(uuid.UUID(int=call.random.getrandbits(128), version=4))

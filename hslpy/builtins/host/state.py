@@ -57,6 +57,10 @@ class Order:
     priority: int = 0
     tenant_id: str = ""
 
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.header, self.body, self.metadata
+
 
 @dataclass(slots=True)
 class EditedMessage:
@@ -70,6 +74,10 @@ class EditedMessage:
     signers: tuple[Callable[[bytes, bytes | None], bytes], ...] = field(default=(), kw_only=True)
     dated: Callable[[], float] | None = field(default=None, kw_only=True)
     _done: tuple[Any, ...] = field(default=(), kw_only=True)  # what `leaving` gave last, and of what
+
+    def held_values(self) -> tuple[object, ...]:
+        """What it holds: see `lang/memory.py`."""
+        return self.message, self.editor, self.parts, self.snapshots, self._done[1:]
 
     def edits(self) -> HeaderEditor:
         """Give the editor of the pending edits of the header, made when first needed."""
@@ -169,6 +177,10 @@ class DataState(EditedMessage):
     remote_ip: str | None = None  # the client's, where a script changed it
     helo: str | None = None
     places: dict[int, str] = field(default_factory=dict)  # the script's line that gave an outcome, by its number
+
+    def held_values(self) -> tuple[object, ...]:
+        """What scripts made it hold; the message received is the server's."""
+        return self.editor, self.parts, self.snapshots, self._done[1:], self.orders
 
     def order(self, **changes: Any) -> Order:
         """Give the copy for the current recipient, with `changes` of its fields."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hslpy.lang.run import Limits
 from tests.hooks.world import World
 
 
@@ -147,3 +148,37 @@ def test_a_part_many_times_over_hits_a_limit(world: World) -> None:
     $m->toString();
     """
     assert world.run("rcptto", script).failed and "at most 10,000 parts" in world.failure()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "MIME()->setBody($text . $i)",
+        'MIME()->addHeader("X", "y")->appendPart(MIME()->setBody($text . $i))',
+        'MailMessage::String("Subject: x\\r\\n\\r\\n" . $text . $i)',
+        'MailMessage::String("Subject: x\\r\\n\\r\\ny")->setBody($text . $i)',
+        'MailMessage::String("Subject: x\\r\\n\\r\\ny")->appendPart(MIME()->setBody($text . $i))',
+    ],
+)
+def test_what_messages_hold_counts_as_memory(world: World, made: str) -> None:
+    script = f'$text = str_repeat("x", 200000); $all = []; for ($i = 0; $i < 300; $i += 1) $all[] = {made}; echo "done";'
+    world.run("rcptto", script, limits=Limits(memory_bytes=16_000_000))
+    assert not world.echoed() and "R205" in world.failure()
+
+
+def test_what_is_ordered_counts_as_memory(world: World) -> None:
+    script = (
+        '$mail = $arguments["mail"]; $text = str_repeat("x", 200000); for ($i = 0; $i < 300; $i += 1) '
+        '{ $mail->setBody($text . $i); $mail->queue("a@example.com", "b@example.com", "t"); } echo "done";'
+    )
+    world.run("eod", script, limits=Limits(memory_bytes=16_000_000))
+    assert not world.echoed() and "R205" in world.failure()
+
+
+def test_multiparts_around_a_part_have_an_end(world: World) -> None:
+    around = '$m = MailMessage::String("Subject: x\\r\\n\\r\\ny"); for ($i = 0; $i < %d; $i += 1) '
+    more = '$m->appendPart(MIME()->setBody("z"), ["type" => "multipart/x$i"]); echo count($m->getParts());'
+    world.run("rcptto", around % 20 + more)
+    assert not world.logged("hooks.script_error")
+    world.run("rcptto", around % 21 + more)
+    assert "at most 20 multiparts" in world.failure()
