@@ -14,12 +14,12 @@ from typing import Any
 from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
 from hslpy.lang.declare import Builtin
-from hslpy.lang.diagnostics import suggest
 from hslpy.lang.older import in_numbers
 from hslpy.lang.profiles import Profile
 from hslpy.lang.resolve_classes import declare_class, resolve_class
 from hslpy.lang.resolve_imports import import_data, import_symbols
 from hslpy.lang.resolve_profiles import bare, in_profile, operator, text_part
+from hslpy.lang.resolve_statics import find_static
 from hslpy.lang.scopes import (
     Files,
     World,
@@ -28,7 +28,6 @@ from hslpy.lang.scopes import (
     find_symbol,
     lookup,
     nest,
-    report_absent,
     report_unknown_function,
     spread_blocks,
 )
@@ -517,7 +516,7 @@ class Resolver:
         return r.Element(node.span, self.expr(node.base), r.Const(node.span, node.name), self.unit.class_def, True)
 
     def static_member(self, node: s.StaticMember) -> r.Expr:
-        found = self.find_static(node)
+        found = find_static(self, node)
         if isinstance(found, r.Var):
             return r.Read(node.span, found)
         if isinstance(found, r.Fact):
@@ -527,72 +526,6 @@ class Resolver:
         if found is None:
             return r.Bad(node.span)
         return r.FunctionValue(node.span, found)
-
-    def find_static(self, node: s.StaticMember) -> r.Var | r.Fact | r.Symbol | Builtin | None:
-        """Give what `Class::name`, `Class::$name` or `namespace::name` means, or None after an error."""
-        space, _, inner = node.class_name.partition("::")
-        module = self.unit.module.namespaces.get(space)
-        if module is not None and not inner:
-            return self.find_exported(node, module)
-        if module is not None:
-            symbol: r.Symbol | None = module.unit.functions.get(inner)
-        elif node.class_name == "static":
-            symbol = self.unit.class_def
-            if symbol is None:
-                self.report("E304", node.span, "`static::` is there inside of classes only")
-                return None
-        else:
-            symbol = find_symbol(self.unit, node.class_name)
-        if not isinstance(symbol, r.ClassDef):
-            row = self.world.builtins.get(f"{node.class_name}::{node.name}")
-            if row is not None and not node.is_variable:
-                self.world.used_builtins.add(f"{node.class_name}::{node.name}")
-                return row
-            known = [n for n, x in self.unit.module.unit.functions.items() if isinstance(x, r.ClassDef)]
-            if report_absent(self.world, node.class_name, node.span):
-                return None
-            hint = suggest(node.class_name, known + list(self.unit.module.namespaces))
-            self.report("E208", node.span, f"unknown class or namespace `{node.class_name}`", hint)
-            return None
-        member = symbol.statics.get(node.name)
-        if member is None or (member.var is None) == node.is_variable:
-            shown = ("$" if node.is_variable else "") + node.name
-            self.report(
-                "E303",
-                node.span,
-                f"the class `{symbol.name}` has no static member `{shown}`",
-                suggest(node.name, symbol.statics),
-            )
-            return None
-        if member.is_private and self.unit.class_def is not symbol:
-            self.report("E302", node.span, f"`{symbol.name}::{node.name}` is private")
-            return None
-        if member.var is not None:
-            member.var.is_captured = True
-            self.unit.uses.add(member.var)
-            return member.var
-        assert member.unit is not None
-        self.refer(member.unit)
-        return member.unit
-
-    def find_exported(self, node: s.StaticMember, module: r.Module) -> r.Var | r.Fact | r.Symbol | None:
-        unit = module.unit
-        if node.is_variable:
-            found = unit.variables.get(node.name) or unit.foreign.get(node.name)
-            if isinstance(found, r.Var):
-                found.is_captured = True
-                self.unit.uses.add(found)
-                return found
-            known = list(unit.variables)
-        else:
-            symbol = unit.functions.get(node.name)
-            if symbol is not None:
-                self.refer(symbol)
-                return symbol
-            known = list(unit.functions)
-        shown = ("$" if node.is_variable else "") + node.name
-        self.report("E212", node.span, f"the module `{node.class_name}` has no `{shown}`", suggest(node.name, known))
-        return None
 
     def function(self, node: s.Function) -> r.Expr:
         unit = self.world.new_unit("function", node.name, node.span, self.unit.module, self.unit)
@@ -612,7 +545,7 @@ class Resolver:
             row = self.builtin_row(function)
             return r.CallBuiltin(node.span, row, args) if row is not None else r.Bad(node.span)
         if isinstance(function, s.StaticMember) and not function.is_variable:
-            found = self.find_static(function)
+            found = find_static(self, function)
             if isinstance(found, Builtin):
                 return r.CallBuiltin(node.span, found, args)
             if isinstance(found, (r.Unit, r.ClassDef)):
@@ -724,7 +657,7 @@ class Resolver:
 
     def variable_target(self, node: s.Variable | s.StaticMember) -> r.Expr:
         found = (
-            self.find_static(node)
+            find_static(self, node)
             if isinstance(node, s.StaticMember)
             else lookup(self.world, self.unit, node.name, node.span)
         )

@@ -12,8 +12,8 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hslpy.scan.address import read_address
 from hslpy.scan.contract import ClamResult, ScannerFailed, ScanRequest
+from hslpy.scan.daemon import read_address, read_all
 
 SCANNER = "clamd"
 
@@ -64,7 +64,7 @@ class ClamdClient:
 
     async def _exchange(self, content: bytes) -> bytes:
         reader, writer = await self._address.connect()
-        answered = asyncio.ensure_future(_read_all(reader))
+        answered = asyncio.ensure_future(read_all(reader, SCANNER, REPLY_MAX_BYTES))
         try:
             try:
                 await _send(writer, content)
@@ -87,15 +87,6 @@ async def _send(writer: asyncio.StreamWriter, content: bytes) -> None:
         await writer.drain()
     writer.write(struct.pack("!I", 0))
     await writer.drain()
-
-
-async def _read_all(reader: asyncio.StreamReader) -> bytes:
-    reply = bytearray()
-    while part := await reader.read(4096):
-        reply += part
-        if len(reply) > REPLY_MAX_BYTES:
-            raise ScannerFailed(f"{SCANNER} answered more than {REPLY_MAX_BYTES} bytes")
-    return bytes(reply)
 
 
 def read_reply(reply: bytes) -> ClamResult:

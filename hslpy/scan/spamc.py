@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
-from hslpy.scan.address import read_address
 from hslpy.scan.contract import ScannerFailed, ScanRequest, SpamScore
+from hslpy.scan.daemon import read_address, read_all
 
 SCANNER = "spamd"
 
@@ -77,12 +77,7 @@ class SpamdClient:
             writer.write(content)
             await writer.drain()
             writer.write_eof()
-            reply = bytearray()
-            while part := await reader.read(65536):
-                reply += part
-                if len(reply) > REPLY_MAX_BYTES:
-                    raise ScannerFailed(f"{SCANNER} answered more than {REPLY_MAX_BYTES} bytes")
-            return bytes(reply)
+            return await read_all(reader, SCANNER, REPLY_MAX_BYTES)
         finally:
             writer.transport.abort()
 

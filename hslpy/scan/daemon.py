@@ -1,4 +1,7 @@
-"""Where a scanning daemon listens: `host:port` or the path of a Unix socket. In: a setting's text. Out: a connection."""
+"""Daemons that scan: where one listens (`host:port` or the path of a Unix socket), and its whole answer.
+
+In: a setting's text. Out: a connection, bytes. Must not know what is said.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
+from hslpy.scan.contract import ScannerFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,13 @@ def read_address(text: str, daemon: str, example: str) -> DaemonAddress:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise OperatorError(f"`{text}` is no address of {daemon}", hint=f"write `{example}` or the path of a Unix socket")
     return DaemonAddress(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+async def read_all(reader: asyncio.StreamReader, daemon: str, most_bytes: int) -> bytes:
+    """Give all that the daemon says until it hangs up. Raises ScannerFailed for more than `most_bytes`."""
+    reply = bytearray()
+    while part := await reader.read(1 << 16):
+        reply += part
+        if len(reply) > most_bytes:
+            raise ScannerFailed(f"{daemon} answered more than {most_bytes} bytes")
+    return bytes(reply)
