@@ -17,6 +17,8 @@ _BLANK = " \t\r\n"
 # Only charsets that are there are looked up: Python remembers each name it was ever asked for. Some have no alias.
 _CODECS = frozenset({*aliases, *aliases.values(), "koi8_u", "koi8_t", "cp874"})
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf_7"})
+_READABLE = {code: chr(code) for code in b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!*+-/"} | {32: "_"}
+_CHUNK_QUOTED = 63
 _CHUNK_BYTES = 45  # 60 characters of base64 and `=?UTF-8?B?...?=`: a word has at most 75 (RFC 2047 section 2)
 
 
@@ -130,19 +132,30 @@ def encode_words(text: str) -> str:
     return "".join(out)
 
 
-def encode_text(text: str) -> str:
-    """Give the whole text as encoded words in UTF-8, a space between them."""
+def encode_text(text: str, quoted: bool = False) -> str:
+    """Give the whole text as encoded words in UTF-8, a space between them: base64, or `quoted` with what is readable kept."""
     data = _as_utf8(text.encode("latin-1")).encode("latin-1").decode("utf-8")
     words: list[str] = []
-    chunk = b""
+    chunk, size = b"", 0
     for character in data:
         encoded = character.encode("utf-8")
-        if len(chunk) + len(encoded) > _CHUNK_BYTES:
-            words.append(_b64(chunk))
-            chunk = b""
+        cost = len(_quoted(encoded)) if quoted else len(encoded)
+        if size + cost > (_CHUNK_QUOTED if quoted else _CHUNK_BYTES):
+            words.append(_q(chunk) if quoted else _b64(chunk))
+            chunk, size = b"", 0
         chunk += encoded
-    words.append(_b64(chunk))
+        size += cost
+    words.append(_q(chunk) if quoted else _b64(chunk))
     return " ".join(words)
+
+
+def _q(data: bytes) -> str:
+    return f"=?utf-8?Q?{_quoted(data)}?="
+
+
+def _quoted(data: bytes) -> str:
+    """Give the form that is good in phrases, too (RFC 2047 section 5, rule 3)."""
+    return "".join([_READABLE.get(byte) or f"={byte:02X}" for byte in data])
 
 
 def _b64(data: bytes) -> str:

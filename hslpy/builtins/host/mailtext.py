@@ -207,17 +207,20 @@ def header_dkim_decode(value: str, options: Array | None = None) -> Array | None
 @TOPIC.builtin(
     "mimeword_encode(string: string) -> string",
     effect=Effect.PURE,
-    examples=['mimeword_encode("\\xc3\\xa5")  // "=?UTF-8?B?w6U=?="', 'mimeword_encode("plain")  // "plain"'],
+    examples=[
+        'mimeword_encode("\\xc3\\xa5 b")  // "=?utf-8?Q?=C3=A5_b?="',
+        'mimeword_encode("plain")  // "=?utf-8?Q?plain?="',
+    ],
 )
 def mimeword_encode(call: Run, string: str) -> str:
-    """Give a text as encoded words (RFC 2047), or as it is where it is ASCII."""
-    if string.isascii():
+    """Give a text as encoded words (RFC 2047), each with at most 75 characters; an empty one stays empty."""
+    if not string:
         return string
     if len(string) > MOST_CHARACTERS:
         raise ScriptError("R108", "mimeword_encode() wants `string` shorter than a megabyte")
-    call.charge(len(string) >> 2)
-    call.reserve(len(string) * 3)
-    return encode_text(string)
+    call.charge(len(string) >> 1)
+    call.reserve(len(string) * 4)
+    return encode_text(string, quoted=True)
 
 
 @TOPIC.builtin(
