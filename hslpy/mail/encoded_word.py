@@ -133,7 +133,7 @@ def encode_words(text: str) -> str:
 
 
 def encode_text(text: str, quoted: bool = False) -> str:
-    """Give the whole text as encoded words in UTF-8, a space between them: base64, or `quoted` with what is readable kept."""
+    """Give the whole text as encoded words in UTF-8, a space between them: base64, or `quoted`, where letters stay."""
     data = _as_utf8(text.encode("latin-1")).encode("latin-1").decode("utf-8")
     words: list[str] = []
     chunk, size = b"", 0
