@@ -151,6 +151,15 @@ def connect_arguments(host: HookHost) -> Array:
     return Array.mapping(fields)
 
 
+def transaction_so_far(host: HookHost) -> Array:
+    """The transaction where there is one, else an id alone."""
+    return transaction_id_array(host) if host.event.transaction is None else transaction_array(host)
+
+
+def proxy_arguments(host: HookHost) -> Array:
+    return Array.mapping({"command": host.event.command})
+
+
 def helo_arguments(host: HookHost) -> Array:
     event = host.event
     return Array.mapping({"verb": event.verb, "host": event.host, "extensions": Array.of(event.extensions)})
@@ -351,6 +360,14 @@ def connection_id(host: HookHost) -> str:
 
 def transaction_id(host: HookHost) -> str:
     return _transaction(host).id
+
+
+def id_so_far(host: HookHost) -> str:
+    return connection_id(host) if host.event.transaction is None else transaction_id(host)
+
+
+def command(host: HookHost) -> str:
+    return str(host.event.command)
 
 
 def sender(host: HookHost) -> str:

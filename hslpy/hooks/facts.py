@@ -82,6 +82,16 @@ class ConnectEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyEvent:
+    """A command line, without CRLF, as it came (latin-1). `transaction` from MAIL on."""
+
+    connection: ConnectionFacts
+    context: Context
+    transaction: TransactionFacts | None
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeloEvent:
     connection: ConnectionFacts
     context: Context
@@ -211,6 +221,7 @@ class PostDeliveryEvent:
 
 Event = (
     ConnectEvent
+    | ProxyEvent
     | HeloEvent
     | AuthEvent
     | MailFromEvent

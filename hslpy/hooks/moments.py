@@ -8,6 +8,7 @@ from __future__ import annotations
 
 MOMENTS = {
     "connect": "a client has connected",
+    "proxy": "a command line has come, before the server takes it up",
     "helo": "HELO or EHLO",
     "auth": "AUTH",
     "mailfrom": "MAIL FROM",

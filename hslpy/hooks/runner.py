@@ -21,7 +21,7 @@ from hslpy.builtins.host.state import DataState, Outcome, QueueState
 from hslpy.clock import Clock
 from hslpy.errors import ScriptError
 from hslpy.hooks.bind import Facts
-from hslpy.hooks.facts import AuthEvent, DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent
+from hslpy.hooks.facts import AuthEvent, DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent, ProxyEvent
 from hslpy.hooks.scripts import HookSettings, Loader, ScriptSet
 from hslpy.hooks.suspend import Pool, wait
 from hslpy.hooks.table import BY_NAME, Hook
@@ -39,6 +39,7 @@ from hslpy.mail.verdict import DataVerdict, Delivery, Verdict
 
 CONTEXT_BYTES = 1 << 20  # of what one session keeps from hook to hook; looking through it takes a millisecond
 ECHO_LINES = 10_000  # of one hook run; a loop that echoes must not fill a disk
+CONCEALING = frozenset({"auth", "proxy"})  # where every value may be a password, or made of one
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 
 Observer = Callable[[str, Event, Verdict], None]
@@ -101,7 +102,7 @@ class Hooks:
         try:
             return await self._pool.run(execution.run, self.settings.limits.wall_s)
         except (ScriptError, LimitExceeded) as error:
-            if hook == "auth":
+            if hook in CONCEALING:
                 error.message = _concealed(error)
             return self._failed(
                 execution.row,
@@ -235,7 +236,7 @@ class _Execution:
             run.host = host
             run.echo = self._echo  # type: ignore[method-assign]
             run.message_id = str(host.ids.get("transaction", ""))
-            if self.hook.name == "auth":  # where every value may be a password, or made of one
+            if self.hook.name in CONCEALING:
                 run.conceals = True
             try:
                 execute(program, run)
@@ -307,6 +308,10 @@ def _secrets(event: Event) -> Iterator[str]:
                 yield secret
                 with suppress(UnicodeError):
                     yield secret.encode("latin-1").decode("utf-8")
+    elif isinstance(event, ProxyEvent):
+        verb, _, argument = event.command.partition(" ")
+        if verb.upper() == "AUTH":
+            yield argument.partition(" ")[2]
 
 
 def _concealed(error: ScriptError | LimitExceeded) -> str:

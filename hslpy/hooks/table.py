@@ -240,9 +240,9 @@ def _failure(hook: str) -> SmtpVerdict:
     return SmtpVerdict("defer", FAILED[hook], disconnect=FAILED[hook].code == 421, failed=True)
 
 
-def _fell_back(hook: str) -> str:
+def _fell_back(hook: str, verdict: str = "Defer") -> str:
     reply = FAILED[hook]
-    return f"fell back to Defer {reply.code} {'.'.join(map(str, reply.enhanced or ()))}"
+    return f"fell back to {verdict} {reply.code} {'.'.join(map(str, reply.enhanced or ()))}"
 
 
 _ACCEPT = SmtpVerdict("accept")
@@ -260,6 +260,22 @@ HOOKS: tuple[Hook, ...] = (
         _ACCEPT,
         _failure("connect"),
         _fell_back("connect"),
+    ),
+    Hook(
+        "proxy",
+        MOMENTS["proxy"],
+        (
+            *_CONNECTION,
+            *_HELO,
+            *_LOGIN,
+            _text("messageid", bind.id_so_far, "the transaction's id; before MAIL FROM the connection's"),
+            _modern("transaction", bind.transaction_so_far, "id, sender and recipients so far; before MAIL FROM the id"),
+            _text("command", bind.command, "the command line"),
+            _modern("arguments", bind.proxy_arguments, "command: the command line"),
+        ),
+        SmtpVerdict("pass"),
+        SmtpVerdict("reply", FAILED["proxy"], disconnect=True, failed=True),
+        _fell_back("proxy", "Reply"),
     ),
     Hook(
         "helo",

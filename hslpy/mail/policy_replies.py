@@ -17,6 +17,7 @@ def _reply(code: int, enhanced: Enhanced, text: str) -> Reply:
 
 ACCEPTED: Mapping[str, Reply] = {
     "connect": _reply(220, (2, 0, 0), "ESMTP"),
+    "proxy": _reply(250, (2, 0, 0), "Ok"),
     "helo": _reply(250, (2, 0, 0), "Ok"),
     "auth": _reply(235, (2, 7, 0), "Authentication successful"),
     "mailfrom": _reply(250, (2, 1, 0), "Sender ok"),
@@ -43,7 +44,16 @@ DEFERRED: Mapping[str, Reply] = {
     "eod": _reply(421, (4, 7, 1), "Try again later"),
 }
 # All that a peer hears of a script's fault. Codes: 421 closes, 454 is AUTH's (RFC 4954 section 6)
-_FAILURE_CODES = {"connect": 421, "helo": 451, "auth": 454, "mailfrom": 451, "rcptto": 451, "data": 451, "eod": 451}
+_FAILURE_CODES = {
+    "connect": 421,
+    "proxy": 421,
+    "helo": 451,
+    "auth": 454,
+    "mailfrom": 451,
+    "rcptto": 451,
+    "data": 451,
+    "eod": 451,
+}
 FAILED: Mapping[str, Reply] = {
     hook: _reply(code, (4, 3, 0), "Temporary policy failure") for hook, code in _FAILURE_CODES.items()
 }

@@ -14,14 +14,15 @@ from typing import Literal
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
 
-SmtpAction = Literal["accept", "reject", "defer", "reply"]
+SmtpAction = Literal["accept", "reject", "defer", "reply", "pass"]
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpVerdict:
-    """The verdict of connect, HELO, AUTH, MAIL FROM, RCPT TO and disconnect.
+    """The verdict of connect, proxy, HELO, AUTH, MAIL FROM, RCPT TO and disconnect.
 
-    `reply` is what to say, None for the server's own text. The other fields are what `Accept([...])` changed.
+    `reply` is what to say, None for the server's own text. The other fields are what `Accept([...])` changed, or of the
+    proxy: the `command` to run in place of the client's, and whether its script wants the `next` one too.
     """
 
     action: SmtpAction
@@ -36,6 +37,8 @@ class SmtpVerdict:
     sender: Address | None = None
     recipient: Address | None = None
     transport_id: str | None = None
+    command: str | None = None
+    next: bool = False
     by: str = field(default="", compare=False)
 
 

@@ -252,6 +252,13 @@ class Connection(SMTP):
         await self.push(session.fault(replies.LINE_TOO_LONG))
 
     async def _command(self, session: Session, line: bytes) -> None:
+        # A line that is not even framed is refused below, and the hook asked about the next one.
+        if session.proxying and _is_framed(line):
+            command, answer = await session.proxied(line[:-2])
+            if answer:
+                self._out.append(answer)
+                return
+            line = command + b"\r\n"
         sound = _SOUND_LINE(line)
         if sound is None:
             self._out.append(session.fault(line_fault(line)))
@@ -504,6 +511,11 @@ COMMANDS: dict[bytes, Method] = {
     b"AUTH": Connection.smtp_AUTH,
 }
 LAST_IN_GROUP = frozenset({b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"AUTH"})
+
+
+def _is_framed(line: bytes) -> bool:
+    """Say whether a line is one: CRLF at its end, no other CR and no NUL, and not too long for any command."""
+    return line[-2:-1] == b"\r" and b"\r" not in line[:-2] and b"\0" not in line and len(line) <= LONGEST_LINE
 
 
 def line_fault(line: bytes) -> OwnReply:

@@ -25,6 +25,7 @@ from hslpy.hooks.facts import (
     HeloEvent,
     HeloFacts,
     MailFromEvent,
+    ProxyEvent,
     RcptToEvent,
     RecipientFacts,
     TlsFacts,
@@ -110,13 +111,15 @@ class Transaction:
 class Session:
     """One client's dialogue. Its methods give the reply to send; `closing` says that it is the last one.
 
-    `peer`, `ssl` and `host_name` are attributes that aiosmtpd sets or reads on its own sessions.
+    `proxying`: the proxy hook wants the next command. `peer`, `ssl` and `host_name` are attributes that aiosmtpd sets or
+    reads on its own sessions.
     """
 
     def __init__(self, shared: Shared, *, starttls: bool, server_id: str) -> None:
         self.shared = shared
         self.settings = shared.settings
         self.scripts: Scripts = shared.hooks.current
+        self.proxying = self.scripts.has("proxy")
         self.context = Context()
         self.id = shared.new_id()
         self.server_id = server_id
@@ -273,6 +276,25 @@ class Session:
         self.changed()
 
     # commands -----------------------------------------------------------------------------------------------------
+
+    async def proxied(self, command: bytes) -> tuple[bytes, bytes]:
+        """Ask the proxy hook about a command line; give the line to run, and the reply where it is not to be run.
+
+        Lines are without CRLF. The one given back may be anything: it is to be checked as if it came from the client.
+        """
+        transaction = self.transaction.facts() if self.transaction is not None else None
+        verdict = await self.ask(
+            "proxy", ProxyEvent(self.connection_facts(), self.context, transaction, command.decode("latin-1"))
+        )
+        self.proxying = verdict.next
+        if verdict.action == "pass":
+            return (command if verdict.command is None else verdict.command.encode("latin-1")), b""
+        reply = verdict.reply or ACCEPTED["proxy"]
+        if reply.code >= 400:
+            return b"", self.refusal("proxy", verdict)
+        if verdict.disconnect:
+            self.closing = True
+        return b"", reply.render()
 
     async def hello(self, verb: str, host: str) -> bytes:
         """HELO and EHLO."""

@@ -26,6 +26,7 @@ from hslpy.hooks.facts import (
     MailFromEvent,
     PostDeliveryEvent,
     PreDeliveryEvent,
+    ProxyEvent,
     QueuedFacts,
     RcptToEvent,
     RecipientFacts,
@@ -64,6 +65,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("saslusername", "text", "", "the login; empty for none"),
     Fact("saslpassword", "text", "", "the password at the auth hook"),
     Fact("saslmechanism", "text", "PLAIN", "the mechanism at the auth hook"),
+    Fact("command", "text", "NOOP", "the command line at the proxy hook"),
     Fact("sender", "text", "sender@example.com", "the envelope sender; empty for the null sender"),
     Fact("senderdomain", "text", None, "the domain of the sender, where only that matters"),
     Fact("senderparams", "table", {}, "ESMTP parameters of MAIL"),
@@ -263,6 +265,9 @@ def make_event(hook: str, given: Mapping[str, Any], content: bytes = DEFAULT_CON
         context.value, context.defined = v["context"], True
     makers: dict[str, Callable[[], Event]] = {
         "connect": lambda: ConnectEvent(v.connection(helo=False, auth=False), context),
+        "proxy": lambda: ProxyEvent(
+            v.connection(), context, v.transaction(v.recipients()) if "sender" in given else None, v["command"]
+        ),
         "helo": lambda: HeloEvent(v.connection(helo=False, auth=False), context, "EHLO", v["senderhelo"]),
         "auth": lambda: AuthEvent(
             v.connection(auth=False), context, v["saslmechanism"], v["saslusername"] or None, v["saslpassword"]

@@ -42,6 +42,7 @@ def test_defer_with_a_reason(world: World, hook: str, code: str) -> None:
     ("hook", "action"),
     [
         ("connect", "accept"),
+        ("proxy", "pass"),
         ("helo", "accept"),
         ("auth", "reject"),
         ("mailfrom", "accept"),
@@ -61,6 +62,7 @@ def test_implicit_verdict(world: World, hook: str, action: str, script: str | No
     ("hook", "action", "reply"),
     [
         ("connect", "defer", "421 4.3.0 Temporary policy failure"),
+        ("proxy", "reply", "421 4.3.0 Temporary policy failure"),
         ("helo", "defer", "451 4.3.0 Temporary policy failure"),
         ("auth", "defer", "454 4.3.0 Temporary policy failure"),
         ("mailfrom", "defer", "451 4.3.0 Temporary policy failure"),

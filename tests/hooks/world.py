@@ -26,6 +26,7 @@ from hslpy.hooks.facts import (
     MailFromEvent,
     PostDeliveryEvent,
     PreDeliveryEvent,
+    ProxyEvent,
     QueuedFacts,
     RcptToEvent,
     RecipientFacts,
@@ -204,6 +205,8 @@ class World:
         transaction = self.transaction()
         if hook == "connect":
             return ConnectEvent(replace(connection, helo=None), context)
+        if hook == "proxy":
+            return ProxyEvent(connection, context, None, "NOOP")
         if hook == "helo":
             return HeloEvent(
                 replace(connection, helo=None), context, "EHLO", "client.example.com", ("PIPELINING", "SIZE 100")

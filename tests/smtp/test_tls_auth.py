@@ -15,7 +15,7 @@ from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import SmtpVerdict
 from hslpy.smtp.server import SmtpServer
 from hslpy.smtp.settings import Listener, SmtpSettings
-from tests.smtp.harness import Client, FakeHooks, certificate, run, serving
+from tests.smtp.harness import Client, FakeHooks, certificate, run, serving, until
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -91,6 +91,61 @@ def test_plaintext_behind_starttls_is_never_run(pair: tuple[Path, Path], uvloop:
             assert (await client.ask(b"STARTTLS x"))[:9] == b"501 5.5.4"
 
     run(work, uvloop)
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+@pytest.mark.parametrize("command", [b"STARTTLS", b"XSTARTTLS"])
+def test_plaintext_behind_starttls_is_never_run_however_long_the_proxy_takes(
+    pair: tuple[Path, Path], uvloop: bool, command: bytes
+) -> None:
+    """Neither what came with the command nor what came while the hook was asked about it."""
+
+    async def work() -> None:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def proxy(event: Any) -> SmtpVerdict:
+            if event.command.endswith("STARTTLS"):
+                asked.set()
+                await go_on.wait()
+                return SmtpVerdict("pass", command="STARTTLS", next=True)
+            return SmtpVerdict("pass", next=True)
+
+        hooks = FakeHooks(proxy=proxy, mailfrom=None)
+        async with serving(hooks, tls_certificate=pair[0], tls_key=pair[1]) as world:
+            client = await world.greeted()
+            client.send(command + b"\r\n")
+            await asked.wait()
+            client.send(b"MAIL FROM:<evil@x.test>\r\n")
+            await until(lambda: next(iter(world.server._connections))._reader._buffer)
+            go_on.set()
+            assert await client.rest() == b"503 5.5.0 Improper command pipelining\r\n"
+            client = await world.greeted()
+            client.send(command + b"\r\nMAIL FROM:<evil@x.test>\r\n")
+            assert await client.rest() == b"503 5.5.0 Improper command pipelining\r\n"
+            client = await world.greeted()
+            client.send(command + b"\r\n")
+            assert (await client.reply())[:9] == b"220 2.0.0"
+            await client.writer.start_tls(trusting(pair), server_hostname="localhost")
+            assert (await client.ask(b"MAIL FROM:<a@x.test>"))[:9] == b"503 5.5.1", "EHLO must be forgotten"
+            assert hooks.of("proxy")[-1].connection.tls.protocol == "TLSv1.3"
+            assert not hooks.of("mailfrom")
+
+    run(work, uvloop)
+
+
+def test_a_challenges_answer_is_not_the_proxys(pair: tuple[Path, Path]) -> None:
+    async def work() -> None:
+        hooks = FakeHooks(auth=check, proxy=SmtpVerdict("pass", next=True))
+        async with serving(hooks, tls="implicit", tls_certificate=pair[0], tls_key=pair[1]) as world:
+            client = await world.connect(ssl=trusting(pair))
+            await client.hello()
+            assert await client.ask(b"AUTH PLAIN") == b"334 \r\n"
+            assert (await client.ask(PLAIN))[:9] == b"235 2.7.0"
+            await client.ask(b"NOOP")
+            assert [event.command for event in hooks.of("proxy")] == ["EHLO client.test", "AUTH PLAIN", "NOOP"]
+            assert hooks.of("proxy")[-1].connection.auth.username == "JOE"
+
+    run(work)
 
 
 @pytest.mark.parametrize("uvloop", [False, True])

@@ -132,15 +132,15 @@ def read_integer(function: str, name: str, value: float, least: int, most: int) 
     return int(value)
 
 
-def read_reply(function: str, reason: Value, codes: Array | None, default: Reply) -> Reply:
+def read_reply(function: str, reason: Value, codes: Array | None, default: Reply, *, free: bool = False) -> Reply:
     """Give the reply of a verdict: that of `default` where the script says nothing.
 
-    A code must be of the default's class (a rejection stays 5xx). Raises ScriptError R304.
+    A code must be of the default's class (a rejection stays 5xx), unless it is `free` to be any. Raises ScriptError R304.
     """
     code, enhanced = default.code, default.enhanced
     if codes is not None:
         assert enhanced is not None
-        code, enhanced = _read_codes(function, codes, code, enhanced)
+        code, enhanced = _read_codes(function, codes, code, enhanced, free)
     return Reply(code, enhanced, reply_lines(function, reason, default.text))
 
 
@@ -160,11 +160,20 @@ def reply_lines(function: str, reason: Value, default: str) -> tuple[str, ...]:
     return tuple(lines) or (default,)
 
 
-def _read_codes(function: str, codes: Array, code: int, enhanced: Enhanced) -> tuple[int, Enhanced]:
+def _read_codes(
+    function: str, codes: Array, code: int, enhanced: Enhanced | None, free: bool
+) -> tuple[int, Enhanced | None]:
     family = code // 100
     given = read_options(f"`reply_codes` of {function}()", codes, {"code": NUMBER, "enhanced": ARRAY})
     if "code" in given:
         number = given["code"]
+        if free:
+            if not 200 <= number < 600:
+                raise ScriptError("R304", f"{function}() wants a reply code from 200 to 599, got {format_number(number)}")
+            if family != number // 100:
+                family = int(number // 100)
+                # RFC 2034 section 4: enhanced codes stand in 2xx, 4xx and 5xx alone.
+                enhanced = (family, 0, 0) if family != 3 else None
         if number != math.floor(number) or not family * 100 <= number <= family * 100 + 99:
             raise ScriptError("R304", f"{function}() wants a reply code of {family}xx, got {format_number(number)}")
         code = int(number)

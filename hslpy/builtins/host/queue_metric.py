@@ -24,7 +24,7 @@ FILTERS = (*FIELDS, f"{METADATA}NAME")
 @TOPIC.builtin(
     "GetMailQueueMetric([options: array]) -> number",
     effect=Effect.READS,
-    hooks=("connect", "helo", "auth", "mailfrom", "rcptto", "data", "eod", "predelivery", "postdelivery"),
+    hooks=("connect", "proxy", "helo", "auth", "mailfrom", "rcptto", "data", "eod", "predelivery", "postdelivery"),
     examples=['GetMailQueueMetric(["filter" => ["senderdomain" => $senderdomain]]) > 500'],
 )
 def get_mail_queue_metric(call: Run, options: Array | None = None) -> float:

@@ -30,6 +30,7 @@ from hslpy.mail.verdict import SmtpVerdict
 
 TOPIC = Topic("verdicts")
 
+# Those at which Accept, Reject and Defer are.
 SMTP_HOOKS = ("connect", "helo", "auth", "mailfrom", "rcptto")
 END_OF_DATA_HOOKS = ("data", "eod")
 REFUSAL_OPTIONS = {"disconnect": BOOLEAN, "reply_codes": ARRAY}
@@ -44,6 +45,7 @@ ACCEPT_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 _CHALLENGE = Reply(334, (3, 0, 0), ("",))
+_NOT_IN_COMMANDS = frozenset("\r\n\0")
 
 
 def refusal(
@@ -135,6 +137,49 @@ def reply(call: Run, reply: str = "", options: Array | None = None) -> None:
     given = read_options("Reply", options, REFUSAL_OPTIONS)
     code = read_reply("Reply", None, given.get("reply_codes"), _CHALLENGE).code
     raise VerdictGiven(SmtpVerdict("reply", reply=Reply(code, None, (reply,)), disconnect=given.get("disconnect", False)))
+
+
+@TOPIC.builtin(
+    "Reply([reason: string | array], [options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=("proxy",),
+    examples=['Reply("Go ahead", ["next" => true]);', 'Reply("Not here", ["reply_codes" => ["code" => 502]]);'],
+)
+def answer(call: Run, reason: Value = None, options: Array | None = None) -> None:
+    """Answer the client (250) in the server's place and end the script.
+
+    The server does not see the command. Options:
+
+    | option | default | meaning |
+    |---|---|---|
+    | `disconnect` | false | end the connection after the reply |
+    | `reply_codes` | 250 2.0.0 | array of `code`, from 200 to 599, and `enhanced` |
+    | `next` | false | run again at the next command; without it the hook has run for the last time in the connection |
+    """
+    given = read_options("Reply", options, {**REFUSAL_OPTIONS, "next": BOOLEAN})
+    reply = read_reply("Reply", reason, given.get("reply_codes"), ACCEPTED[call.host.hook], free=True)
+    raise VerdictGiven(SmtpVerdict("reply", reply, disconnect=given.get("disconnect", False), next=given.get("next", False)))
+
+
+@TOPIC.builtin(
+    "Pass([options: array]) -> terminates",
+    effect=Effect.IO,
+    hooks=("proxy",),
+    examples=['Pass(["next" => true]);', 'Pass(["command" => "NOOP"]);'],
+)
+def pass_on(call: Run, options: Array | None = None) -> None:
+    """Hand the command to the server and end the script. Options:
+
+    | option | default | meaning |
+    |---|---|---|
+    | `command` | the client's | the command line to run in its place, without CRLF; it is checked as one of the client's |
+    | `next` | false | run again at the next command; without it the hook has run for the last time in the connection |
+    """
+    given = read_options("Pass", options, {"command": TEXT, "next": BOOLEAN})
+    command = given.get("command")
+    if command is not None and not _NOT_IN_COMMANDS.isdisjoint(command):
+        raise ScriptError("R302", "Pass() wants `command` as one line, without CR, LF and NUL")
+    raise VerdictGiven(SmtpVerdict("pass", command=command, next=given.get("next", False)))
 
 
 @TOPIC.builtin("Pass() -> terminates", effect=Effect.IO, hooks=("disconnect",), examples=["Pass();"])
