@@ -25,6 +25,7 @@ from hslpy.client.http_contract import (
     HttpSettings,
     HttpTooLarge,
     Lookup,
+    shown,
 )
 from hslpy.client.tls import TlsContexts
 from hslpy.clock import Clock
@@ -177,7 +178,7 @@ def _url(text: str) -> URL:
             raise ValueError
         assert url.port is not None  # the port is read at the first look
     except (ValueError, AssertionError):
-        raise HttpFailed(f"`{text[:200]}` is no URL of http or https") from None
+        raise HttpFailed(f"`{shown(text)}` is no URL of http or https") from None
     return url
 
 

@@ -5,16 +5,23 @@ Must not know of scripts. Text in requests and responses is a character a byte, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from hslpy.client.contract import TlsWanted
 from hslpy.errors import MailError
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """Gives the IP addresses of a host, the preferred first. Raises MailError where it has none."""
+
+
+def shown(url: str) -> str:
+    """Give a URL, or what was to be one, for a log: without query, user and password."""
+    scheme, mark, rest = re.split(r"[?#]", url, maxsplit=1)[0].rpartition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path.rpartition('@')[2]}"[:200]
 
 
 class HttpFailed(MailError):
@@ -77,8 +84,7 @@ class HttpRequest:
     @property
     def shown_url(self) -> str:
         """Give the URL for a log: without query, user and password."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]
+        return shown(self.url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _SIGNATURES = 5  # the same
 _MOST_SIGNATURES = 50
 _MOST_AUTHORS = 10  # domains in From whose policies are asked for
 _OFFLOAD_BYTES = 1 << 18
+_LONG_FIELD_BYTES = 1 << 15
 _PASSING_ERRORS = ("temperror", "SERVFAIL", "TRY_AGAIN")
 _BEST_FIRST = ("pass", "temperror", "fail", "permerror", "skip")
 _ADSP = {"unknown": "unknown", "all": "fail", "discardable": "discard"}
@@ -92,7 +93,7 @@ def verify(call: Run, function: str, message: Message, claim: Claim, keys: Keys)
     except BadSignature as error:
         error.tags = claim.tags
         raise
-    size = len(message.content)
+    size = len(message.content) + 8 * len(claim.field)
     call.charge(300 + (len(message.header) >> 6))
     now = call.clock.time()
     if (claim.body_relaxed, claim.length) in message.digests or size <= _OFFLOAD_BYTES:
@@ -108,7 +109,7 @@ def _verified(call: Run, function: str, message: Message, field: str, options: A
     call.charge(10 + (len(field) >> 5))
     result: dict[str, Value] = {}
     try:
-        claim = read_claim(field)
+        claim: Claim = call.offload(read_claim, field) if len(field) > _LONG_FIELD_BYTES else read_claim(field)
         tags = claim.tags
         verify(call, function, message, claim, keys)
         result["result"] = "pass"

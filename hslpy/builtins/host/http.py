@@ -249,7 +249,7 @@ def _body(call: Run, post: Value, encoder: str) -> tuple[bytes | None, str]:
         return "&".join([f"{_quoted(call, name)}={_quoted(call, value)}" for name, value in pairs]).encode("ascii"), _FORM
     boundary = f"form-{call.random.getrandbits(128):032x}"
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_in_quotes(name)}"\r\n\r\n{value}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{_in_quotes(call, name)}"\r\n\r\n{value}\r\n'
         for name, value in pairs
     ]
     return as_bytes(f"{''.join(parts)}--{boundary}--\r\n"), f"multipart/form-data; boundary={boundary}"
@@ -260,8 +260,9 @@ def _quoted(call: Run, text: str) -> str:
     return quote_from_bytes(as_bytes(text), safe="")
 
 
-def _in_quotes(name: str) -> str:
+def _in_quotes(call: Run, name: str) -> str:
     """Give a field's name as browsers write it. Source: the WHATWG HTML standard, multipart/form-data."""
+    call.charge(3)
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -354,3 +354,19 @@ def test_what_many_values_cost_is_counted(world: World) -> None:
     world.events.clear()
     scripted(world, 'http("a", ["headers" => explode(",", str_repeat("a: b,", 1000) . "a: b")]);')
     assert "at most 1,000 headers" in world.failure()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hush@[::1/x?hush",
+        "http://me:hush@127.0.0.1:x/?hush",
+        "ftp://me:hush@host/",
+        "http://me:hush@127.0.0.1:99999/",
+    ],
+)
+def test_what_is_no_url_fails_without_telling_its_password(world: World, url: str) -> None:
+    on_server(world, f'echo http("{url}") === none;')
+    assert world.echoed() == ["true"]
+    (failed,) = world.logged("hooks.http_failed")
+    assert "hush" not in str(failed) and "is no URL" in str(failed["error"])
