@@ -204,6 +204,10 @@ class _Values:
 
     def queued(self, content: bytes) -> QueuedFacts:
         received = self["receivedtime"]
+
+        async def read() -> bytes:
+            return content
+
         return QueuedFacts(
             transaction_id=self["messageid"],
             queue_id=int(self["queueid"]),
@@ -222,6 +226,8 @@ class _Values:
             recipient_params=self["recipientparams"],
             job_id=self["jobid"],
             most_retries=int(self["retries"]),
+            content=read,
+            received=read,
         )
 
     def attempt(self) -> AttemptFacts:

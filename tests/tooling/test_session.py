@@ -138,3 +138,12 @@ def test_open_inputs(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "1", "f(1);", "f(1;", "}", "1 + ;", "$x = 5", "if (1) { echo 1; }", "else"])
 def test_closed_inputs(text: str) -> None:
     assert not is_open(text)
+
+
+@pytest.mark.parametrize("hook", ["predelivery", "postdelivery"])
+def test_queued_mail_has_its_files(hook: str) -> None:
+    script = 'echo MailMessage::File(File($message["file"]["modified"]))->getHeader("Subject");'
+    assert say(session(hook), script, 'echo GetMailFile()->read(4) == File($message["file"]["original"])->read(4);') == [
+        "A test",
+        "true",
+    ]
