@@ -211,6 +211,11 @@ class QueuedFile(ReadFile):
     def __init__(self, read: Callable[[], Awaitable[bytes]]) -> None:
         super().__init__(io.BytesIO())
         self._read: Callable[[], Awaitable[bytes]] | None = read
+        self._source = read
+
+    def again(self) -> QueuedFile:
+        """Give another file of the same content, open and at its start."""
+        return QueuedFile(self._source)
 
     def close(self) -> None:
         self._read = None  # nothing is read for the sake of closing it

@@ -95,7 +95,7 @@ def get_queued_mail_file(call: Run, options: Array | None = None) -> HslObject |
     """Give the queued message as a File, as received; with "changes" => true as it is sent. Now `$message["file"]`."""
     changes = read_options("GetMailFile", options, {"changes": BOOLEAN}).get("changes", False)
     files = call.host.facts["message"].items.get("file")
-    return None if files is None else file_object(files.items["modified" if changes else "original"].host)
+    return None if files is None else file_object(files.items["modified" if changes else "original"].host.again())
 
 
 # ---- bounces -------------------------------------------------------------------------------------------
