@@ -196,11 +196,11 @@ VICTIM = "a" * 60 + "b"
 @pytest.mark.parametrize(("pattern", "subject"), [(CATASTROPHIC, VICTIM), (r"(.*?,){11}P", ",".join(map(str, range(40))))])
 def test_a_catastrophic_pattern_is_stopped(pattern: str, subject: str) -> None:
     run = fresh_run(regex_s=0.05)
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(LimitExceeded) as caught:
         regex.matches(run, subject, pattern)
     assert caught.value.code == "R206"
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
     with pytest.raises(LimitExceeded):
         regex.find_all(run, regex.compiled(run, pattern), subject)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
 from typing import Any
 
 from hslpy.builtins import for_hook
@@ -62,17 +60,6 @@ def call(name: str, *args: Any, run: Run | None = None) -> Any:
 def shown(name: str, *args: Any) -> str:
     """Call the builtin and give its result as `echo` shows it."""
     return to_echo(None, value_of(call(name, *args)))
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep Python's garbage collector out of a measurement: when it runs, and over what, is the server's affair."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class Watch:

@@ -9,7 +9,8 @@ import pytest
 
 from hslpy.clock import ManualClock
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Limits, Run
-from tests.builtins.core.support import ROWS, Watch, call, uncollected
+from tests.builtins.core.support import ROWS, Watch, call
+from tests.support.collector import uncollected
 
 ENABLED = {"type": "boolean", "true": ["yes"]}
 RESULTS: list[tuple[str, list[Any], Any]] = [

@@ -12,7 +12,8 @@ from hslpy.clock import ManualClock
 from hslpy.errors import ScriptError
 from hslpy.lang.run import BoundBuiltin, LimitExceeded, Limits, Run
 from hslpy.lang.values import Array
-from tests.builtins.core.support import ROWS, Watch, call, uncollected, value_of
+from tests.builtins.core.support import ROWS, Watch, call, value_of
+from tests.support.collector import uncollected
 
 TEXT = "lorem ipsum, dolor sit amet; " * 150_000  # 4 MB
 WIDE = "caf\xc3\xa9 " * 300_000
