@@ -80,6 +80,16 @@ class Unit:
         return 0 if self.is_old_form else sum(1 for p in self.params if p.default is None and not p.is_variadic)
 
     @property
+    def order(self) -> int:
+        """1 for `function ($a, $b) { return $a < $b; }`, -1 with `>`, 0 for anything else. Source: `HslFunction.order`."""
+        match self.body:
+            case (Return(value=BinaryOp(op="<" | ">" as op, left=Read(var=left), right=Read(var=right))),):
+                given = [param.var for param in self.params if param.default is None and not param.is_variadic]
+                if given in ([left, right], [right, left]) and left is not right:
+                    return 1 if (op == "<") == (given[0] is left) else -1
+        return 0
+
+    @property
     def maximum(self) -> int | None:
         return None if self.is_old_form or any(p.is_variadic for p in self.params) else len(self.params)
 

@@ -111,12 +111,16 @@ class HslFunction:
     """A function value of a script. `call` is the compiled Python function, taking the arguments in order.
 
     `required` and `maximum` bound the number of arguments (`maximum` None: variadic); `most` is `maximum` as a number.
-    `name` is None for anonymous functions.
+    `name` is None for anonymous functions. `order` is 1 for a function that does nothing but say whether its first argument
+    is less than its second, -1 for one that asks the other way round: what sorting needs no calls for.
     """
 
-    __slots__ = ("call", "maximum", "most", "name", "required")
+    __slots__ = ("call", "maximum", "most", "name", "order", "required")
 
-    def __init__(self, call: Callable[..., Value], name: str | None, required: int, maximum: int | None) -> None:
+    def __init__(
+        self, call: Callable[..., Value], name: str | None, required: int, maximum: int | None, order: int = 0
+    ) -> None:
+        self.order = order
         self.most = sys.maxsize if maximum is None else maximum
         self.call = call
         self.name = name

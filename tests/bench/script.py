@@ -74,6 +74,7 @@ while ($n < LOOPS) {
                 $counts[$w] = 1;
         }
     }
+    $counts = array_sort(function ($a, $b) { return $a > $b; }, $counts);
     $n = $n + 1;
 }
 """
@@ -280,6 +281,7 @@ def by_hand(loops: int, text: str) -> dict[str, Callable[[], object]]:
                         counts[word] += 1
                     else:
                         counts[word] = 1
+            counts = dict(sorted(counts.items(), key=lambda entry: entry[1], reverse=True))
 
     def add(a: float, b: float) -> float:
         return a + b

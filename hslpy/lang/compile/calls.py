@@ -69,13 +69,9 @@ class Calls(Elements):
         if isinstance(symbol, r.Unit) and symbol.name is not None and not symbol.is_nested:
             return b.name(f"h{symbol.id}")
         name = None if isinstance(symbol, r.Unit) and symbol.name is None else symbol.name
-        return b.call(
-            "HslFunction",
-            b.name(self.context.function(symbol)),
-            b.const(name),
-            b.const(symbol.required),
-            b.const(symbol.maximum),
-        )
+        function = b.name(self.context.function(symbol))
+        order = [b.const(symbol.order)] if isinstance(symbol, r.Unit) and symbol.order else []
+        return b.call("HslFunction", function, b.const(name), b.const(symbol.required), b.const(symbol.maximum), *order)
 
     def cached(self, node: r.Cached) -> ast.expr:
         """Compile `cache`: the function is a value here, and its name the cache's."""

@@ -393,7 +393,8 @@ class _Assembler:
     def _value_of(self, symbol: r.Symbol) -> ast.expr:
         b = self.b
         name = b.name(self.context.function(symbol))
-        return b.call("HslFunction", name, b.const(symbol.name), b.const(symbol.required), b.const(symbol.maximum))
+        order = [b.const(symbol.order)] if isinstance(symbol, r.Unit) and symbol.order else []
+        return b.call("HslFunction", name, b.const(symbol.name), b.const(symbol.required), b.const(symbol.maximum), *order)
 
     def class_(self, class_def: r.ClassDef) -> list[ast.stmt]:
         """Give what makes a class: its `ClassInfo`, and the function that makes an object."""
