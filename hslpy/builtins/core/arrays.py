@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from math import isnan
+from operator import itemgetter
 
 from hslpy.builtins.core.arguments import read_options
 from hslpy.builtins.core.types import is_function
@@ -300,6 +302,8 @@ def array_shuffle(call: Run, array: Array) -> Array:
     return _keyed_anew(call, array, order)
 
 
+_ORDERED = ({str}, {float}, {int})  # kinds of values, or of keys, that Python orders as HSL does
+_KEY, _VALUE = itemgetter(0), itemgetter(1)
 _AT_ONCE = 10_000  # elements that Python sorts without a pause: some 5 ms
 
 
@@ -344,12 +348,13 @@ def array_sort(call: Run, callback: Value, array: Array, options: Array | None =
     _book(call, 2 * len(array.items))
     values = array.items
     if callback.__class__ is HslFunction and callback.order and len(values) <= _AT_ONCE:
-        compared = {key: key_value(key) for key in values} if by_key else values
-        kinds = {value.__class__ for value in compared.values()}
-        if kinds == {str} or (kinds == {float} and not any(value != value for value in compared.values())):
-            call.charge(len(compared))
-            keys = sorted(values, key=compared.__getitem__, reverse=callback.order < 0)
-            return Array({key: own(values[key]) for key in keys}, array.next_index)
+        kinds = set(map(type, values if by_key else values.values()))
+        # The sum is not a number where a value is none, which sorts nowhere; two infinities take the long way for it.
+        if kinds in _ORDERED and not (kinds == {float} and isnan(sum(values.values()))):
+            call.charge(len(values))
+            pairs = sorted(values.items(), key=_KEY if by_key else _VALUE, reverse=callback.order < 0)
+            items = {key: own(value) for key, value in pairs} if by_key else dict(pairs)
+            return Array(items, array.next_index)
 
     def less(a: Key, b: Key) -> bool:
         if by_key:
