@@ -70,6 +70,7 @@ def array_every(call: Run, callback: Value, array: Array) -> bool:
 @TOPIC.builtin(
     "array_filter(callback: function, array: array) -> array",
     effect=Effect.PURE,
+    elements=["array[]"],
     examples=['array_filter(is_number, [0, "a", 2])  // [0 => 0, 2 => 2]'],
 )
 def array_filter(call: Run, callback: Value, array: Array) -> Array:
@@ -263,6 +264,7 @@ def array_reduce(call: Run, callback: Value, array: Array, initial: Value = _OMI
 @TOPIC.builtin(
     "array_reverse(array: array) -> array",
     effect=Effect.PURE,
+    elements=["array[]"],
     examples=['array_reverse([1, "k" => 2, 3])  // [0 => 3, "k" => 2, 1 => 1]'],
 )
 def array_reverse(call: Run, array: Array) -> Array:
@@ -334,6 +336,7 @@ def _sorted(call: Run, keys: list[Key], less: Callable[[Key, Key], bool]) -> lis
 @TOPIC.builtin(
     "array_sort(callback: function, array: array, [options: array]) -> array",
     effect=Effect.PURE,
+    elements=["array[]"],
     examples=[
         "array_sort(function ($a, $b) { return $a < $b; }, [2, 3, 1])  // [2 => 1, 0 => 2, 1 => 3]",
         'array_sort(function ($a, $b) { return $a < $b; }, ["b" => 1, "a" => 2], ["keys" => true])  // ["a" => 2, "b" => 1]',
@@ -372,6 +375,7 @@ def array_sort(call: Run, callback: Value, array: Array, options: Array | None =
 @TOPIC.builtin(
     "array_unique(array: array) -> array",
     effect=Effect.PURE,
+    elements=["array[]"],
     examples=['array_unique([1, "1", 1, 2])  // [0 => 1, 1 => "1", 3 => 2]'],
 )
 def array_unique(call: Run, array: Array) -> Array:

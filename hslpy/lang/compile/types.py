@@ -251,8 +251,17 @@ class Types:
             case r.CallUnit() if isinstance(node.symbol, r.Unit):
                 return self.elements.get(node.symbol, 0)
             case r.CallBuiltin() if node.row.elements:
-                return of_names(node.row.elements)
+                return self._of_builtin_elements(node)
         return ANY
+
+    def _of_builtin_elements(self, node: r.CallBuiltin) -> int:
+        source = node.row.elements[0].removesuffix("[]")
+        if source == node.row.elements[0]:
+            return of_names(node.row.elements)
+        at = [parameter.name for parameter in node.row.signature.parameters].index(source)
+        if len(node.args) <= at or any(arg.spread for arg in node.args[: at + 1]):
+            return ANY
+        return self.elements_of(node.args[at].value)
 
     def assigned(self, node: r.AssignTo) -> int:
         if node.op is None:
