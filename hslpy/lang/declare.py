@@ -65,9 +65,10 @@ class Builtin:
     `takes_call` says that the Python function wants the run as its first argument.
 
     What else the compiler may count on: `whole`, a number it gives has no fraction; `elements`, the types of the elements
-    of an array it gives, or `name[]` for those that the array in a parameter has; `inline`, Python expressions over the parameter that may stand for a call with one argument, by
-    that argument's type, under "" for any that fits. `...` in one is the call itself; it names nothing but `float`, `len`
-    and the like, and costs next to nothing or leaves what does to the call.
+    of an array it gives, or `name[]` for those of the array in a parameter; `inline`, Python expressions over the
+    parameter that may stand for a call with one argument, by that argument's type, under "" for any that fits. `...` in
+    one is the call itself; it names nothing but `float`, `len` and the like, and costs next to nothing or leaves what
+    does to the call.
     """
 
     signature: Signature
