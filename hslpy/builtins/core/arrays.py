@@ -356,8 +356,8 @@ def array_sort(call: Run, callback: Value, array: Array, options: Array | None =
         if kinds in _ORDERED and not (kinds == {float} and isnan(sum(values.values()))):
             call.charge(len(values))
             pairs = sorted(values.items(), key=_KEY if by_key else _VALUE, reverse=callback.order < 0)
-            items = {key: own(value) for key, value in pairs} if by_key else dict(pairs)
-            return Array(items, array.next_index)
+            ordered = {key: own(value) for key, value in pairs} if by_key else dict(pairs)
+            return Array(ordered, array.next_index)
 
     def less(a: Key, b: Key) -> bool:
         if by_key:
