@@ -52,10 +52,14 @@ class AiohttpClient:
 
     async def request(self, request: HttpRequest) -> HttpResponse:
         deadline = asyncio.timeout(request.connect_timeout_s)
+        is_first = True
 
         def connected() -> None:
-            now = asyncio.get_running_loop().time()
-            deadline.reschedule(None if request.timeout_s is None else now + request.timeout_s)
+            nonlocal is_first
+            if is_first:  # redirects, which connect too, have what is left of the time
+                is_first = False
+                now = asyncio.get_running_loop().time()
+                deadline.reschedule(None if request.timeout_s is None else now + request.timeout_s)
 
         try:
             async with deadline:

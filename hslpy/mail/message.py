@@ -19,6 +19,7 @@ _LONG_BYTES = 1 << 14  # more than nearly all have
 _LONGEST_BYTES = 1 << 20  # how much of a long header is looked at
 _NAME = re.compile(r"[!-9;-~]+")
 _FIELD_START = re.compile(r"([!-9;-~]+)[ \t]*:")
+_FIELD = re.compile(r"(?:([!-9;-~]+)[ \t]*:)?.*?\r\n(?![ \t])", re.DOTALL)
 _FOLD = re.compile(r"\r\n(?=[ \t])")
 _BREAKS = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
@@ -64,18 +65,15 @@ def split_header(content: bytes) -> tuple[bytes, int]:
 
 def parse_fields(header: bytes) -> list[Field]:
     """Give the fields of a header block in order; a line that is neither field nor continuation has the name ""."""
-    fields: list[Field] = []
-    lines = header.decode("latin-1").split("\r\n")
-    i, n = 0, len(lines)
-    while i < n and lines[i]:
-        first = i
-        i += 1
-        while i < n and lines[i][:1] in (" ", "\t"):
-            i += 1
-        match = _FIELD_START.match(lines[first])
-        raw = "\r\n".join(lines[first:i]) + "\r\n"
-        fields.append(Field(match[1] if match else "", raw, len(fields)))
-    return fields
+    text = header.decode("latin-1")
+    if not text or text.startswith("\r\n"):
+        return []
+    end = text.find("\r\n\r\n")
+    if end < 0:
+        text += "" if text.endswith("\r\n") else "\r\n"
+        end = len(text)
+    found = enumerate(_FIELD.finditer(text, 0, end + 2))
+    return [Field(match[1] or "", match[0], position) for position, match in found]
 
 
 class Message:

@@ -41,14 +41,14 @@ class Budget:
 
     def read(self, file: IO[bytes]) -> bytes:
         """Give the rest of the file."""
-        parts = []
+        rest = io.BytesIO()  # joined parts would for a moment be there twice
         while part := file.read(_STRETCH):
             self.look()
             self.size_bytes -= len(part)
             if self.size_bytes < 0:
                 raise BadArchive("too large unpacked")
-            parts.append(part)
-        return b"".join(parts)
+            rest.write(part)
+        return rest.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ def entries(data: bytes, types: Sequence[str], name: str, budget: Budget) -> Ite
 
 
 def _zip(data: bytes, name: str, budget: Budget) -> Iterator[Entry]:
+    if data.count(b"PK\x01\x02") > budget.entries:  # the whole directory is read at once, and may name millions
+        raise BadArchive("too many files")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for info in archive.infolist():
             budget.entry()
@@ -89,9 +91,37 @@ def _zip(data: bytes, name: str, budget: Budget) -> Iterator[Entry]:
                 yield Entry(info.filename, budget.read(file))
 
 
+class _Member(tarfile.TarInfo):
+    """A header of a tar file. Those that extend the next one are read all at once, each with a copy of what went before."""
+
+    def _proc_member(self, archive: _Tar) -> tarfile.TarInfo:  # the module's documented place for what a header means
+        if self.type in _EXTENSIONS:
+            archive.extensions += 1
+            archive.common_bytes += self.size if self.type == tarfile.XGLTYPE else 0
+            if max(self.size, archive.common_bytes) > _EXTENSION_BYTES or archive.extensions > _MOST_EXTENSIONS:
+                raise BadArchive("too many or too large headers")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
+class _Tar(tarfile.TarFile):
+    tarinfo = _Member
+    extensions = 0  # of the member at hand
+    common_bytes = 0  # of those that extend all members
+
+
+_EXTENSIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+_EXTENSION_BYTES = 1 << 17  # a name has up to 4 KiB, an attribute 64
+_MOST_EXTENSIONS = 10
+
+
 def _tar(data: bytes, name: str, budget: Budget) -> Iterator[Entry]:
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+    with _Tar(fileobj=io.BytesIO(data)) as archive:
         for info in archive:
+            archive.extensions = 0
             budget.entry()
             file = archive.extractfile(info) if info.isreg() else None
             if file is not None:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ class DlpSettings:
 
     rules: tuple[DlpRule, ...] = ()
     timeout_s: float = 30.0
-    max_unpacked_bytes: int = 256 * 1024 * 1024
+    max_unpacked_bytes: int = 64 * 1024 * 1024
     max_files: int = 10_000
     concurrency: int = 2
 
@@ -127,8 +127,8 @@ class _Ready:
     digests: Mapping[str, frozenset[str]]
 
 
-def read_rule(rule: DlpRule) -> _Ready:
-    """Give the rule ready for use. Raises BadPattern."""
+def read_rule(rule: DlpRule, look: Callable[[], None] = lambda: None) -> _Ready:
+    """Give the rule ready for use; `look` is called between patterns. Raises BadPattern."""
     digests: dict[str, set[str]] = {}
     for kind, lengths in (("md5hash", (32,)), ("sha1hash", (40,)), ("sha2hash", (64, 128))):
         for text in getattr(rule, kind):
@@ -137,16 +137,17 @@ def read_rule(rule: DlpRule) -> _Ready:
             digests.setdefault(_DIGESTS[len(text)], set()).add(text.lower())
     return _Ready(
         name=rule.name,
-        filename=_patterns(rule, "filename"),
-        mimetype=_patterns(rule, "mimetype"),
-        regex=_patterns(rule, "regex"),
+        filename=_patterns(rule, "filename", look),
+        mimetype=_patterns(rule, "mimetype", look),
+        regex=_patterns(rule, "regex", look),
         digests={name: frozenset(found) for name, found in digests.items()},
     )
 
 
-def _patterns(rule: DlpRule, kind: str) -> tuple[Compiled, ...]:
+def _patterns(rule: DlpRule, kind: str, look: Callable[[], None]) -> tuple[Compiled, ...]:
     found = []
     for text in getattr(rule, kind):
+        look()
         try:
             found.append(compiled_text(text, plain_modifiers="i"))
         except PatternError as error:
@@ -179,8 +180,8 @@ class _Scan:
         self.problem = ""
 
     def run(self) -> DlpResult:
-        self.rules = [read_rule(rule) for rule in self.given]
         try:
+            self.rules = [read_rule(rule, self.look) for rule in self.given]
             self._part(Part(self.content, 0, len(self.content)))
         except _Stops as stops:
             if stops.problem:

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import struct
 import tarfile
 import time
 import zipfile
@@ -208,6 +209,41 @@ def test_time_limits() -> None:
     assert result == DlpResult(((UNKNOWN, "0"),), "no time left")
     assert scan(mail(part(b"w" * 60)), slow, settings=DlpSettings(timeout_s=0.1), timeout_s=60.0).problem == "no time left"
     assert time.monotonic() - started < 10
+
+
+def test_many_patterns_take_no_more_time_than_there_is() -> None:
+    many = DlpRule("many", regex=tuple(f"/a{n}b+c/" for n in range(100_000)))
+    assert scan(mail(), many, timeout_s=0.1) == DlpResult(((UNKNOWN, "0"),), "no time left")
+
+
+def header(kind: bytes, body: bytes) -> bytes:
+    member = tarfile.TarInfo("pax")
+    member.type, member.size = kind, len(body)
+    return member.tobuf() + body + b"\0" * (-len(body) % 512)
+
+
+LAST = tarfile.TarInfo("x").tobuf() + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        header(tarfile.XGLTYPE, b"".join(b"12 k%06d=\n" % n for n in range(20_000))) + LAST,
+        header(tarfile.XGLTYPE, b"".join(b"12 k%06d=\n" % n for n in range(9_000))) * 2 + LAST,
+        header(tarfile.XHDTYPE, b"6 a=b\n") * 80 + LAST,
+        header(tarfile.GNUTYPE_LONGNAME, b"a" * 512) * 80 + LAST,
+    ],
+    ids=["large", "large together", "many", "many names"],
+)
+def test_headers_of_tar_files_that_grow(archive: bytes) -> None:
+    assert scan(mail(part(archive, "a.tar"))).problem == "archive a.tar: too many or too large headers"
+
+
+def test_a_directory_of_a_zip_file_is_not_read_when_it_names_too_many() -> None:
+    entry = b"PK\1\2" + bytes(42)
+    directory = entry * 100_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, len(directory), 0, 0)
+    assert scan(mail(part(directory + end, "a.zip"))).problem == "archive a.zip: too many files"
 
 
 def test_the_loop_goes_on_meanwhile() -> None:

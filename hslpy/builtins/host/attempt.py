@@ -20,6 +20,7 @@ from hslpy.builtins.host.options import (
     read_options,
     read_seconds,
     text_map,
+    xclient_map,
 )
 from hslpy.builtins.host.peers import TLS
 from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
@@ -173,7 +174,7 @@ def set_sasl(call: Run, username: str, password: str) -> None:
 )
 def set_xclient(call: Run, attributes: Array) -> None:
     """Send these XCLIENT attributes at this attempt."""
-    _attempt(call)["xclient"] = text_map("SetXCLIENT()", attributes)
+    _attempt(call)["xclient"] = xclient_map("SetXCLIENT()", attributes)
 
 
 @TOPIC.builtin(
@@ -237,7 +238,7 @@ def try_(call: Run, options: Array | None = None) -> None:
     if "protocol" in given:
         _set_protocol(call, "Try", given["protocol"])
     if "xclient" in given:
-        attempt["xclient"] = text_map("`xclient`", given["xclient"])
+        attempt["xclient"] = xclient_map("`xclient`", given["xclient"])
     attempt.update(hosts_fields(given))
     attempt.update(timeout_fields("Try", given))
     for option, field in _RENAMED.items():

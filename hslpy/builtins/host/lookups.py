@@ -21,7 +21,7 @@ from hslpy.builtins.host.options import (
     read_options,
     read_seconds,
     text_list,
-    text_map,
+    xclient_map,
 )
 from hslpy.builtins.host.peers import SOURCE, TLS, read_source
 from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
@@ -112,7 +112,7 @@ def read_server(call: Run, function: str, value: Value) -> Server:
         ),
         sasl_username=given.get("saslusername", given.get("sasl_username")),
         sasl_password=given.get("saslpassword", given.get("sasl_password")),
-        xclient=tuple(text_map(f"`xclient` of {function}()", given["xclient"]).items()) if "xclient" in given else (),
+        xclient=tuple(xclient_map(f"`xclient` of {function}()", given["xclient"]).items()) if "xclient" in given else (),
         mx_include=fields.get("mx_include", ()),
         mx_exclude=fields.get("mx_exclude", ()),
         timeouts=_timeouts(fields),

@@ -6,6 +6,7 @@ A key that is not known is an error with a hint, never ignored. Raises ScriptErr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from hslpy.builtins.core.arguments import unknown_option, wrong_option
@@ -25,6 +26,8 @@ REASON = ("string", "array")
 REPLY_LINE_BYTES = 480  # RFC 5321 section 4.5.3.1.5: 512 with code, enhanced code and CRLF
 METADATA_BYTES = 64 * 1024  # of one recipient; kept in memory with it while it is queued
 REPLY_LINES = 50  # more than any client reads; a bound on what a script makes us send
+
+_XCLIENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 def read_options(
@@ -67,6 +70,15 @@ def text_map(what: str, value: Array) -> dict[str, str]:
             )
         result[str(key)] = item
     return result
+
+
+def xclient_map(what: str, value: Array) -> dict[str, str]:
+    """Give the attributes of XCLIENT. Raises ScriptError R302 for names that would be more than one word to the peer."""
+    attributes = text_map(what, value)
+    for name in attributes:
+        if not _XCLIENT_NAME.fullmatch(name):
+            raise ScriptError("R302", f"{what} wants names such as ADDR or HELO, got {to_echo(None, name)[:60]}")
+    return attributes
 
 
 def read_metadata(value: Array) -> dict[str, str]:

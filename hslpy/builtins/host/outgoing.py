@@ -21,7 +21,7 @@ from hslpy.builtins.host.options import (
     read_metadata,
     read_options,
     read_seconds,
-    text_map,
+    xclient_map,
 )
 from hslpy.builtins.host.peers import TLS
 from hslpy.builtins.host.routing import hosts_fields, timeout_fields, tls_fields
@@ -258,7 +258,7 @@ def read_server(call: Run, value: Array) -> TryOptions:
     if given.get("protocol", "smtp") not in ("smtp", "lmtp"):
         raise ScriptError("R302", f'send() wants `protocol` as "smtp" or "lmtp", got "{given["protocol"][:20]}"')
     if "xclient" in given:
-        fields["xclient"] = text_map("`xclient`", given["xclient"])
+        fields["xclient"] = xclient_map("`xclient`", given["xclient"])
     for option, field in _RENAMED.items():
         if option in given:
             fields[field] = given[option]

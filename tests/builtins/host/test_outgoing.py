@@ -134,6 +134,7 @@ def test_send_without_a_server_at_hand(world: World) -> None:
         ('MIME()->send("", ["a@b.c"], ["host" => "a", "timeout" => ["BYE" => 1]])', 'knows no state "BYE"'),
         ('MIME()->send("", ["a@b.c"], ["host" => "a", "sourceip" => "192.0.2.99"])', "is not configured"),
         ('MIME()->send("", "a@b.c", ["host" => "a"])', "wants a transport's id"),
+        ('MIME()->send("", ["a@b.c"], ["host" => "a", "xclient" => ["NAME=x ADDR" => "y"]])', "wants names such as ADDR"),
         ('mail("a@b.c", "d@e.f", "s", "b", "t", ["template" => "x"])', "not supported"),
         ('mail("a@b.c", "d@e.f", "s", "b", "t", ["header" => []])', "did you mean `headers`?"),
         ('mail("a@b.c", "no address", "s", "b", "t")', "wants an address"),
