@@ -166,6 +166,21 @@ def test_too_many_redirects_fail() -> None:
     run(test)
 
 
+def test_redirects_have_no_more_time_together() -> None:
+    async def test(client: AiohttpClient) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.15)
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            assert await failure(client, HttpRequest(url, timeout_s=0.4, redirects=20)) == "no answer in time"
+
+    run(test)
+
+
 def test_the_source_address() -> None:
     async def test(client: AiohttpClient) -> None:
         async with WebServer() as server:

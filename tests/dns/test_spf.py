@@ -29,6 +29,7 @@ RESULTS: list[tuple[str, dict[str, dict[str, Any]], str]] = [
     ("4.5 two records", {"d.example": {"TXT": ["v=spf1 -all", "v=spf1"]}}, "permerror"),
     ("4.4 no answer", {"d.example": {"TXT": "SERVFAIL"}}, "temperror"),
     ("4.6 case and spaces", {"d.example": {"TXT": ["V=SPF1   IP4:192.0.2.1  -ALL "]}}, "pass"),
+    ("4.6 no end of terms", record("ip4:192.0.2.1 " * 2000), "permerror"),
     ("4.6 errors come before matches", record("ip4:192.0.2.1 nonsense -all"), "permerror"),
     ("4.7 the default", record("ip4:198.51.100.1"), "neutral"),
     ("5.1 all", record("~all"), "softfail"),

@@ -100,7 +100,9 @@ def new_ldap(call: Run, uris: str) -> Ldap:
         )
         return new_tls(call, "LDAP", found, wishes)
 
-    ldap = Ldap(read_servers(uris), connect, secure, lambda found: pause_of(call, found), call.reserve, timeout_s)
+    ldap = Ldap(
+        read_servers(uris), connect, secure, lambda found: pause_of(call, found), call.reserve, call.offload, timeout_s
+    )
     return ldap
 
 
@@ -172,7 +174,7 @@ def ldap_class(call: Run, uri: str) -> HslObject:
     try:
         return HslObject(CLASS, None, new_ldap(call, uri))
     except ValueError:
-        ldap = Ldap((), _nowhere, _nowhere, _nowhere, call.reserve, 0.0)
+        ldap = Ldap((), _nowhere, _nowhere, _nowhere, call.reserve, call.offload, 0.0)
         ldap.closed = True
         ldap.errno = PARAM_ERROR
         return HslObject(CLASS, None, ldap)

@@ -12,6 +12,7 @@ import pytest
 from hslpy.client.ldap import LdapProfile, read_servers, whole_messages
 from hslpy.client.ldap_text import split_dn
 from hslpy.client.sockets import SocketSettings
+from hslpy.lang.run import Limits
 from tests.hooks.world import World
 from tests.support.peer import peer
 from tests.support.slapd import ADMIN, PASSWORD, PEOPLE, Slapd
@@ -177,6 +178,23 @@ def test_a_server_that_says_nothing_or_nonsense(world: World) -> None:
             $l = LDAP("ldap://127.0.0.1:{big}"); echo $l->bind() ?? "none"; echo $l->errno();
         """
         assert echoed(world, script) == ["none", "-5", "none", "true", "none", "-4"]
+
+
+def test_messages_of_very_many_attributes(world: World) -> None:
+    """Such as a hostile server would send: they hold up nobody, and count as what they take, far more than their bytes."""
+    attributes = b"\x30\x04\x04\x00\x31\x00" * 150_000
+    entry = b"\x04\x00\x30\x84" + len(attributes).to_bytes(4, "big") + attributes
+    message = b"\x02\x01\x01\x64\x84" + len(entry).to_bytes(4, "big") + entry
+
+    def server(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"\x30\x84" + len(message).to_bytes(4, "big") + message)
+
+    with peer(server) as port:
+        world.run(
+            "rcptto", f'LDAP("ldap://127.0.0.1:{port}")->search("dc=x")->next();', limits=Limits(memory_bytes=16 << 20)
+        )
+        assert "16 MiB of memory" in world.failure()
 
 
 def test_sessions_are_closed_when_the_run_ends(world: World, slapd: Slapd) -> None:
