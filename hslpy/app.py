@@ -311,12 +311,15 @@ def hook_settings(settings: Settings) -> HookSettings:
     scripts = {hook: files for hook, files in settings.hooks.items() if files}
     if settings.packaged_hooks:
         scripts = {**packaged_hooks(), **scripts}
+    own = dict.fromkeys(file.parent for files in scripts.values() for file in files)
+    beside = () if settings.file is None else (settings.file.parent,)
     return HookSettings(
         scripts=scripts,
         limits=settings.limits,
         library=settings.search_path,
         cache=settings.cache_dir,
         profiles=replace(settings.profiles, by_path={packaged_scripts(): NEWEST, **settings.profiles.by_path}),
+        folders=(*own, *beside, *settings.file_folders),
     )
 
 

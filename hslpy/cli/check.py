@@ -35,16 +35,19 @@ def _run(arguments: argparse.Namespace) -> int:
         check_hooks({arguments.hook: ()})
     work: list[tuple[Path, str | None]] = [(file, arguments.hook) for file in find_files(arguments.paths, ".hsl")]
     library: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] | None = None
     profiles = profiles_of(arguments)
     if arguments.config is not None:
         settings = read_settings(arguments.config)
         library = settings.search_path
         profiles = profiles_of(arguments, settings)
-        work += [(file, hook) for hook, files in hook_settings(settings).scripts.items() for file in files]
+        hooks = hook_settings(settings)
+        folders = hooks.folders
+        work += [(file, hook) for hook, files in hooks.scripts.items() for file in files]
     if not work:
         print("no scripts found: they are in files named *.hsl")
         return 1
-    return _report([check_file(file, hook, library, profiles) for file, hook in work])
+    return _report([check_file(file, hook, library, profiles, folders) for file, hook in work])
 
 
 def _report(all_checked: list[Checked]) -> int:

@@ -49,10 +49,17 @@ _NOT_THERE = Seen(0, 0, None)
 
 
 class FileReader:
-    """Finds and reads the files of one load; `seen` is what it read, and what it looked for in vain."""
+    """Finds and reads the files of one load; `seen` is what it read, and what it looked for in vain.
 
-    def __init__(self, library: tuple[Path, ...], profiles: ProfileChoice = ALL_NEWEST) -> None:
+    Data that scripts import lies in `folders` or the library, so that they read no other files of the server's; anywhere,
+    where `folders` is None.
+    """
+
+    def __init__(
+        self, library: tuple[Path, ...], profiles: ProfileChoice = ALL_NEWEST, folders: tuple[Path, ...] | None = None
+    ) -> None:
         self.library = library
+        self.folders = None if folders is None else [Path(os.path.abspath(folder)) for folder in (*folders, *library)]
         self.profiles = profiles
         self.seen: dict[Path, Seen] = {}
         self._sources: dict[Path, Source] = {}
@@ -74,9 +81,20 @@ class FileReader:
             for suffix in _SUFFIXES:
                 candidate = Path(f"{place}{suffix}")
                 if candidate.is_file():
+                    self._refuse(candidate)
                     return self._read(candidate, os.path.normpath(candidate))
                 self.seen.setdefault(Path(os.path.normpath(candidate)), _NOT_THERE)
         raise OperatorError(f"there is no file `{name}`", hint=_hint(scheme, places))
+
+    def _refuse(self, file: Path) -> None:
+        """Raises OperatorError for a file that is no script, and not where scripts may read."""
+        if self.folders is None or file.suffix == ".hsl":
+            return
+        real = Path(os.path.abspath(file))
+        if not any(real.is_relative_to(folder) for folder in (*self.folders, self._packaged)):
+            known = ", ".join(dict.fromkeys(str(folder) for folder in self.folders))
+            hint = f"data is imported from {known}, and from folders named in `files.folders`"
+            raise OperatorError(f"scripts may not read {real}", hint=hint)
 
     def _places(self, scheme: str, wanted: str, beside: Path) -> Iterator[Path]:
         """Give what the path may mean, without the suffix that it may lack, in order."""

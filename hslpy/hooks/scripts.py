@@ -31,7 +31,8 @@ class HookSettings:
     """What runs at each hook: files run in order until one gives a verdict.
 
     `library` are folders in which `include` and `import` look after the importing file's own. `cache` is a private folder
-    for compiled programs, `profiles` says which year's behaviour each file is written for.
+    for compiled programs, `profiles` says which year's behaviour each file is written for. `folders` are those from which
+    data is imported, beside the library; None: any.
     """
 
     scripts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class HookSettings:
     library: tuple[Path, ...] = ()
     cache: Path | None = None
     profiles: ProfileChoice = ALL_NEWEST
+    folders: tuple[Path, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Loader:
     def load(self) -> ScriptSet:
         """Give a new set. Raises OperatorError holding all rendered errors; warnings are logged."""
         settings = self.settings
-        reader = FileReader(settings.library, settings.profiles)
+        reader = FileReader(settings.library, settings.profiles, settings.folders)
         check_hooks(settings.scripts)
         programs: dict[str, tuple[Program, ...]] = {}
         errors: list[str] = []

@@ -73,10 +73,14 @@ def hook_by_name(file: Path) -> str | None:
 
 
 def check_file(
-    file: Path, hook: str | None = None, library: tuple[Path, ...] = (), profiles: ProfileChoice = ALL_NEWEST
+    file: Path,
+    hook: str | None = None,
+    library: tuple[Path, ...] = (),
+    profiles: ProfileChoice = ALL_NEWEST,
+    folders: tuple[Path, ...] | None = None,
 ) -> Checked:
     """Check one file at `hook`, or where its name says. Raises OperatorError when it cannot be read."""
-    reader = FileReader(library, profiles)
+    reader = FileReader(library, profiles, folders)
     if hook is None and file.name.endswith(SUFFIX):
         loaded = load_program(
             str(file), reader, {**for_hook(None), **FUNCTIONS}, {}, elsewhere=ALL, absent=ABSENT, data=DATA

@@ -99,6 +99,20 @@ def test_a_module_that_is_not_there_is_told_at_its_line(tmp_path: Path, name: st
     assert hint in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["txt!../passwd", "txt!{folder}/passwd", "txt!file://passwd", "txt!sub/../../passwd"])
+def test_data_is_imported_from_where_scripts_may_read(tmp_path: Path, name: str) -> None:
+    name = name.format(folder=tmp_path)
+    write(tmp_path / "passwd", "secret")
+    write(tmp_path / "scripts/sub/data.txt", "")
+    script = write(tmp_path / "scripts/rcptto.hsl", f'import $x from "{name}"; import $y from "sub/data.txt";')
+    hooks = {"rcptto": (script,)}
+    with pytest.raises(OperatorError) as caught:
+        Loader(HookSettings(hooks, folders=(script.parent,))).load()
+    assert "no file" in caught.value.message and f"data is imported from {script.parent}" in caught.value.message
+    for more in (HookSettings(hooks, folders=(tmp_path,)), HookSettings(hooks, library=(tmp_path,), folders=())):
+        assert len(Loader(more).load().sources) == 3
+
+
 def test_a_changed_data_file_is_noticed_and_read_anew(tmp_path: Path) -> None:
     data = write(tmp_path / "data.json", '{"a": 1}')
     script = {"rcptto": (write(tmp_path / "rcptto.hsl", 'import $x from "data.json"; Reject($x["a"] . "");'),)}
