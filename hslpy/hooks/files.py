@@ -16,6 +16,7 @@ from pathlib import Path
 from hslpy.errors import OperatorError
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.profiles import ALL_NEWEST, NEWEST, ProfileChoice
+from hslpy.lang.scopes import OF_THE_SERVER
 from hslpy.lang.source import Source
 
 FILE_BYTES = 16 * 1024 * 1024  # of one file; more is no script but a mistake
@@ -149,7 +150,7 @@ def _hint(scheme: str, places: list[Path]) -> str:
     if near is not None:
         return near
     if scheme == "extras":
-        known = sorted({file.stem for file in folders[-1].glob("*.hsl")} - _INNER)
+        known = sorted({file.stem for file in folders[-1].glob("*.hsl")} - _INNER | set(OF_THE_SERVER))
         return f"modules of that kind that come with hslpy: {', '.join(known)}"
     return f"looked in {', '.join(dict.fromkeys(os.path.normpath(folder) for folder in folders))}"
 

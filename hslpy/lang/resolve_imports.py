@@ -14,6 +14,7 @@ from hslpy.lang import syntax as s
 from hslpy.lang.compile.types import constant_array
 from hslpy.lang.data import Constants
 from hslpy.lang.diagnostics import suggest
+from hslpy.lang.scopes import OF_THE_SERVER
 
 if TYPE_CHECKING:
     from hslpy.lang.resolve import Resolver
@@ -39,6 +40,7 @@ def import_symbols(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> 
         module = resolver.module(script)
     elif not module.is_done:
         resolver.files.enter(source.path, node.path.span, "imports")
+        _unread(resolver, node)
         return
     resolver.unit.module.imports.setdefault(id(node), module)
     if isinstance(node, s.ImportAllStmt):
@@ -60,8 +62,18 @@ def _unread(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> None:
 
 def _imports_builtins(resolver: Resolver, node: s.ImportStmt) -> bool:
     """Bind what scripts import from plugins of the original that are no modules here, where it is built in."""
-    if not node.path.value.startswith("extras://") or not all(x.name in resolver.world.builtins for x in node.symbols):
+    if not node.path.value.startswith("extras://"):
         return False
+    gives = OF_THE_SERVER.get(node.path.value.removeprefix("extras://").removesuffix(".hsl"))
+    if not all(x.name in resolver.world.builtins for x in node.symbols):
+        if gives is None:
+            return False
+        for symbol in node.symbols:
+            if symbol.name not in resolver.world.builtins:
+                what = f"the module has no {'variable `$' if symbol.is_variable else 'function or class `'}{symbol.name}`"
+                resolver.report("E212", symbol.span, what, f"it has `{gives}`")
+        _unread(resolver, node)
+        return True
     for symbol in node.symbols:
         resolver.unit.module.builtins[symbol.alias] = symbol.name
     return True
@@ -74,6 +86,7 @@ def _import_symbol(resolver: Resolver, module: r.Module, symbol: s.ImportSymbol)
         if not isinstance(found, r.Var):
             known = [name for name, var in module.unit.variables.items() if var.is_assigned]
             resolver.report("E212", symbol.span, f"the module has no variable `${symbol.name}`", suggest(symbol.name, known))
+            resolver.world.unread.add(f"`${symbol.alias}`")
             return
         other = unit.foreign.get(symbol.alias)
         if symbol.alias in unit.variables or (other is not None and other is not found):
@@ -89,8 +102,10 @@ def _import_symbol(resolver: Resolver, module: r.Module, symbol: s.ImportSymbol)
         unit.module.builtins[symbol.alias] = module.builtins[symbol.name]
         return
     if function is None:
-        hint = suggest(symbol.name, module.unit.functions)
+        known = list(module.unit.functions)
+        hint = suggest(symbol.name, known) or (f"it has {', '.join(f'`{one}`' for one in known[:12])}" if known else None)
         resolver.report("E212", symbol.span, f"the module has no function or class `{symbol.name}`", hint)
+        resolver.world.unread.add(f"`{symbol.alias}`")
         return
     known_here = unit.functions.get(symbol.alias)
     if known_here is not None and known_here is not function:

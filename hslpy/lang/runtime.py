@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin
+from hslpy.lang.diagnostics import suggest
 from hslpy.lang.faults import as_script_error, place
 from hslpy.lang.iterators import Pairs
 from hslpy.lang.operators import add, add_into, get_index, normalise_key, set_slice, to_echo, to_number, to_string, unshare
@@ -489,9 +490,28 @@ def call_member(run: Run, base: Value, key: Value, inside: int, *args: Value) ->
                 return _call_row(run, base, row, args)
         function = _property(run, base, normalise_key(key), inside)
         if function is None:
-            raise ScriptError("R113", f"class {base.class_name} has no method `{key}`")
+            raise _no_method(run, base, key)
         return run.invoke(function, *args)
+    if base is None:
+        hint = "what gives an object gives none when it fails: test it before"
+        raise ScriptError("R103", f"`{key}` is called on none, which has no methods", hint=hint)
     return run.invoke(get_index(base, key), *args)
+
+
+def _no_method(run: Run, base: HslObject, key: Value) -> ScriptError:
+    info = base.class_info
+    if info.__class__ is ClassInfo:
+        known = [name for name, method in info.methods.items() if not method.is_private]
+    elif isinstance(info, Mapping):
+        known = [str(name) for name in info]
+    else:
+        of_class = f"{base.class_name}->"
+        rows = run.program.methods if run.program is not None else {}
+        known = [name.removeprefix(of_class) for name in rows if name.startswith(of_class)]
+    hint = suggest(str(key), known)
+    if hint is None and 0 < len(known) <= 12:
+        hint = f"it has {', '.join(f'`{name}`' for name in known)}"
+    return ScriptError("R113", f"class {base.class_name} has no method `{key}`", hint=hint)
 
 
 def _call_row(run: Run, base: HslObject, row: Builtin, args: tuple[Value, ...]) -> Value:

@@ -159,6 +159,8 @@ def report_unknown_function(world: World, unit: Unit, name: str, span: Span) -> 
     if report_absent(world, name, span):
         return
     hint = _HABITS.get(name) or suggest(name, known_functions(world, unit))
+    if hint is None and name.isupper():
+        hint = f'a text stands in quotes: `"{name}"`'
     if name in MODULES_OF:
         hint = f'import it: `import {{ {name} }} from "extras://{MODULES_OF[name]}";`'
     world.report("E204", span, f"unknown function `{name}`", hint)
@@ -180,6 +182,13 @@ MODULES_OF = {  # by function or class, what older releases had without an impor
         "ulid": "ulid",
     }.items()
     for name in names.split()
+}
+OF_THE_SERVER = {  # modules of the original whose function is built in here, and needs no import
+    "bounce-list": "bounce_list",
+    "env": "getenv",
+    "logger": "logger",
+    "rate": "rate",
+    "redis": "Redis",
 }
 _HABITS = {  # functions of PHP that HSL has under no name, and what it has instead
     "array_push": "write `$list[] = $value;`",
@@ -279,7 +288,7 @@ class Files:
         """Begin with a file; reports a cycle and gives False when it is under way already."""
         if path in self._under_way:
             chain = " -> ".join([*self._under_way[self._under_way.index(path) :], path])
-            self.world.report("E213", span, f"{what} in a circle: {chain}")
+            self.world.report("E213", span, f"{what} in a circle: {chain}", "put what both need into a file that both import")
             return False
         self._under_way.append(path)
         return True

@@ -143,6 +143,28 @@ def test_imports_in_a_circle_are_told_with_their_way(tmp_path: Path) -> None:
     assert f"imports in a circle: {way}" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        ('import { rates } from "extras://rate"; rates("a");', "it has `rate`"),
+        ('import { thre } from "lib"; thre();', "did you mean `three`?"),
+        ('import { nine } from "lib"; nine();', "it has `one`, `three`"),
+        ('import { b } from "b"; b();', "put what both need into a file that both import"),
+        ("echo AF_INET;", 'a text stands in quotes: `"AF_INET"`'),
+        ('import $x from "x.json" with ["header" => true];', "it takes no options"),
+    ],
+)
+def test_mistakes_have_a_cure_and_are_told_once(tmp_path: Path, script: str, hint: str) -> None:
+    write(tmp_path / "lib.hsl", "function one() { } function three() { }")
+    write(tmp_path / "b.hsl", 'import { c } from "c"; function b() { return c(); }')
+    write(tmp_path / "c.hsl", 'import { b } from "b"; function c() { return b(); }')
+    write(tmp_path / "x.json", "[]")
+    with pytest.raises(OperatorError) as caught:
+        loader(tmp_path, rcptto=script).load()
+    assert f"= hint: {hint}\n" in f"{caught.value.message}\n"
+    assert caught.value.message.count("error[") == 1
+
+
 def test_errors_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as caught:
         loader(tmp_path, rcptto="Rejct();", mailfrom="echo 1 +;", data="Deliver(").load()

@@ -66,7 +66,7 @@ def wrong_option(function: str, name: str, types: Iterable[str], value: Value) -
 
 
 def _shown(function: str) -> str:
-    return function if function.endswith(")") else f"{function}()"
+    return function if " " in function or function.endswith(("`", ")")) else f"{function}()"
 
 
 def as_bytes(text: str) -> bytes:

@@ -124,7 +124,10 @@ def _set_protocol(call: Run, function: str, protocol: str) -> None:
     examples=['SetSourceIP("netaddr:1");', 'SetSourceIP(["netaddr:1", "netaddr:2"]);'],
 )
 def set_source_ip(call: Run, netaddr: Value, options: Array | None = None) -> None:
-    """Make this attempt from the configured source(s) with these ids; a list may hold one of each IP family."""
+    """Make this attempt from the configured source(s) with these ids; a list may hold one of each IP family.
+
+    Option `nonlocal_source` (false): the address need not be one of this machine.
+    """
     given = read_options("SetSourceIP", options, {"nonlocal_source": BOOLEAN})
     _set_sources(call, "SetSourceIP", netaddr, given.get("nonlocal_source", False))
 
@@ -154,7 +157,10 @@ def set_protocol(call: Run, protocol: str) -> None:
 
 @TOPIC.builtin("SetTLS(options: array) -> none", effect=Effect.IO, hooks=_PRE, examples=['SetTLS(["tls" => "require"]);'])
 def set_tls(call: Run, options: Array) -> None:
-    """Use TLS at this attempt as the options say."""
+    """Use TLS at this attempt as the options say.
+
+    These are `tls` and the options of Try() that begin with `tls_`.
+    """
     _attempt(call).update(tls_fields(call, "SetTLS", read_options("SetTLS", options, _TLS, _TLS_ELSEWHERE)))
 
 
@@ -222,7 +228,29 @@ def set_recipient_params(call: Run, params: Array) -> None:
     examples=['Try(["sourceip" => ["1"], "tls" => "require"]);'],
 )
 def try_(call: Run, options: Array | None = None) -> None:
-    """Make the attempt now, as the options and the setters before say."""
+    """Make the attempt now, as the options and the setters before say.
+
+    | option | what it says |
+    |---|---|
+    | `host`, `port` | where to, instead of the transport's; "lookup-mx" for the MX of the recipient's domain |
+    | `sourceip`, `sourceip_random` | ids of configured sources, tried in their order or in any |
+    | `nonlocal_source` | the address need not be one of this machine |
+    | `helo` | the name said in EHLO, instead of the source's |
+    | `sender`, `recipient` | other addresses in MAIL FROM and RCPT TO |
+    | `saslusername`, `saslpassword` | sign in; without TLS only where `tls` is `disabled` |
+    | `tls` | `disabled`, `optional`, `optional_verify`, `require` or `require_verify` |
+    | `tls_sni` | the name that the server is asked for; true for the host's |
+    | `tls_verify_host`, `tls_verify_name` | for the `_verify` modes: the host's name, or a list of names |
+    | `tls_default_ca` | trust the system's authorities beside those of `client.ca_file` |
+    | `tls_protocols`, `tls_ciphers` | as in `!TLSv1.2`; OpenSSL's list |
+    | `tls_client_cert` | `pki:` and the id of a [[pki]] table, ["x509", "privatekey", "chain"], or PEM with both |
+    | `protocol` | `smtp` or `lmtp` |
+    | `xclient` | attributes for XCLIENT, by name |
+    | `mx_include`, `mx_exclude` | which hosts of the MX are tried; `*` matches |
+    | `connect_timeout`, `timeout` | seconds; `timeout` also by state, as in ["RCPT" => 10] |
+    | `jobid` | its job id from now on |
+    | `dsn` | what a report of a failure is like: the options of SetDSN() |
+    """
     given = read_options("Try", options, _TRY, _TRY_ELSEWHERE)
     attempt = _attempt(call)
     read_dsn(call, "Try", given.get("dsn"))
@@ -257,7 +285,18 @@ _RENAMED = {
 
 @TOPIC.builtin("Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=['Queue(["delay" => 600]);'])
 def queue(call: Run, options: Array | None = None) -> None:
-    """Make no attempt now; put the message back, by the retry schedule or as the options say."""
+    """Make no attempt now; put the message back, by the retry schedule or as the options say.
+
+    | option | what it does | default |
+    |---|---|---|
+    | `delay` | seconds until the next attempt | by the schedule |
+    | `hold` | wait until somebody releases it | false |
+    | `reason` | why, for the queue and the log | |
+    | `increment_retry` | count this as an attempt | true |
+    | `reset_retry` | begin to count anew | false |
+    | `transportid` | another transport from now on | |
+    | `dsn` | what a report of a failure is like: the options of SetDSN() | |
+    """
     raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Queue", options)))
 
 
@@ -268,13 +307,16 @@ def queue(call: Run, options: Array | None = None) -> None:
     examples=['Reschedule(300, ["increment_retry" => false]);'],
 )
 def reschedule(call: Run, delay: float, options: Array | None = None) -> None:
-    """Make no attempt now but in `delay` seconds. Now `Queue(["delay" => ...])`."""
+    """Make no attempt now but in `delay` seconds. Now `Queue(["delay" => ...])`, whose options it takes."""
     raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Reschedule", options, delay)))
 
 
 @TOPIC.builtin("Bounce([options: array]) -> terminates", effect=Effect.IO, hooks=_PRE, examples=["Bounce();"])
 def bounce(call: Run, options: Array | None = None) -> None:
-    """Make no attempt; remove the message and report it to the sender."""
+    """Make no attempt; remove the message and report it to the sender.
+
+    Option `dsn`: what the report is like, by the options of SetDSN().
+    """
     read_dsn(call, "Bounce", read_options("Bounce", options, {"dsn": ARRAY}).get("dsn"))
     raise VerdictGiven(QueueVerdict("bounce"))
 

@@ -113,7 +113,18 @@ def _positional(function: str, arguments: tuple[Value, ...], names: tuple[str, .
 def deliver(call: Run, options: Value = None, transportid: str | None = None) -> None:
     """Queue the message for this recipient and, unless `done` is false, end the script for it.
 
-    With "queue" => false it is tried at once instead, and what its server answers is the answer to the client.
+    | option | what it does | default |
+    |---|---|---|
+    | `recipient`, `transportid` | another recipient, another transport | this recipient's |
+    | `metadata` | kept with it, name => text | what SetMetaData() says |
+    | `delay` | seconds until the first attempt | 0 |
+    | `done` | end the script for this recipient | true |
+    | `queue` | false: try it at once; what its server answers is the answer to the client | true |
+    | `reason`, `reply_codes` | the reply's text, and its codes as in ["code" => 250, "enhanced" => [2, 0, 0]] | |
+    | `disconnect` | end the connection after the reply | false |
+    | `jobid` | its job id | |
+
+    Older scripts give the recipient and the transport's id in place of the options.
     """
     if options.__class__ is Array:
         given = read_options("Deliver", options, _DELIVER, ("quotas",))
@@ -196,7 +207,10 @@ def copy_mail(call: Run, recipient: str | None = None, transportid: str | None =
 def quarantine(
     call: Run, quarantineid: str, options: Value = None, transportid: str | None = None, more: Array | None = None
 ) -> None:
-    """Keep a held copy of the message and, unless `reject` is false, answer 5xx."""
+    """Keep a held copy of the message and, unless `reject` is false, answer 5xx.
+
+    Option `reject` (true); the others are those of Deliver(), but for `delay` and `queue`.
+    """
     if options.__class__ is Array:
         given = read_options("Quarantine", options, _QUARANTINE, ("quotas",))
     else:
@@ -221,7 +235,10 @@ def quarantine(
     examples=['Reject("This is spam");'],
 )
 def reject(call: Run, reason: Value = None, options: Array | None = None) -> None:
-    """Refuse the message (550) and end the script. At `data`, one recipient's rejection is the message's."""
+    """Refuse the message (550) and end the script. At `data`, one recipient's rejection is the message's.
+
+    Options: `reply_codes`, as in ["code" => 554, "enhanced" => [5, 7, 1]], and `disconnect` (false) to end the connection.
+    """
     reply, disconnect = refusal(call.host, "Reject", REJECTED, reason, options)
     _act(call, Outcome("reject", reply, disconnect))
     raise VerdictGiven(None)

@@ -82,8 +82,7 @@ def read_server(call: Run, function: str, value: Value) -> Server:
     if value.__class__ is str:
         servers = call.host.services.servers
         if value not in servers:
-            known = ", ".join(f"`{one}`" for one in sorted(servers)) or "none"
-            hint = suggest(value, servers) or f"configured transports: {known}"
+            hint = suggest(value, servers) or "add a [[transport]] table with that `id`, and its `next_hop`, to the settings"
             raise ScriptError("R302", f"{function}() names the transport `{value[:60]}`, which is not configured", hint=hint)
         found: Server = servers[value]
         return found

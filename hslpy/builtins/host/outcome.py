@@ -33,7 +33,7 @@ def _check_undelivered(call: Run, function: str) -> None:
     "Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Queue(["delay" => 3600]);']
 )
 def queue(call: Run, options: Array | None = None) -> None:
-    """Keep the message for another attempt, by the retry schedule or as the options say."""
+    """Keep the message for another attempt, by the retry schedule or as the options say: those of Queue() at predelivery."""
     _check_undelivered(call, "Queue")
     raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Queue", options)))
 
@@ -42,14 +42,14 @@ def queue(call: Run, options: Array | None = None) -> None:
     "Retry([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Retry(["delay" => 3600]);']
 )
 def retry(call: Run, options: Array | None = None) -> None:
-    """Keep the message for another attempt. Now `Queue`."""
+    """Keep the message for another attempt. Now `Queue`, whose options it takes."""
     _check_undelivered(call, "Retry")
     raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Retry", options)))
 
 
 @TOPIC.builtin("Bounce([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=["Bounce();"])
 def bounce(call: Run, options: Array | None = None) -> None:
-    """Remove the message and report it to the sender."""
+    """Remove the message and report it to the sender. Option `dsn`: what the report is like, by the options of SetDSN()."""
     _check_undelivered(call, "Bounce")
     read_dsn(call, "Bounce", read_options("Bounce", options, {"dsn": ARRAY}).get("dsn"))
     raise VerdictGiven(QueueVerdict("bounce"))

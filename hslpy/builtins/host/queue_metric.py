@@ -28,7 +28,11 @@ FILTERS = (*FIELDS, f"{METADATA}NAME")
     examples=['GetMailQueueMetric(["filter" => ["senderdomain" => $senderdomain]]) > 500'],
 )
 def get_mail_queue_metric(call: Run, options: Array | None = None) -> float:
-    """Give how many messages (or their bytes, with "metric" => "bytes") match all filters; a list matches any of it."""
+    """Give how many messages (or their bytes, with "metric" => "bytes") match all filters; a list matches any of it.
+
+    `filter` has values by name: senderip, saslusername, sender, senderdomain, recipient, recipientdomain, transportid,
+    retry, jobid, serverid, tenantid, or `metadata.` and a name. Without one, all of the queue is counted.
+    """
     given = read_options("GetMailQueueMetric", options, {"metric": TEXT, "filter": ARRAY})
     metric = given.get("metric", "count")
     if metric not in METRICS:

@@ -54,7 +54,11 @@ def scan_sa(call: Run, options: Array | None = None) -> float | Array:
     examples=["ScanRPD() == 100"],
 )
 def scan_rpd(call: Run, options: Array | None = None) -> float | Array:
-    """Give the class: 0 unknown, 10 suspect, 40 valid bulk, 50 bulk, 100 spam; more with "extended_result" => true."""
+    """Give the class: 0 unknown, 10 suspect, 40 valid bulk, 50 bulk, 100 spam.
+
+    With "extended_result" => true an array: "spam_score" is that number, "spam_class" its name, "rules" the symbols that
+    hit, and "error" is true where the scan failed. "outbound" is taken and changes nothing.
+    """
     given = read_options("ScanRPD", options, {"outbound": BOOLEAN, "extended_result": BOOLEAN}, ("refid",))
     result: RspamdResult | None = _scan(call, "ScanRPD", "rspamd")
     spam_class = result.spam_class if result else 0

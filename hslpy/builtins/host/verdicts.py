@@ -72,7 +72,17 @@ def acceptance(host: HookHost, function: str, given: dict[str, Value]) -> Reply 
     examples=["Accept();"],
 )
 def accept(call: Run, options: Array | None = None) -> None:
-    """Let it pass and end the script. Options, by hook: reason, reply_codes, and what the verdict changes."""
+    """Let it pass and end the script.
+
+    | option | at | what it does |
+    |---|---|---|
+    | `reason`, `reply_codes` | all | the reply's text, and its codes as in ["code" => 250, "enhanced" => [2, 1, 5]] |
+    | `remoteip`, `remoteptr` | connect | the client's address and name, from now on |
+    | `host`, `extensions` | helo | the name said by the client; the list of EHLO keywords announced |
+    | `username` | auth | who has signed in |
+    | `sender` | mailfrom | another sender |
+    | `recipient`, `transportid` | rcptto | another recipient; the transport that carries it |
+    """
     host: HookHost = call.host
     given = read_options("Accept", options, ACCEPT_OPTIONS[host.hook])
     sender = recipient = None
@@ -109,7 +119,10 @@ def accept(call: Run, options: Array | None = None) -> None:
     examples=['Reject("Not from here", ["disconnect" => true]);'],
 )
 def reject(call: Run, reason: Value = None, options: Array | None = None) -> None:
-    """Refuse for good (5xx) and end the script. A reason of several lines gives a reply of several lines."""
+    """Refuse for good (5xx) and end the script. A reason of several lines gives a reply of several lines.
+
+    Options: `reply_codes`, as in ["code" => 554, "enhanced" => [5, 7, 1]], and `disconnect` (false) to end the connection.
+    """
     reply, disconnect = refusal(call.host, "Reject", REJECTED, reason, options)
     raise VerdictGiven(SmtpVerdict("reject", reply=reply, disconnect=disconnect))
 
@@ -121,7 +134,7 @@ def reject(call: Run, reason: Value = None, options: Array | None = None) -> Non
     examples=['Defer("Too many messages, try later");'],
 )
 def defer(call: Run, reason: Value = None, options: Array | None = None) -> None:
-    """Refuse for now (4xx) and end the script."""
+    """Refuse for now (4xx) and end the script. The reason and the options are as of Reject(), with a code of 4xx."""
     reply, disconnect = refusal(call.host, "Defer", DEFERRED, reason, options)
     raise VerdictGiven(SmtpVerdict("defer", reply=reply, disconnect=disconnect))
 

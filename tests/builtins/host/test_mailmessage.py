@@ -193,6 +193,7 @@ def test_what_is_wrong_with_a_part(world: World) -> None:
         ('$mail->getHeader("A", ["indx" => 1])', "did you mean `index`?"),
         ('$mail->addHeader("A:", "b")', "cannot be the name"),
         ("$mail->getParts()[0]->snapshot()", "has no method `snapshot`"),
+        ("$mail->getHeadr()", "did you mean `getHeader`?"),
     ],
 )
 def test_mistakes(world: World, expression: str, message: str) -> None:
