@@ -288,7 +288,7 @@ class Files:
         """Begin with a file; reports a cycle and gives False when it is under way already."""
         if path in self._under_way:
             chain = " -> ".join([*self._under_way[self._under_way.index(path) :], path])
-            self.world.report("E213", span, f"{what} in a circle: {chain}", "put what both need into a file that both import")
+            self.world.report("E213", span, f"{what} in a circle: {chain}", "put what both need into a third file")
             return False
         self._under_way.append(path)
         return True

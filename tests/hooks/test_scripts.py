@@ -149,7 +149,7 @@ def test_imports_in_a_circle_are_told_with_their_way(tmp_path: Path) -> None:
         ('import { rates } from "extras://rate"; rates("a");', "it has `rate`"),
         ('import { thre } from "lib"; thre();', "did you mean `three`?"),
         ('import { nine } from "lib"; nine();', "it has `one`, `three`"),
-        ('import { b } from "b"; b();', "put what both need into a file that both import"),
+        ('import { b } from "b"; b();', "put what both need into a third file"),
         ("echo AF_INET;", 'a text stands in quotes: `"AF_INET"`'),
         ('import $x from "x.json" with ["header" => true];', "it takes no options"),
     ],

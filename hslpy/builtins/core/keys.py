@@ -89,7 +89,9 @@ def text_by_id(call: Run, name: str, certificate: bool = False) -> str:
     except OSError as error:
         raise ScriptError("R302", f'the key "{name[:60]}" cannot be read: {error.strerror}') from None
     if text is None:
-        raise ScriptError("R302", f'there is no key "{name[:60]}"', hint=f"add a [[pki]] table with `id = \"{name[:60].removeprefix('pki:')}\"` to the settings")
+        shown = name[:60]
+        hint = f'add a [[pki]] table with the `id` "{shown.removeprefix("pki:")}" to the settings'
+        raise ScriptError("R302", f'there is no key "{shown}"', hint=hint)
     return text
 
 

@@ -33,7 +33,7 @@ def _check_undelivered(call: Run, function: str) -> None:
     "Queue([options: array]) -> terminates", effect=Effect.IO, hooks=_POST, examples=['Queue(["delay" => 3600]);']
 )
 def queue(call: Run, options: Array | None = None) -> None:
-    """Keep the message for another attempt, by the retry schedule or as the options say: those of Queue() at predelivery."""
+    """Keep the message for another attempt, by the retry schedule or as the options say: Queue() of predelivery has them."""
     _check_undelivered(call, "Queue")
     raise VerdictGiven(QueueVerdict("queue", queue=queue_options(call, "Queue", options)))
 
