@@ -80,6 +80,8 @@ async def _run_file(arguments: argparse.Namespace) -> int:
         programs, findings = bench.load([arguments.file], arguments.hook)
         report(findings)
         if any(finding.is_error for finding in findings):
+            if arguments.hook is None and any(finding.code == "E207" for finding in findings):
+                print("(this is the script of a hook: --hook NAME runs it there)", file=sys.stderr)
             return 1
         if arguments.hook is None:
             return await _plain(bench, programs)

@@ -30,10 +30,10 @@ def _node(world: World, node: r.Node) -> None:
         case r.CallUnit():
             symbol = node.symbol
             if not (isinstance(symbol, r.Unit) and symbol.is_old_form):
-                _count(world, node, f"{symbol.name}()", symbol.required, symbol.maximum, node.args)
+                _count(world, node, symbol.name, symbol.required, symbol.maximum, node.args)
         case r.CallBuiltin():
             signature = node.row.signature
-            _count(world, node, f"{node.row.name}()", signature.required, signature.maximum, node.args)
+            _count(world, node, node.row.name, signature.required, signature.maximum, node.args, signature.text)
         case r.RegexConst():
             _pattern(world, node, node.pattern, node.modifiers)
         case r.BinaryOp(op="=~" | "!~", right=r.Const(value=str() as pattern)):
@@ -63,12 +63,21 @@ def _condition(world: World, node: r.Expr) -> None:
         world.report("W507", node.span, "this assigns, and the condition is always the same", "compare with `==`")
 
 
-def _count(world: World, node: r.Expr, name: str, required: int, maximum: int | None, args: tuple[r.Arg, ...]) -> None:
+def _count(
+    world: World,
+    node: r.Expr,
+    name: str,
+    required: int,
+    maximum: int | None,
+    args: tuple[r.Arg, ...],
+    signature: str | None = None,
+) -> None:
     count = len(args)
     if any(arg.spread for arg in args):
         return
     if count < required or (maximum is not None and count > maximum):
-        world.report("E203", node.span, f"{name} takes {count_text(required, maximum)}, got {count}")
+        hint = f"it is `{signature}`" if signature is not None else None
+        world.report("E203", node.span, f"{name}() takes {count_text(required, maximum)}, got {count}", hint)
 
 
 def _pattern(world: World, node: r.Expr, pattern: str, modifiers: str | None) -> None:

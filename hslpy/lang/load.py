@@ -80,6 +80,15 @@ class _Opener:
         return known
 
 
+def _hooks_of(rows: Sequence[Builtin]) -> dict[str, tuple[str, ...]]:
+    """Give the hooks of each function that is at some only; one that differs by hook has a row for each form."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        if row.owner is None and row.hooks is not None:
+            found[row.name] = (*found.get(row.name, ()), *row.hooks)
+    return found
+
+
 def load_program(
     path: str,
     reader: Reader,
@@ -104,9 +113,7 @@ def load_program(
     entry = kept.fetch(reader) if kept is not None else None
     if entry is None:
         opener = _Opener(reader)
-        world = World(
-            builtins, predefined, opener, opener.data, data, hook, {row.name: row for row in elsewhere}, absent or {}
-        )
+        world = World(builtins, predefined, opener, opener.data, data, hook, _hooks_of(elsewhere), absent or {})
         with _deep_recursion():
             compiled, found = _compile(opener, path, world)
         if compiled is None:

@@ -162,7 +162,8 @@ def check_arguments(row: Builtin, args: tuple[Value, ...]) -> None:
     signature = row.signature
     maximum = signature.maximum
     if len(args) < signature.required or (maximum is not None and len(args) > maximum):
-        raise ScriptError("R102", f"{row.name}() takes {count_text(signature.required, maximum)}, got {len(args)}")
+        wanted = count_text(signature.required, maximum)
+        raise ScriptError("R102", f"{row.name}() takes {wanted}, got {len(args)}", hint=f"it is `{signature.text}`")
     last = len(signature.parameters) - 1
     for index, value in enumerate(args):
         if not fits(value, signature.parameters[min(index, last)].types):

@@ -30,7 +30,7 @@ class World:
     open_data: DataOpener
     data: DataImports
     hook: str | None = None
-    elsewhere: Mapping[str, Builtin] = field(default_factory=dict)
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the hooks of functions that not all have
     absent: Mapping[str, str] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
@@ -150,9 +150,9 @@ def known_functions(world: World, unit: Unit) -> list[str]:
 
 def report_unknown_function(world: World, unit: Unit, name: str, span: Span) -> None:
     """Say that no function has this name: one of another hook, one not provided here, a misspelling, or unknown."""
-    row = world.elsewhere.get(name)
-    if row is not None and row.hooks is not None:
-        where = ", ".join(row.hooks)
+    hooks = world.elsewhere.get(name)
+    if hooks is not None:
+        where = ", ".join(hooks)
         here = f", not at {world.hook}" if world.hook else ", not outside of hooks"
         world.report("E207", span, f"`{name}` is available at {where}{here}")
         return

@@ -57,6 +57,15 @@ def test_the_verdict_at_a_hook(hslpy: Hslpy, tmp_path: Path) -> None:
     assert hslpy("run", file, "--hook", "rcptto").out == "hi\nverdict: Accept\n"
 
 
+def test_what_is_wrong_is_told_with_its_cure(hslpy: Hslpy, tmp_path: Path) -> None:
+    done = hslpy("run", write(tmp_path, 'Defer("later");'))
+    assert "`Defer` is available at connect, helo, auth, mailfrom, rcptto, data, eod, not outside of hooks" in done.err
+    assert done.status == 1 and "--hook NAME" in done.err
+    assert "= hint: it is `Map(keytype: string, valuetype: string) -> Map`" in hslpy("run", write(tmp_path, "Map();")).err
+    method = hslpy("run", write(tmp_path, 'MIME()->addHeader("x");')).err
+    assert "= hint: it is `addHeader(" in method
+
+
 @pytest.mark.parametrize(("metadata", "source"), [([], "netaddr:2"), (["--set", "metadata=spam=yes"], "netaddr:4")])
 def test_the_seeds_pre_delivery(hslpy: Hslpy, metadata: list[str], source: str) -> None:
     done = hslpy("run", SEEDS / "pre-delivery.hsl", "--hook", "predelivery", "--set", "senderdomain=example.org", *metadata)
