@@ -30,7 +30,7 @@ def _node(world: World, node: r.Node) -> None:
         case r.CallUnit():
             symbol = node.symbol
             if not (isinstance(symbol, r.Unit) and symbol.is_old_form):
-                _count(world, node, symbol.name, symbol.required, symbol.maximum, node.args)
+                _count(world, node, str(symbol.name), symbol.required, symbol.maximum, node.args)
         case r.CallBuiltin():
             signature = node.row.signature
             _count(world, node, node.row.name, signature.required, signature.maximum, node.args, signature.text)

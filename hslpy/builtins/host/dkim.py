@@ -169,7 +169,11 @@ def _signer(
     signing = _signing(function, selector, domain, given, form, instance)
     found = _key_of(call, key, signing.algorithm, given.get("id", False))
     call.charge(500)
-    return None if found is None else Signer(signing, found, call.clock.time())
+    if found is None:
+        text = f"{function}() signed nothing for {domain[:60]}: the key is no private key for {signing.algorithm}"
+        call.host.warn("hooks.script_warning", text=text)
+        return None
+    return Signer(signing, found, call.clock.time())
 
 
 def _instance(function: str, message: EditedMessage, arc: Value) -> int | None:
@@ -241,7 +245,9 @@ def signer_from(call: Run, function: str, value: Array) -> Signer:
 def sign_dkim(
     call: Run, this: HslObject, selector: str, domain: str, key: Resource | str, options: Array | None = None
 ) -> HslObject | str | None:
-    """Sign the message with DKIM when it leaves, as it is then; none when the key (PEM, or a resource) is none.
+    """Sign the message with DKIM when it leaves, as it is then; none, and a warning in the log, for a key that is no good.
+
+    `key` is PEM, a resource, or `pki:` and the id of a [[pki]] table of the settings.
 
     | option | what it does | default |
     |---|---|---|
@@ -274,7 +280,7 @@ def sign_dkim(
 def sign_built(
     call: Run, this: HslObject, selector: str, domain: str, key: Resource | str, options: Array | None = None
 ) -> HslObject | None:
-    """Sign what is built with DKIM when it is rendered, as it is then; none when the key is none.
+    """Sign what is built with DKIM when it is rendered, as it is then; none, and a warning in the log, for a bad key.
 
     The options are those of MailMessage->signDKIM(), but for `return_header` and `arc`.
     """

@@ -253,6 +253,8 @@ def test_a_wrong_key_gives_none(world: World) -> None:
     )
     world.run("data", 'echo DKIMSign("s", "e.com", "no key");')
     assert world.echoed() == ["[0=>none,1=>none]", "none", "false"]
+    texts = [str(fields["text"]) for fields in world.logged("hooks.script_warning")]
+    assert len(texts) == 4 and texts[0] == "signDKIM() signed nothing for e.com: the key is no private key for rsa-sha256"
 
 
 def test_canonical_bodies() -> None:
