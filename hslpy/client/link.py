@@ -36,6 +36,8 @@ from hslpy.mail.reply import Reply
 
 _T = TypeVar("_T")
 
+NO_LOGIN = "a name or a password with a NUL is none"
+
 _VERIFIED_MODES = ("optional_verify", "require_verify")
 
 
@@ -312,6 +314,8 @@ async def _log_in(link: Link) -> None:
     """SMTP AUTH; without TLS only where the route says `disabled`, so that no password is read on the way."""
     if link.tls is None and link.route.tls != "disabled":
         raise LinkFailed("AUTH", "the peer offers no TLS, and a login is not sent in clear text")
+    if "\0" in f"{link.route.sasl_username}{link.route.sasl_password}":  # in PLAIN it would end the name: RFC 4616
+        raise LinkFailed("AUTH", NO_LOGIN, temporary=False)
     try:
         await link.guarded(
             "AUTH",

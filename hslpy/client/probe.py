@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 
 from hslpy.client.contract import Route
-from hslpy.client.link import Link, LinkFailed, open_link
+from hslpy.client.link import NO_LOGIN, Link, LinkFailed, open_link
 from hslpy.client.lookup_contract import Auth, FindHosts, Finding, Rcpt, Server
 from hslpy.client.tls import TlsContexts
 from hslpy.client.transaction import mail_line, rcpt_line
@@ -48,6 +48,8 @@ class SmtpProbes:
 
     async def auth(self, question: Auth) -> Finding:
         """Sign in; the code 1 is that it worked, 0 that the server said no, for good."""
+        if "\0" in f"{question.server.sasl_username}{question.server.sasl_password}":
+            return Finding(0, NO_LOGIN, state="AUTH")
         try:
             link = await self._open(question.server, "")
         except LinkFailed as failure:

@@ -70,6 +70,10 @@ async def _exchange(session: Session, mechanism: str, initial: str | None, chall
         first = _decode(initial.encode()) if initial is not None else await _ask(challenge, b"Username:")
         username = first.decode("latin-1")
         password = (await _ask(challenge, b"Password:")).decode("latin-1")
+        if (
+            "\0" in username + password
+        ):  # what PLAIN cannot hold (RFC 4616), and would mean another user where it is passed on
+            raise _Refused(replies.BAD_BASE64)
     elif initial is not None:
         response = _decode(initial.encode()).decode("latin-1")
     state = 0

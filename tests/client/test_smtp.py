@@ -392,6 +392,11 @@ def test_login(certificate: Path) -> None:
             assert "not sent in clear text" in (refused.error or "") and not any("AUTH" in c for c in sink.commands)
             refused = await send(client, route(sink, tls="disabled", **login))
             assert codes(refused) == [(535, "AUTH")] and refused.failed_at_connect
+            count = len(sink.commands)
+            for login in ({"sasl_username": "u\0p", "sasl_password": ""}, {"sasl_username": "u", "sasl_password": "p\0"}):
+                refused = await send(client, route(sink, tls="disabled", **login))
+                assert "a NUL is none" in (refused.error or "")
+            assert not any("AUTH" in command for command in sink.commands[count:])
 
     run(test)
 

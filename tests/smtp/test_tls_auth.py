@@ -192,6 +192,8 @@ def test_login_and_its_accidents() -> None:
             assert (await client.ask(b"!!"))[:9] == b"501 5.5.2"
             assert (await client.ask(b"AUTH PLAIN " + b64encode(b"no zeros")))[:9] == b"501 5.5.2"
             assert (await client.ask(b"AUTH PLAIN ="))[:9] == b"501 5.5.2"
+            await client.ask(b"AUTH LOGIN " + b64encode(b"joe\0p\xe5ss"))
+            assert (await client.ask(b64encode(b"x")))[:9] == b"501 5.5.2"
             assert (await client.ask(b"AUTH"))[:9] == b"501 5.5.4"
             assert (await client.ask(b"AUTH PLAIN a b"))[:9] == b"501 5.5.4"
             assert (await client.ask(b"AUTH CRAM-MD5"))[:9] == b"504 5.5.4"
