@@ -79,7 +79,8 @@ class Loader:
                     try:
                         loaded = load_hook(str(path), reader, hook, settings.cache)
                     except OperatorError as error:
-                        errors.append(f"error: {error.message}" + (f"\n = hint: {error.hint}" if error.hint else ""))
+                        hint = error.hint or f"`hooks.{hook}` names it"
+                        errors.append(f"error: {error.message}\n  = hint: {hint}")
                         continue
                     for diagnostic in loaded.diagnostics:
                         into = errors if diagnostic.is_error else warnings

@@ -316,6 +316,8 @@ class _Builder:
             hint = "HSL destructures by `[$a, $b] = ...`"
         elif isinstance(target, s.ArrayLit):
             hint = "destructuring is by `=` alone"
+        elif op == "=" and isinstance(target, s.StringLit):
+            hint = "`==` compares, and in an array `=>` parts key and value"
         elif op == "=":
             hint = "`==` compares"
         self.complain("E115", target.span, f"{describe(target)} cannot be assigned to", hint)

@@ -182,7 +182,7 @@ def test_error_in_a_shared_module_is_told_once(tmp_path: Path) -> None:
 
 
 def test_missing_script(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="cannot read the script"):
+    with pytest.raises(OperatorError, match=r"cannot read the script .*\n.*`hooks.rcptto` names it"):
         Loader(HookSettings({"rcptto": (tmp_path / "none.hsl",)})).load()
 
 

@@ -62,7 +62,16 @@ def unknown_word(function: str, what: str, word: str, known: Iterable[str], code
 
 def wrong_option(function: str, name: str, types: Iterable[str], value: Value) -> ScriptError:
     """Give the error of an option whose value is of none of these types, R302."""
-    return ScriptError("R302", f"option `{name}` of {_shown(function)} wants {' or '.join(types)}, got {type_name(value)}")
+    wanted, got = tuple(types), type_name(value)
+    hint = _CONVERSIONS.get((wanted[0], got)) if len(wanted) == 1 else None
+    return ScriptError("R302", f"option `{name}` of {_shown(function)} wants {' or '.join(wanted)}, got {got}", hint=hint)
+
+
+_CONVERSIONS = {  # by what an option wants and what it got
+    ("array", "string"): "one element is a list too: `[$value]`",
+    ("number", "string"): "`number()` makes one of a text",
+    ("string", "number"): "`string()` makes one of a number",
+}
 
 
 def _shown(function: str) -> str:

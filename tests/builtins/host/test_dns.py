@@ -87,6 +87,8 @@ def test_results(world: World, expression: str, expected: str) -> None:
         ('dns("a.example", ["servers" => ["ns.example"]]);', 'wants IP addresses as `servers`, got "ns.example"'),
         ('dns4("a.example", ["type" => "a"]);', "unknown option `type` of dns4()"),
         ('spf_query("192.0.2.9", "h", "spf.example", ["servers" => "127.0.0.1"]);', "wants array, got string"),
+        ('dns_query("a.example", ["servers" => "127.0.0.1"]);', "= hint: one element is a list too: `[$value]`"),
+        ('dns_query("a.example", ["timeout" => "5"]);', "= hint: `number()` makes one of a text"),
         ('dnsbl("192.0.2.9", "bl.example", ["x"]);', "wants IP addresses"),
     ],
 )
