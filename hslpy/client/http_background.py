@@ -105,6 +105,8 @@ class BackgroundRequests:
             error = "" if response.is_success else f"status {response.status}"
         except HttpFailed as failure:
             error = failure.message
+        except Exception as failure:  # whatever it is, those after it in the queue must have their turn
+            error = f"{type(failure).__name__}: {failure}"[:300]
         if error and job.failures < job.background.retries:
             job.failures += 1
             self._start(self._again(job))

@@ -11,7 +11,8 @@ import pytest
 
 from hslpy.client.contract import TlsWanted
 from hslpy.client.http import AiohttpClient
-from hslpy.client.http_contract import Background, HttpFailed, HttpRequest, HttpSettings, HttpTooLarge
+from hslpy.client.http_background import BackgroundRequests
+from hslpy.client.http_contract import Background, HttpFailed, HttpRequest, HttpResponse, HttpSettings, HttpTooLarge
 from hslpy.client.http_scripted import ScriptedHttp
 from hslpy.client.on_demand import HttpOnDemand
 from hslpy.clock import Clock, ManualClock, SystemClock
@@ -367,3 +368,26 @@ def test_a_client_on_demand_is_made_once() -> None:
 
     asyncio.run(main())
     assert len(made) == 1
+
+
+def test_a_request_that_fails_oddly_holds_up_none_behind_it() -> None:
+    made = 0
+
+    async def send(request: HttpRequest) -> HttpResponse:
+        nonlocal made
+        made += 1
+        if made == 1:
+            raise RuntimeError("odd")
+        return HttpResponse(200, b"")
+
+    async def main() -> Events:
+        events: Events = []
+        queues = BackgroundRequests(send, HttpSettings(), SystemClock(), lambda *event: events.append(event))
+        for _ in range(3):
+            assert queues.put(HttpRequest("http://a.example/"), Background(queue=1))
+        await queues.close()
+        assert queues.waiting == 0
+        return events
+
+    ((event, fields),) = asyncio.run(main())
+    assert made == 3 and event == "http.background_failed" and fields["error"] == "RuntimeError: odd"
