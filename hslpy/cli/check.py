@@ -44,6 +44,10 @@ def _run(arguments: argparse.Namespace) -> int:
         hooks = hook_settings(settings)
         folders = hooks.folders
         work += [(file, hook) for hook, files in hooks.scripts.items() for file in files]
+        for hook, files in hooks.scripts.items():
+            for file in files:
+                if not file.is_file():
+                    raise OperatorError(f"there is no script {file}", hint=f"`hooks.{hook}` of {arguments.config} names it")
     if not work:
         print("no scripts found: they are in files named *.hsl")
         return 1

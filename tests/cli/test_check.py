@@ -21,6 +21,12 @@ def test_errors_and_warnings_are_counted(hslpy: Hslpy, tmp_path: Path) -> None:
     assert done.out.endswith("2 files checked: 2 errors, 1 warning\n")
 
 
+def test_a_script_that_is_not_there_is_told_with_its_setting(hslpy: Hslpy, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[hooks]\nrcptto = "none.hsl"\n')
+    done = hslpy("check", "--config", tmp_path / "c.toml")
+    assert done.status == 2 and "there is no script" in done.err and "hint: `hooks.rcptto` of" in done.err
+
+
 def test_warnings_alone_are_no_failure(hslpy: Hslpy, tmp_path: Path) -> None:
     (tmp_path / "a.hsl").write_text("echo $nothing;")
     assert hslpy("check", tmp_path).status == 0
