@@ -141,6 +141,7 @@ EXAMPLES: dict[str, Example] = {
     "W505": Example('echo 2 + "2";', 'echo 2 + number("2");'),
     "W506": Example("$retries = 3;\necho $retries;", "$most = 3;\necho $most;", hook="predelivery"),
     "W507": Example('$x = 1;\nif ($x = 2) echo "two";', '$x = 1;\nif ($x == 2) echo "two";'),
+    "W508": Example('import { md5 } from "extras://md6";\necho md5("a");', 'echo md5("a");'),
     # R1xx run time: operators and builtins
     "R101": Example("echo str_upper(5);", "echo str_upper(string(5));"),
     "R102": Example("$f = function ($a) { return $a; };\necho $f(1, 2);", "$f = function ($a) { return $a; };\necho $f(1);"),

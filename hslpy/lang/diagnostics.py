@@ -113,6 +113,7 @@ _ROWS: list[Code] = [
     Code("W505", "string added with `+`", "put texts together with `.`, convert with `number()`"),
     Code("W506", "a variable of the script's with a predefined name of the classic form", "choose another name"),
     Code("W507", "an assignment where a condition stands", "compare with `==`"),
+    Code("W508", "what is built in, imported from a module that is not known", "drop the import, or name the module right"),
     # R1xx run time: operators and builtins
     Code("R101", "a builtin's argument of the wrong type", "convert it, or test the type first"),
     Code("R102", "wrong number of arguments", "give as many as the function takes"),

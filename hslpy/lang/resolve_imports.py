@@ -64,7 +64,8 @@ def _imports_builtins(resolver: Resolver, node: s.ImportStmt) -> bool:
     """Bind what scripts import from plugins of the original that are no modules here, where it is built in."""
     if not node.path.value.startswith("extras://"):
         return False
-    gives = OF_THE_SERVER.get(node.path.value.removeprefix("extras://").removesuffix(".hsl"))
+    name = node.path.value.removeprefix("extras://").removesuffix(".hsl")
+    gives = OF_THE_SERVER.get(name)
     if not all(x.name in resolver.world.builtins for x in node.symbols):
         if gives is None:
             return False
@@ -74,6 +75,9 @@ def _imports_builtins(resolver: Resolver, node: s.ImportStmt) -> bool:
                 resolver.report("E212", symbol.span, what, f"it has `{gives}`")
         _unread(resolver, node)
         return True
+    if gives is None:
+        what = f"no module `{name}` is known; what it is to give is built in, and taken from there"
+        resolver.report("W508", node.path.span, what, suggest(name, OF_THE_SERVER) or "drop the import")
     for symbol in node.symbols:
         resolver.unit.module.builtins[symbol.alias] = symbol.name
     return True

@@ -185,10 +185,13 @@ MODULES_OF = {  # by function or class, what older releases had without an impor
 }
 OF_THE_SERVER = {  # modules of the original whose function is built in here, and needs no import
     "bounce-list": "bounce_list",
+    "dlp": "dlp",
     "env": "getenv",
+    "ldap": "LDAP",
     "logger": "logger",
     "rate": "rate",
     "redis": "Redis",
+    "time-rfc2822": "time_rfc2822",
 }
 _HABITS = {  # functions of PHP that HSL has under no name, and what it has instead
     "array_push": "write `$list[] = $value;`",
