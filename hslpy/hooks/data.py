@@ -61,9 +61,17 @@ def _what(kind: str) -> str:
     return f"import of .{kind}"
 
 
-def _bad(source: Source, what: str, offset: int) -> ScriptError:
+def _bad(source: Source, what: str, offset: int, hint: str | None = None) -> ScriptError:
     line, column = source.position(min(offset, len(source.text)))
-    return ScriptError("E403", f"{what} in {source.path}:{line}:{column}")
+    return ScriptError("E403", f"{what} in {source.path}:{line}:{column}", hint=hint)
+
+
+def _standing(source: Source, offset: int) -> str | None:
+    """Give what stands at a place, for a hint; not for keys, which nobody's log should have."""
+    there = source.text[offset : offset + 20].split("\n")[0].strip()
+    if there:
+        return f"`{there}` stands there"
+    return None if source.text[offset:].strip() else "the file ends there"
 
 
 def _json(run: Run, source: Source, options: Array) -> Value:
@@ -74,7 +82,7 @@ def _json(run: Run, source: Source, options: Array) -> Value:
             return value
     fault = json_fault(run, source.text)
     if fault is not None:
-        raise _bad(source, "no JSON", fault)
+        raise _bad(source, "no JSON", fault, _standing(source, fault))
     return None
 
 
