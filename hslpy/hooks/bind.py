@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from hslpy.builtins.host.attempted import attempt_array, tls_array
 from hslpy.builtins.host.contract import HookHost
+from hslpy.builtins.host.files import FILE_RESOURCE
 from hslpy.builtins.host.mailmessage import received_message
 from hslpy.builtins.host.options import map_array
 from hslpy.client.files import ReadFile
@@ -260,7 +261,7 @@ def message_array(host: HookHost) -> Array:
         more["tenantid"] = facts.tenant_id
     if facts.content is not None and facts.received is not None:
         files = {"original": QueuedFile(facts.received), "modified": QueuedFile(facts.content)}
-        more["file"] = Array.mapping({name: Resource("FileResource", file) for name, file in files.items()})
+        more["file"] = Array.mapping({name: Resource(FILE_RESOURCE, file) for name, file in files.items()})
     return Array.mapping(
         {
             "id": Array.mapping({"transaction": facts.transaction_id, "queue": float(facts.queue_id)}),

@@ -513,7 +513,7 @@ class Resolver:
         return None if node is None else self.expr(node)
 
     def member(self, node: s.Member) -> r.Expr:
-        return r.Element(node.span, self.expr(node.base), r.Const(node.span, node.name), self.unit.class_def, True)
+        return r.Element(node.span, self.expr(node.base), r.Const(node.span, node.name), self.unit.class_def)
 
     def static_member(self, node: s.StaticMember) -> r.Expr:
         found = find_static(self, node)
@@ -636,7 +636,7 @@ class Resolver:
         if isinstance(node, (s.Index, s.Member, s.Slice)):
             base = self.container(node.base, assigns)
             if isinstance(node, s.Member):
-                return r.Element(node.span, base, r.Const(node.span, node.name), self.unit.class_def, True)
+                return r.Element(node.span, base, r.Const(node.span, node.name), self.unit.class_def)
             if isinstance(node, s.Slice):
                 return r.SlicePart(node.span, base, *(self.optional(x) for x in (node.first, node.last, node.step)))
             return r.Element(node.span, base, self.optional(node.index), self.unit.class_def)

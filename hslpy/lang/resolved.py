@@ -272,7 +272,6 @@ class Element(Expr):
     base: Expr
     key: Expr | None
     class_def: ClassDef | None
-    is_member: bool = False
 
 
 @dataclass(frozen=True, slots=True)

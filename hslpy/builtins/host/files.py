@@ -25,7 +25,7 @@ from hslpy.lang.values import Array, HslFunction, HslObject, Value
 
 TOPIC = Topic("files")
 
-CLASS, RESOURCE = "File", "FileResource"
+CLASS, FILE_RESOURCE = "File", "FileResource"
 _OFFLOAD_BYTES = 1 << 20  # reading as much from a slow disk may take 10 ms
 _PIECE_BYTES = 1 << 16
 _WHENCE = {"SEEK_SET": os.SEEK_SET, "SEEK_CUR": os.SEEK_CUR, "SEEK_END": os.SEEK_END}
