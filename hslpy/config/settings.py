@@ -73,6 +73,9 @@ ROWS: list[Setting] = [
             "max_unknown_commands": About("unknown commands before the connection is closed", minimum=1),
             "idle_timeout_s": About("how long a client may be silent", "s", minimum=1),
             "data_timeout_s": About("how long the end of DATA may take before the message is deferred", "s", minimum=1),
+            "greeting_delay_s": About(
+                "how long clients wait for the greeting; who speaks meanwhile is turned away", "s", minimum=0
+            ),
             "ptr_lookup": About("look up the client's name in DNS at connect"),
             "backlog": About("connections that may wait to be taken", minimum=1),
         },

@@ -57,7 +57,7 @@ def ascii_domain(domain: str) -> str:
 def parse_address(text: str, *, long_local_part: bool = False) -> Address | None:
     """Give the address that `text` (without `<>`) spells, or None. Empty text is the null sender.
 
-    Accepts a quoted local part, an address literal, and a local part alone (`postmaster`); source routes are refused.
+    Accepts a quoted local part, an address literal, and a local part alone (`postmaster`); a source route is none.
     A local part has 64 characters at most (RFC 5321 4.5.3.1.1); headers may have a `long_local_part`.
     """
     if not text:

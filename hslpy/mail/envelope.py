@@ -21,6 +21,8 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 # The plain form that nearly all addresses have; whatever it does not match goes to parse_address.
 _PLAIN = re.compile(rf"<({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)>(.*)\Z", re.DOTALL).match
+# A-d-l and its colon, RFC 5321 section 4.1.2
+_ROUTE = re.compile(rf"@{_LABEL}(?:\.{_LABEL})*(?:,@{_LABEL}(?:\.{_LABEL})*)*:").match
 # esmtp-keyword and esmtp-value, RFC 5321 section 4.1.2
 _PARAM = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?\Z").match
 _NO_PARAMS: Mapping[str, str] = {}
@@ -37,7 +39,8 @@ class Path:
 def parse_path(argument: str, keyword: str) -> Path | Fault:
     """Give the path after `keyword` (`FROM:` or `TO:`), which is matched without regard to case.
 
-    Blanks after the colon are allowed, for old clients; brackets are not optional. `<>` gives the null sender.
+    Blanks after the colon are allowed, for old clients; brackets are not optional. `<>` gives the null sender. A source
+    route (`<@a,@b:c@d>`) is dropped, as RFC 5321 section 4.1.1.3 wants it.
     """
     length = len(keyword)
     if argument[:length].upper() != keyword:
@@ -58,7 +61,11 @@ def parse_path(argument: str, keyword: str) -> Path | Fault:
         return "syntax"
     if end == 1:
         return _with_params(NULL_SENDER, rest[2:])
-    address = parse_address(rest[1:end]) if end < PATH_LIMIT else None
+    text = rest[1:end]
+    route = _ROUTE(text) if text[0] == "@" else None
+    address = parse_address(text[route.end() :] if route else text) if end < PATH_LIMIT else None
+    if route and address == NULL_SENDER:
+        return "address"
     return "address" if address is None else _with_params(address, rest[end + 1 :])
 
 

@@ -184,9 +184,16 @@ class Connection(SMTP):
                 self.transport.close()
 
     async def _converse(self, session: Session) -> None:
-        await self.push(await session.greet())
         reader = self._reader
         buffer: bytearray = reader._buffer
+        greeting = await session.greet()
+        delay_s = session.settings.greeting_delay_s
+        if delay_s > 0 and not session.closing:
+            await self.shared.clock.sleep(delay_s)
+        if buffer and not session.closing:
+            buffer.clear()
+            greeting = session.close_with(replies.TOO_SOON)
+        await self.push(greeting)
         turns = 0
         while not session.closing:
             end = buffer.find(b"\n")
@@ -269,7 +276,7 @@ class Connection(SMTP):
             return
         method = COMMANDS.get(verb)
         if method is None:
-            self._out.append(session.unrecognized())
+            self._out.append(session.unrecognized(verb))
             return
         # Only what may be followed by other commands in one write may have any input behind it (RFC 2920 section 3.1).
         if verb in LAST_IN_GROUP and self._reader._buffer:
@@ -315,6 +322,10 @@ class Connection(SMTP):
         await self.push(replies.VERIFY.wire)
 
     async def smtp_EXPN(self, arg: str) -> None:
+        await self.push(self.session.fault(replies.NOT_IMPLEMENTED))
+
+    async def smtp_BDAT(self, arg: str) -> None:
+        """Not offered; known so that octets behind it are early talk, and not run as commands."""
         await self.push(self.session.fault(replies.NOT_IMPLEMENTED))
 
     async def smtp_AUTH(self, arg: str) -> None:
@@ -507,10 +518,11 @@ COMMANDS: dict[bytes, Method] = {
     b"HELP": Connection.smtp_HELP,
     b"VRFY": Connection.smtp_VRFY,
     b"EXPN": Connection.smtp_EXPN,
+    b"BDAT": Connection.smtp_BDAT,
     b"STARTTLS": Connection.smtp_STARTTLS,
     b"AUTH": Connection.smtp_AUTH,
 }
-LAST_IN_GROUP = frozenset({b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"AUTH"})
+LAST_IN_GROUP = frozenset({b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"AUTH", b"BDAT"})
 
 
 def _is_framed(line: bytes) -> bool:

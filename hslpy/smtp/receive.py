@@ -56,7 +56,10 @@ async def end_of_data(session: Session, raw: bytes, watch: Watch, hung_up: Calla
         wrong = _content_fault(content, session.settings)
         if wrong is not None:
             return refused(session, wrong)
-        header, body = framing.split_header(content)
+        split = framing.split_header(content, max(session.settings.header_limit_bytes, session.settings.line_limit_bytes))
+        if split is None:
+            return refused(session, replies.HEADER_TOO_BIG)
+        header, body = split
         wrong = _header_fault(header, session.settings)
         if wrong is not None:
             return refused(session, wrong)
@@ -79,6 +82,9 @@ def _content_fault(content: bytes, settings: SmtpSettings) -> OwnReply | None:
         return replies.TOO_BIG
     if framing.has_long_line(content, settings.line_limit_bytes):
         return replies.TEXT_LINE_TOO_LONG
+    # Servers that drop it, or end a line with it, would see lone dots where there are none (SMTP smuggling).
+    if b"\0" in content:
+        return replies.NUL_IN_MESSAGE
     return None
 
 

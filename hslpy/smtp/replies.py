@@ -71,6 +71,8 @@ UNKNOWN_PARAM = _row(555, "5.5.4", "Parameter not recognized", "MAIL, RCPT param
 BAD_SENDER = _row(553, "5.1.7", "Malformed sender address", "MAIL")
 BAD_RECIPIENT = _row(553, "5.1.3", "Malformed recipient address", "RCPT; the null address")
 EARLY_TALK = _row(503, "5.5.0", "Improper command pipelining", "input after a command that must be the last in its group")
+TOO_SOON = _row(554, "5.5.0", "You spoke before the greeting", "input before the greeting; the connection is closed")
+OTHER_PROTOCOL = _row(421, "4.7.0", "This is a mail server", "a command of HTTP; the connection is closed")
 NEED_HELO = _row(503, "5.5.1", "Send EHLO first", "MAIL, AUTH before EHLO")
 NESTED_MAIL = _row(503, "5.5.1", "Sender already given", "a second MAIL")
 NEED_MAIL = _row(503, "5.5.1", "Send MAIL first", "RCPT or DATA before MAIL")
@@ -90,6 +92,9 @@ TOO_BIG = _row(552, "5.3.4", "Message exceeds the size limit", "MAIL SIZE= or DA
 HEADER_TOO_BIG = _row(552, "5.3.4", "Message header exceeds the size limit", "DATA with a header over header_limit_bytes")
 TEXT_LINE_TOO_LONG = _row(500, "5.5.2", "Message has a line that is too long", "DATA with a line over line_limit_bytes")
 BARE_IN_MESSAGE = _row(550, "5.5.2", "Message has a bare CR or LF", "DATA with a CR or LF outside CRLF")
+NUL_IN_MESSAGE = _row(
+    550, "5.6.0", "Message has a NUL character", "DATA with a NUL (RFC 6152 section 3: 8-bit text has none)"
+)
 MAIL_LOOP = _row(554, "5.4.6", "Too many hops", "DATA with more than max_received Received fields")
 
 # us, not them

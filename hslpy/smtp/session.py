@@ -466,13 +466,17 @@ class Session:
         self.closing = True
         return replies.BYE.wire
 
-    def unrecognized(self) -> bytes:
+    def unrecognized(self, verb: bytes = b"") -> bytes:
+        if verb in _OF_HTTP:
+            return self.close_with(replies.OTHER_PROTOCOL)
         self.unknown += 1
         if self.unknown >= self.settings.max_unknown_commands:
             return self.close_with(replies.TOO_MANY_ERRORS)
         return self.fault(replies.UNKNOWN)
 
 
+# A web browser can be led to send commands within what it posts: Postfix's smtpd_forbidden_commands.
+_OF_HTTP = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT"})
 _MAIL_FAULTS = {"syntax": replies.SYNTAX_MAIL, "address": replies.BAD_SENDER, "params": replies.SYNTAX_PARAMS}
 _RCPT_FAULTS = {"syntax": replies.SYNTAX_RCPT, "address": replies.BAD_RECIPIENT, "params": replies.SYNTAX_PARAMS}
 

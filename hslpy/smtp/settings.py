@@ -48,5 +48,6 @@ class SmtpSettings:
     max_unknown_commands: int = 10
     idle_timeout_s: float = 300.0  # RFC 5321 section 4.5.3.2.7
     data_timeout_s: float = 270.0  # below the 600 s that RFC 5321 4.5.3.2.6 asks of clients, and the 300 s many have
+    greeting_delay_s: float = 0.0  # Postfix's postscreen_greet_wait is 6
     ptr_lookup: bool = False
     backlog: int = 1024
