@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import idna
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -45,11 +47,18 @@ def ascii_lower(text: str) -> str:
 
 
 def ascii_domain(domain: str) -> str:
-    """Give the domain in A-labels, as it is where it has none. `domain` is latin-1 text that spells UTF-8; RFC 3490."""
+    """Give the domain in A-labels, as it is where it has none. `domain` is latin-1 text that spells UTF-8.
+
+    Source: RFC 5891, with the mapping of UTS 46; what it does not allow and older clients register is taken by RFC 3490.
+    """
     if domain.isascii():
         return domain
     try:
-        return domain.encode("latin-1").decode("utf-8").encode("idna").decode("ascii")
+        text = domain.encode("latin-1").decode("utf-8")
+        try:
+            return idna.encode(text, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            return text.encode("idna").decode("ascii")
     except UnicodeError:
         return domain
 
@@ -82,7 +91,7 @@ def _parse_quoted(text: str, long_local_part: bool) -> Address | None:
             i += 1
             if i == len(text):
                 return None
-        if not " " <= text[i] <= "~":
+        if text[i] < " " or text[i] == "\x7f":
             return None
         local.append(text[i])
         i += 1

@@ -1,4 +1,4 @@
-"""The arguments of MAIL and RCPT. In: the text after `MAIL ` or `RCPT `, ASCII. Out: a `Path`, or what is wrong with it.
+"""The arguments of MAIL and RCPT. In: the text after `MAIL ` or `RCPT `, a byte a character. Out: a `Path`, or what is wrong with it.
 
 Must not know of sockets, settings or hooks. Source: RFC 5321 section 4.1.2.
 """
@@ -23,8 +23,8 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _PLAIN = re.compile(rf"<({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)>(.*)\Z", re.DOTALL).match
 # A-d-l and its colon, RFC 5321 section 4.1.2
 _ROUTE = re.compile(rf"@{_LABEL}(?:\.{_LABEL})*(?:,@{_LABEL}(?:\.{_LABEL})*)*:").match
-# esmtp-keyword and esmtp-value, RFC 5321 section 4.1.2
-_PARAM = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?\Z").match
+# esmtp-keyword and esmtp-value, RFC 5321 section 4.1.2, and RFC 6531 section 3.3 for what is not ASCII
+_PARAM = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?\Z").match
 _NO_PARAMS: Mapping[str, str] = {}
 
 

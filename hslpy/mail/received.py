@@ -18,11 +18,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]").sub
 
 
-def with_keyword(extended: bool, tls: bool, authenticated: bool) -> str:
-    """Give `SMTP`, or `ESMTP` with `S` after STARTTLS and `A` after AUTH."""
-    if not extended:
-        return "SMTP"
-    return "ESMTP" + ("S" if tls else "") + ("A" if authenticated else "")
+def with_keyword(protocol: str, tls: bool, authenticated: bool) -> str:
+    """Give `SMTP`, or `ESMTP` or `UTF8SMTP` (RFC 6531 section 4.3) with `S` under TLS and `A` after AUTH."""
+    if protocol == "SMTP":
+        return protocol
+    return protocol + ("S" if tls else "") + ("A" if authenticated else "")
 
 
 def received_start(helo: str, remote_ip: str, remote_ptr: str | None, hostname: str, keyword: str, tls: str) -> bytes:

@@ -9,6 +9,7 @@ import re
 
 _UNSAFE = re.compile(r"[^!-*,-<>-~]")
 ESCAPE = re.compile(r"\+([0-9A-F]{2})")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*").fullmatch
 
 
 def encode(text: str) -> str:
@@ -19,3 +20,8 @@ def encode(text: str) -> str:
 def decode(text: str) -> str:
     """Give what xtext stands for; a `+` that begins no escape stays as it is."""
     return ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+def strictly_decoded(text: str) -> str | None:
+    """Give what xtext stands for, None where it is none."""
+    return decode(text) if _XTEXT(text) else None

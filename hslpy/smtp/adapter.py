@@ -18,6 +18,7 @@ import aiosmtpd.smtp
 from aiosmtpd.smtp import SMTP
 
 from hslpy.hooks.facts import TlsFacts
+from hslpy.mail.parameters import MAIL_EXTRA, RCPT_EXTRA, is_sound_utf8
 from hslpy.smtp import framing, receive, replies
 from hslpy.smtp.auth import authenticate
 from hslpy.smtp.replies import OwnReply
@@ -28,7 +29,11 @@ aiosmtpd.smtp.log.setLevel(logging.WARNING)
 
 COMMAND_LIMIT = 512  # RFC 5321 section 4.5.3.1.4, CRLF included
 # MAIL: SIZE 26 (RFC 1870), BODY 17 (RFC 6152), AUTH 500 (RFC 4954); AUTH itself: RFC 4954 section 4.
-COMMAND_LIMITS = {b"MAIL": COMMAND_LIMIT + 26 + 17 + 500, b"AUTH": 12_288}
+COMMAND_LIMITS = {
+    b"MAIL": COMMAND_LIMIT + 26 + 17 + 500 + MAIL_EXTRA,
+    b"RCPT": COMMAND_LIMIT + RCPT_EXTRA,
+    b"AUTH": 12_288,
+}
 LONGEST_LINE = 12_288
 # What one may send without an end of line before it is taken for no SMTP client at all.
 SWALLOW_LIMIT = 1024 * 1024
@@ -46,6 +51,8 @@ COMMANDS_A_TURN = 100
 
 # A command: a word, then perhaps a blank and printable ASCII. What else comes is `line_fault`'s to name.
 _SOUND_LINE = re.compile(rb"([A-Za-z]+)(?: ([\t -~]*))?\r\n\Z").match
+# The two that may hold addresses beyond ASCII: RFC 6531 section 3.3.
+_UTF8_LINE = re.compile(rb"([Mm][Aa][Ii][Ll]|[Rr][Cc][Pp][Tt]) ([\t -~\x80-\xff]*)\r\n\Z").match
 
 
 class PeerGone(Exception):
@@ -266,7 +273,7 @@ class Connection(SMTP):
                 self._out.append(answer)
                 return
             line = command + b"\r\n"
-        sound = _SOUND_LINE(line)
+        sound = _SOUND_LINE(line) or (_UTF8_LINE(line) if is_sound_utf8(line[:-2]) else None)
         if sound is None:
             self._out.append(session.fault(line_fault(line)))
             return
@@ -282,7 +289,7 @@ class Connection(SMTP):
         if verb in LAST_IN_GROUP and self._reader._buffer:
             self._out.append(self._early_talk(session))
             return
-        await method(self, argument.decode("ascii").strip(" \t") if argument else "")
+        await method(self, argument.decode("latin-1").strip(" \t") if argument else "")
 
     def _early_talk(self, session: Session) -> bytes:
         self._reader._buffer.clear()

@@ -32,8 +32,9 @@ from hslpy.hooks.facts import (
     TransactionFacts,
 )
 from hslpy.log import Log
-from hslpy.mail.address import Address
+from hslpy.mail.address import Address, ascii_domain
 from hslpy.mail.envelope import Path, parse_path
+from hslpy.mail.parameters import mail_parameter_fault, rcpt_parameter_fault
 from hslpy.mail.policy_replies import ACCEPTED, refusal_at
 from hslpy.mail.received import received_start, with_keyword
 from hslpy.mail.reply import Reply
@@ -103,6 +104,11 @@ class Transaction:
         self.sender_params = sender_params
         self.recipients: list[RecipientFacts] = []
         self.tried = False
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether addresses and the header may be beyond ASCII (RFC 6531)."""
+        return "SMTPUTF8" in self.sender_params
 
     def facts(self) -> TransactionFacts:
         return TransactionFacts(self.id, self.sender, self.sender_params, tuple(self.recipients))
@@ -175,14 +181,19 @@ class Session:
         return self._facts
 
     def received_start(self) -> bytes:
+        if self.transaction is not None and self.transaction.smtputf8:
+            return self._make_received_start("UTF8SMTP")
         if self._received_start is None:
-            tls = self.tls
-            comment = f"{tls.protocol} with cipher {tls.cipher} ({tls.key_bits} bits)" if tls else ""
-            keyword = with_keyword(self.extended_smtp, tls is not None, self.auth is not None)
-            self._received_start = received_start(
-                self.host_name or "", self.remote_ip, self.remote_ptr, self.settings.hostname, keyword, comment
-            )
+            self._received_start = self._make_received_start("ESMTP" if self.extended_smtp else "SMTP")
         return self._received_start
+
+    def _make_received_start(self, protocol: str) -> bytes:
+        tls = self.tls
+        comment = f"{tls.protocol} with cipher {tls.cipher} ({tls.key_bits} bits)" if tls else ""
+        keyword = with_keyword(protocol, tls is not None, self.auth is not None)
+        return received_start(
+            self.host_name or "", self.remote_ip, self.remote_ptr, self.settings.hostname, keyword, comment
+        )
 
     def changed(self) -> None:
         """Forget what was built from the connection's state."""
@@ -324,7 +335,7 @@ class Session:
 
     def _extensions(self) -> tuple[str, ...]:
         settings = self.settings
-        lines = ["PIPELINING", f"SIZE {settings.size_limit_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        lines = ["PIPELINING", f"SIZE {settings.size_limit_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8"]
         if self.starttls and self.tls is None:
             lines.append("STARTTLS")
         if self.scripts.has("auth") and (self.tls is not None or settings.auth_without_tls):
@@ -340,6 +351,10 @@ class Session:
         path = parse_path(argument, "FROM:")
         if not isinstance(path, Path):
             return self.fault(_MAIL_FAULTS[path])
+        if not argument.isascii():
+            wrong = self._utf8_fault(path.address, "SMTPUTF8" in path.params, replies.BAD_SENDER)
+            if wrong is not None:
+                return self.fault(wrong)
         if path.address.local_part and not path.address.domain:
             return self.fault(replies.BAD_SENDER)
         if path.params:
@@ -371,12 +386,17 @@ class Session:
                     return replies.SYNTAX_PARAMS
                 if int(value) > self.settings.size_limit_bytes:
                     return replies.TOO_BIG
-            elif key == "BODY":
-                if value.upper() not in ("7BIT", "8BITMIME"):
-                    return replies.BAD_BODY
-            elif key != "AUTH":
-                return replies.UNKNOWN_PARAM
+            else:
+                fault = mail_parameter_fault(key, value, self.offered)
+                if fault is not None:
+                    return _PARAMETER_FAULTS[fault]
         return None
+
+    def _utf8_fault(self, address: Address, smtputf8: bool, malformed: OwnReply) -> OwnReply | None:
+        """Give what is wrong with an argument beyond ASCII: no SMTPUTF8, or a domain that has no form in ASCII."""
+        if not smtputf8 or "SMTPUTF8" not in self.offered:
+            return replies.ADDRESS_8BIT
+        return None if ascii_domain(address.domain).isascii() else malformed
 
     async def rcpt(self, argument: str) -> bytes:
         transaction = self.transaction
@@ -386,13 +406,20 @@ class Session:
         if not isinstance(path, Path):
             return self.fault(_RCPT_FAULTS[path])
         address = path.address
+        if not argument.isascii():
+            wrong = self._utf8_fault(address, transaction.smtputf8, replies.BAD_RECIPIENT)
+            if wrong is not None:
+                return self.fault(wrong)
         if not address.domain:
             # RFC 5321 section 4.5.1: <postmaster> alone is always an address.
             if address.local_part.lower() != "postmaster":
                 return self.fault(replies.BAD_RECIPIENT)
             address = Address(address.local_part, self.settings.hostname)
         if path.params:
-            return self.fault(replies.UNKNOWN_PARAM)
+            for key, value in path.params.items():
+                fault = rcpt_parameter_fault(key, value, self.offered)
+                if fault is not None:
+                    return self.fault(_PARAMETER_FAULTS[fault])
         transaction.tried = True
         if len(transaction.recipients) >= self.settings.max_recipients:
             return replies.TOO_MANY_RECIPIENTS.wire
@@ -478,6 +505,7 @@ class Session:
 # A web browser can be led to send commands within what it posts: Postfix's smtpd_forbidden_commands.
 _OF_HTTP = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT"})
 _MAIL_FAULTS = {"syntax": replies.SYNTAX_MAIL, "address": replies.BAD_SENDER, "params": replies.SYNTAX_PARAMS}
+_PARAMETER_FAULTS = {"syntax": replies.SYNTAX_PARAMS, "body": replies.BAD_BODY, "unknown": replies.UNKNOWN_PARAM}
 _RCPT_FAULTS = {"syntax": replies.SYNTAX_RCPT, "address": replies.BAD_RECIPIENT, "params": replies.SYNTAX_PARAMS}
 
 

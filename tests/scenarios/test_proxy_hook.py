@@ -87,7 +87,7 @@ def test_a_rewritten_command(tmp_path: Path) -> None:
     async def talk(s: Scenario, client: Client) -> None:
         assert "250 HELP" in await client.say("HELO client.test")
         assert await client.say("XLONG") == "500 5.5.2 Line too long"
-        assert await client.say("X8BIT") == "553 5.6.7 Internationalized addresses are not supported"
+        assert await client.say("X8BIT") == "553 5.6.7 Internationalized addresses need SMTPUTF8 and valid UTF-8"
         assert await client.say("XTAB") == "500 5.5.2 Control and 8-bit characters are not allowed in a command"
         assert (await client.say("XNONE")).startswith("500 5.5.1")
         assert await client.say("XMAIL") == "250 2.1.0 Sender ok"
