@@ -1,4 +1,4 @@
-"""The arguments of MAIL and RCPT. In: the text after `MAIL ` or `RCPT `, a byte a character. Out: a `Path`, or what is wrong with it.
+"""The arguments of MAIL and RCPT. In: the text after the verb, a byte a character. Out: a `Path`, or what is wrong with it.
 
 Must not know of sockets, settings or hooks. Source: RFC 5321 section 4.1.2.
 """

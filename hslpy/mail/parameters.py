@@ -17,7 +17,7 @@ Wrong = Literal["syntax", "body", "unknown"]
 
 ENVID_LIMIT = 100  # RFC 3461 section 4.4
 ORCPT_LIMIT = 500  # RFC 3461 section 4.2
-# What the longest parameters add to a command line: ` SMTPUTF8`, ` RET=FULL`, ` ENVID=` and its value; ` NOTIFY=...` and ORCPT.
+# What the longest parameters add to a command line: SMTPUTF8, RET and ENVID to MAIL, NOTIFY and ORCPT to RCPT.
 MAIL_EXTRA = 10 + 9 + 7 + ENVID_LIMIT
 RCPT_EXTRA = 29 + 7 + ORCPT_LIMIT
 

@@ -60,7 +60,7 @@ LINE_TOO_LONG = _row(500, "5.5.2", "Line too long", "a command line over its lim
 BARE_LINE_END = _row(500, "5.5.2", "Lines must end with CR LF", "a bare CR or LF in a command")
 BAD_CHARACTER = _row(500, "5.5.2", "Control and 8-bit characters are not allowed in a command", "NUL or 8-bit in a command")
 ADDRESS_8BIT = _row(
-    553, "5.6.7", "Internationalized addresses need SMTPUTF8 and valid UTF-8", "8-bit in MAIL or RCPT, malformed or without SMTPUTF8"
+    553, "5.6.7", "Internationalized addresses need SMTPUTF8 and valid UTF-8", "8-bit in MAIL or RCPT that may not be there"
 )
 SYNTAX_HELO = _row(501, "5.5.4", "Syntax: EHLO or HELO and one host name", "HELO, EHLO")
 SYNTAX_MAIL = _row(501, "5.5.4", "Syntax: MAIL FROM:<address>", "MAIL")

@@ -23,8 +23,8 @@ def test_a_whole_session_with_facts() -> None:
             client = await world.connect()
             assert await client.reply() == b"220 mx.test ESMTP\r\n"
             assert await client.ask(b"EHLO client.test") == (
-                b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 33554432\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n"
-                b"250-SMTPUTF8\r\n"
+                b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 33554432\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
+                b"250-DSN\r\n250-SMTPUTF8\r\n"
                 b"250 HELP\r\n"
             )
             assert await client.ask(b"MAIL FROM:<A@Sender.test> BODY=8bitmime SIZE=10") == b"250 2.1.0 Sender ok\r\n"
