@@ -59,8 +59,8 @@ def original_recipient(orcpt: str) -> tuple[str, str] | None:
     if not semicolon or not coded or not _ADDR_TYPE(kind):
         return None
     if kind.lower() != "utf-8":
-        address = xtext.strictly_decoded(coded)
-        return None if address is None or not _is_printable(address) else (kind, address)
+        plain = xtext.strictly_decoded(coded)
+        return None if plain is None or not _is_printable(plain) else (kind, plain)
     try:
         points = _EMBEDDED.sub(lambda found: chr(int(found[1], 16)), coded.encode("latin-1").decode("utf-8"))
         address = xtext.decode(points).encode("utf-8")
