@@ -241,7 +241,8 @@ class App:
 def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
     """Give the counters, where the settings have them."""
     if settings.rate.store == "redis":
-        return RedisRateCounters(settings.rate, connect(settings.redis), clock, log)
+        # each batch has a deadline of its own: redis-py's timeout a command would be a second timer
+        return RedisRateCounters(settings.rate, connect(settings.redis, socket_timeout=None), clock, log)
     return MemoryRateCounters(settings.rate, clock, log)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -21,7 +21,7 @@ from hslpy.log import Log
 from hslpy.rate import ring
 from hslpy.rate.contract import ABOVE_ANY_LIMIT, RateHealth, RateSettings, interval_us, key_of
 from hslpy.rate.memory import MemoryRateCounters
-from hslpy.store.redis import Redis
+from hslpy.store.redis import Lane, Redis, pack
 
 SCRIPT = resources.files("hslpy.rate").joinpath("ring.lua").read_text()
 
@@ -61,7 +61,8 @@ class RedisRateCounters:
         self._prefix = settings.key_prefix.encode()
         self._local = MemoryRateCounters(settings, clock, log)
         self._unshared = MemoryRateCounters(settings, clock, log)
-        self._sha = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+        self._lane = Lane(client)
+        self._sha = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()
         self._pending: list[_Check] = []
         self._flush_due = False
         self._sending: set[asyncio.Task[None]] = set()
@@ -97,6 +98,7 @@ class RedisRateCounters:
             await asyncio.wait(self._sending)
         self._answer_unreachable(self._take(len(self._pending)))
         with suppress(RedisError, OSError):
+            await self._lane.close()
             await self._client.aclose()
 
     def _take(self, most: int) -> list[_Check]:
@@ -145,14 +147,14 @@ class RedisRateCounters:
                     self._answer_unreachable([check])
 
     async def _call(self, batch: Sequence[_Check]) -> list[Any]:
-        arguments: list[bytes | int] = [self._prefix + check.key for check in batch]
-        arguments.append(self.time_offset_us)
+        arguments = [b"%d" % len(batch), *[self._prefix + check.key for check in batch], b"%d" % self.time_offset_us]
         for check in batch:
-            arguments += (check.limit, check.width)
+            arguments += (b"%d" % check.limit, b"%d" % check.width)
         try:
-            return await cast(Awaitable[list[Any]], self._client.evalsha(self._sha, len(batch), *arguments))
+            reply = await self._lane.call(pack((b"EVALSHA", self._sha, *arguments)))
         except NoScriptError:  # nothing ran: a new server, or one whose scripts were flushed
-            return await cast(Awaitable[list[Any]], self._client.eval(SCRIPT, len(batch), *arguments))
+            reply = await self._lane.call(pack((b"EVAL", SCRIPT.encode(), *arguments)))
+        return cast(list[Any], reply)
 
     def _answer_unreachable(self, batch: Sequence[_Check]) -> None:
         for check in batch:

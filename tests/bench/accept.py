@@ -1,12 +1,13 @@
 """The accept path against Postfix: messages a second and CPU a message, as ratios from one interleaved run.
 
-usage: python -m tests.bench.accept [--seconds S] [--passes N] [--check]
+usage: python -m tests.bench.accept [--seconds S] [--passes N] [--cells NAME,...] [--against FOLDER] [--check]
 
 Ours: source hashing at RCPT, the DATA policy of `scripts/examples/seeds/data.hsl` with its limits raised so that nothing is
 deferred, and three rate checks a message in a real Redis; the 250 follows the durable write; delivery is not started.
 Both servers log each message to a file. The scanners are STAND-INS that answer at once (class 50, score 7).
-Postfix: no policy, every message on HOLD. Both are loaded by Postfix's smtp-source with 50 sessions, A B A B.
-Goals (`--check` exits 1 below them): 1.5 times Postfix at 4 KiB, 1.2 times at 50 KiB.
+Postfix: no policy, every message on HOLD. Both are loaded by Postfix's smtp-source, A B A B.
+The cells are sessions x size of a message, `conn` for a connection a message; `--check` exits 1 below a goal of `CELLS`.
+With `--against` the other side is the server of another checkout, in place of Postfix: for a change before and after.
 Needs root (Postfix) and the Debian packages that tests/run installs. Everything stays on loopback.
 """
 
@@ -21,13 +22,30 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.servers import PATH, free_port, postfix, tree_cpu_s, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[2]
-SESSIONS = 50
-GOALS = {4: 1.5, 50: 1.2}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A kind of load; `goal` is the rate as a multiple of Postfix's."""
+
+    sessions: int
+    kib: int
+    each_connects: bool
+    goal: float
+
+
+CELLS = {
+    "1x4K": Cell(1, 4, False, 0.9),
+    "50x4K": Cell(50, 4, False, 2.5),
+    "50x50K": Cell(50, 50, False, 1.8),
+    "100x4Kconn": Cell(100, 4, True, 1.3),
+}
 
 RCPT_SCRIPT = """
 $addrs = ["1", "2", "3"];
@@ -54,8 +72,8 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def ours(folder: Path, redis_url: str) -> Iterator[tuple[int, int]]:
-    """Give port and process id of a server with the policies above."""
+def ours(folder: Path, redis_url: str, checkout: Path = ROOT) -> Iterator[tuple[int, int]]:
+    """Give port and process id of a server with the policies above, as `checkout` has it."""
     data = (ROOT / "scripts/examples/seeds/data.hsl").read_text()
     data = data.replace("300, 28800", "1000000000, 28800").replace("100, 28800", "1000000000, 28800")
     (folder / "data.hsl").write_text(data)
@@ -63,7 +81,7 @@ def ours(folder: Path, redis_url: str) -> Iterator[tuple[int, int]]:
     port = free_port()
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "tests.bench.accept_server", str(port), str(folder), redis_url]
-        process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        process = subprocess.Popen(command, cwd=checkout, stderr=log)
     try:
         wait_for_port(port, process)
         yield port, process.pid
@@ -72,9 +90,10 @@ def ours(folder: Path, redis_url: str) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def load(port: int, pid: int, kib: int, count: int) -> tuple[float, float]:
-    """Send `count` messages over 50 sessions; give seconds and CPU seconds."""
-    command = ["smtp-source", "-s", str(SESSIONS), "-m", str(count), "-l", str(kib * 1024 - 256), "-d"]
+def load(port: int, pid: int, cell: Cell, count: int) -> tuple[float, float]:
+    """Send `count` messages; give seconds and the server's CPU seconds."""
+    command = ["smtp-source", "-s", str(cell.sessions), "-m", str(count), "-l", str(cell.kib * 1024 - 256)]
+    command += [] if cell.each_connects else ["-d"]
     command += ["-f", "sender@client.test", "-t", "user@dest.test", "-M", "client.test", f"inet:127.0.0.1:{port}"]
     cpu, started = tree_cpu_s(pid), time.perf_counter()
     result = subprocess.run(command, env=dict(os.environ, PATH=PATH), capture_output=True, text=True, timeout=180)
@@ -83,45 +102,52 @@ def load(port: int, pid: int, kib: int, count: int) -> tuple[float, float]:
     return time.perf_counter() - started, tree_cpu_s(pid) - cpu
 
 
+def measure(name: str, cell: Cell, servers: dict[str, tuple[int, int]], seconds_a_run: float, passes: int) -> float:
+    """Load the servers in turn, print what came of it, and give the first one's rate as a multiple of the second's."""
+    counts = {}
+    for server, (port, pid) in servers.items():
+        load(port, pid, cell, 10 * cell.sessions)
+        seconds, _ = load(port, pid, cell, 30 * cell.sessions)
+        counts[server] = max(10 * cell.sessions, int(30 * cell.sessions / seconds * seconds_a_run))
+    rates: dict[str, list[float]] = {server: [] for server in servers}
+    cpus: dict[str, list[float]] = {server: [] for server in servers}
+    for _ in range(passes):
+        for server, (port, pid) in servers.items():
+            seconds, cpu = load(port, pid, cell, counts[server])
+            rates[server].append(counts[server] / seconds)
+            cpus[server].append(cpu / counts[server] * 1000)
+    for server in servers:
+        print(
+            f"{name:10s} {server:8s} {statistics.median(rates[server]):8.0f} msg/s"
+            f" ({min(rates[server]):.0f}-{max(rates[server]):.0f})"
+            f"  {statistics.median(cpus[server]):.3f} CPU-s/1000"
+        )
+    first, second = (statistics.median(each) for each in rates.values())
+    return first / second
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long a counted run takes")
     parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--cells", default=",".join(CELLS), help=f"of {', '.join(CELLS)}")
+    parser.add_argument("--against", type=Path, help="another checkout, in place of Postfix")
     parser.add_argument("--check", action="store_true", help="exit 1 below the goals")
     arguments = parser.parse_args()
+    failed = False
     with tempfile.TemporaryDirectory(prefix="hslpy-bench-") as temporary:
         base = Path(temporary)
-        for name in ("redis", "ours", "postfix"):
+        for name in ("redis", "ours", "theirs"):
             (base / name).mkdir()
-        with (
-            redis_server(base / "redis") as url,
-            ours(base / "ours", url) as (our_port, our_pid),
-            postfix(base / "postfix") as (their_port, their_pid),
-        ):
-            servers = {"hslpy": (our_port, our_pid), "postfix": (their_port, their_pid)}
-            failed = False
-            for kib, goal in GOALS.items():
-                counts = {}
-                for name, (port, pid) in servers.items():
-                    load(port, pid, kib, 500)
-                    seconds, _ = load(port, pid, kib, 1500)
-                    counts[name] = max(500, int(1500 / seconds * arguments.seconds))
-                rates: dict[str, list[float]] = {name: [] for name in servers}
-                cpus: dict[str, list[float]] = {name: [] for name in servers}
-                for _ in range(arguments.passes):
-                    for name, (port, pid) in servers.items():
-                        seconds, cpu = load(port, pid, kib, counts[name])
-                        rates[name].append(counts[name] / seconds)
-                        cpus[name].append(cpu / counts[name] * 1000)
-                for name in servers:
-                    print(
-                        f"{SESSIONS}x{kib}K {name:8s} {statistics.median(rates[name]):8.0f} msg/s"
-                        f" ({min(rates[name]):.0f}-{max(rates[name]):.0f})"
-                        f"  {statistics.median(cpus[name]):.3f} CPU-s/1000"
-                    )
-                ratio = statistics.median(rates["hslpy"]) / statistics.median(rates["postfix"])
-                failed |= ratio < goal
-                print(f"{SESSIONS}x{kib}K ratio {ratio:.2f} (goal {goal})", flush=True)
+        with redis_server(base / "redis") as url, ours(base / "ours", url) as our_server:
+            theirs = ours(base / "theirs", url, arguments.against) if arguments.against else postfix(base / "theirs")
+            with theirs as their_server:
+                servers = {"hslpy": our_server, "other" if arguments.against else "postfix": their_server}
+                for name in arguments.cells.split(","):
+                    cell = CELLS[name]
+                    ratio = measure(name, cell, servers, arguments.seconds, arguments.passes)
+                    failed |= ratio < cell.goal
+                    print(f"{name:10s} ratio {ratio:.2f} (goal {cell.goal} times Postfix)", flush=True)
     return 1 if failed and arguments.check else 0
 
 
