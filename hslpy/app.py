@@ -61,7 +61,8 @@ from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
-from hslpy.store.redis import connect
+from hslpy.store.redis import Servers, connect
+from hslpy.store.shared import RedisMemory
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
@@ -246,6 +247,14 @@ def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
     return MemoryRateCounters(settings.rate, clock, log)
 
 
+def shared_memory(settings: Settings, clock: Clock, log: Log) -> SharedMemory | RedisMemory:
+    """Give what `memory_*`, `barrier` and `cache` are kept in, where the settings have it."""
+    if settings.memory.store == "redis":
+        process = f"{random.SystemRandom().getrandbits(128):x}"  # not of a generator that two processes may have alike
+        return RedisMemory(settings.memory, Servers(settings.redis), process, clock, log, settings.search_path)
+    return SharedMemory(folders=settings.search_path)
+
+
 def make_services(
     settings: Settings,
     clock: Clock,
@@ -261,7 +270,7 @@ def make_services(
     find_hosts = partial(hosts_of, resolver, over.random or random.SystemRandom(), rules)
     return Services(
         rates=rates,
-        memory=SharedMemory(folders=settings.search_path),
+        memory=shared_memory(settings, clock, log),
         resolver=resolver,
         http=over.http or AiohttpClient(settings.http, clock, lookup, log),
         lookups=over.lookups or RealLookups(lookup, find_hosts, settings.hostname, settings.client.ca_file),

@@ -41,6 +41,7 @@ from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.profiles import RedisProfile
 from hslpy.store.redis import RedisSettings
+from hslpy.store.shared import MemorySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Settings:
     resolver: ResolverSettings
     rate: RateSettings
     redis: RedisSettings
+    memory: MemorySettings
     http: HttpSettings
     spamassassin: SpamdSettings | None
     rspamd: RspamdSettings | None
@@ -196,6 +198,7 @@ def _settings(
         resolver=ResolverSettings(**_section(values, "dns")),
         rate=RateSettings(**_section(values, "rate")),
         redis=RedisSettings(**_section(values, "redis")),
+        memory=MemorySettings(**_section(values, "memory")),
         http=HttpSettings(**_section(values, "http")),
         spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
         rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if wanted("rspamd") else None,

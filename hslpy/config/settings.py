@@ -29,6 +29,7 @@ from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.profiles import RedisProfile
 from hslpy.store.redis import RedisSettings
+from hslpy.store.shared import MemorySettings
 
 # Tables that turn something on by being there; `hslpy config` prints them as comments.
 OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd", "scanners.clamd"})
@@ -324,6 +325,18 @@ ROWS: list[Setting] = [
             "url": About("redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path", secret=True),
             "connect_timeout_s": About("time to connect", "s", minimum=0.01),
             "max_connections": About("connections at a time", minimum=1),
+        },
+    ),
+    *rows_of(
+        "memory",
+        MemorySettings,
+        {
+            "store": About("where memory_* and barrier keep their values; in Redis all processes share them"),
+            "timeout_s": About("time for Redis to answer", "s", minimum=0.01),
+            "retry_s": About("wait before Redis is tried again", "s", minimum=0.01),
+            "lock_s": About("how soon the barrier of a process that died is open again", "s", minimum=0.3),
+            "kept_s": About("how long Redis keeps a value that nobody changes", "s", minimum=60),
+            "key_prefix": About("what the keys in Redis begin with"),
         },
     ),
     Setting(

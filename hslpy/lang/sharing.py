@@ -66,48 +66,59 @@ class Caches(Protocol):
     ) -> None: ...
 
 
-class Values(Protocol):
-    """Values by key."""
+class Held(Protocol):
+    """A key whose lock a run holds, with its value. Where others keep it, what was put is theirs once it is released."""
 
-    def __contains__(self, key: object) -> bool: ...
-    def __getitem__(self, key: str) -> Any: ...
-    def get(self, key: str, default: Any = None) -> Any: ...
-    def put(self, key: str, value: Any, size_bytes: int) -> None: ...
-    def pop(self, key: str, default: Any = None) -> Any: ...
+    def get(self, default: Any = None) -> Any: ...
+    def put(self, value: Any, size_bytes: int) -> None: ...
+    def drop(self) -> None: ...
+    def release(self) -> None:
+        """Give the lock back. Never waits, so that it can stand in a `finally`; a second time it does nothing."""
+        ...
+
+    def settle(self) -> Awaitable[None] | None:
+        """Give back the lock as `release` does, and what to wait for to know that what was put is kept; None for nothing."""
+        ...
 
 
 class Shared(Protocol):
-    """What all runs of a process share."""
+    """What all runs of a process share, or of several processes."""
 
-    @property
-    def values(self) -> Values: ...
     @property
     def caches(self) -> Caches: ...
     @property
     def folders(self) -> Sequence[Path]: ...
-    def try_lock(self, key: str) -> bool: ...
-    def lock(self, key: str) -> Awaitable[None]: ...
-    def unlock(self, key: str) -> None: ...
+    def try_lock(self, key: str) -> Held | None:
+        """Take the key's lock if that needs no waiting."""
+        ...
+
+    def lock(self, key: str) -> Awaitable[Held]: ...
 
 
 # ---- locks and values -----------------------------------------------------------------------------------
 
 
-def hold(run: Run, shared: Shared, key: str) -> bool:
-    """Take the lock of a key, waiting for it if need be; False when this run holds it already."""
-    held: set[str] = run.scratch.setdefault("held", set())
+def hold(run: Run, shared: Shared, key: str) -> tuple[Held, bool]:
+    """Take the lock of a key, waiting for it if need be. The second is False when this run held it already."""
+    held: dict[str, Held] = run.scratch.setdefault("held", {})
     if key in held:
-        return False
-    if not shared.try_lock(key):
-        run.wait(shared.lock(key))
-    held.add(key)
-    return True
+        return held[key], False
+    taken = shared.try_lock(key)
+    if taken is None:
+        taken = run.wait(shared.lock(key))
+    held[key] = taken
+    return taken, True
 
 
-def release(run: Run, shared: Shared, key: str) -> None:
-    """Give the lock of a key back. Never waits."""
-    run.scratch["held"].discard(key)
-    shared.unlock(key)
+def release(run: Run, key: str, ended_well: bool) -> None:
+    """Give the lock of a key back; waits only where it `ended_well`, until what was put is kept."""
+    held: Held = run.scratch["held"].pop(key)
+    if ended_well:
+        kept = held.settle()
+        if kept is not None:
+            run.wait(kept)
+    else:
+        held.release()
 
 
 def storable(run: Run, who: str, value: Value) -> tuple[Value, int]:
@@ -175,10 +186,11 @@ def size_of(run: Run, value: Value, more: tuple[type, ...]) -> int | str:
 class Barrier:
     """A barrier that a run is in. `value` is the shared variable's, `unset` where it has none."""
 
-    __slots__ = ("error", "name", "value")
+    __slots__ = ("error", "held", "name", "value")
 
-    def __init__(self, name: str, value: Value) -> None:
+    def __init__(self, name: str, held: Held | None, value: Value) -> None:
         self.name = name
+        self.held = held
         self.value = value
         self.error = sys.exc_info()[1]  # what was under way before
 
@@ -190,12 +202,17 @@ def enter_barrier(run: Run, name: Value, unset: object) -> Barrier:
     key = to_string(run, name)
     shared = run.shared
     if shared is None:
-        return Barrier(key, unset)
-    if not hold(run, shared, key):
+        return Barrier(key, None, unset)
+    held, taken = hold(run, shared, key)
+    if not taken:
         raise ScriptError(
             "R116", f'the script is in the barrier "{key}" already', hint="a barrier is left before it is entered again"
         )
-    return Barrier(key, copied(run, shared.values.get(key, unset)))
+    try:
+        return Barrier(key, held, copied(run, held.get(unset)))
+    except BaseException:
+        release(run, key, False)
+        raise
 
 
 def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> None:
@@ -203,18 +220,20 @@ def leave_barrier(run: Run, barrier: Barrier, value: Value, unset: object) -> No
 
     Raises ScriptError R309 for a value that cannot be kept, unless an error or a verdict ended the body.
     """
-    shared = run.shared
-    if shared is None:
+    held = barrier.held
+    if held is None:
         return
     ended_well = sys.exc_info()[1] is barrier.error
+    done = False
     try:  # a large value takes its time, in which nobody may see the one before
         size = 0 if value is unset else size_of(run, value, ())
         if value is unset:
-            shared.values.pop(barrier.name, None)
+            held.drop()
         elif not isinstance(size, str):
-            shared.values.put(barrier.name, copied(run, value), size)
+            held.put(copied(run, value), size)
+        done = True
     finally:
-        release(run, shared, barrier.name)
+        release(run, barrier.name, done and ended_well)
     if isinstance(size, str) and ended_well:
         raise ScriptError("R309", f"`barrier` cannot keep a value of type {size}")
 

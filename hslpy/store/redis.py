@@ -5,18 +5,37 @@ Knows nothing of what is kept there. Whoever asks for the client closes it.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hslpy.errors import OperatorError
 
-__all__ = ["Lane", "Redis", "RedisError", "RedisSettings", "connect", "pack"]
+__all__ = ["Lane", "Redis", "RedisError", "RedisSettings", "Script", "Servers", "connect", "is_away", "pack"]
+
+_AWAY = (
+    "READONLY",
+    "MISCONF",
+    "LOADING",
+    "BUSY",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+)
+"""Beginnings of replies by which a whole server does not do its work, whatever the key. Source: redis' server.c, 7.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +45,17 @@ class RedisSettings:
     url: str = "redis://127.0.0.1:6379/0"
     connect_timeout_s: float = 0.5
     max_connections: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script; Redis knows it by `sha` once it has seen it."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
 def connect(settings: RedisSettings, **options: Any) -> Redis:
@@ -89,3 +119,35 @@ class Lane:
 def pack(parts: Sequence[bytes]) -> bytes:
     """Give a command as Redis reads it. Source: the Redis serialization protocol, arrays of bulk strings."""
     return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether an error means that the server does not do its work, not that one key or command is at fault."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | ReadOnlyError | OSError | TimeoutError):
+        return True
+    text = f"{getattr(error, 'status_code', '')} {error}"
+    return any(beginning in text for beginning in _AWAY)  # older servers have it within `ERR Error running script`
+
+
+class Servers:
+    """Where Redis keeps what we share."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._client = connect(settings)
+        self._room = asyncio.Semaphore(settings.max_connections)  # redis-py's pool refuses where it has no more
+
+    async def call(self, script: Script, key: bytes, *words: str | bytes | float) -> Any:
+        """Run the script on the key, once. Raises RedisError or OSError; the caller has the deadline."""
+        async with self._room:
+            try:
+                return await self._client.evalsha(script.sha, 1, key, *words)
+            except NoScriptError:  # nothing ran: a new server, or one whose scripts were flushed
+                return await self._client.eval(script.text, 1, key, *words)
+
+    async def probe(self, key: bytes) -> None:
+        """Write to `key`, as a server that only reads, is full or loads would not let us. Raises as `call` does."""
+        await self._client.set(key, b"", px=1000)
+
+    async def close(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._client.aclose()

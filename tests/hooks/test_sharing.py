@@ -98,14 +98,15 @@ def test_a_cancelled_holder_and_a_cancelled_waiter_let_others_in(world: World) -
 def test_who_is_handed_a_lock_and_cancelled_at_once_hands_it_on() -> None:
     async def main() -> None:
         memory = SharedMemory()
-        assert memory.try_lock("k")
+        held = memory.try_lock("k")
+        assert held is not None
         first, second = asyncio.create_task(memory.lock("k")), asyncio.create_task(memory.lock("k"))
         await asyncio.sleep(0)
-        memory.unlock("k")
+        held.release()
         first.cancel()
-        await second
+        held = await second
         assert first.cancelled() and not memory.try_lock("k")
-        memory.unlock("k")
+        held.release()
         assert memory.try_lock("k")
 
     wait_for(main())
@@ -113,10 +114,11 @@ def test_who_is_handed_a_lock_and_cancelled_at_once_hands_it_on() -> None:
 
 def test_waiting_for_a_barrier_ends_at_the_limit(world: World) -> None:
     memory = SharedMemory()
-    assert memory.try_lock("n")
+    held = memory.try_lock("n")
+    assert held is not None
     world.run("rcptto", 'barrier "n" { }', limits=Limits(wall_s=0.05), memory=memory)
     assert "R204" in world.failure()
-    memory.unlock("n")
+    held.release()
     assert memory.try_lock("n")
 
 

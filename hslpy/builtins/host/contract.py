@@ -27,6 +27,7 @@ from hslpy.scan.dlp import DlpEngine
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
+from hslpy.store.shared import RedisMemory
 
 
 class QueueMetric(Protocol):
@@ -55,7 +56,7 @@ class Services:
     """
 
     rates: RateCounters
-    memory: SharedMemory
+    memory: SharedMemory | RedisMemory
     resolver: Resolver
     queue_metric: QueueMetric
     spamassassin: SpamAssassin | None = None
@@ -85,6 +86,7 @@ class Services:
         await self.rates.close()
         await self.resolver.close()
         await self.redis.close()
+        await self.memory.close()
         await self.log_files.close()
         for scanner in (self.spamassassin, self.rspamd, self.clamd, self.dlp):
             if scanner is not None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
-from hslpy.lang.sharing import Values, copied, hold, release, storable
+from hslpy.lang.sharing import Held, copied, hold, release, storable
 from hslpy.lang.values import Value
 
 TOPIC = Topic("memory")
@@ -20,26 +20,28 @@ _NOTHING = object()
 
 
 @contextmanager
-def _locked(call: Run, key: str) -> Iterator[Values]:
-    """Hold the key's lock and give the store's values. A callback may use the key it was called under."""
+def _locked(call: Run, key: str) -> Iterator[Held]:
+    """Hold the key's lock and give its value. A callback may use the key it was called under."""
     memory = call.shared
     assert memory is not None
-    taken = hold(call, memory, key)
+    held, taken = hold(call, memory, key)
+    ended_well = False
     try:
-        yield memory.values
+        yield held
+        ended_well = True
     finally:
         if taken:
-            release(call, memory, key)
+            release(call, key, ended_well)
 
 
 @TOPIC.builtin("memory_add(key: string, value: any) -> boolean", effect=Effect.IO, examples=['memory_add("k", 1)  // true'])
 def memory_add(call: Run, key: str, value: Value) -> bool:
     """Store the value unless there is one; say whether it was stored."""
     stored = storable(call, "memory_add()", value)
-    with _locked(call, key) as values:
-        if key in values:
+    with _locked(call, key) as held:
+        if held.get(_NOTHING) is not _NOTHING:
             return False
-        values.put(key, *stored)
+        held.put(*stored)
         return True
 
 
@@ -51,12 +53,12 @@ def memory_add(call: Run, key: str, value: Value) -> bool:
 def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> bool:
     """Store the value; say whether there was one, which `callback(key, old)` then sees."""
     stored = storable(call, "memory_store()", value)
-    with _locked(call, key) as values:
-        existed = key in values
-        if existed and callback is not None:
-            call.invoke(callback, key, copied(call, values[key]))
-        values.put(key, *stored)
-        return existed
+    with _locked(call, key) as held:
+        old = held.get(_NOTHING)
+        if old is not _NOTHING and callback is not None:
+            call.invoke(callback, key, copied(call, old))
+        held.put(*stored)
+        return old is not _NOTHING
 
 
 @TOPIC.builtin(
@@ -64,9 +66,10 @@ def memory_store(call: Run, key: str, value: Value, callback: Value = None) -> b
 )
 def memory_fetch(call: Run, key: str, callback: Value = None) -> Value:
     """Give the value; when there is none, what `callback(key)` gives (it may store it), else none."""
-    with _locked(call, key) as values:
-        if key in values:
-            return copied(call, values[key])
+    with _locked(call, key) as held:
+        value = held.get(_NOTHING)
+        if value is not _NOTHING:
+            return copied(call, value)
         return call.invoke(callback, key) if callback is not None else None
 
 
@@ -80,14 +83,14 @@ def memory_update(call: Run, key: str, value: Value, callback: Value, initial: V
 
     Where there was none, `initial` is the current one; without it nothing is stored.
     """
-    with _locked(call, key) as values:
-        existed = key in values
-        if not existed and initial is _NOTHING:
+    with _locked(call, key) as held:
+        old = held.get(_NOTHING)
+        if old is _NOTHING and initial is _NOTHING:
             return False
-        current = copied(call, values[key]) if existed else initial
+        current = copied(call, old) if old is not _NOTHING else initial
         result = call.invoke(callback, key, current, value)
-        values.put(key, *storable(call, "memory_update()", result))
-        return existed
+        held.put(*storable(call, "memory_update()", result))
+        return old is not _NOTHING
 
 
 @TOPIC.builtin(
@@ -97,12 +100,13 @@ def memory_update(call: Run, key: str, value: Value, callback: Value, initial: V
 )
 def memory_delete(call: Run, key: str, callback: Value = None) -> bool:
     """Remove the value, which `callback(key, value)` sees; say whether there was one."""
-    with _locked(call, key) as values:
-        if key not in values:
+    with _locked(call, key) as held:
+        value = held.get(_NOTHING)
+        if value is _NOTHING:
             return False
         if callback is not None:
-            call.invoke(callback, key, copied(call, values[key]))
-        values.pop(key, None)
+            call.invoke(callback, key, copied(call, value))
+        held.drop()
         return True
 
 
@@ -113,11 +117,12 @@ def memory_delete(call: Run, key: str, callback: Value = None) -> bool:
 )
 def memory_exists(call: Run, key: str, callback: Value = None) -> bool:
     """Say whether there is a value, which `callback(key, value)` sees."""
-    with _locked(call, key) as values:
-        if key not in values:
+    with _locked(call, key) as held:
+        value = held.get(_NOTHING)
+        if value is _NOTHING:
             return False
         if callback is not None:
-            call.invoke(callback, key, copied(call, values[key]))
+            call.invoke(callback, key, copied(call, value))
         return True
 
 
@@ -140,13 +145,13 @@ def memory_dec(call: Run, key: str, offset: float = 1.0, remove_if_zero: bool = 
 
 
 def _add(call: Run, key: str, change: Callable[[float], float], remove_if_zero: bool = False) -> float | None:
-    with _locked(call, key) as values:
-        current = values.get(key, 0.0)
+    with _locked(call, key) as held:
+        current = held.get(0.0)
         if current.__class__ is not float:
             return None
         changed = change(current)
         if remove_if_zero and changed == 0:
-            values.pop(key, None)
+            held.drop()
         else:
-            values.put(key, changed, 0)
+            held.put(changed, 0)
         return changed
