@@ -23,6 +23,7 @@ class ClientSettings:
     """`idle_s` is how long a connection waits for another message (other servers wait 2 to 150).
 
     `messages_per_connection` and `idle_connections` bound the reuse of one connection and the number kept.
+    `convert_8bit` makes messages 7-bit for servers without 8BITMIME; without it they come back.
     `ca_file` is a PEM bundle for the verifying TLS modes, the system's where None.
     """
 
@@ -30,6 +31,7 @@ class ClientSettings:
     messages_per_connection: int = 100
     idle_connections: int = 200
     ca_file: str | None = None
+    convert_8bit: bool = True
 
 
 class SmtpClient:
@@ -88,7 +90,7 @@ class SmtpClient:
         self, link: Link, envelope: Envelope, content: bytes, started: float, *, reused: bool
     ) -> TransactionResult | None:
         """Give the result, or None when a reused link turned out to be over: nothing was sent then."""
-        transaction = Transaction(link, envelope, content)
+        transaction = Transaction(link, envelope, content, convert_8bit=self._settings.convert_8bit)
         error: LinkFailed | None = None
         try:
             await transaction.run()

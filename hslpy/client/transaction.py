@@ -16,10 +16,13 @@ from aiosmtplib import SMTPServerDisconnected
 from hslpy.client.contract import RecipientResult
 from hslpy.client.link import Link, LinkFailed
 from hslpy.mail.address import Address, ascii_domain
+from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
+from hslpy.mail.parameters import ascii_orcpt
 from hslpy.mail.reply import Enhanced, Reply
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _PARAM_VALUE = re.compile(r"[!-<>-~]+")  # esmtp-value, RFC 5321 section 4.1.2
+_BIG = 1 << 20  # content above this is looked through in a thread
 _RCPT_AT_ONCE = 50  # commands in one go, well below what any receive buffer holds
 
 
@@ -37,7 +40,7 @@ class Transaction:
     `content_sent` says that the peer may have the message, whatever happens next.
     """
 
-    def __init__(self, link: Link, envelope: Envelope, content: bytes) -> None:
+    def __init__(self, link: Link, envelope: Envelope, content: bytes, *, convert_8bit: bool = True) -> None:
         self.results: list[RecipientResult | None] = [None] * len(envelope.recipients)
         self.content_sent = False
         self.state = "MAIL"
@@ -46,9 +49,13 @@ class Transaction:
         self._content = content
         self._open = False
         self._is_7bit = content.isascii()
+        self._convert = convert_8bit and not self._is_7bit
+        self._no_form = ""  # why it cannot be made 7-bit
 
     async def run(self) -> None:
         """Send it. Raises LinkFailed when the link broke; afterwards a link still usable is ready for the next."""
+        if self._convert and not self._takes_8bit and not self._utf8_header:
+            await self._make_7bit()
         self._refuse()
         if None not in self.results:
             return
@@ -199,10 +206,11 @@ class Transaction:
 
     def _refusal(self) -> Reply | None:
         link = self._link
-        if not self._is_7bit and not link.offers("8bitmime"):
-            return _ours(554, (5, 6, 3), "The message has 8-bit text, and the receiving server takes none")
         if self._utf8_header and not link.offers("smtputf8"):
-            return _ours(553, (5, 6, 7), "The message's header is internationalised, and the receiving server takes none")
+            return _ours(550, (5, 6, 9), "The message's header is internationalised, and the receiving server takes none")
+        if not self._is_7bit and not self._takes_8bit:
+            why = f": {self._no_form}" if self._no_form else ""
+            return _ours(554, (5, 6, 3), f"The message has 8-bit text, and the receiving server takes none{why}")
         limit = link.extension("size")
         if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(self._content):
             return _ours(552, (5, 3, 4), f"The message is larger than the {limit} bytes that the receiving server takes")
@@ -216,6 +224,22 @@ class Transaction:
         return None
 
     @property
+    def _takes_8bit(self) -> bool:
+        """Whether the peer takes 8-bit content. RFC 6531 section 3.1: with SMTPUTF8 it must, whether it says so or not."""
+        return self._link.offers("8bitmime") or self._link.offers("smtputf8")
+
+    async def _make_7bit(self) -> None:
+        """Give the content another form for a peer without 8BITMIME, if there is one."""
+        try:
+            if len(self._content) > _BIG:
+                self._content = await asyncio.to_thread(to_7bit, self._content)
+            else:
+                self._content = to_7bit(self._content)
+            self._is_7bit = True
+        except NoSevenBitForm as error:
+            self._no_form = str(error)
+
+    @property
     def _utf8_header(self) -> bool:
         declared = any(name.upper() == "SMTPUTF8" for name in self._envelope.sender_params)
         return declared and not self._content.partition(b"\r\n\r\n")[0].isascii()
@@ -224,7 +248,7 @@ class Transaction:
         words = [b"MAIL FROM:<" + (_path(self._envelope.sender) or b"") + b">"]
         if self._link.offers("size"):
             words.append(b"SIZE=%d" % len(self._content))
-        if not self._is_7bit:
+        if not self._is_7bit and self._link.offers("8bitmime"):
             words.append(b"BODY=8BITMIME")
         addresses = (self._envelope.sender, *self._envelope.recipients)
         if self._link.offers("smtputf8") and (
@@ -271,6 +295,8 @@ def _dsn_words(link: Link, params: Mapping[str, str], names: tuple[str, ...]) ->
     if not link.offers("dsn"):
         return []
     given = {name.upper(): value for name, value in params.items()}
+    if not given.get("ORCPT", "").isascii():
+        given["ORCPT"] = ascii_orcpt(given["ORCPT"])
     return [f"{name}={given[name]}".encode("ascii") for name in names if _PARAM_VALUE.fullmatch(given.get(name, ""))]
 
 

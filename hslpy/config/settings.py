@@ -217,6 +217,7 @@ ROWS: list[Setting] = [
             "messages_per_connection": About("messages sent over one connection", minimum=1),
             "idle_connections": About("connections kept at a time", minimum=0),
             "ca_file": About("PEM bundle for the verifying TLS modes; empty: the system's"),
+            "convert_8bit": About("make messages 7-bit for servers without 8BITMIME; false: they come back with 5.6.3"),
         },
     ),
     *rows_of(

@@ -69,6 +69,15 @@ def original_recipient(orcpt: str) -> tuple[str, str] | None:
     return (kind, address.decode("latin-1")) if is_sound_utf8(address) else None
 
 
+def ascii_orcpt(orcpt: str) -> str:
+    """Give an ORCPT with what is not ASCII embedded as code points, for any server with DSN; malformed, as it is."""
+    try:
+        text = orcpt.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return orcpt
+    return "".join(ch if ch.isascii() else f"\\x{{{ord(ch):X}}}" for ch in text)
+
+
 def _is_orcpt(value: str) -> bool:
     if not value.isascii() and value[:6].lower() != "utf-8;":
         return False

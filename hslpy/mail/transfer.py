@@ -31,7 +31,7 @@ def base64_lines(data: bytes) -> bytes:
 
 def quoted_printable(data: bytes) -> bytes:
     """Give data whose lines end in CRLF as quoted-printable."""
-    return binascii.b2a_qp(data, istext=True)
+    return with_crlf(binascii.b2a_qp(data, istext=True))  # its soft line breaks are bare where the data has no line end
 
 
 def encoded(

@@ -41,7 +41,7 @@ class Sink:
 
     async def __aenter__(self) -> Sink:
         self._writers: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=2**20)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=2**23)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from hslpy.errors import ScriptError
 from hslpy.mail.address import Address
+from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
 from hslpy.mail.edits import PartEdits, edited
-from hslpy.mail.message import Field, HeaderEditor, Message, field_text
+from hslpy.mail.message import Field, HeaderEditor, Message, field_text, split_content
 from hslpy.mail.parts import Part
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Reply
@@ -110,10 +111,24 @@ class EditedMessage:
         key = (self.edits().fields, self.parts, self.parts.changes, self.signers, self.dated)
         if not self._done or any(one is not other and one != other for one, other in zip(key, self._done[0], strict=True)):
             header, body = self.unsigned()
+            if self.signers:
+                header, body = self._to_be_signed(header, body)
             for sign in self.signers:
                 header = sign(header, body) + header
             self._done = (key, header, body)
         return self._done[1], self._done[2]
+
+    def _to_be_signed(self, header: bytes, body: bytes | None) -> tuple[bytes, bytes | None]:
+        """Give header and body 7-bit where they can be, so that no server on the way has to change what was signed.
+
+        Source: RFC 6376 section 5.3. A header beyond ASCII goes to servers that take all of it.
+        """
+        if not header.isascii() or (self.message.content if body is None else body).isascii():
+            return header, body
+        try:
+            return split_content(to_7bit(header + (self.message.body if body is None else body)))
+        except NoSevenBitForm:
+            return header, body
 
     def content(self) -> bytes:
         """Give the whole message as it leaves."""
