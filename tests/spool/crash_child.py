@@ -1,6 +1,7 @@
 """A process that stores and removes until it is killed, and says on stdout what it was told is done.
 
-usage: python -m tests.spool.crash_child FOLDER SEED [POINT COUNT]: with a point, it kills itself there.
+usage: python -m tests.spool.crash_child FOLDER SEED [POINT COUNT]: with a point, it kills itself there. Under `disk_shim`
+the point `record` has all I/O recorded in FOLDER.record, what it says among it, until each of twelve sessions has stored COUNT messages.
 Lines: `+ID CRC` stored, `~ID N` retries set to N, `-ID` removal asked for, `=ID` removed,
 `?ID` removal for a report asked for, `!ID` done.
 """
@@ -8,6 +9,7 @@ Lines: `+ID CRC` stored, `~ID N` retries set to N, `-ID` removal asked for, `=ID
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import signal
@@ -15,13 +17,17 @@ import sys
 import zlib
 from pathlib import Path
 
+from hslpy.spool import schema
 from hslpy.spool.contract import QueuedRecipient, Remove, Update
 from hslpy.spool.sqlite import SpoolSettings, SqliteSpool
 from tests.spool.messages import message, recipient
+from tests.support import disk_shim
 
 
 def say(text: str) -> None:
     os.write(1, f"{text}\n".encode())
+    if disk_shim.loaded():
+        disk_shim.note(text)
 
 
 async def main(folder: Path, seed: int, point: str, count: int) -> None:
@@ -34,14 +40,18 @@ async def main(folder: Path, seed: int, point: str, count: int) -> None:
             if passed == count:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    if point == "record":
+        schema.CHECKPOINT_PAGES = 40  # several checkpoints in a short record
+        disk_shim.record(folder.with_suffix(".record"), folder)
     spool = SqliteSpool(SpoolSettings(folder, body_file_above_bytes=20_000, min_free_bytes=0), at)
     await spool.open()
     rng = random.Random(seed)
     everything: list[QueuedRecipient] = [entry async for batch in spool.recover() for entry in batch]
     alive = [entry for entry in everything if "of" not in entry.metadata]
 
-    async def session() -> None:
-        while True:
+    async def session(left: float) -> None:
+        while left > 0:
+            left -= 1
             body = rng.randbytes(rng.choice((10, 5000, 15_000, 30_000)))
             contents = (body, body[::-1])
             crcs = [zlib.crc32(content) for content in contents]
@@ -71,7 +81,8 @@ async def main(folder: Path, seed: int, point: str, count: int) -> None:
                 say(f"={entry.queue_id}")
 
     say("ready")
-    await asyncio.gather(*(session() for _ in range(12)))
+    await asyncio.gather(*(session(count if point == "record" else math.inf) for _ in range(12)))
+    await spool.close()
 
 
 if __name__ == "__main__":

@@ -151,9 +151,7 @@ class Suite:
     def _life(self, settings: Settings, folder: Path, seed: str, plan: Plan, story: Round) -> None:
         """Live a life to its end; with a `seed` clients send meanwhile."""
         reading, writing = os.pipe()
-        server = forked(
-            lambda: life.live(settings, folder / "notes", self.reached, writing, plan), self._errors
-        )
+        server = forked(lambda: life.live(settings, folder / "notes", self.reached, writing, plan), self._errors)
         os.close(writing)
         port = line_from(reading, _READY_S)
         os.close(reading)
@@ -202,11 +200,14 @@ def main() -> int:
         suite.close()
     totals = suite.totals
     passed = Counter(Reader(suite.reached).lines())
-    print(f"seed {arguments.seed}, {time.monotonic() - start:.0f} s, rounds {dict(totals.rounds)}, {totals.deaths} deaths")
-    print(f"recipients sent {totals.sent}, accepted {totals.accepted}, of these lost: see faults ({len(totals.faults)})")
-    print(f"delivered {totals.delivered}, reported {totals.reported}; taken though the 250 was not seen {totals.unseen_but_delivered}")
-    print(f"delivered twice {totals.twice} (final reply {totals.window_s * 1000:.0f} ms before the death at most), ")
-    print(f"reported twice {totals.reported_twice}; marks never passed: {sorted(set(MARKS) - set(passed))}")
+    lost = sum("lost" in fault for fault in totals.faults)
+    rounds = f"{sum(totals.rounds[kind] for kind in KINDS)} rounds {dict(totals.rounds)}"
+    print(f"seed {arguments.seed}: {rounds}, {totals.deaths} deaths, {time.monotonic() - start:.0f} s")
+    print(f"recipients: sent {totals.sent}, accepted {totals.accepted}, lost {lost}; faults in all {len(totals.faults)}")
+    print(f"delivered {totals.delivered}, reported {totals.reported}; without a 250 seen {totals.unseen_but_delivered}")
+    window = f"the final reply was seen {totals.window_s * 1000:.0f} ms before the death at most"
+    print(f"delivered twice {totals.twice}, none of them recorded: {window}; reported twice {totals.reported_twice}")
+    print(f"marks never passed: {', '.join(sorted(set(MARKS) - set(passed))) or 'none'} (of {len(MARKS)})")
     if not totals.faults:
         shutil.rmtree(place)
     return 1 if totals.faults else 0
