@@ -1,7 +1,7 @@
 """A process that stores and removes until it is killed, and says on stdout what it was told is done.
 
 usage: python -m tests.spool.crash_child FOLDER SEED [POINT COUNT]: with a point, it kills itself there. Under `disk_shim`
-the point `record` has all I/O recorded in FOLDER.record, what it says among it, until each of twelve sessions has stored COUNT messages.
+the point `record` has all I/O recorded in FOLDER.record, what it says among it, until each session has stored COUNT.
 Lines: `+ID CRC` stored, `~ID N` retries set to N, `-ID` removal asked for, `=ID` removed,
 `?ID` removal for a report asked for, `!ID` done.
 """

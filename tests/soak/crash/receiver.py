@@ -1,8 +1,8 @@
 """The receiving server of the crash suite: a process of its own, which notes what it takes before and after it says so.
 
 Recipients say by their names what happens to them: `bounce...` is refused, `defer...` and `later...` are put off once
-(at RCPT and at the final dot). Notes: `D TIME OPENED ID RCPT SOUND` before the final 250, OPENED being when the connection was taken, `A TIME ID RCPT` when it
-was sent, `R TIME ID RCPT` for a report on a recipient that was refused.
+(at RCPT and at the final dot). Notes: `D TIME OPENED ID RCPT SOUND` before the final 250, OPENED being when the
+connection was taken, `A TIME ID RCPT` when it was sent, `R TIME ID RCPT` for a report on a recipient that was refused.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Receiver:
                 return
 
     def _taken(self, recipients: list[str], content: bytes, opened: float) -> str:
-        if any([local.startswith("later") and self._first_time(local) for local in recipients]):
+        later = [local for local in recipients if local.startswith("later") and self._first_time(local)]
+        if later:
             return "451 4.2.0 not now"
         identity, report_on = about(content)
         for local in recipients:
