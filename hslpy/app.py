@@ -223,13 +223,18 @@ class App:
         while True:
             await self._clock.sleep(self.settings.reload_check_s)
             await self.reload_if_changed()
+            await self.smtp.certificates.refresh()
 
     async def reload_if_changed(self) -> bool:
         """Take up changed scripts as a set; give whether there were any that compile. Sessions under way keep theirs."""
-        return await asyncio.to_thread(self.hooks.changed) and await self.reload()
+        return await asyncio.to_thread(self.hooks.changed) and await self._reload_scripts()
 
     async def reload(self) -> bool:
-        """Load all scripts anew, changed or not; give whether they compile. What was running goes on if they don't."""
+        """Load all scripts and certificates anew, changed or not; give whether all can be used. What can't stays as it was."""
+        certificates = await self.smtp.certificates.refresh(everything=True)
+        return await self._reload_scripts() and certificates
+
+    async def _reload_scripts(self) -> bool:
         try:
             await self.hooks.reload()
         except OperatorError as error:

@@ -37,7 +37,7 @@ from hslpy.scan.clamd import ClamdSettings
 from hslpy.scan.dlp import DlpRule, DlpSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
-from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.smtp.settings import CertificateFiles, Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.profiles import RedisProfile
 from hslpy.store.redis import RedisSettings
@@ -144,7 +144,8 @@ def _settings(
         ids = [entry["id"] for entry in values[f"{table}[]"]]
         if len(set(ids)) < len(ids):
             raise OperatorError(f"two [[{table}]] tables have the same id", hint="give each an `id` of its own")
-    smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname)
+    certificates = tuple(CertificateFiles(**entry) for entry in values["smtp.certificates[]"])
+    smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname, certificates=certificates)
     _check_networks(smtp.relay_networks)
     transports.setdefault(smtp.transport_id, Transport(smtp.transport_id, timeouts=timeouts))
     sources = tuple(Source(**entry) for entry in values["source[]"])

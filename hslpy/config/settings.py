@@ -25,7 +25,7 @@ from hslpy.scan.clamd import ClamdSettings
 from hslpy.scan.dlp import DlpRule, DlpSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
-from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.smtp.settings import CertificateFiles, Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.profiles import RedisProfile
 from hslpy.store.redis import RedisSettings
@@ -56,8 +56,9 @@ ROWS: list[Setting] = [
         {
             "relay_networks": About("networks whose clients may send to anywhere without signing in"),
             "transport_id": About("transport of recipients that no script gave another"),
-            "tls_certificate": About("PEM file with the certificate chain"),
-            "tls_key": About("PEM file with the private key"),
+            "tls_certificate": About("PEM file with the certificate chain; read anew when it changes"),
+            "tls_key": About("PEM file with the private key; left out: it is in the other file"),
+            "tls_minimum_version": About("the oldest TLS that clients may speak"),
             "auth_without_tls": About("offer AUTH before TLS"),
             "auth_mechanisms": About("mechanisms offered; any but PLAIN and LOGIN is the auth script's to carry out"),
             "auth_delay_s": About("wait before a refused AUTH is answered", "s", minimum=0),
@@ -79,6 +80,14 @@ ROWS: list[Setting] = [
             ),
             "ptr_lookup": About("look up the client's name in DNS at connect"),
             "backlog": About("connections that may wait to be taken", minimum=1),
+        },
+    ),
+    *rows_of(
+        "smtp.certificates[]",
+        CertificateFiles,
+        {
+            "certificate": About("PEM file of a further certificate, for clients that ask for a name it bears (SNI)"),
+            "key": About("PEM file with its private key; left out: it is in the other file"),
         },
     ),
     *(

@@ -73,8 +73,9 @@ class Owner(Protocol):
     """The server, as a connection sees it."""
 
     shared: Shared
-    tls_context: ssl.SSLContext | None
 
+    @property
+    def tls_context(self) -> ssl.SSLContext | None: ...
     def admit(self, connection: Connection) -> OwnReply | None: ...
     def left(self, connection: Connection) -> None: ...
 
@@ -82,7 +83,15 @@ class Owner(Protocol):
 class Connection(SMTP):
     """One connection. `waiting_since` (monotonic seconds): when it began to wait for its client; infinite while it works."""
 
-    def __init__(self, owner: Owner, server_id: str, starttls: bool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        server_id: str,
+        starttls: bool,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        implicit_tls: bool = False,
+    ) -> None:
         # aiosmtpd's own __init__ looks through `dir` and `inspect` at each connection: half of a short session's time.
         # The contract test compares the attributes set here with those that it sets.
         self.loop = loop
@@ -112,6 +121,8 @@ class Connection(SMTP):
         self.counted_ip = ""
         self._server_id = server_id
         self._starttls = starttls
+        self._implicit_tls = implicit_tls
+        self.handshaking = False  # stays so where the handshake fails
         self._out: list[bytes] = []
         self._held_bytes = 0
 
@@ -164,11 +175,16 @@ class Connection(SMTP):
         try:
             transport = self.transport
             session.placed(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
-            secure = transport.get_extra_info("ssl_object")
-            if secure is not None:
-                session.tls = tls_facts(secure)
-                session.changed()
+            # Counted before the handshake: one that never ends is a connection too.
             refusal = self.owner.admit(self)
+            if self._implicit_tls:
+                self.handshaking = True
+                if refusal is not None:
+                    session.close_with(refusal)  # clear text would mean nothing to the client
+                    return
+                await self._start_tls(session, begun=bytes(self._reader._buffer))
+                if session.closing:
+                    return
             if refusal is not None:
                 await self.push(session.close_with(refusal))
             else:
@@ -185,7 +201,10 @@ class Connection(SMTP):
             self._flush()
             self.closing_since = self.shared.clock.monotonic()
             self.done = True
-            if self.gone:
+            if self.handshaking:  # the transport is no longer ours, or not yet: nobody will tell that it is lost
+                self.owner.left(self)
+                self.transport.abort()
+            elif self.gone:
                 self.owner.left(self)
             else:
                 self.transport.close()
@@ -364,31 +383,41 @@ class Connection(SMTP):
     async def smtp_STARTTLS(self, arg: str) -> None:
         session: Session = self.session
         refusal = session.starttls_refusal(arg)
-        context = self.owner.tls_context
-        if refusal is not None or context is None:
-            await self.push(refusal or session.fault(replies.TLS_UNAVAILABLE))
+        if refusal is not None:
+            await self.push(refusal)
             return
         await self.push(replies.START_TLS.wire)
         self._flush()
+        await self._start_tls(session)
+
+    async def _start_tls(self, session: Session, begun: bytes = b"") -> None:
+        """Go on under TLS; the session is closing where that fails. `begun`: what came of the handshake. Raises PeerGone."""
+        if self.gone or self._reader._eof:
+            raise PeerGone
         # Up to its first suspension start_tls takes the socket over: no more clear text can come into the buffer, and what
         # is in it afterwards was sent under TLS, at times together with the end of the handshake.
         self._reader._buffer.clear()
         self._original_transport = self.transport
+        self.handshaking = True
+        if begun:  # run before what start_tls itself has run soon: the handshake's beginning, and more reading
+            self.loop.call_soon(_give, self.transport, begun)
+        error: object = "the client left"
+        secure: Any = None
         try:
             secure = await self.loop.start_tls(
                 self.transport,
                 self,
-                context,
+                self.owner.tls_context,  # type: ignore[arg-type]  # a listener has no TLS without one
                 server_side=True,
                 ssl_handshake_timeout=TLS_HANDSHAKE_S,
             )
-        except (OSError, ssl.SSLError) as error:
+        except OSError as failure:  # ssl.SSLError is one
+            error = failure
+        if secure is None:
             self.shared.log("smtp.tls_failed", {"session": session.id, "remote_ip": session.remote_ip, "error": str(error)})
             session.closing = True
             return
-        if secure is None:
-            session.closing = True
-            return
+        self.handshaking = False
         self._reader._transport = secure
         self._writer._transport = secure
         self._transport = secure
@@ -548,6 +577,17 @@ def line_fault(line: bytes) -> OwnReply:
         return replies.ADDRESS_8BIT
     text = line[:-2].replace(b"\t", b" ")
     return replies.UNKNOWN if all(b" " <= bytes((byte,)) <= b"~" for byte in text) else replies.BAD_CHARACTER
+
+
+def _give(transport: Any, data: bytes) -> None:
+    """Give the transport's protocol, which by now is that of TLS, what was read before it was there."""
+    protocol = transport.get_protocol()
+    while data and not transport.is_closing():
+        view = protocol.get_buffer(len(data))
+        part = data[: len(view)]
+        view[: len(part)] = part
+        protocol.buffer_updated(len(part))
+        data = data[len(part) :]
 
 
 def tls_facts(secure: Any) -> TlsFacts:

@@ -18,7 +18,8 @@ from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.smtp import replies
-from hslpy.smtp.adapter import TLS_HANDSHAKE_S, Connection
+from hslpy.smtp.adapter import Connection
+from hslpy.smtp.certificates import Certificates
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -57,7 +58,7 @@ class SmtpServer:
         lookup_ptr: PtrLookup | None = None,
     ) -> None:
         self.settings = settings
-        self.tls_context = _tls_context(settings)
+        self.certificates = Certificates(settings, clock, log)
         self.shared = Shared(settings, hooks, accept, clock, new_id, log, lookup_ptr)
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
@@ -65,6 +66,11 @@ class SmtpServer:
         self._endings: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What the next handshake is made with."""
+        return self.certificates.context
 
     @property
     def connections(self) -> list[ConnectionInfo]:
@@ -102,29 +108,23 @@ class SmtpServer:
             for server in self._servers:
                 server.close()
             raise
+        self.certificates.tell_of_expiry()
         self._sweeper = loop.create_task(self._sweep())
         return bound
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> asyncio.Server:
-        if listener.tls == "implicit" and self.tls_context is None:
+        if listener.tls == "implicit" and not self.certificates:
             raise OperatorError(
                 f"listener {listener.host}:{listener.port} wants implicit TLS without a certificate",
                 hint="set tls_certificate and tls_key",
             )
-        starttls = listener.tls == "starttls" and self.tls_context is not None
+        starttls = listener.tls == "starttls" and bool(self.certificates)
 
         def connect() -> Connection:
-            return Connection(self, listener.server_id, starttls, loop)
+            return Connection(self, listener.server_id, starttls, loop, implicit_tls=listener.tls == "implicit")
 
         try:
-            return await loop.create_server(
-                connect,
-                listener.host,
-                listener.port,
-                backlog=self.settings.backlog,
-                ssl=self.tls_context if listener.tls == "implicit" else None,
-                ssl_handshake_timeout=TLS_HANDSHAKE_S if listener.tls == "implicit" else None,
-            )
+            return await loop.create_server(connect, listener.host, listener.port, backlog=self.settings.backlog)
         except OSError as error:
             raise OperatorError(
                 f"cannot listen on {listener.host} port {listener.port}: {error.strerror or error}"
@@ -140,7 +140,9 @@ class SmtpServer:
             server.close()
         for connection in list(self._connections):
             session = connection.session
-            if connection.waiting_since < math.inf and session.transaction is None:
+            if connection.handshaking:
+                connection.drop()
+            elif connection.waiting_since < math.inf and session.transaction is None:
                 connection.say_goodbye(replies.SHUTTING_DOWN)
         await self._until_empty(grace_s)
         for connection in list(self._connections):
@@ -208,25 +210,9 @@ class SmtpServer:
         while True:
             await clock.sleep(step)
             now = clock.monotonic()
+            self.certificates.tell_of_expiry()
             for connection in list(self._connections):
                 try:
                     connection.sweep(now)
                 except Exception as error:
                     self.shared.log_fault(error, {"session": connection.session.id})
-
-
-def _tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
-    if settings.tls_certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise OperatorError(f"cannot load the certificate {settings.tls_certificate}: {error}") from error
-
-    def note_name(secure: Any, name: str | None, _context: ssl.SSLContext) -> None:
-        secure.asked_name = name
-
-    context.sni_callback = note_name
-    return context

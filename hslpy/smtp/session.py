@@ -474,7 +474,7 @@ class Session:
         if self.tls is not None:
             return self.fault(replies.ALREADY_TLS)
         if not self.starttls:
-            return self.fault(replies.TLS_UNAVAILABLE if self.settings.tls_certificate else replies.NOT_IMPLEMENTED)
+            return self.fault(replies.TLS_UNAVAILABLE if self.settings.certificate_files else replies.NOT_IMPLEMENTED)
         if self.helo is not None and "STARTTLS" not in self.offered and self.extended_smtp:
             return self.fault(replies.NOT_IMPLEMENTED)
         if self.transaction is not None:

@@ -23,6 +23,14 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """PEM files of a certificate chain and its private key; without `key` the key is in the other file."""
+
+    certificate: Path
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SmtpSettings:
     """Sizes count bytes. `relay_networks` may relay without signing in. STARTTLS and implicit TLS need a certificate."""
 
@@ -32,6 +40,8 @@ class SmtpSettings:
     transport_id: str = "mailtransport:1"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_minimum_version: Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    certificates: tuple[CertificateFiles, ...] = ()
     auth_without_tls: bool = False
     auth_mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     auth_delay_s: float = 1.0
@@ -51,3 +61,9 @@ class SmtpSettings:
     greeting_delay_s: float = 0.0  # Postfix's postscreen_greet_wait is 6
     ptr_lookup: bool = False
     backlog: int = 1024
+
+    @property
+    def certificate_files(self) -> tuple[CertificateFiles, ...]:
+        """All certificates; the first is for clients that ask for no name, or for one that none bears."""
+        first = () if self.tls_certificate is None else (CertificateFiles(self.tls_certificate, self.tls_key),)
+        return (*first, *self.certificates)

@@ -142,8 +142,8 @@ class World:
         self.server, self.hooks, self.spool, self.log, self.port = server, hooks, spool, log, port
         self.clients: list[Client] = []
 
-    async def connect(self, ssl: Any = None) -> Client:
-        names = {"server_hostname": "localhost"} if ssl else {}
+    async def connect(self, ssl: Any = None, server_hostname: str = "localhost") -> Client:
+        names = {"server_hostname": server_hostname} if ssl else {}
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=ssl, **names)
         self.clients.append(Client(reader, writer))
         return self.clients[-1]

@@ -1,0 +1,226 @@
+"""The server's certificates. In: pairs of PEM files. Out: a context for the next handshake, by the name that the client asks for.
+
+Files are looked at again while the server runs; a pair that cannot be used leaves the one before it in use. Must not know
+listeners or connections. Source: RFC 6066 section 3 (SNI), RFC 6125 section 6.4 (a `*` stands for one whole leftmost label).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from hslpy.client.tls import PROTOCOLS
+from hslpy.clock import Clock
+from hslpy.errors import OperatorError
+from hslpy.log import Log
+from hslpy.smtp.settings import CertificateFiles, SmtpSettings
+
+DAY_S = 86_400.0
+# Told of each day below this, or below the share of its lifetime where that is shorter; as errors below the second.
+WARN_DAYS, WARN_SHARE = 30, 1 / 3
+ALARM_DAYS, ALARM_SHARE = 7, 1 / 12
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A pair that can be used. `names` are in lower case; times are Unix seconds."""
+
+    files: CertificateFiles
+    context: ssl.SSLContext
+    names: tuple[str, ...]
+    valid_from: float
+    expires_at: float
+
+
+@dataclass(slots=True)
+class _Kept:
+    """`seen` is what the files were when last loaded or refused; `doubted` what they were when that failed just now."""
+
+    files: CertificateFiles
+    seen: Stamp
+    current: Certificate
+    doubted: Stamp | None = None
+
+
+def read_certificate(files: CertificateFiles, minimum_version: str) -> Certificate:
+    """Give the certificate and its context. Blocks. Raises OperatorError that says which file is wrong, and how."""
+    chain = _read(files.certificate)
+    key = files.key or files.certificate
+    _read(key)
+    try:
+        leaf = x509.load_pem_x509_certificates(chain)[0]
+    except ValueError:
+        raise OperatorError(f"{files.certificate} holds no certificate in PEM", hint="it wants the chain, its own first") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = PROTOCOLS[minimum_version]
+    if minimum_version in ("TLSv1", "TLSv1.1"):
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # OpenSSL has them no higher
+
+    def refuse() -> NoReturn:  # otherwise OpenSSL asks on the terminal
+        raise OperatorError(f"the key {key} has a passphrase", hint=f"take it off: openssl pkey -in {key} -out FILE")
+
+    try:
+        context.load_cert_chain(files.certificate, key, refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise OperatorError(f"the key {key} is not that of the certificate {files.certificate}") from None
+        raise OperatorError(f"cannot use the certificate {files.certificate} with the key {key}: {error}") from None
+    except OSError as error:
+        raise OperatorError(f"cannot read {files.certificate} or {key}: {error.strerror}") from None
+    return Certificate(files, context, _names(leaf), leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    try:
+        others = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = others.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        names = [str(each.value) for each in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return tuple(name.lower() for name in names)
+
+
+def chosen(certificates: Sequence[Certificate], asked: str | None) -> Certificate:
+    """Give the certificate for the name that a client asks for: the first that bears it, else the first of all."""
+    if asked:
+        name = asked.lower().rstrip(".")
+        wildcard = "*." + name.partition(".")[2]
+        for wanted in (name, wildcard):
+            for certificate in certificates:
+                if wanted in certificate.names:
+                    return certificate
+    return certificates[0]
+
+
+def alarm(certificate: Certificate, now: float) -> str | None:
+    """Give the level at which to tell that the certificate ends, None while there is time."""
+    left = certificate.expires_at - now
+    lifetime = certificate.expires_at - certificate.valid_from
+    if left < min(ALARM_DAYS * DAY_S, lifetime * ALARM_SHARE):
+        return "error"
+    return "warning" if left < min(WARN_DAYS * DAY_S, lifetime * WARN_SHARE) else None
+
+
+class Certificates:
+    """All of the server's. `context` is for the next handshake; None without any. Raises OperatorError as reading does."""
+
+    def __init__(self, settings: SmtpSettings, clock: Clock, log: Log) -> None:
+        self._minimum_version = settings.tls_minimum_version
+        self._clock = clock
+        self._log = log
+        self._kept: list[_Kept] = []
+        self._reading = asyncio.Lock()
+        self._tell_at = 0.0
+        for files in settings.certificate_files:
+            seen = _stamp(files)
+            self._kept.append(_Kept(files, seen, read_certificate(files, self._minimum_version)))
+        self.context = self._joined()
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    async def refresh(self, *, everything: bool = False) -> bool:
+        """Take up the pairs whose files have changed, or all; give whether each of these can be used.
+
+        What cannot is logged, and the certificate before it stays. Where the files have only just changed, that waits for
+        the next time: one file of the two may be still to come.
+        """
+        if not self._kept:
+            return True
+        async with self._reading:
+            results = await asyncio.to_thread(self._look, everything)
+            taken = [kept for kept, result in results if isinstance(result, Certificate)]
+            for kept, result in results:
+                if isinstance(result, Certificate):
+                    kept.current = result
+                    self._log("smtp.certificate_loaded", _about(result))
+                else:
+                    fields = {"level": "error", "certificate": kept.files.certificate, "why": result.message}
+                    self._log("smtp.certificate_kept", fields)
+            if taken:
+                self.context = self._joined()
+                self._tell_at = 0.0
+            return len(taken) == len(results)
+
+    def _look(self, everything: bool) -> list[tuple[_Kept, Certificate | OperatorError]]:
+        results: list[tuple[_Kept, Certificate | OperatorError]] = []
+        for kept in self._kept:
+            stamp = _stamp(kept.files)
+            if stamp == kept.seen and not everything:
+                continue
+            try:
+                result: Certificate | OperatorError = read_certificate(kept.files, self._minimum_version)
+            except OperatorError as error:
+                if kept.doubted != stamp and not everything:
+                    kept.doubted = stamp
+                    continue
+                result = error
+            kept.seen, kept.doubted = stamp, None
+            results.append((kept, result))
+        return results
+
+    def tell_of_expiry(self) -> None:
+        """Log which certificates end soon, once a day."""
+        now = self._clock.time()
+        if now < self._tell_at:
+            return
+        self._tell_at = now + DAY_S
+        for kept in self._kept:
+            level = alarm(kept.current, now)
+            if level is not None:
+                left = kept.current.expires_at - now
+                event = "smtp.certificate_expires" if left > 0 else "smtp.certificate_expired"
+                self._log(event, {"level": level, **_about(kept.current), "days_left": round(left / DAY_S, 1)})
+            elif kept.current.valid_from > now:
+                self._log("smtp.certificate_not_yet_valid", {"level": "error", **_about(kept.current)})
+
+    def _joined(self) -> ssl.SSLContext | None:
+        """Give the first pair's context, which takes another's where the client asks for a name of that."""
+        if not self._kept:
+            return None
+        certificates = [kept.current for kept in self._kept]
+
+        def note_name(secure: Any, name: str | None, _context: ssl.SSLContext) -> None:
+            secure.asked_name = name
+            certificate = chosen(certificates, name)
+            if certificate is not certificates[0]:
+                secure.context = certificate.context
+
+        certificates[0].context.sni_callback = note_name
+        return certificates[0].context
+
+
+def _about(certificate: Certificate) -> dict[str, object]:
+    return {
+        "certificate": certificate.files.certificate,
+        "names": ",".join(certificate.names),
+        "expires": datetime.fromtimestamp(certificate.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _stamp(files: CertificateFiles) -> Stamp:
+    stamps = []
+    for file in (files.certificate, files.key or files.certificate):
+        try:
+            status = os.stat(file)
+            stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        except OSError:
+            stamps.append((0, -1, 0))
+    return tuple(stamps)
