@@ -10,7 +10,9 @@ import asyncio
 import atexit
 import json
 import logging
+import sys
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
@@ -82,6 +84,15 @@ def set_up_logging(stream: TextIO, level: str, log_format: str, clock: Clock) ->
     root.handlers = [LogHandler(log)]
     root.setLevel(level.upper())
     root.propagate = False
+
+    def note(unraisable: sys.UnraisableHookArgs) -> None:
+        # Of bytes alone: ssl, for a client that asks for a server name which is not ASCII.
+        level = "debug" if isinstance(unraisable.object, bytes) else "error"
+        text = "".join(traceback.format_exception(unraisable.exc_value)) if unraisable.exc_value is not None else ""
+        fields = {"level": level, "error": repr(unraisable.exc_value), "in": repr(unraisable.object), "text": text}
+        log.write("python.unraisable", fields)
+
+    sys.unraisablehook = note
     return log
 
 

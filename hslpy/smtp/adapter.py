@@ -83,6 +83,8 @@ class Owner(Protocol):
 class Connection(SMTP):
     """One connection. `waiting_since` (monotonic seconds): when it began to wait for its client; infinite while it works."""
 
+    _closed: asyncio.Future[None]  # StreamReaderProtocol's
+
     def __init__(
         self,
         owner: Owner,
@@ -147,9 +149,12 @@ class Connection(SMTP):
         if self.done:
             self.owner.left(self)
         asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if error is not None and self._closed.done():
+            self._closed.exception()  # taken note of: left to `__del__`, a collected cycle may complain of it first
         if self._original_transport is not None:
             self._original_transport.close()
-        if self._handler_coroutine is not None and not self.watch.committing:
+        # Within a handshake start_tls says what was wrong.
+        if self._handler_coroutine is not None and not self.watch.committing and not self.handshaking:
             self._handler_coroutine.cancel()
 
     def eof_received(self) -> bool:
