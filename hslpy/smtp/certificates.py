@@ -1,4 +1,4 @@
-"""The server's certificates. In: pairs of PEM files. Out: a context for the next handshake, by the name that the client asks for.
+"""The server's certificates. In: pairs of PEM files. Out: a context for the next handshake, by the name asked for.
 
 Files are looked at again while the server runs; a pair that cannot be used leaves the one before it in use. Must not know
 listeners or connections. Source: RFC 6066 section 3 (SNI), RFC 6125 section 6.4 (a `*` stands for one whole leftmost label).
@@ -61,7 +61,8 @@ def read_certificate(files: CertificateFiles, minimum_version: str) -> Certifica
     try:
         leaf = x509.load_pem_x509_certificates(chain)[0]
     except ValueError:
-        raise OperatorError(f"{files.certificate} holds no certificate in PEM", hint="it wants the chain, its own first") from None
+        hint = "it wants the chain, the server's own certificate first"
+        raise OperatorError(f"{files.certificate} holds no certificate in PEM", hint=hint) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = PROTOCOLS[minimum_version]
     if minimum_version in ("TLSv1", "TLSv1.1"):
@@ -78,7 +79,8 @@ def read_certificate(files: CertificateFiles, minimum_version: str) -> Certifica
         raise OperatorError(f"cannot use the certificate {files.certificate} with the key {key}: {error}") from None
     except OSError as error:
         raise OperatorError(f"cannot read {files.certificate} or {key}: {error.strerror}") from None
-    return Certificate(files, context, _names(leaf), leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
+    valid_from, expires_at = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    return Certificate(files, context, _names(leaf), valid_from, expires_at)
 
 
 def _read(file: Path) -> bytes:
