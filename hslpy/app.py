@@ -230,7 +230,7 @@ class App:
         return await asyncio.to_thread(self.hooks.changed) and await self._reload_scripts()
 
     async def reload(self) -> bool:
-        """Load all scripts and certificates anew, changed or not; give whether all can be used. What can't stays as it was."""
+        """Load all scripts and certificates anew, changed or not; give whether all can be used. What can't stays."""
         certificates = await self.smtp.certificates.refresh(everything=True)
         return await self._reload_scripts() and certificates
 

@@ -81,7 +81,7 @@ COMMAND = Command(
     "run the server",
     _add_arguments,
     _run,
-    description="Runs the server until SIGTERM or Ctrl-C; SIGHUP loads scripts and certificates anew. Without --config: loopback port\n"
-    "2525, the packaged scripts, counters in memory. Changed scripts are taken up without a restart; scripts with errors\n"
-    "leave the old ones running.",
+    description="Runs the server until SIGTERM or Ctrl-C; SIGHUP loads scripts and certificates anew. Without --config:\n"
+    "loopback port 2525, the packaged scripts, counters in memory. Changed scripts are taken up without a restart; scripts\n"
+    "with errors leave the old ones running.",
 )
