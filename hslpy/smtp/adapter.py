@@ -7,6 +7,7 @@ Must not know what a command means: that is `session.py`, `auth.py` and `receive
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
@@ -119,6 +120,7 @@ class Connection(SMTP):
         self.unit_bytes = 0
         self.closing_since = math.inf
         self.gone = False
+        self.lingering = False
         self.done = False
         self.counted_ip = ""
         self._server_id = server_id
@@ -194,6 +196,8 @@ class Connection(SMTP):
                 await self.push(session.close_with(refusal))
             else:
                 await self._converse(session)
+                if not session.quitting:
+                    await self._linger()
         except PeerGone:
             pass
         except Exception as error:
@@ -275,6 +279,26 @@ class Connection(SMTP):
             if not self.gone and self.transport is not None:
                 self.transport.write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
+
+    async def _linger(self) -> None:
+        """Say the last reply, and drop what a client that was turned away still sends, until it closes or says too much.
+
+        Closed with input unread, the connection would be reset, and the reply be lost to many a client.
+        """
+        self._flush()
+        reader = self._reader
+        in_clear = self._original_transport is None and self.transport.can_write_eof()  # TLS cannot be closed by halves
+        if self.gone or self.shared.stopping or not in_clear:
+            return
+        self.lingering = True
+        self.closing_since = self.shared.clock.monotonic()
+        self.transport.write_eof()
+        dropped = 0
+        while not (self.gone or reader.at_eof()) and dropped < SWALLOW_LIMIT:
+            dropped += len(reader._buffer)
+            reader._buffer.clear()
+            with contextlib.suppress(OSError):
+                await reader._wait_for_data("hslpy")
 
     async def _swallow_line(self, session: Session, buffer: bytearray) -> None:
         """Drop an overlong command line up to its end, keeping none of it."""

@@ -144,6 +144,8 @@ class SmtpServer:
                 connection.drop()
             elif connection.waiting_since < math.inf and session.transaction is None:
                 connection.say_goodbye(replies.SHUTTING_DOWN)
+            elif connection.lingering:
+                connection.transport.close()
         await self._until_empty(grace_s)
         for connection in list(self._connections):
             connection.drop()

@@ -145,6 +145,7 @@ class Session:
         self.unknown = 0
         self.accepted = 0
         self.closing = False
+        self.quitting = False
         self.closed_by = "remote"
         self.connected = False
         self.peer: object = None
@@ -490,7 +491,7 @@ class Session:
     def quit(self, argument: str) -> bytes:
         if argument:
             return self.fault(replies.SYNTAX_NO_ARGUMENT)
-        self.closing = True
+        self.closing = self.quitting = True
         return replies.BYE.wire
 
     def unrecognized(self, verb: bytes = b"") -> bytes:

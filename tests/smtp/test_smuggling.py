@@ -1,4 +1,4 @@
-"""SMTP smuggling: one message in, never two stored. Every spelling of a false end of data, in one piece, in bytes, in halves.
+"""SMTP smuggling: one message in, never two stored. Every spelling of a false end, in one piece, in bytes or in halves.
 
 What a message holds is judged by a definition of its own here: the first CR LF dot CR LF ends it, and a CR or LF outside
 CR LF, or a NUL, refuses it.
@@ -19,19 +19,8 @@ HEAD = b"Subject: x\r\n\r\nhello"
 EVIL = b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<v@y.test>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n.\r\n"
 
 LINE_ENDS = (
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b"\n\r",
-    b"\r\r",
-    b"\n\n",
-    b"\r\r\n",
-    b"\r\n\r",
-    b"\r\n\x00",
-    b"\x00\r\n",
-    b"\r\x00\n",
-    b"\x0b",
-    b"\x85",
+    *(b"\r\n", b"\n", b"\r", b"\n\r", b"\r\r", b"\n\n", b"\r\r\n", b"\r\n\r"),
+    *(b"\r\n\x00", b"\x00\r\n", b"\r\x00\n", b"\x0b", b"\x85"),
 )
 DOTS = (b".", b"..", b"\x00.", b".\x00", b". ", b" .", b".\t", b"\x7f.")
 SEQUENCES = [first + dot + last for first, dot, last in itertools.product(LINE_ENDS, DOTS, LINE_ENDS)]
@@ -126,10 +115,8 @@ def test_a_true_end_is_one_wherever_it_is_cut() -> None:
     async def work() -> None:
         async with serving() as world:
             # DATA must be the last of its group: the second message goes after its 354
-            first, second = (
-                HEAD + b"\r\n.\r\n" + EVIL[: EVIL.index(b"Subject")],
-                EVIL[EVIL.index(b"Subject") :] + b"QUIT\r\n",
-            )
+            at = EVIL.index(b"Subject")
+            first, second = HEAD + b"\r\n.\r\n" + EVIL[:at], EVIL[at:] + b"QUIT\r\n"
             for cut in range(1, len(first)):
                 world.spool.messages.clear()
                 client = await world.greeted()
