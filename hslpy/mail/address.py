@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -23,18 +24,22 @@ class Address:
         return not self.local_part and not self.domain
 
     def __str__(self) -> str:
-        if self.is_null:
-            return ""
-        local = self.local_part
-        if not _is_dot_atom(local):
-            local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return _text(self.local_part, self.domain)
 
 
 # RFC 5321 section 4.1.2, and RFC 6531 section 3.3 for what is not ASCII.
 _DOT_ATOM = re.compile(r"[^\x00- \"(),.:;<>@\[\\\]\x7f]+(?:\.[^\x00- \"(),.:;<>@\[\\\]\x7f]+)*").fullmatch
 
 NULL_SENDER = Address("", "")
+
+
+@lru_cache(maxsize=4096)  # a message's addresses are wanted as text half a dozen times each
+def _text(local: str, domain: str) -> str:
+    if not local and not domain:
+        return ""
+    if not _is_dot_atom(local):
+        local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{local}@{domain}" if domain else local
 
 
 def _is_dot_atom(local: str) -> bool:

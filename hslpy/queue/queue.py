@@ -117,12 +117,7 @@ class Queue:
         A caller cancelled meanwhile leaves it accepted: it may have been durable already.
         Raises SpoolError (SpoolFull), whose `reply` the peer hears.
         """
-        return await self._to_its_end(self._accept(message))
-
-    async def _accept(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
-        entries = await self._spool.store(message)
-        self._add(entries)
-        return entries
+        return await self._spool.store(message, self._add)
 
     # --- mail going out
 

@@ -6,7 +6,7 @@ row a recipient. `store` and `apply` return when what they wrote is on the disk;
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -141,6 +141,9 @@ class SpoolStats:
     removed: int
 
 
+Then = Callable[[tuple[QueuedRecipient, ...]], None]
+
+
 class Spool(Protocol):
     """Ids are positive and never given twice. A change to a recipient that is gone is ignored.
 
@@ -148,8 +151,11 @@ class Spool(Protocol):
     Raises SpoolError (SpoolFull for want of room) from `store` and `apply`; then nothing of that call was written.
     """
 
-    async def store(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
-        """Make the message durable and give its recipients with their new ids."""
+    async def store(self, message: NewMessage, then: Then | None = None) -> tuple[QueuedRecipient, ...]:
+        """Make the message durable and give its recipients with their new ids.
+
+        `then` is told them once they are durable, even where the caller was cancelled while it waited.
+        """
         ...
 
     async def apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:

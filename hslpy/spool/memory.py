@@ -5,11 +5,12 @@ In: messages. Out: ids, content, recovery. A test can make it fail or fill it.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
-from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Update
+from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Then, Update
 from hslpy.spool.rows import content_of, queued_recipients, update_row
 
 
@@ -36,11 +37,18 @@ class MemorySpool:
         other._next_id = self._next_id
         return other
 
-    async def store(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+    async def store(self, message: NewMessage, then: Then | None = None) -> tuple[QueuedRecipient, ...]:
         self._check_open()
         if self.full:
             raise SpoolFull("the spool was set full")
-        return await self.apply((), message)
+        task = asyncio.ensure_future(self._store(message, then))
+        return await asyncio.shield(task)
+
+    async def _store(self, message: NewMessage, then: Then | None) -> tuple[QueuedRecipient, ...]:
+        entries = await self.apply((), message)
+        if then is not None:
+            then(entries)
+        return entries
 
     async def apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
         self._check_open()

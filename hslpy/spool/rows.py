@@ -150,12 +150,14 @@ def update_row(update: Update) -> tuple[tuple[str, ...], tuple[object, ...]]:
     return tuple(update.values), tuple(values)
 
 
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each call
+_quote = json.encoder.encode_basestring_ascii  # what json.dumps does with texts, without making an encoder for each call
 
 
 def pack(mapping: Mapping[str, str]) -> str | None:
     """Give the mapping as JSON, None when it is empty."""
-    return _ENCODE(dict(mapping)) if mapping else None
+    if not mapping:
+        return None
+    return "{" + ",".join([f"{_quote(key)}:{_quote(value)}" for key, value in mapping.items()]) + "}"
 
 
 def unpack(text: str | None) -> Mapping[str, str]:

@@ -13,10 +13,11 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Update
+from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Then, Update
 from hslpy.spool.folder import Folder
 from hslpy.spool.rows import LOAD_COLUMNS, entries_from, queued_recipients, recipient_row, update_row
 from hslpy.spool.schema import connect_reader, connect_writer
@@ -74,9 +75,9 @@ class SqliteSpool:
         )
         self._writer.start()
 
-    async def store(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+    async def store(self, message: NewMessage, then: Then | None = None) -> tuple[QueuedRecipient, ...]:
         """Make the message durable and give its recipients with their new ids. Source: `Spool.store`."""
-        return await self._write((), message, may_use_reserve=False)
+        return await self._write((), message, may_use_reserve=False, then=then)
 
     async def apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
         """Write the changes and the new message in one transaction. Source: `Spool.apply`.
@@ -125,19 +126,22 @@ class SqliteSpool:
         return self._writer
 
     async def _write(
-        self, changes: Sequence[Update | Remove], new: NewMessage | None, *, may_use_reserve: bool
+        self, changes: Sequence[Update | Remove], new: NewMessage | None, *, may_use_reserve: bool, then: Then | None = None
     ) -> tuple[QueuedRecipient, ...]:
         writer = self._running()
         loop = asyncio.get_running_loop()
         work = Work(loop.create_future(), may_use_reserve=may_use_reserve)
-        work.updates = [update_row(change) for change in changes if isinstance(change, Update)]
-        work.removals = [change.queue_id for change in changes if isinstance(change, Remove)]
+        if changes:
+            work.updates = [update_row(change) for change in changes if isinstance(change, Update)]
+            work.removals = [change.queue_id for change in changes if isinstance(change, Remove)]
         if new is None:
             writer.submit(work)
             await work.future
             return ()
         first_id = self._next_id
         entries = queued_recipients(new, first_id)
+        if then is not None:
+            work.then = partial(then, entries)
         self._next_id += len(entries)
         large = self._add_rows(work, new, first_id, entries)
         if large:

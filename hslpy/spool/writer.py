@@ -10,8 +10,9 @@ import errno
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from hslpy.spool.contract import SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
@@ -39,18 +40,41 @@ class Work:
     removals: Sequence[int] = ()
     size_bytes: int = 0
     may_use_reserve: bool = False
+    then: Callable[[], None] | None = None  # called in the loop when it is durable, though nobody wait for it
     error: BaseException | None = None
     gone: list[int] = field(default_factory=list)  # messages with body files that this work removed
 
 
-def _insert(table: str, columns: Sequence[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+_COLUMNS: Mapping[str, Sequence[str]] = {
+    "messages": MESSAGE_COLUMNS,
+    "contents": ("message_id", "header", "body"),
+    "variants": ("message_id", "variant", "same_header", "same_body", "header", "body"),
+    "recipients": RECIPIENT_COLUMNS,
+}
+_ROWS_A_STATEMENT = 64  # 1,408 parameters for recipients, of 32,766 that SQLite takes
 
 
-_INSERT_MESSAGE = _insert("messages", MESSAGE_COLUMNS)
-_INSERT_CONTENT = _insert("contents", ("message_id", "header", "body"))
-_INSERT_VARIANT = _insert("variants", ("message_id", "variant", "same_header", "same_body", "header", "body"))
-_INSERT_RECIPIENT = _insert("recipients", RECIPIENT_COLUMNS)
+def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
+    """Insert the rows by statements of 64, 32, ... 1 rows.
+
+    Each step of a statement lets go of Python's lock and has to wait for it again: a step a row doubled what this thread
+    takes from the sessions.
+    """
+    at, size = 0, _ROWS_A_STATEMENT
+    while at < len(rows):
+        while size > len(rows) - at:
+            size //= 2
+        connection.execute(_insert(table, size), [value for row in rows[at : at + size] for value in row])
+        at += size
+
+
+@cache
+def _insert(table: str, rows: int) -> str:
+    columns = _COLUMNS[table]
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
+
+
 _DELETE_RECIPIENT = "DELETE FROM recipients WHERE queue_id = ? RETURNING message_id"
 _DELETE_MESSAGE = (
     "DELETE FROM messages WHERE id = ? AND NOT EXISTS"
@@ -139,6 +163,8 @@ class Writer(threading.Thread):
     def _wake(self, batch: list[Work]) -> None:
         def wake() -> None:
             for work in batch:
+                if work.error is None and work.then is not None:
+                    work.then()
                 if work.future.done():  # its caller was cancelled
                     continue
                 if work.error is None:
@@ -214,12 +240,10 @@ class Writer(threading.Thread):
         new = [work for work in batch if work.message is not None]
         recipients = [row for work in new for row in work.recipients]
         if new:
-            connection.executemany(_INSERT_MESSAGE, [work.message for work in new if work.message is not None])
-            connection.executemany(_INSERT_CONTENT, [work.content for work in new if work.content is not None])
-            variants = [row for work in new for row in work.variants]
-            if variants:
-                connection.executemany(_INSERT_VARIANT, variants)
-            connection.executemany(_INSERT_RECIPIENT, recipients)
+            _insert_rows(connection, "messages", [work.message for work in new if work.message is not None])
+            _insert_rows(connection, "contents", [work.content for work in new if work.content is not None])
+            _insert_rows(connection, "variants", [row for work in new for row in work.variants])
+            _insert_rows(connection, "recipients", recipients)
             # the mark that keeps an id from being given twice, even after its recipient has gone
             highest = max(row[0] for row in recipients if isinstance(row[0], int))
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_id'", (highest + 1,))

@@ -399,8 +399,9 @@ def test_mail_whose_session_went_away_while_it_was_written_is_queued() -> None:
         with pytest.raises(asyncio.CancelledError):
             await session
         spool.go.set()
-        await queue.close()
-        (entry,) = queue.claim(9)
+        while not (claimed := queue.claim(9)):
+            await asyncio.sleep(0)
+        (entry,) = claimed
         spool.go.clear()
         ending = asyncio.ensure_future(queue.finish(entry))
         await asyncio.sleep(0)
