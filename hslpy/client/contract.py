@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -130,8 +131,13 @@ class Client(Protocol):
         content: bytes,
         sender_params: Mapping[str, str],
         recipient_params: tuple[Mapping[str, str], ...],
+        limit_s: float = math.inf,
     ) -> TransactionResult:
-        """Try one transaction; never raises for what a peer does. A cancelled or timed-out connection is closed."""
+        """Try one transaction; never raises for what a peer does. A cancelled or timed-out connection is closed.
+
+        It ends after `limit_s` as a failure for now, unless the peer has the final dot: then the answer to that is
+        waited for, as long as the route's timeouts say (for all answers of LMTP, once that on top of `limit_s`).
+        """
         ...
 
     async def close(self) -> None: ...

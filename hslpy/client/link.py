@@ -69,6 +69,7 @@ class Link:
         self.tls: TlsResult | None = None
         self.local_ip = ""
         self.messages = 0
+        self.idle_since = 0.0  # of the loop's clock
         self.spoiled = False
 
     @property
@@ -85,11 +86,17 @@ class Link:
 
     async def command(self, state: str, line: bytes, timeout_s: float | None = None) -> Reply:
         """Send one line (without its CRLF) and give the reply, whatever its code. Raises LinkFailed."""
-        return await self.reply(state, self.smtp.execute_command(line, timeout=timeout_s or self.route.timeouts.of(state)))
+        return await self.reply(
+            state, self.smtp.execute_command(line, timeout=self.route.timeouts.of(state) if timeout_s is None else timeout_s)
+        )
 
     async def reply(self, state: str, pending: Awaitable[SMTPResponse]) -> Reply:
         """Await a response and give it as a reply. Raises LinkFailed, the link being closed, for anything else."""
-        reply = reply_of(await self.guarded(state, pending))
+        return self.checked(state, await self.guarded(state, pending))
+
+    def checked(self, state: str, response: SMTPResponse) -> Reply:
+        """Give a response as a reply. Raises LinkFailed, the link being closed, for one that is none."""
+        reply = reply_of(response)
         if reply is None:
             self.close()
             raise LinkFailed(state, "the peer's reply has no valid code")

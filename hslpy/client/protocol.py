@@ -1,8 +1,8 @@
 """aiosmtplib's wire protocol, made fit for several replies at once. In: bytes of a peer. Out: replies, in order.
 
-Three things are changed, each with a test against the version pinned: replies that arrive together are kept for the
-readers to come (PIPELINING, LMTP), bytes nobody asked for mark the connection as out of step, and a reply's code must
-be one of SMTP's. Must not know of mail.
+Changed is how replies are read, with tests against the version pinned: those that arrive together are kept for the
+readers to come (PIPELINING, LMTP), one already here costs no turn of the loop, and a peer that says what nobody asked for
+is hung up on. Must not know of mail.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 
-from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib import SMTPReadTimeoutError, SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
 from hslpy.mail.reply import Enhanced, Reply
@@ -21,61 +22,121 @@ _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=[ \t]|$)[ \t]*")
 
 
 class ReplyProtocol(SMTPProtocol):
-    """A connection to a peer. `out_of_step` is set once the peer said something that nothing had asked for."""
+    """A connection to a peer. `out_of_step` is set once the peer said something that nothing had asked for.
+
+    What a peer can make it hold: one reply below its end, and the replies that were asked for.
+    """
 
     def __init__(self, on_lost: Callable[[], None]) -> None:
         super().__init__(asyncio.get_running_loop(), lambda _: on_lost())
         self._replies: deque[SMTPResponse] = deque()
+        self._owed = 0  # replies asked for that have not come
         self._surprised = False
-        self._owed = 0
-        self._line = 0  # where the first line begins that may not be all there
-        self._looked_at = 0
+        self._failure: Exception | None = None  # why no more replies will come
+        self._waiting: asyncio.Future[bool] | None = None
+        self._lines: list[bytes] = []  # of the reply that is coming
+        self._reply_bytes = 0
+        self._looked_at = 0  # bytes of the buffer that hold no line end
 
     @property
     def out_of_step(self) -> bool:
-        return self._surprised or bool(self._buffer) or bool(self._replies)
+        return self._surprised or bool(self._buffer) or bool(self._lines) or bool(self._replies)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._owed = 1  # the greeting
 
     def data_received(self, data: bytes) -> None:
-        waiter = self._response_waiter
-        if waiter is None or (waiter.done() and waiter.exception() is not None):
+        if self._failure is not None or self._surprised:
             return
-        if not self._response_pending and not self._owed:
+        if self._owed:
+            self._buffer += data
+            try:
+                self._take_replies()
+            except SMTPResponseException as error:
+                self._surprised = True
+                self._fail(error)
+                return
+        else:
             self._surprised = True
-            return
-        self._buffer.extend(data)
-        try:
-            while self._has_reply() and (reply := self._read_response_from_buffer()) is not None:
-                self._owed = max(self._owed - 1, 0)
-                if waiter.done() or self._replies:  # what the waiter has is always older than what is kept
-                    self._replies.append(reply)
-                else:
-                    waiter.set_result(reply)
-            if len(self._buffer) > _LONGEST_REPLY or len(self._replies) > _MAX_WAITING:
-                raise SMTPResponseException(-1, "the reply is too long")
-        except SMTPResponseException as error:
-            self._surprised = True
-            if not waiter.done():
-                self._set_response_exception(waiter, error)
+        if self._surprised and isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+        if self._replies:
+            self._wake(True)
 
-    def _has_reply(self) -> bool:
-        """Say whether a reply is all there, or a line that is none; each byte is looked at once, however it comes."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._fail(SMTPServerDisconnected("Connection lost"))
+
+    def eof_received(self) -> bool:
+        self._fail(SMTPServerDisconnected("Unexpected EOF received"))
+        return super().eof_received()
+
+    def _take_replies(self) -> None:
+        """Take whole lines off the buffer; each byte is looked at once, however it comes. Raises SMTPResponseException."""
         buffer = self._buffer
+        start = 0
         while (end := buffer.find(b"\n", self._looked_at)) >= 0:
-            start, self._line = self._line, end + 1
-            self._looked_at = end + 1
-            if buffer[start + 3 : start + 4] != b"-" or not buffer[start : start + 3].isdigit():
-                self._line = self._looked_at = 0
-                return True
+            line = bytes(buffer[start:end])
+            start = self._looked_at = end + 1
+            self._reply_bytes += len(line) + 1
+            code = line[:3]
+            if len(line) > _LONGEST_LINE or self._reply_bytes > _LONGEST_REPLY:
+                raise SMTPResponseException(-1, "the reply is too long")
+            if not code.isdigit():
+                raise SMTPResponseException(-1, f"Malformed SMTP response line: {line.decode('utf-8', 'ignore')}")
+            self._lines.append(line[4:].strip(b" \t\r\n"))
+            if line[3:4] == b"-":
+                continue
+            text = self._lines[0] if len(self._lines) == 1 else b"\n".join(self._lines).lstrip(b"\n")
+            self._replies.append(SMTPResponse(int(code), text.decode("utf-8", "surrogateescape")))
+            self._lines.clear()
+            self._reply_bytes = 0
+            self._owed -= 1
+            if not self._owed:
+                self._surprised = start < len(buffer)
+                start = len(buffer)
+                break
+        if start:
+            del buffer[:start]
         self._looked_at = len(buffer)
-        return False
+        if self._reply_bytes + len(buffer) > _LONGEST_REPLY:
+            raise SMTPResponseException(-1, "the reply is too long")
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = self._failure or failure
+        self._wake(True)
+
+    def _wake(self, arrived: bool) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(arrived)
+
+    async def arrives(self, limit_s: float | None) -> bool:
+        """Wait until there is a reply to read, or none will come; False when that takes too long."""
+        if self._replies or self._failure is not None:
+            return True
+        self._owed = self._owed or 1
+        self._waiting = self._loop.create_future()
+        timer = None if limit_s is None else self._loop.call_later(limit_s, self._wake, False)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+            if timer is not None:
+                timer.cancel()
+
+    def here(self) -> SMTPResponse | None:
+        """Give the next reply, None where it has not come."""
+        return self._replies.popleft() if self._replies else None
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 (aiosmtplib's own)
         """Give the next reply. Raises SMTPServerDisconnected, SMTPReadTimeoutError or SMTPResponseException."""
-        waiter = self._response_waiter
-        older = waiter is not None and waiter.done() and waiter.exception() is None
-        if self._replies and not older:  # a connection's end comes after what was said before it
+        if not await self.arrives(timeout):
+            raise SMTPReadTimeoutError("Timed out waiting for server response")
+        if self._replies:  # a connection's end comes after what was said before it
             return self._replies.popleft()
-        return await super().read_response(timeout)
+        assert self._failure is not None
+        raise self._failure.with_traceback(None)
 
     async def execute_command(self, *args: bytes, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 (as above)
         """Send a command and give its reply; not where the peer is ahead of us, as after replies smuggled in before TLS."""
@@ -92,10 +153,11 @@ class ReplyProtocol(SMTPProtocol):
 
 
 _UNASKED = "the peer said something unasked"
+_LONGEST_LINE = 8192  # bytes, aiosmtplib's
 _LONGEST_REPLY = 32 * 1024  # bytes; the longest that are sent, to EHLO, have about 1 KB
-_MAX_WAITING = 1000  # above the most commands we send in one go
 
 
+@lru_cache(maxsize=256)
 def reply_of(response: SMTPResponse) -> Reply | None:
     """Give the reply as ours, or None where its code is none of SMTP's (RFC 5321 section 4.2).
 

@@ -7,6 +7,7 @@ that route was chosen, nor what becomes of the results.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,8 +42,9 @@ class SmtpClient:
         self._settings = settings
         self._clock = clock
         self._contexts = TlsContexts(settings.ca_file)
-        self._idle: dict[Route, list[tuple[Link, asyncio.TimerHandle]]] = {}
+        self._idle: dict[Route, list[Link]] = {}  # of each route the latest used last
         self._idle_count = 0
+        self._sweeping: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -54,31 +56,36 @@ class SmtpClient:
         content: bytes,
         sender_params: Mapping[str, str],
         recipient_params: tuple[Mapping[str, str], ...],
+        limit_s: float = math.inf,
     ) -> TransactionResult:
         started = self._clock.monotonic()
+        until = asyncio.get_running_loop().time() + limit_s
         envelope = Envelope(sender, recipients, sender_params, recipient_params)
         link = self._take(route)
         if link is not None:
-            result = await self._transact(link, envelope, content, started, reused=True)
+            result = await self._transact(link, envelope, content, started, until, reused=True)
             if result is not None:
                 return result
         try:
-            link = await open_link(route, self._contexts)
+            async with asyncio.timeout_at(until if until < math.inf else None):
+                link = await open_link(route, self._contexts)
         except LinkFailed as failure:
             return self._no_link(failure, len(recipients), started)
-        result = await self._transact(link, envelope, content, started, reused=False)
+        except TimeoutError:
+            return self._no_link(LinkFailed("CONNECT", _OVER), len(recipients), started)
+        result = await self._transact(link, envelope, content, started, until, reused=False)
         assert result is not None
         return result
 
     async def close(self) -> None:
         """Leave all idle connections politely, for a few seconds at most."""
         self._closed = True
-        for kept in list(self._idle.values()):
-            for link, timer in kept:
-                timer.cancel()
-                self._leave(link)
+        for link in [link for kept in self._idle.values() for link in kept]:
+            self._leave(link)
         self._idle.clear()
         self._idle_count = 0
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         while self._leaving:
             await asyncio.gather(*self._leaving, return_exceptions=True)
 
@@ -87,15 +94,15 @@ class SmtpClient:
         return self._idle_count
 
     async def _transact(
-        self, link: Link, envelope: Envelope, content: bytes, started: float, *, reused: bool
+        self, link: Link, envelope: Envelope, content: bytes, started: float, until: float, *, reused: bool
     ) -> TransactionResult | None:
         """Give the result, or None when a reused link turned out to be over: nothing was sent then."""
-        transaction = Transaction(link, envelope, content, convert_8bit=self._settings.convert_8bit)
+        transaction = Transaction(link, envelope, content, until, convert_8bit=self._settings.convert_8bit)
         error: LinkFailed | None = None
         try:
             await transaction.run()
         except LinkFailed as failure:
-            error = failure
+            error = LinkFailed(failure.state, _OVER) if transaction.over else failure
         except BaseException:
             link.close()
             raise
@@ -131,10 +138,9 @@ class SmtpClient:
         )
 
     def _take(self, route: Route) -> Link | None:
-        kept = self._idle.get(route, [])
+        kept = self._idle.get(route)
         while kept:
-            link, timer = kept.pop()
-            timer.cancel()
+            link = kept.pop()
             self._idle_count -= 1
             if not kept:
                 del self._idle[route]
@@ -154,20 +160,31 @@ class SmtpClient:
         ):
             self._leave(link)
         else:
-            timer = asyncio.get_running_loop().call_later(settings.idle_s, self._expire, link)
-            self._idle.setdefault(link.route, []).append((link, timer))
+            loop = asyncio.get_running_loop()
+            link.idle_since = loop.time()
+            self._idle.setdefault(link.route, []).append(link)
             self._idle_count += 1
+            if self._sweeping is None:
+                self._sweeping = loop.call_later(settings.idle_s, self._sweep, loop)
 
-    def _expire(self, link: Link) -> None:
-        kept = [pair for pair in self._idle.get(link.route, []) if pair[0] is not link]
-        if kept:
-            self._idle[link.route] = kept
-        else:
-            self._idle.pop(link.route, None)
-        self._idle_count -= 1
-        self._leave(link)
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave the links that have been idle for long enough; come again while there are any."""
+        idle_s = self._settings.idle_s
+        since = loop.time() - idle_s
+        for route, kept in list(self._idle.items()):
+            while kept and (kept[0].idle_since <= since or not kept[0].usable):
+                self._leave(kept.pop(0))
+                self._idle_count -= 1
+            if not kept:
+                del self._idle[route]
+        again_s = max(idle_s / 8, _SHORTEST_SWEEP_S)
+        self._sweeping = loop.call_later(again_s, self._sweep, loop) if self._idle else None
 
     def _leave(self, link: Link) -> None:
         task = asyncio.create_task(link.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+_SHORTEST_SWEEP_S = 0.05
+_OVER = "the time for the attempt was over"

@@ -7,6 +7,7 @@ Source: RFC 5321 sections 3.3 and 4.5.2, RFC 1870 (SIZE), 2033 (LMTP), 2920 (PIP
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,20 +38,30 @@ class Envelope:
 class Transaction:
     """A transaction under way; `results` fills as replies come, None where nothing was said.
 
-    `content_sent` says that the peer may have the message, whatever happens next.
+    `content_sent` says that the peer may have the message, whatever happens next. `until`, on the loop's clock, is when
+    it ends without success; once the final dot is with the peer that is put off by the time its answer may take.
     """
 
-    def __init__(self, link: Link, envelope: Envelope, content: bytes, *, convert_8bit: bool = True) -> None:
+    def __init__(
+        self, link: Link, envelope: Envelope, content: bytes, until: float = math.inf, *, convert_8bit: bool = True
+    ) -> None:
         self.results: list[RecipientResult | None] = [None] * len(envelope.recipients)
         self.content_sent = False
         self.state = "MAIL"
         self._link = link
         self._envelope = envelope
         self._content = content
+        self._until = until
+        self._now = asyncio.get_running_loop().time
         self._open = False
         self._is_7bit = content.isascii()
         self._convert = convert_8bit and not self._is_7bit
         self._no_form = ""  # why it cannot be made 7-bit
+
+    @property
+    def over(self) -> bool:
+        """Whether its time is up."""
+        return self._now() >= self._until
 
     async def run(self) -> None:
         """Send it. Raises LinkFailed when the link broke; afterwards a link still usable is ready for the next."""
@@ -71,18 +82,17 @@ class Transaction:
             await self._content_to(accepted)
 
     async def _step_by_step(self) -> tuple[list[int], Reply | None]:
-        link = self._link
-        if not self._mail_reply(await link.command("MAIL", self._mail_line())):
+        if not self._mail_reply(await self._command("MAIL", self._mail_line())):
             return [], None
         accepted = []
         for index, line in self._rcpt_lines():
             self.state = "RCPT"
-            if self._rcpt_reply(index, await link.command("RCPT", line)):
+            if self._rcpt_reply(index, await self._command("RCPT", line)):
                 accepted.append(index)
         if not accepted:
             return [], None
         self.state = "DATA"
-        return accepted, await link.command("DATA", b"DATA")
+        return accepted, await self._command("DATA", b"DATA")
 
     async def _pipelined(self) -> tuple[list[int], Reply | None]:
         lines = self._rcpt_lines()
@@ -115,7 +125,16 @@ class Transaction:
 
     async def _next(self, state: str) -> Reply:
         self.state = state
-        return await self._link.reply(state, self._link.protocol.read_response(self._link.route.timeouts.of(state)))
+        response = self._link.protocol.here()
+        if response is not None:
+            return self._link.checked(state, response)
+        return await self._link.reply(state, self._link.protocol.read_response(self._limit_s(state)))
+
+    async def _command(self, state: str, line: bytes) -> Reply:
+        return await self._link.command(state, line, self._limit_s(state))
+
+    def _limit_s(self, state: str) -> float:
+        return max(min(self._link.route.timeouts.of(state), self._until - self._now()), 0.0)
 
     def _mail_reply(self, reply: Reply) -> bool:
         """Note the reply to MAIL; True when the transaction is open."""
@@ -141,9 +160,7 @@ class Transaction:
             reply = await self._send(data, len(accepted))
             for count, index in enumerate(accepted):
                 if count:
-                    reply = await self._link.reply(
-                        "EOD", self._link.protocol.read_response(self._link.route.timeouts.of("EOD"))
-                    )
+                    reply = await self._next("EOD")
                 self._settle([index], _final(reply), "EOD")
         self._open = False
 
@@ -155,24 +172,21 @@ class Transaction:
         except SMTPServerDisconnected as error:
             link.close()
             raise LinkFailed(self.state, "the peer closed the connection") from error
-        reading = asyncio.ensure_future(link.protocol.read_response())
         try:
-            left = self._unsent()
-            while left and not reading.done():
-                await asyncio.wait({reading}, timeout=timeouts.block_s)
-                before, left = left, self._unsent()
-                if left >= before and not reading.done():
+            while (left := self._unsent()) and not await link.protocol.arrives(
+                min(timeouts.block_s, self._until - self._now())
+            ):
+                unsent = self._unsent()
+                if unsent >= left or (unsent and self.over):
                     raise _stalled(link)
-            await asyncio.wait({reading}, timeout=timeouts.of("EOD"))
-            if not reading.done():
+            self._until = max(self._until, self._now()) + timeouts.of("EOD")
+            if not await link.protocol.arrives(timeouts.of("EOD")):
                 raise _stalled(link)
         except BaseException:
             link.close()
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
             raise
         early = bool(self._unsent())
-        reply = await link.reply(self.state, reading)
+        reply = await self._next(self.state)
         if early:
             link.close()  # it answered before it had everything: what follows would be read as commands
         return reply
@@ -183,7 +197,7 @@ class Transaction:
 
     async def _reset(self) -> None:
         if self._open and self._link.usable:
-            reply = await self._link.command("RSET", b"RSET")
+            reply = await self._command("RSET", b"RSET")
             if reply.code != 250:
                 self._link.close()
         self._open = False

@@ -167,6 +167,9 @@ ROWS: list[Setting] = [
                 "ids of the sources used where neither script nor transport names any; empty: the system's choice"
             ),
             "attempts": About("attempts under way at a time", minimum=1),
+            "attempt_s": About(
+                "time for one attempt; the answer to the message itself is waited for beyond it", "s", minimum=1
+            ),
             "destination_connections": About("attempts at a time to one next hop or recipient domain", minimum=1),
             "parked": About("due recipients held in memory for a slot of their destination", minimum=0),
             "target_addresses": About("addresses that one attempt tries", minimum=1),

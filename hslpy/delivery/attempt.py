@@ -75,12 +75,13 @@ class Attempts:
         host, use_mx, port = destination(options, transport, parcel.recipients[0].domain)
         rules = self._rules(options, transport, candidates)
         prefer = self._settings.prefer_family
+        until = self._clock.monotonic() + self._settings.attempt_s
         plan = await find_targets(self._resolver, host, port, rules, self._random, use_mx=use_mx, prefer=prefer)
         if plan.problem is not None:
             if plan.skipped:
                 self._log("delivery.no_target", {**parcel.ids, "skipped": list(plan.skipped)})
             return self._all(parcel, outcome_of_problem(plan.problem))
-        return await self._over(plan.targets, parcel, options, transport, candidates, named_by)
+        return await self._over(plan.targets, parcel, options, transport, candidates, named_by, until)
 
     async def _over(
         self,
@@ -90,8 +91,9 @@ class Attempts:
         transport: Transport,
         candidates: Sequence[Source],
         named_by: str,
+        until: float,
     ) -> tuple[Outcome, ...]:
-        """Try target after target until one has taken the message or said no to it."""
+        """Try target after target until one has taken the message or said no to it, or the time is up."""
         outcomes: tuple[Outcome, ...] | None = None
         missed: list[Choice] = []
         unbound: dict[str, float] = {}
@@ -102,13 +104,13 @@ class Attempts:
                     missed.append(choice)
                     break
                 route = self._route(target, choice.source, options, transport)
-                result = await self._send(route, parcel)
+                result = await self._send(route, parcel, until)
                 if result.bind_failed:
                     unbound[choice.source.address] = self._suspend(choice.source, result, parcel)
                     continue
                 outcomes = self._outcomes(route, choice.source, result)
                 self._record(route, choice, named_by, result, outcomes, parcel)
-                if not result.failed_at_connect or number == len(targets) - 1:
+                if not result.failed_at_connect or number == len(targets) - 1 or self._clock.monotonic() >= until:
                     return outcomes
                 break
         return outcomes if outcomes is not None else self._all(parcel, self._no_source(missed))
@@ -128,10 +130,10 @@ class Attempts:
             wait_s = max(min(backs) - self._clock.time(), 1.0)
         return waiting(f"no source can be used: {missed[-1].reason if missed else 'no candidate'}", wait_s)
 
-    async def _send(self, route: Route, parcel: Parcel) -> TransactionResult:
-        return await self._client.send(
-            route, parcel.sender, parcel.recipients, parcel.content, parcel.sender_params, parcel.recipient_params
-        )
+    async def _send(self, route: Route, parcel: Parcel, until: float) -> TransactionResult:
+        params = parcel.sender_params, parcel.recipient_params
+        limit_s = until - self._clock.monotonic()
+        return await self._client.send(route, parcel.sender, parcel.recipients, parcel.content, *params, limit_s)
 
     def _suspend(self, source: Source, result: TransactionResult, parcel: Parcel) -> float:
         """Leave the source out for a while, by all attempts; give until when."""

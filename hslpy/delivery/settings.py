@@ -38,7 +38,7 @@ class Transport:
 class DeliverySettings:
     """`helo` is the name where a source has none; `sources` the default ids, the system's choice where empty.
 
-    `attempts` bounds what is under way at once, `destination_connections` the attempts to one next hop or recipient
+    `attempts` bounds what is under way at once, `attempt_s` the time of one (see `Client.send`), `destination_connections` the attempts to one next hop or recipient
     domain (10: KumoMTA's shaping table), `parked` what waits in memory for a slot of its destination, each.
     `target_addresses` is how many addresses one attempt tries (Postfix: 5), `recipients_per_transaction` how many
     recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes 100). `source_suspension_s` is how long a source
@@ -50,6 +50,7 @@ class DeliverySettings:
     transports: Mapping[str, Transport] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     attempts: int = 200
+    attempt_s: float = 900.0
     destination_connections: int = 10
     parked: int = 200
     target_addresses: int = 5

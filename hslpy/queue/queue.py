@@ -77,6 +77,9 @@ class Queue:
         self._index = Index(settings.max_metric_sets)
         self._doomed: set[int] = set()  # deleted by an operator while in flight
         self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
+        self._finishing: list[QueuedRecipient] = []
+        self._finished: asyncio.Future[None]  # of those in `_finishing`
+        self._finisher: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
         self._most_retries = {bounce: most_retries(settings.schedule, bounce=bounce) for bounce in (False, True)}
@@ -194,7 +197,7 @@ class Queue:
     def postpone(self, entry: QueuedRecipient, due_at: float) -> None:
         """Put a claimed recipient back without an attempt, for want of a slot or source. Only memory is changed."""
         if entry.queue_id in self._doomed:
-            self._spawn(self._finish(entry))
+            self._join_finishing(entry)
             return
         self._index.change(entry, {"due_at": due_at})
         self._index.put_back(entry)
@@ -218,7 +221,7 @@ class Queue:
 
     async def finish(self, entry: QueuedRecipient) -> None:
         """Forget a recipient that was delivered, or deleted by a script."""
-        await self._to_its_end(self._finish(entry))
+        await self._finish(entry)
 
     async def bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
         """Forget a recipient that failed for good and queue the report on it, in one commit; give the report's entries.
@@ -317,8 +320,29 @@ class Queue:
         self._wake(entry.due_at)
 
     async def _finish(self, entry: QueuedRecipient) -> None:
-        await self._record(entry, Remove(entry.queue_id))
-        self._forget(entry)
+        """Forget a recipient, together with all that are finished while the spool writes; cancelled or not, it is."""
+        await asyncio.shield(self._join_finishing(entry))
+
+    def _join_finishing(self, entry: QueuedRecipient) -> asyncio.Future[None]:
+        if not self._finishing:
+            self._finished = asyncio.get_running_loop().create_future()
+            if self._finisher is None:
+                self._finisher = self._spawn(self._finish_all())
+        self._finishing.append(entry)
+        return self._finished
+
+    async def _finish_all(self) -> None:
+        while self._finishing:
+            entries, done, self._finishing = self._finishing, self._finished, []
+            try:
+                await self._apply([Remove(entry.queue_id) for entry in entries])
+            except SpoolError:  # perhaps of one of them only
+                for entry in entries:
+                    await self._record(entry, Remove(entry.queue_id))
+            for entry in entries:
+                self._forget(entry)
+            done.set_result(None)
+        self._finisher = None
 
     async def _bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
         if report is None:

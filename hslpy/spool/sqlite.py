@@ -26,6 +26,7 @@ from hslpy.spool.writer import Work, Writer, spool_error
 _LOG = logging.getLogger("hslpy.spool")
 _T = TypeVar("_T")
 
+_Unread = tuple[int, int, asyncio.Future[bytes]]
 _RECOVERY_ROWS = 2000  # about 10 ms of work a batch
 
 
@@ -56,6 +57,8 @@ class SqliteSpool:
         self._next_id = 1
         self._connections: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(settings.readers, "spool-read")
+        self._unread: list[_Unread] = []
+        self._reading: set[asyncio.Task[list[bytes | SpoolError]]] = set()
         self._bodies = ThreadPoolExecutor(4, "spool-body")  # fsyncs of several bodies run side by side
 
     async def open(self) -> None:
@@ -88,7 +91,43 @@ class SqliteSpool:
 
     async def read(self, message_id: int, variant: int) -> bytes:
         """Give the content for that variant. Raises SpoolError when it is not there."""
-        return await self._in_reader(lambda connection: self._read(connection, message_id, variant))
+        self._running()
+        loop = asyncio.get_running_loop()
+        content: asyncio.Future[bytes] = loop.create_future()
+        self._unread.append((message_id, variant, content))
+        if len(self._unread) == 1:
+            loop.call_soon(self._read_together)
+        return await content
+
+    def _read_together(self) -> None:
+        """Have one thread read all that was asked for in a turn of the loop: a hop for each would cost more than it reads."""
+        wanted, self._unread = self._unread, []
+        task = asyncio.ensure_future(self._in_reader(lambda connection: self._contents(connection, wanted)))
+        self._reading.add(task)
+        task.add_done_callback(partial(self._have_read, wanted))
+
+    def _contents(self, connection: sqlite3.Connection, wanted: Sequence[_Unread]) -> list[bytes | SpoolError]:
+        contents: list[bytes | SpoolError] = []
+        for message_id, variant, _ in wanted:
+            try:
+                contents.append(self._read(connection, message_id, variant))
+            except SpoolError as error:
+                contents.append(error)
+            except sqlite3.Error as error:
+                contents.append(spool_error(error))
+        return contents
+
+    def _have_read(self, wanted: Sequence[_Unread], task: asyncio.Task[list[bytes | SpoolError]]) -> None:
+        self._reading.discard(task)
+        error = SpoolError("the spool is closing") if task.cancelled() else task.exception()
+        contents: Sequence[bytes | BaseException] = [error] * len(wanted) if error is not None else task.result()
+        for (_, _, future), content in zip(wanted, contents, strict=True):
+            if future.done():  # its reader was cancelled
+                continue
+            if isinstance(content, bytes):
+                future.set_result(content)
+            else:
+                future.set_exception(content)
 
     async def recover(self) -> AsyncIterator[Iterable[QueuedRecipient]]:
         """Give all that is queued when this is called, in batches by queue id; what is stored meanwhile is not given."""

@@ -19,6 +19,10 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.hung_up = False
+
+    def abort(self) -> None:
+        self.hung_up = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -57,7 +61,7 @@ def test_replies_that_come_together_are_kept_for_their_readers(pieces: int) -> N
 def test_what_nobody_asked_for_puts_it_out_of_step(extra: bytes) -> None:
     async def test(protocol: ReplyProtocol, wire: Wire) -> None:
         protocol.data_received(extra)
-        assert protocol.out_of_step
+        assert protocol.out_of_step and wire.hung_up
         with pytest.raises(SMTPServerDisconnected):
             await protocol.execute_command(b"NOOP", timeout=1)
         with pytest.raises(SMTPServerDisconnected):
