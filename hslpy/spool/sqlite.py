@@ -100,7 +100,7 @@ class SqliteSpool:
         return await content
 
     def _read_together(self) -> None:
-        """Have one thread read all that was asked for in a turn of the loop: a hop for each would cost more than it reads."""
+        """Have one thread read all that was asked for in a turn of the loop: a hop each would cost more than it reads."""
         wanted, self._unread = self._unread, []
         task = asyncio.ensure_future(self._in_reader(lambda connection: self._contents(connection, wanted)))
         self._reading.add(task)
