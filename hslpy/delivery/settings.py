@@ -38,12 +38,13 @@ class Transport:
 class DeliverySettings:
     """`helo` is the name where a source has none; `sources` the default ids, the system's choice where empty.
 
-    `attempts` bounds what is under way at once, `attempt_s` the time of one (see `Client.send`), `destination_connections` the attempts to one next hop or recipient
-    domain (10: KumoMTA's shaping table), `parked` what waits in memory for a slot of its destination, each.
-    `target_addresses` is how many addresses one attempt tries (Postfix: 5), `recipients_per_transaction` how many
-    recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes 100). `source_suspension_s` is how long a source
-    that cannot be bound is left out, `wait_s` how long a recipient waits, uncharged, for something of ours to be put
-    right. Reports go by `report_transport_id`, by the failed recipient's own transport where that is empty.
+    `attempts` bounds what is under way at once, `attempt_s` the time of one (see `Client.send`),
+    `destination_connections` the attempts to one next hop or recipient domain (10: KumoMTA's shaping table), `parked` what
+    waits in memory for a slot of its destination, each. `target_addresses` is how many addresses one attempt tries
+    (Postfix: 5), `recipients_per_transaction` how many recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes
+    100). `source_suspension_s` is how long a source that cannot be bound is left out, `wait_s` how long a recipient waits,
+    uncharged, for something of ours to be put right. Reports go by `report_transport_id`, by the failed recipient's own
+    transport where that is empty.
     """
 
     helo: str
