@@ -1,7 +1,8 @@
-"""Delivery status notifications: the report on recipients that failed or wait. In: what happened. Out: header and body.
+"""Delivery status notifications: the report on what became of recipients. In: what happened. Out: header and body.
 
-Pure. All of it is 7-bit, with lines below 78 where they can be: what peers and messages bring along is cleaned, folded or
-encoded, so that no control byte and no line end of theirs gets through. Source: RFC 3464, RFC 3461, RFC 6522, RFC 3834.
+Pure. All of it is 7-bit, with lines below 78 where they can be, unless the address it goes to is beyond ASCII: then it is
+UTF-8 (RFC 6533). What peers bring along is cleaned, folded or encoded, so that no control byte and no line end of theirs
+gets through. Source: RFC 3464, RFC 3461, RFC 6522, RFC 3834.
 """
 
 from __future__ import annotations
@@ -11,16 +12,40 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hslpy.mail import xtext
-from hslpy.mail.address import Address
+from hslpy.mail.address import Address, ascii_domain
+from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
 from hslpy.mail.message import field_text
+from hslpy.mail.parameters import is_sound_utf8, original_recipient
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Enhanced
+from hslpy.mail.transfer import quoted_printable
 
-Action = Literal["failed", "delayed"]
+Action = Literal["failed", "delayed", "relayed", "delivered"]
 
 _LINE = 76  # where a field is folded; RFC 5322 2.1.1 recommends 78
 _VALUE_MAX = 2000  # more of a peer's reply than any postmaster reads
-_FULL_MAX_BYTES = 50 << 10  # Postfix's bounce_size_limit: larger messages come back as their header
+FULL_MAX_BYTES = 50 << 10  # Postfix's bounce_size_limit: larger messages come back as their header
+
+# By action: the subject, and what is said of the recipients.
+_SAYING: Mapping[Action, tuple[str, tuple[str, ...]]] = {
+    "failed": (
+        "Undelivered mail returned to sender",
+        ("Your message could not be delivered to the recipients below, and is no longer tried.",),
+    ),
+    "delayed": (
+        "Delayed mail, still being tried",
+        ("Your message could not be delivered yet to the recipients below.", "It is still tried: no need to send it again."),
+    ),
+    "relayed": (
+        "Mail handed on",
+        (
+            "Your message was handed on to the mail system of the recipients below, which",
+            "sends no reports of successful delivery: you may hear nothing more of it.",
+        ),
+    ),
+    "delivered": ("Mail delivered", ("Your message was delivered to the recipients below.",)),
+}
+_NOTIFY: Mapping[Action, str] = {"failed": "FAILURE", "delayed": "DELAY", "relayed": "SUCCESS", "delivered": "SUCCESS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +71,7 @@ class Report:
     """What a report is about. `boundary` and `message_id` (without `<>`) are unique texts that the caller makes.
 
     `to` is the sender where None, `from_address` and `from_name` ours. `header` ends with the empty line.
-    `sender_params` are those of MAIL FROM (for RET and ENVID).
+    `sender_params` are those of MAIL FROM (for RET and ENVID); `received_from` is what the client called itself.
     """
 
     action: Action
@@ -60,50 +85,63 @@ class Report:
     now: float
     received_at: float
     transaction_id: str = ""
+    received_from: str = ""
     sender_params: Mapping[str, str] | None = None
     to: Address | None = None
     from_address: Address | None = None
     from_name: str | None = None
 
+    @property
+    def is_international(self) -> bool:
+        """Whether it goes to an address beyond ASCII, and so only to servers that take UTF-8 everywhere."""
+        local = (self.to or self.sender).local_part
+        return not local.isascii() and is_sound_utf8(local.encode("latin-1", "replace"))
+
 
 def wants_report(params: Mapping[str, str], action: Action) -> bool:
-    """Say whether a recipient's NOTIFY parameter lets this report be sent; without one it does. Source: RFC 3461 4.1."""
+    """Say whether a recipient's NOTIFY parameter wants this report. Without one, failures and delays are reported.
+
+    Source: RFC 3461 section 4.1, which leaves delays to us.
+    """
     notify = _param(params, "NOTIFY")
     if notify is None:
-        return True
-    wanted = {word.strip().upper() for word in notify.split(",")}
-    return ("FAILURE" if action == "failed" else "DELAY") in wanted
+        return action in ("failed", "delayed")
+    return _NOTIFY[action] in {word.strip().upper() for word in notify.split(",")}
 
 
-def build_report(report: Report, full_max_bytes: int = _FULL_MAX_BYTES) -> tuple[bytes, bytes]:
+def build_report(report: Report, full_max_bytes: int = FULL_MAX_BYTES) -> tuple[bytes, bytes]:
     """Give header and body of the report, CRLF line ends, for sending from the null sender to `report.sender`.
 
-    The message comes back whole when it is no larger than `full_max_bytes`, 7-bit, and RET does not say HDRS.
+    A message that failed comes back whole when it is no larger than `full_max_bytes` and RET does not say HDRS; one with
+    8-bit content is made 7-bit for that. Of others there is the header.
     """
     boundary = _token(report.boundary)
-    failed = report.action == "failed"
+    utf8 = report.is_international
     header = [
         field_text("From", _author(report)),
-        _field("To", f"<{_clean(str(report.to or report.sender))}>"),
-        _field("Subject", "Undelivered mail returned to sender" if failed else "Delayed mail, still being tried"),
+        _field("To", f"<{_path(report.to or report.sender)}>", utf8=utf8),
+        _field("Subject", _SAYING[report.action][0]),
         _field("Date", mail_date(report.now)),
         _field("Message-ID", f"<{_token(report.message_id)}>"),
         _field("Auto-Submitted", "auto-replied"),
         _field("MIME-Version", "1.0"),
+        "Content-Transfer-Encoding: 8bit\r\n" if utf8 else "",
         f'Content-Type: multipart/report; report-type=delivery-status;\r\n boundary="{boundary}"\r\n',
         "\r\n",
     ]
+    explanation = _explanation(report)
+    charset = "us-ascii" if explanation.isascii() else "utf-8"
     parts = [
-        _part("text/plain; charset=us-ascii", "Notification", _explanation(report)),
-        _part("message/delivery-status", "Delivery report", _status(report)),
+        _part(f"text/plain; charset={charset}", "Notification", explanation, utf8),
+        _part(f"message/{'global-' if utf8 else ''}delivery-status", "Delivery report", _status(report), utf8),
         _returned(report, full_max_bytes),
     ]
     lines = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts)
-    return "".join(header).encode("ascii"), f"{lines}--{boundary}--\r\n".encode("ascii")
+    return "".join(header).encode("latin-1"), f"{lines}--{boundary}--\r\n".encode("latin-1")
 
 
 def _author(report: Report) -> str:
-    address = str(report.from_address) if report.from_address else f"MAILER-DAEMON@{_token(report.hostname)}"
+    address = _path(report.from_address) if report.from_address else f"MAILER-DAEMON@{_token(report.hostname)}"
     name = report.from_name if report.from_name is not None else "Mail Delivery System"
     if not name:
         return f"<{address}>"
@@ -112,18 +150,15 @@ def _author(report: Report) -> str:
     return f"{name} <{address}>"
 
 
+def _path(address: Address) -> str:
+    return str(Address(address.local_part, ascii_domain(address.domain)))
+
+
 def _explanation(report: Report) -> str:
     host = _token(report.hostname)
-    lines = [f"This is the mail system at {host}.", ""]
-    if report.action == "failed":
-        lines += ["Your message could not be delivered to the recipients below, and is no longer tried."]
-    else:
-        lines += [
-            "Your message could not be delivered yet to the recipients below.",
-            "It is still tried: no need to send it again.",
-        ]
+    lines = [f"This is the mail system at {host}.", "", *_SAYING[report.action][1]]
     for one in report.recipients:
-        lines += ["", *_wrap(f"<{_clean(str(one.recipient))}>")]
+        lines += ["", *_wrap(f"<{_clean(str(one.recipient), utf8=True)}>")]
         if one.remote_host:
             lines += _wrap(f"    host {_clean(one.remote_host)} said:")
         lines += [f"    {line}" for line in _wrap(_clean(one.diagnostic) or "no reason was given", _LINE - 4)]
@@ -136,17 +171,19 @@ def _status(report: Report) -> str:
     if envelope_id:
         fields.append(_field("Original-Envelope-Id", xtext.decode(envelope_id)))
     fields.append(_field("Reporting-MTA", f"dns; {_token(report.hostname)}"))
+    if report.received_from:
+        fields.append(_field("Received-From-MTA", f"dns; {_token(report.received_from)}"))
     if report.transaction_id:
         fields.append(_field("X-Transaction-ID", report.transaction_id))
     fields.append(_field("Arrival-Date", mail_date(report.received_at)))
+    utf8 = report.is_international
     for one in report.recipients:
         fields.append("\r\n")
-        original = _param(one.params or {}, "ORCPT")
-        if original:
-            kind, semicolon, address = original.partition(";")
-            if semicolon:
-                fields.append(_field("Original-Recipient", f"{_token(kind)}; {xtext.decode(address)}"))
-        fields.append(_field("Final-Recipient", _typed_address(one.recipient)))
+        original = original_recipient(_param(one.params or {}, "ORCPT") or "")
+        if original is not None:
+            fields.append(_field("Original-Recipient", _typed_address(*original, utf8), utf8=utf8))
+        recipient = str(one.recipient)
+        fields.append(_field("Final-Recipient", _typed_address("rfc822", recipient, utf8), utf8=utf8))
         fields.append(_field("Action", report.action))
         fields.append(_field("Status", "{}.{}.{}".format(*one.status)))
         if one.remote_host:
@@ -161,59 +198,65 @@ def _status(report: Report) -> str:
 
 
 def _returned(report: Report, full_max_bytes: int) -> str:
-    content = report.header + report.body
-    headers_only = (_param(report.sender_params or {}, "RET") or "").upper() == "HDRS" or report.action == "delayed"
-    if not headers_only and len(content) <= full_max_bytes and _is_7bit(content):
-        text = content.decode("ascii")
-        return _part("message/rfc822", "Undelivered message", text if text.endswith("\r\n") else text + "\r\n")
-    header = report.header[:full_max_bytes].removesuffix(b"\r\n")
-    if _is_7bit(header):
-        return _part("text/rfc822-headers", "Message header", header.decode("ascii"))
-    # RFC 6522 section 4 allows quoted-printable for headers that are not plain 7-bit text
-    encoded = "\r\n".join(_quoted(line) for line in header.split(b"\r\n"))
-    return _part("text/rfc822-headers", "Message header", encoded, "quoted-printable")
+    params = report.sender_params or {}
+    utf8 = report.is_international
+    # RFC 6533 section 3: a header beyond ASCII is one of message/global, if its sender said so
+    is_global = _param(params, "SMTPUTF8") is not None and not report.header.isascii()
+    size = len(report.header) + len(report.body)
+    if report.action == "failed" and (_param(params, "RET") or "").upper() != "HDRS" and size <= full_max_bytes:
+        content = report.header + report.body
+        if not content.endswith(b"\r\n"):
+            content += b"\r\n"
+        if is_global:
+            return _part("message/global", "Undelivered message", content.decode("latin-1"), utf8)
+        try:
+            content = to_7bit(content)
+        except NoSevenBitForm:
+            content = b""
+        if content and _is_sound(content):
+            return _part("message/rfc822", "Undelivered message", content.decode("ascii"))
+    header = report.header[:full_max_bytes].removesuffix(b"\r\n").decode("latin-1")
+    kind = "message/global-headers" if is_global else "text/rfc822-headers"
+    return _part(kind, "Message header", header, utf8)
 
 
-def _quoted(line: bytes) -> str:
-    """Give one line in quoted-printable, without its end. Source: RFC 2045 section 6.7."""
-    whole: list[str] = []
-    piece = ""
-    for place, byte in enumerate(line):
-        trailing = byte in b" \t" and place == len(line) - 1
-        char = chr(byte) if byte != 0x3D and (0x20 <= byte <= 0x7E or byte == 0x09) and not trailing else f"={byte:02X}"
-        if len(piece) + len(char) > _LINE - 1:
-            whole.append(f"{piece}=")
-            piece = ""
-        piece += char
-    return "\r\n".join([*whole, piece])
+def _part(content_type: str, description: str, text: str, may_be_8bit: bool = False) -> str:
+    """Give a part, in quoted-printable where its text is not plain 7-bit (RFC 6522 section 4 allows that for headers).
 
-
-def _part(content_type: str, description: str, text: str, encoding: str = "7bit") -> str:
+    Source: RFC 6533 section 6 for message/global and its kin.
+    """
+    data = text.encode("latin-1")
+    encoding = "7bit"
+    if not (data.isascii() and _is_sound(data)):
+        encoding = "8bit" if may_be_8bit and _is_sound(data) else "quoted-printable"
+    if encoding == "quoted-printable":
+        text = quoted_printable(data).decode("ascii")
     head = f"Content-Type: {content_type}\r\nContent-Description: {description}\r\nContent-Transfer-Encoding: {encoding}\r\n"
     return f"{head}\r\n{text}"
 
 
-def _is_7bit(content: bytes) -> bool:
-    """Say whether it may stand in a 7-bit part: ASCII without control bytes, CRLF line ends, lines up to 998."""
-    if not content.isascii() or content.translate(None, _PLAIN):
+def _is_sound(content: bytes) -> bool:
+    """Say whether it may stand in a part without an encoding: no control bytes, CRLF line ends, lines up to 998."""
+    if content.translate(None, _PLAIN):
         return False
-    lines = content.split(b"\r\n")
-    return all(len(line) <= 998 and b"\r" not in line and b"\n" not in line for line in lines)
+    return all(len(line) <= 998 and b"\r" not in line and b"\n" not in line for line in content.split(b"\r\n"))
 
 
-_PLAIN = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+_PLAIN = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t\r\n\x1b"  # ESC: charsets of the ISO-2022 family
 
 
-def _typed_address(address: Address) -> str:
-    text = str(address)
+def _typed_address(kind: str, text: str, utf8: bool) -> str:
+    """Give an address with its type; one beyond ASCII has the type utf-8, and in a 7-bit report its code points spelled."""
     if text.isascii():
-        return f"rfc822; {text}"
+        return f"{_token(kind)}; {text}"
     try:
-        text = text.encode("latin-1").decode("utf-8")
+        points = text.encode("latin-1").decode("utf-8")
     except UnicodeError:
-        return f"rfc822; {text}"
+        return f"{_token(kind)}; {text}"
+    if utf8:
+        return f"utf-8; {text}"
     # RFC 6533 section 3: utf-8-addr-xtext
-    return "utf-8; " + "".join(ch if "!" <= ch <= "~" and ch not in "\\+=" else f"\\x{{{ord(ch):X}}}" for ch in text)
+    return "utf-8; " + "".join(ch if "!" <= ch <= "~" and ch not in "\\+=" else f"\\x{{{ord(ch):X}}}" for ch in points)
 
 
 def _param(params: Mapping[str, str], name: str) -> str | None:
@@ -223,9 +266,14 @@ def _param(params: Mapping[str, str], name: str) -> str | None:
     return None
 
 
-def _clean(text: str) -> str:
-    """Give the text on one line, all that is not printable ASCII replaced by `?`, cut where it is too long."""
-    return "".join(ch if " " <= ch <= "~" else " " if ch in "\r\n\t" else "?" for ch in text[:_VALUE_MAX]).strip()
+def _clean(text: str, *, utf8: bool = False) -> str:
+    """Give the text on one line, all that is not printable ASCII replaced by `?`, cut where it is too long.
+
+    With `utf8`, text that spells UTF-8 without control characters keeps it.
+    """
+    text = text[:_VALUE_MAX]
+    most = "\xff" if utf8 and not text.isascii() and is_sound_utf8(text.encode("latin-1", "replace")) else "~"
+    return "".join(ch if " " <= ch <= most and ch != "\x7f" else " " if ch in "\r\n\t" else "?" for ch in text).strip(" ")
 
 
 def _token(text: str) -> str:
@@ -233,9 +281,9 @@ def _token(text: str) -> str:
     return "".join(ch for ch in text if "!" <= ch <= "~" and ch not in '"<>()\\;')[:255] or "unknown"
 
 
-def _field(name: str, value: str) -> str:
+def _field(name: str, value: str, *, utf8: bool = False) -> str:
     """Give a header field with its CRLF, folded at spaces; a word longer than a line may be is cut into lines."""
-    lines = _wrap(f"{name}: {_clean(value)}")
+    lines = _wrap(f"{name}: {_clean(value, utf8=utf8)}")
     return "\r\n ".join(lines) + "\r\n"
 
 
