@@ -107,7 +107,8 @@ class TransactionResult:
     """`results` has one entry a recipient, in order. `error` is a network fault (then replies are what was said before).
 
     `failed_at_connect`: nothing was sent of the message, the next host may be tried. `bind_failed`: the source IP is
-    not on this machine. `error_state` is the step that failed, `local_ip` the address the connection left from.
+    not on this machine. `dsn`: the host offers DSN, so that reports of success are its own to send. `error_state` is the
+    step that failed, `local_ip` the address the connection left from.
     """
 
     results: tuple[RecipientResult | None, ...]
@@ -116,6 +117,7 @@ class TransactionResult:
     error_temporary: bool = True
     failed_at_connect: bool = False
     bind_failed: bool = False
+    dsn: bool = False
     tls: TlsResult | None = None
     local_ip: str = ""
     duration_s: float = 0.0

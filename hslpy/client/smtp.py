@@ -119,6 +119,7 @@ class SmtpClient:
             error.message if error is not None and None in results else None,
             error_state=error.state if error is not None else "",
             failed_at_connect=error is not None and at_mail and not transaction.content_sent,
+            dsn=link.offers("dsn"),
             tls=link.tls,
             local_ip=link.local_ip,
             duration_s=self._clock.monotonic() - started,

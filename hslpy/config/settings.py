@@ -144,6 +144,11 @@ ROWS: list[Setting] = [
         {
             "spread_s": About("after a restart, overdue retries are spread over this time", "s", minimum=0),
             "spread_above": About("only when more are overdue than this", minimum=0),
+            "delay_warning_after_s": About(
+                "ages at which a sender is told that mail still waits, counted from its first attempt; empty: never",
+                "s",
+                minimum=1,
+            ),
             "max_metric_sets": About("sets of fields that GetMailQueueMetric may count at a time", minimum=1),
         },
     ),
@@ -179,6 +184,9 @@ ROWS: list[Setting] = [
             "source_suspension_s": About("how long a source that cannot be bound is left out", "s", minimum=1),
             "wait_s": About("how long a recipient waits, uncharged, for something of ours to be put right", "s", minimum=1),
             "report_transport_id": About("transport of bounce reports; empty: that of the message they are about"),
+            "report_from": About("the address that reports are from; empty: MAILER-DAEMON at the server's own name"),
+            "report_from_name": About("the name with it"),
+            "report_full_max_bytes": About("a message above it comes back as its header alone", "bytes", minimum=0),
         },
     ),
     *rows_of(

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-Kind = Literal["text", "integer", "number", "boolean", "path", "texts", "numbers by text", "texts by text"]
+Kind = Literal["text", "integer", "number", "boolean", "path", "texts", "numbers", "numbers by text", "texts by text"]
 
 REQUIRED = object()
 
@@ -95,7 +95,7 @@ def _kind_of(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     if annotation in simple:
         return simple[annotation], ()
     if get_origin(annotation) is tuple:
-        return "texts", ()
+        return ("numbers" if options[0] is float else "texts"), ()
     return ("texts by text" if options[1] is str else "numbers by text"), ()
 
 
@@ -209,13 +209,18 @@ def _value(row: Setting, given: Any, folder: Path) -> tuple[Any, str | None]:
         if not isinstance(items, list) or not all(isinstance(i, str) for i in items):
             return None, f"wants {wanted}, got {given!r}"
         value = tuple(items)
+    if kind == "numbers":
+        items = given if isinstance(given, list) else [given]
+        if not all(isinstance(i, int | float) and not isinstance(i, bool) for i in items):
+            return None, f"wants {wanted}, got {given!r}"
+        value = tuple(float(i) for i in items)
     if kind in ("numbers by text", "texts by text"):
         inner = str if kind == "texts by text" else (int, float)
         if not isinstance(given, dict) or not all(isinstance(v, inner) for v in given.values()):
             return None, f"wants {wanted}, got {given!r}"
     if row.choices and any(v not in row.choices for v in (value if isinstance(value, tuple) else (value,))):
         return None, f"wants one of {', '.join(row.choices)}, got {given!r}{_near(str(given), row.choices)}"
-    if row.minimum is not None and value < row.minimum:
+    if row.minimum is not None and any(v < row.minimum for v in (value if isinstance(value, tuple) else (value,))):
         unit = f" {row.unit}" if row.unit else ""
         return None, f"wants at least {row.minimum:g}{unit}, got {given!r}"
     return value, None
@@ -228,6 +233,7 @@ _WANTED: dict[Kind, str] = {
     "boolean": "true or false",
     "path": "a path",
     "texts": "a text or a list of texts",
+    "numbers": "a number or a list of numbers",
     "numbers by text": "a table of numbers",
     "texts by text": "a table of texts",
 }
@@ -256,6 +262,8 @@ def from_environment(rows: Sequence[Setting], environment: Mapping[str, str]) ->
                 value = float(text)
             elif row.kind == "boolean":
                 value = {"true": True, "false": False}[text.lower()]
+            elif row.kind == "numbers":
+                value = [float(part) for part in text.split(",") if part.strip()]
             elif row.kind == "texts":
                 value = [part.strip() for part in text.split(",") if part.strip()]
         except (ValueError, KeyError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from hslpy.client.contract import Client, RecipientResult, Route, Timeouts, TlsWanted, TransactionResult
 from hslpy.clock import Clock
@@ -200,7 +200,12 @@ class Attempts:
 
     def _outcomes(self, route: Route, source: Source, result: TransactionResult) -> tuple[Outcome, ...]:
         base = _facts(route, source, result)
-        return tuple(_outcome(base, said, result) for said in result.results)
+        outcomes = tuple(_outcome(base, said, result) for said in result.results)
+        if result.dsn:
+            return outcomes
+        # RFC 3461 section 5.2.3: who offers no DSN says nothing of success; over LMTP success is delivery
+        success: Literal["relayed", "delivered"] = "delivered" if route.protocol == "lmtp" else "relayed"
+        return tuple(one if one.action is not None else replace(one, success=success) for one in outcomes)
 
     def _record(
         self,

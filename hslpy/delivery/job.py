@@ -19,12 +19,14 @@ from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.errors import OperatorError
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
-from hslpy.mail.address import Address, ascii_lower
+from hslpy.mail.address import Address, ascii_lower, parse_address
+from hslpy.mail.dsn import Action as ReportAction
 from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
-from hslpy.queue.report import Failure, ReportSettings, report_on
-from hslpy.spool.contract import QueuedRecipient, Spool, SpoolError
+from hslpy.queue.report import Fate, ReportSettings, report_on
+from hslpy.spool.contract import NewMessage, QueuedRecipient, Spool, SpoolError
 
 if TYPE_CHECKING:
     from hslpy.hooks.runner import Hooks
@@ -117,7 +119,7 @@ class Jobs:
         self._clock = clock
         self._random = rng
         self._log = log
-        self._reports = ReportSettings(settings.helo, settings.report_transport_id)
+        self._reports = report_settings(settings)
         self.counts: Counter[str] = Counter()
 
     async def run(self, entries: Sequence[QueuedRecipient]) -> None:
@@ -211,12 +213,14 @@ class Jobs:
             return
         if action is None:  # nothing a script says can change it any more, and a lost reply is a duplicate
             item.settled = True
-            await self._queue.finish(entry)
-            self._done(item, "delivered", outcome.text)
+            report = self._success_report(item, outcome) if outcome.success else None
+            await self._queue.finish(entry, report)
+            more = {"report": report.transaction_id} if report is not None else None
+            self._done(item, "delivered", outcome.text, more)
         verdict = QueueVerdict("default")
         if scripts is not None:
-            report = None if action is None else self._report_facts(item, action, outcome)
-            event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired, report)
+            told = None if action is None else self._report_facts(item, action, outcome)
+            event = PostDeliveryEvent(self._facts(item), item.context, action, outcome.facts, expired, told)
             verdict = await self._verdict(scripts, "postdelivery", event)
         if item.settled:
             return
@@ -225,9 +229,9 @@ class Jobs:
             item.metadata = verdict.metadata
         item.dsn = verdict.dsn or item.dsn
         if verdict.action == "queue":
-            await self._requeue(item, verdict.queue, outcome.text, "deferred")
+            await self._requeue(item, verdict.queue, outcome.text, "deferred", outcome)
         elif verdict.action == "default" and action == "QUEUE":
-            await self._requeue(item, QueueOptions(), outcome.text, "deferred")
+            await self._requeue(item, QueueOptions(), outcome.text, "deferred", outcome)
         elif verdict.action == "bounce" or (verdict.action == "default" and action == "BOUNCE"):
             await self._bounce(item, outcome, expired)
         else:
@@ -265,12 +269,22 @@ class Jobs:
 
     async def _put_back(self, item: _Item, outcome: Outcome) -> None:
         options = QueueOptions(hold=outcome.hold, delay_s=outcome.wait_s, increment_retry=False, reason=outcome.text)
-        await self._requeue(item, options, outcome.text, "waiting")
+        await self._requeue(item, options, outcome.text, "waiting", outcome)
 
-    async def _requeue(self, item: _Item, options: QueueOptions, text: str, count: str) -> None:
-        item.settled = True
+    async def _requeue(
+        self, item: _Item, options: QueueOptions, text: str, count: str, outcome: Outcome | None = None
+    ) -> None:
         now = self._clock.time()
-        await self._queue.reschedule(item.entry, options, now, error=text, metadata=item.metadata)
+        report = None
+        if self._queue.warns_of_delay(item.entry, now):
+            outcome = outcome or Outcome("QUEUE", text, status=(4, 0, 0), charged=False)
+            report = await self._report(item, outcome, "delayed", now)
+        item.settled = True
+        await self._queue.reschedule(item.entry, options, now, error=text, metadata=item.metadata, report=report)
+        if report is not None:
+            self._log(
+                "delivery.delay_reported", {**item.ids, "sender": str(item.entry.sender), "report": report.transaction_id}
+            )
         wait_s = round(max(item.entry.due_at - now, 0.0), 1)
         more = {"wait_s": wait_s, "due_at": item.entry.due_at, "hold": item.entry.hold}
         self._done(item, count, options.reason or text, more)
@@ -279,19 +293,41 @@ class Jobs:
         entry, now = item.entry, self._clock.time()
         report = None
         if not self._queue.no_report_because(entry):
-            try:
-                content = await self._spool.read(entry.message_id, entry.variant)
-            except SpoolError:
-                content = b""
-            text = str(outcome.reply) if outcome.reply is not None else outcome.text
-            if not outcome.charged:  # it names our settings, which are none of the sender's business
-                text = "The message could not be sent on in the time allowed"
-            failure = Failure(outcome.status, text, bool(outcome.remote_host), outcome.remote_host)
-            tried = replace(entry, last_at=now) if outcome.facts is not None else entry
-            report = report_on(tried, content, failure, self._reports, now, self._random, item.dsn)
+            report = await self._report(item, outcome, "failed", now)
         item.settled = True
         await self._queue.bounce(entry, report)
         self._done(item, "bounced", outcome.text, {"expired": expired, "report": report.transaction_id if report else ""})
+
+    async def _report(self, item: _Item, outcome: Outcome, action: ReportAction, now: float) -> NewMessage:
+        """Give the report to the sender on what became of the recipient. Without the content it is without the message."""
+        try:
+            content = await self._content(item, item.entry.variant)
+        except SpoolError:
+            content = b""
+        return self._made_report(item, outcome, action, content, now)
+
+    def _success_report(self, item: _Item, outcome: Outcome) -> NewMessage | None:
+        """Give the report of success, where the sender asked for one."""
+        asked = replace(item.entry, recipient_params=item.recipient_params)
+        if outcome.success == "" or self._queue.no_report_because(asked, outcome.success):
+            return None
+        return self._made_report(item, outcome, outcome.success, item.content or b"", self._clock.time())
+
+    def _made_report(self, item: _Item, outcome: Outcome, action: ReportAction, content: bytes, now: float) -> NewMessage:
+        text = str(outcome.reply) if outcome.reply is not None else outcome.text
+        if not outcome.charged:  # it names our settings, which are none of the sender's business
+            text = "The message could not be sent on in the time allowed" if action == "failed" else "It waits to be sent on"
+        fate = Fate(
+            outcome.status,
+            text,
+            bool(outcome.remote_host),
+            outcome.remote_host,
+            action,
+            self._queue.tried_until(item.entry),
+            item.recipient_params,
+        )
+        tried = replace(item.entry, last_at=now) if outcome.facts is not None else item.entry
+        return report_on(tried, content, fate, self._reports, now, self._random, item.dsn)
 
     def _done(self, item: _Item, what: str, text: str, more: Mapping[str, object] | None = None) -> None:
         self.counts[what] += 1
@@ -305,6 +341,22 @@ class Jobs:
 
     def _transport(self, item: _Item) -> Transport | None:
         return self._settings.transports.get(item.entry.transport_id)
+
+
+def report_settings(settings: DeliverySettings) -> ReportSettings:
+    """Give what reports are like. Raises OperatorError for a `report_from` that is no address."""
+    author = parse_address(settings.report_from)
+    if author is None or (settings.report_from and not author.domain):
+        raise OperatorError(
+            f"`delivery.report_from` is no address: {settings.report_from}", hint="as in postmaster@example.com"
+        )
+    return ReportSettings(
+        settings.helo,
+        settings.report_transport_id,
+        author if settings.report_from else None,
+        settings.report_from_name,
+        settings.report_full_max_bytes,
+    )
 
 
 def _groups(items: Iterable[_Item]) -> list[list[_Item]]:

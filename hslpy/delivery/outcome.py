@@ -22,7 +22,7 @@ class Outcome:
 
     `charged` False: no attempt was made, for a reason of ours; no post-delivery hook runs, and it waits `wait_s`.
     `hold`: an operator must put something right first. `text` is for the operator and the DSN, `status` the DSN's,
-    `remote_host` who said it, "" where we did.
+    `remote_host` who said it, "" where we did. `success` is what a report of success says, where it is ours to send.
     """
 
     action: Action | None
@@ -34,6 +34,7 @@ class Outcome:
     wait_s: float | None = None
     hold: bool = False
     reply: Reply | None = None
+    success: Literal["", "relayed", "delivered"] = ""
 
 
 def action_of(reply: Reply, state: str) -> Action | None:
@@ -57,9 +58,8 @@ def outcome_of_reply(result: RecipientResult, facts: AttemptFacts) -> Outcome:
     where = f"{facts.remote_mx} [{facts.remote_ip}]" if facts.remote_ip else facts.remote_mx
     text = str(reply) if action is None else f"{where}: {reply} ({result.state})"
     host = "" if result.ours else facts.remote_mx
-    status = reply.enhanced or (reply.code // 100, 0, 0)
-    if action == "QUEUE":
-        status = (4, *status[1:])
+    kind = {None: 2, "QUEUE": 4}.get(action, 5)
+    status = (kind, *(reply.enhanced or (0, 0, 0))[1:])  # a peer's enhanced code may be of another class than its reply
     return Outcome(action, text, facts, status, host, reply=reply)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hslpy.client.contract import Timeouts
+from hslpy.mail.dsn import FULL_MAX_BYTES
 from hslpy.mail.verdict import TlsMode
 
 
@@ -44,7 +45,8 @@ class DeliverySettings:
     (Postfix: 5), `recipients_per_transaction` how many recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes
     100). `source_suspension_s` is how long a source that cannot be bound is left out, `wait_s` how long a recipient waits,
     uncharged, for something of ours to be put right. Reports go by `report_transport_id`, by the failed recipient's own
-    transport where that is empty.
+    transport where that is empty; they are from `report_from`, MAILER-DAEMON where empty, and have the whole message up to
+    `report_full_max_bytes`.
     """
 
     helo: str
@@ -61,3 +63,6 @@ class DeliverySettings:
     source_suspension_s: float = 600.0
     wait_s: float = 300.0
     report_transport_id: str = ""
+    report_from: str = ""
+    report_from_name: str = "Mail Delivery System"
+    report_full_max_bytes: int = FULL_MAX_BYTES

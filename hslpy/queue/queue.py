@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from hslpy.clock import Clock
 from hslpy.log import Log
-from hslpy.mail.dsn import wants_report
+from hslpy.mail.dsn import Action, wants_report
 from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.entries import compact, field_key, wanted_value
 from hslpy.queue.index import Index
-from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, spread_over
+from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, passed, spread_over
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")
@@ -32,13 +32,15 @@ _AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
     """`schedule` says when to retry. After a restart, retries overdue are spread over `spread_s` when they are more
-    than `spread_above`, so that they don't reach their hosts all at once. `max_metric_sets` bounds the sets of fields
-    counted at a time.
+    than `spread_above`, so that they don't reach their hosts all at once. `delay_warning_after_s` are the ages, counted
+    from the first attempt, at which senders are told of a delay. `max_metric_sets` bounds the sets of fields counted at
+    a time.
     """
 
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
     spread_s: float = 300.0
     spread_above: int = 200
+    delay_warning_after_s: tuple[float, ...] = ()
     max_metric_sets: int = 64
 
 
@@ -158,6 +160,18 @@ class Queue:
             return True
         return False
 
+    def warns_of_delay(self, entry: QueuedRecipient, now: float) -> bool:
+        """Say whether putting the entry back at `now` is when its sender is to be told of the delay.
+
+        That it was is kept as the time of the latest attempt, which is written together with the report.
+        """
+        ages = self._settings.delay_warning_after_s
+        return passed(entry.first_at, entry.last_at, now, ages) and not self.no_report_because(entry, "delayed")
+
+    def tried_until(self, entry: QueuedRecipient) -> float:
+        """Give when the entry is given up, should no script say otherwise."""
+        return (entry.first_at or self._clock.time()) + self._settings.schedule.lifetime_s
+
     async def reschedule(
         self,
         entry: QueuedRecipient,
@@ -166,12 +180,13 @@ class Queue:
         *,
         error: str = "",
         metadata: Mapping[str, str] | None = None,
+        report: NewMessage | None = None,
     ) -> None:
         """Put a claimed recipient back after an attempt at `now`, or a script's order not to make one.
 
         A delay that `options` gives holds whatever the schedule says; without one a recipient past its lifetime
         (see `will_expire`) waits for the schedule's ceiling. `error` (or the options' reason) is kept for the operator;
-        `metadata` replaces the stored one where not None.
+        `metadata` replaces the stored one where not None. A `report` of the delay is queued in the same commit.
         """
         retries = 0 if options.reset_retry else entry.retries + (1 if options.increment_retry else 0)
         values: dict[str, object] = {
@@ -192,7 +207,7 @@ class Queue:
             values["transport_id"] = options.transport_id
         if metadata is not None:
             values["metadata"] = dict(metadata)
-        await self._to_its_end(self._reschedule(entry, values))
+        await self._to_its_end(self._reschedule(entry, values, report))
 
     def postpone(self, entry: QueuedRecipient, due_at: float) -> None:
         """Put a claimed recipient back without an attempt, for want of a slot or source. Only memory is changed."""
@@ -211,17 +226,23 @@ class Queue:
         """Give how many retries the schedule has room for."""
         return self._most_retries[entry.sender.is_null]
 
-    def no_report_because(self, entry: QueuedRecipient) -> str:
-        """Give why no report on the entry's failure is to be sent, "" when one is. Source: RFC 5321 4.5.5, RFC 3461 4.1."""
+    def no_report_because(self, entry: QueuedRecipient, action: Action = "failed") -> str:
+        """Give why no report on the entry is to be sent, "" when one is. Source: RFC 5321 4.5.5, RFC 3461 4.1."""
         if entry.sender.is_null:
             return "the sender is null"
         if entry.queue_id in self._doomed:
             return "deleted by an operator"
-        return "" if wants_report(entry.recipient_params, "failed") else "NOTIFY does not want it"
+        return "" if wants_report(entry.recipient_params, action) else "NOTIFY does not want it"
 
-    async def finish(self, entry: QueuedRecipient) -> None:
-        """Forget a recipient that was delivered, or deleted by a script."""
-        await self._finish(entry)
+    async def finish(self, entry: QueuedRecipient, report: NewMessage | None = None) -> None:
+        """Forget a recipient that was delivered, or deleted by a script; a `report` is queued in the same commit.
+
+        A report that cannot be stored is dropped, and that logged: what was delivered is not tried again for it.
+        """
+        if report is None:
+            await self._finish(entry)
+        else:
+            await self._to_its_end(self._finish_with(entry, report))
 
     async def bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
         """Forget a recipient that failed for good and queue the report on it, in one commit; give the report's entries.
@@ -303,12 +324,16 @@ class Queue:
         bounce = entry.sender.is_null
         return next_attempt_at(entry.first_at or now, now, tries, self._settings.schedule, roll, bounce=bounce)
 
-    async def _reschedule(self, entry: QueuedRecipient, values: dict[str, object]) -> None:
+    async def _reschedule(self, entry: QueuedRecipient, values: dict[str, object], report: NewMessage | None) -> None:
         if entry.queue_id in self._doomed:
             await self._finish(entry)
             return
         held = entry.hold
-        await self._record(entry, Update(entry.queue_id, values))
+        if report is None:
+            await self._record(entry, Update(entry.queue_id, values))
+        elif not await self._with_report(entry, Update(entry.queue_id, values), report):
+            del values["last_at"]  # or the next attempt would not know that the report is still to be sent
+            await self._record(entry, Update(entry.queue_id, values))
         if entry.queue_id in self._doomed:  # deleted while that was written
             await self._finish(entry)
             return
@@ -343,6 +368,21 @@ class Queue:
                 self._forget(entry)
             done.set_result(None)
         self._finisher = None
+
+    async def _finish_with(self, entry: QueuedRecipient, report: NewMessage) -> None:
+        if await self._with_report(entry, Remove(entry.queue_id), report):
+            self._forget(entry)
+        else:
+            await self._finish(entry)
+
+    async def _with_report(self, entry: QueuedRecipient, change: Update | Remove, report: NewMessage) -> bool:
+        """Write the change and queue the report in one commit, if the spool takes it; say whether."""
+        try:
+            self._add(await self._apply((change,), report))
+        except SpoolError as error:
+            self._log("queue.report_not_stored", {"level": "error", **_named(entry), "error": error.message})
+            return False
+        return True
 
     async def _bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
         if report is None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from hslpy.mail.address import NULL_SENDER
-from hslpy.mail.dsn import Report, ReportedRecipient, build_report
+from hslpy.mail.address import NULL_SENDER, Address
+from hslpy.mail.dsn import FULL_MAX_BYTES, Action, Report, ReportedRecipient, build_report
 from hslpy.mail.message import split_content
 from hslpy.mail.reply import Enhanced
 from hslpy.mail.verdict import DsnOptions
@@ -22,30 +22,37 @@ from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
 class ReportSettings:
     """`hostname` signs reports; `transport_id` carries them, "" for that of the message they report on.
 
-    A message above `full_max_bytes` comes back as its header.
+    They are from `author`, MAILER-DAEMON at `hostname` where None. A message above `full_max_bytes` comes back as its
+    header.
     """
 
     hostname: str
     transport_id: str = ""
-    full_max_bytes: int = 50 << 10
+    author: Address | None = None
+    author_name: str | None = None
+    full_max_bytes: int = FULL_MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What the last attempt gave: a peer's reply (`from_peer`, with its `remote_host`) or an error of ours, as text."""
+class Fate:
+    """What the last attempt gave: a peer's reply (`from_peer`, with its `remote_host`) or an error of ours, as text.
+
+    `params` are those of RCPT TO where a script changed them.
+    """
 
     status: Enhanced
     diagnostic: str
     from_peer: bool = False
     remote_host: str = ""
-    action: Literal["failed", "delayed"] = "failed"
+    action: Action = "failed"
     retry_until: float = 0.0
+    params: Mapping[str, str] | None = None
 
 
 def report_on(
     entry: QueuedRecipient,
     content: bytes,
-    failure: Failure,
+    fate: Fate,
     settings: ReportSettings,
     now: float,
     rng: random.Random,
@@ -61,16 +68,16 @@ def report_on(
     unique = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     recipient = ReportedRecipient(
         entry.recipient,
-        failure.status,
-        failure.diagnostic,
-        failure.from_peer,
-        failure.remote_host,
-        entry.recipient_params,
+        fate.status,
+        fate.diagnostic,
+        fate.from_peer,
+        fate.remote_host,
+        entry.recipient_params if fate.params is None else fate.params,
         entry.last_at,
-        failure.retry_until,
+        fate.retry_until,
     )
     report = Report(
-        action=failure.action,
+        action=fate.action,
         sender=entry.sender,
         recipients=(recipient,),
         header=header,
@@ -81,10 +88,11 @@ def report_on(
         now=now,
         received_at=entry.received_at,
         transaction_id=entry.transaction_id,
+        received_from=entry.helo,
         sender_params=entry.sender_params,
         to=to,
-        from_address=wanted.sender,
-        from_name=wanted.sender_name,
+        from_address=wanted.sender or settings.author,
+        from_name=settings.author_name if wanted.sender_name is None else wanted.sender_name,
     )
     report_header, report_body = build_report(report, settings.full_max_bytes)
     if wanted.sign is not None:
@@ -95,7 +103,8 @@ def report_on(
         transport_id=wanted.transport_id or settings.transport_id or entry.transport_id,
         metadata=wanted.metadata,
         due_at=now,
-        recipient_params={"NOTIFY": "NEVER"},  # RFC 3461 section 5.2.9: no report on a report
+        recipient_params={"NOTIFY": "NEVER"},  # RFC 3461 section 6.1: no report on a report
+        sender_params={"SMTPUTF8": ""} if report.is_international else {},
         job_id=entry.job_id if wanted.job_id is None else wanted.job_id,
         tenant_id=entry.tenant_id,
     )

@@ -87,3 +87,11 @@ def spread_over(overdue: Sequence[float], now: float, window_s: float, rolls: Se
     """
     step = window_s / len(overdue) if overdue else 0.0
     return [now + (number + roll) * step for number, roll in enumerate(rolls)]
+
+
+def passed(first: float, last: float, now: float, ages: Sequence[float]) -> bool:
+    """Say whether one of the `ages` (seconds since `first`) was reached after `last` and by `now`.
+
+    `first` and `last` are the times of the first and the latest attempt, 0.0 before the first.
+    """
+    return bool(last) and any(last - first < age <= now - first for age in ages)

@@ -13,7 +13,7 @@ from hslpy.clock import ManualClock
 from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.queue import Outcome, Queue, QueueFilter, QueueSettings
-from hslpy.queue.report import Failure, ReportSettings, report_on
+from hslpy.queue.report import Fate, ReportSettings, report_on
 from hslpy.queue.schedule import RetrySchedule
 from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient, SpoolError, SpoolFull
 from hslpy.spool.memory import MemorySpool
@@ -62,7 +62,7 @@ async def accepted(queue: Queue, *recipients: NewRecipient) -> list[QueuedRecipi
 
 def report(entry: QueuedRecipient) -> NewMessage:
     content = b"Subject: a test\r\n\r\nbody\r\n"
-    failure = Failure((5, 1, 1), "550 5.1.1 no such user", True, "mx.example.net")
+    failure = Fate((5, 1, 1), "550 5.1.1 no such user", True, "mx.example.net")
     return report_on(entry, content, failure, ReportSettings("mail.example"), 1000.0, random.Random(2))
 
 
