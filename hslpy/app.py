@@ -60,7 +60,7 @@ from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
-from hslpy.store.redis import Servers, connect
+from hslpy.store.servers import Servers
 from hslpy.store.shared import RedisMemory
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
@@ -253,8 +253,7 @@ def new_id(chance: random.Random) -> str:
 def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
     """Give the counters, where the settings have them."""
     if settings.rate.store == "redis":
-        # each batch has a deadline of its own: redis-py's timeout a command would be a second timer
-        return RedisRateCounters(settings.rate, connect(settings.redis, socket_timeout=None), clock, log)
+        return RedisRateCounters(settings.rate, Servers(settings.redis), clock, log)
     return MemoryRateCounters(settings.rate, clock, log)
 
 

@@ -163,6 +163,7 @@ def _settings(
     def wanted(scanner: str) -> bool:
         return scanner in scanners or any(name.startswith(f"scanners.{scanner}.") for name in in_environment)
 
+    redis = RedisSettings(**_section(values, "redis"))
     return Settings(
         file=file,
         values=values,
@@ -191,14 +192,11 @@ def _settings(
         ldap_profiles={entry["id"]: LdapProfile(**entry) for entry in values["ldap[]"]},
         log_files=tuple(LogFileSettings(**entry) for entry in values["log_file[]"]),
         bounce_lists=tuple(BounceListSettings(**entry) for entry in values["bounce_list[]"]),
-        redis_profiles={
-            "": RedisProfile("", values["redis.url"], max_connections=values["redis.max_connections"]),
-            **{entry["id"]: RedisProfile(**entry) for entry in values["redis_profile[]"]},
-        },
+        redis_profiles=_redis_profiles(values, redis),
         script_environment={name: environment.get(name) for name in values["hooks.environment"]},
         resolver=ResolverSettings(**_section(values, "dns")),
         rate=RateSettings(**_section(values, "rate")),
-        redis=RedisSettings(**_section(values, "redis")),
+        redis=redis,
         memory=MemorySettings(**_section(values, "memory")),
         http=HttpSettings(**_section(values, "http")),
         spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
@@ -211,6 +209,14 @@ def _settings(
         log_level=values["log.level"],
         log_format=values["log.format"],
     )
+
+
+def _redis_profiles(values: Mapping[str, Any], redis: RedisSettings) -> dict[str, RedisProfile]:
+    """Give the servers of `Redis()` by id; the one of [redis] has none, and is there where that is a single server."""
+    profiles = {entry["id"]: RedisProfile(**entry) for entry in values["redis_profile[]"]}
+    if not redis.sentinels and not redis.cluster:
+        profiles[""] = RedisProfile("", redis.url, max_connections=redis.max_connections, login=redis)
+    return profiles
 
 
 def _profiles(default: str, by_path: Mapping[str, str], folder: Path) -> ProfileChoice:

@@ -58,7 +58,7 @@ class RateSettings:
     store: Literal["memory", "redis"] = "memory"
     on_unreachable: OnUnreachable = "local"
     timeout_s: float = 0.5
-    retry_s: float = 1.0
+    retry_s: float = 0.15
     batch_max: int = 200
     key_prefix: str = "hslpy:rate:"
     max_entries: int = 1_000_000

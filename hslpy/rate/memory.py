@@ -43,14 +43,22 @@ class MemoryRateCounters:
         interval = interval_us(count, interval_s)
         return self.check_now(key_of(namespace, entry, interval), count, ring.width_us(interval))
 
-    def check_now(self, key: bytes, limit: int, width: int) -> bool | float:
-        """Do a check whose key and bucket width are known."""
-        now = int(self._clock.monotonic() * 1e6)
-        self._purge(now)
+    def check_now(
+        self, key: bytes, limit: int, width: int, now_us: int | None = None, *, refuse_for_space: bool = True
+    ) -> bool | float:
+        """Do a check whose key and bucket width are known, now or at `now_us`.
+
+        Without `refuse_for_space` a hit that there is no room for is let through uncounted.
+        """
+        now = self.now_us() if now_us is None else now_us
+        if self._due and self._due[0][0] <= now:
+            self._purge(now)
         packed = self._rings.get(key)
         if limit == 0:
             return float(ring.hits(packed, now, width))
         if packed is None and len(self._rings) >= self._max_entries:
+            if not refuse_for_space:
+                return True
             self._refuse_for_space()
             return False
         changed = ring.hit(packed, now, width, limit)
@@ -60,6 +68,16 @@ class MemoryRateCounters:
         if packed is None:
             heapq.heappush(self._due, (ring.expires_us(changed, width), key, width))
         return True
+
+    def take_back(self, key: bytes, width: int, at_us: int) -> None:
+        """Uncount a hit of `at_us`, where it was counted."""
+        packed = self._rings.get(key)
+        if packed is not None:
+            self._rings[key] = ring.without_hit(packed, at_us, width)
+
+    def now_us(self) -> int:
+        """Give the time by which hits are counted."""
+        return int(self._clock.monotonic() * 1e6)
 
     async def close(self) -> None:
         self._rings.clear()

@@ -1,72 +1,92 @@
 """Rate counters that many processes share, in Redis. In: checks. Out: answers, or what `on_unreachable` says.
 
-All checks of one turn of the event loop go out as one call of `ring.lua`; while the store is away nobody waits for it.
-Must not know scripts. Not for Redis Cluster: a batch holds keys of many slots.
+All checks of one turn of the event loop go out as one call of `ring.lua`, on a Redis Cluster as one write of single-key
+calls to each node; while a server is away nobody waits for it. What this process let through it counts itself, too. Must not
+know scripts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
-from typing import Any, cast
-
-from redis.exceptions import NoScriptError, RedisError
+from typing import Any
 
 from hslpy.clock import Clock
 from hslpy.log import Log
 from hslpy.rate import ring
 from hslpy.rate.contract import ABOVE_ANY_LIMIT, RateHealth, RateSettings, interval_us, key_of
 from hslpy.rate.memory import MemoryRateCounters
-from hslpy.store.redis import Lane, Redis, pack
+from hslpy.store.circuit import LOG_EVERY_S, Circuit
+from hslpy.store.redis import AskError, Lane, MovedError, NoScriptError, RedisError, Script, is_away, pack
+from hslpy.store.servers import MOST_REDIRECTS, RedisUnknown, Servers
 
-SCRIPT = resources.files("hslpy.rate").joinpath("ring.lua").read_text()
+SCRIPT = Script(resources.files("hslpy.rate").joinpath("ring.lua").read_text())
 
-IN_FLIGHT_MAX = 1  # while one is under way the next gathers: fewer calls under load, none later when there is none
-"""Batches under way at once: one with Redis while the other is packed or unpacked here. More only make them smaller."""
-
-LOG_EVERY_S = 60.0
-"""How often a store that stays away is told again."""
+_ASKING = pack((b"ASKING",))
 
 
 @dataclass(slots=True, eq=False)
 class _Check:
+    """`counted_us` is when this process counted the hit as its own, -1 where it did not."""
+
     key: bytes
     limit: int
     width: int
+    counted_us: int
     asked_at: float
     answer: asyncio.Future[bool | float | None]
+    redirects: int = 0
+    asking: bool = False
+
+
+class _Server:
+    """The checks for one server. One batch is under way at a time, and the next gathers meanwhile: fewer calls under load,
+    none later when there is none (measured)."""
+
+    __slots__ = ("circuit", "flush_due", "lane", "name", "pending", "sending")
+
+    def __init__(self, name: str, circuit: Circuit) -> None:
+        self.name = name
+        self.circuit = circuit
+        self.lane: Lane | None = None
+        self.pending: list[_Check] = []
+        self.flush_due = False
+        self.sending: asyncio.Task[None] | None = None
+
+    def take(self, most: int) -> list[_Check]:
+        batch = self.pending[:most]
+        del self.pending[:most]
+        return batch
 
 
 class RedisRateCounters:
-    """Counters in Redis. Owns `client`: `close` closes it.
+    """Counters in Redis. Owns `servers`: `close` closes them.
 
-    A batch that failed or ran out of time is never sent again, as it may have been counted. After that, checks are
-    answered by the setting at once, until a ping every `retry_s` gets through.
+    A batch that failed or ran out of time is never sent again, as it may have been counted; checks that a server refused
+    to do are (an unknown script, another node's slot). After a failure, checks for that server are answered by the setting
+    at once, until a look every `retry_s` finds it working.
+
+    What this process let through is counted in its memory as well, and refused at the limit without asking Redis: so it
+    never lets through more than `count` in any window, whatever Redis forgets.
     """
 
-    def __init__(self, settings: RateSettings, client: Redis, clock: Clock, log: Log) -> None:
+    def __init__(self, settings: RateSettings, servers: Servers, clock: Clock, log: Log) -> None:
         self.health = RateHealth()
         self.time_offset_us = 0
-        """Added to the server's time; tests move it."""
+        """Added to the server's time and to ours; tests move it."""
         self.answered_at_us = 0
         """The server's time, offset included, of the latest batch answered."""
         self._settings = settings
-        self._client = client
+        self._redis = servers
         self._clock = clock
         self._log = log
         self._prefix = settings.key_prefix.encode()
-        self._local = MemoryRateCounters(settings, clock, log)
+        self._own = MemoryRateCounters(settings, clock, log)
         self._unshared = MemoryRateCounters(settings, clock, log)
-        self._lane = Lane(client)
-        self._sha = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()
-        self._pending: list[_Check] = []
-        self._flush_due = False
-        self._sending: set[asyncio.Task[None]] = set()
-        self._probing: asyncio.Task[None] | None = None
+        self._servers: dict[str, _Server] = {}
         self._key_error_logged_at = -LOG_EVERY_S
         self._closed = False
 
@@ -77,59 +97,90 @@ class RedisRateCounters:
         key, width = key_of(namespace, entry, interval), ring.width_us(interval)
         if not shared:
             return self._unshared.check_now(key, count, width)
-        if not self.health.reachable or self._closed:
-            return self._unreachable(key, count, width)
+        server = self._server_of(key)
+        now_us = -1
+        reachable = server.circuit.reachable and not self._closed
+        if reachable and count:
+            now_us = self._own_us()
+            if not self._own.check_now(key, count, width, now_us, refuse_for_space=False):
+                return False
         loop = asyncio.get_running_loop()
-        check = _Check(key, count, width, loop.time(), loop.create_future())
-        self._pending.append(check)
-        if not self._flush_due:
-            self._flush_due = True
-            loop.call_soon(self._flush)
+        check = _Check(key, count, width, now_us, loop.time(), loop.create_future())
+        if not reachable:
+            return self._unreachable(server, check)
+        self._enqueue(server, check)
         return await check.answer
 
     async def close(self) -> None:
         """Wait for the batches under way, each within its deadline, and close the connections."""
         self._closed = True
-        if self._probing is not None:
-            self._probing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probing
-        while self._sending:
-            await asyncio.wait(self._sending)
-        self._answer_unreachable(self._take(len(self._pending)))
-        with suppress(RedisError, OSError):
-            await self._lane.close()
-            await self._client.aclose()
+        servers = list(self._servers.values())
+        for server in servers:
+            await server.circuit.close()
+        while sending := [server.sending for server in servers if server.sending is not None]:
+            await asyncio.wait(sending)
+        for server in servers:
+            self._answer_unreachable(server, server.take(len(server.pending)))
+            if server.lane is not None:
+                await server.lane.close()
+        await self._redis.close()
 
-    def _take(self, most: int) -> list[_Check]:
-        batch = self._pending[:most]
-        del self._pending[:most]
-        return batch
+    # ---- servers and batches ---------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        self._flush_due = False
-        while self._pending and len(self._sending) < IN_FLIGHT_MAX and self.health.reachable:
-            task = asyncio.get_running_loop().create_task(self._send(self._take(self._settings.batch_max)))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
+    def _server_of(self, key: bytes) -> _Server:
+        return self._server(self._redis.name_of(self._prefix + key) if self._redis.is_cluster else self._redis.name_of(b""))
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if self._pending and not self._flush_due:
-            self._flush()
+    def _server(self, name: str) -> _Server:
+        server = self._servers.get(name)
+        if server is None:
+            fields = {"answers": self._settings.on_unreachable, **({"server": name} if self._redis.is_cluster else {})}
+            times = self._settings.timeout_s, self._settings.retry_s
+            probe = partial(self._redis.probe, name, self._prefix + b"?")
+            circuit = Circuit("rate", probe, *times, self._clock, self._log, fields, self._changed)
+            server = self._servers[name] = _Server(name, circuit)
+        return server
 
-    async def _send(self, batch: list[_Check]) -> None:
+    def _changed(self) -> None:
+        errors = [server.circuit.error for server in self._servers.values() if not server.circuit.reachable]
+        self.health.reachable = not errors
+        self.health.error = errors[0] if errors else ""
+
+    def _own_us(self) -> int:
+        return self._own.now_us() + self.time_offset_us
+
+    def _enqueue(self, server: _Server, check: _Check) -> None:
+        server.pending.append(check)
+        if not server.flush_due:
+            server.flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush, server)
+
+    def _flush(self, server: _Server) -> None:
+        server.flush_due = False
+        if server.pending and server.sending is None and server.circuit.reachable:
+            task = asyncio.get_running_loop().create_task(self._send(server, server.take(self._settings.batch_max)))
+            server.sending = task
+            task.add_done_callback(partial(self._sent, server))
+
+    def _sent(self, server: _Server, task: asyncio.Task[None]) -> None:
+        server.sending = None
+        if server.pending and not server.flush_due:
+            self._flush(server)
+
+    async def _send(self, server: _Server, batch: list[_Check]) -> None:
         """Have one batch answered. An exception other than a failing store is our bug: it rises in every check."""
         deadline = batch[0].asked_at + self._settings.timeout_s
         if asyncio.get_running_loop().time() >= deadline:  # too many checks before these
-            self._answer_unreachable(batch)
+            self._answer_unreachable(server, batch)
             return
         try:
             async with asyncio.timeout_at(deadline):
-                replies = await self._call(batch)
+                if server.name:
+                    replies = await self._call(server, batch)
+                else:
+                    await self._redis.find()
         except (RedisError, OSError, TimeoutError) as error:
-            self._went_away(error)
-            self._answer_unreachable(batch)
+            await self._went_away(server, error)
+            self._answer_unreachable(server, batch)
         except BaseException as error:
             for check in batch:
                 if not check.answer.done():
@@ -137,89 +188,135 @@ class RedisRateCounters:
             if not isinstance(error, Exception):
                 raise
         else:
-            self.answered_at_us = int(replies[-1])
-            for check, reply in zip(batch, replies, strict=False):
-                if isinstance(reply, int):
-                    if not check.answer.done():
-                        check.answer.set_result(float(reply) if check.limit == 0 else reply == 1)
-                else:
-                    self._key_failed(reply)
-                    self._answer_unreachable([check])
+            if server.name:
+                await self._take_replies(server, batch, replies)
+            else:
+                self._hand_out(server, batch)
 
-    async def _call(self, batch: Sequence[_Check]) -> list[Any]:
-        arguments = [b"%d" % len(batch), *[self._prefix + check.key for check in batch], b"%d" % self.time_offset_us]
+    async def _call(self, server: _Server, batch: Sequence[_Check]) -> list[Any]:
+        """Give for each check the script's answer or what was raised."""
+        client = self._redis.client(server.name)
+        if server.lane is None or server.lane.client is not client:
+            server.lane = Lane(client)
+        if self._redis.is_cluster:
+            return await self._call_each(server.lane, batch)
+        words = [b"%d" % len(batch), *[self._prefix + check.key for check in batch], b"%d" % self.time_offset_us]
         for check in batch:
-            arguments += (b"%d" % check.limit, b"%d" % check.width)
+            words += (b"%d" % check.limit, b"%d" % check.width)
         try:
-            reply = await self._lane.call(pack((b"EVALSHA", self._sha, *arguments)))
+            replies: list[Any] = await server.lane.call(pack((b"EVALSHA", SCRIPT.sha.encode(), *words)))
         except NoScriptError:  # nothing ran: a new server, or one whose scripts were flushed
-            reply = await self._lane.call(pack((b"EVAL", SCRIPT.encode(), *arguments)))
-        return cast(list[Any], reply)
+            replies = await server.lane.call(pack((b"EVAL", SCRIPT.text.encode(), *words)))
+        self.answered_at_us = int(replies.pop())
+        return replies
 
-    def _answer_unreachable(self, batch: Sequence[_Check]) -> None:
+    async def _call_each(self, lane: Lane, batch: Sequence[_Check]) -> list[Any]:
+        replies = await self._each(lane, batch, b"EVALSHA", SCRIPT.sha.encode())
+        unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = await self._each(lane, [batch[n] for n in unknown], b"EVAL", SCRIPT.text.encode())
+            for n, reply in zip(unknown, again, strict=True):
+                replies[n] = reply
+        for n, reply in enumerate(replies):
+            if isinstance(reply, list):
+                replies[n], time = reply
+                self.answered_at_us = int(time)
+        return replies
+
+    async def _each(self, lane: Lane, batch: Sequence[_Check], verb: bytes, script: bytes) -> list[Any]:
+        commands: list[bytes] = []
+        calls: list[int] = []  # which of the replies are the script's, not to an ASKING
+        offset = b"%d" % self.time_offset_us
+        for check in batch:
+            if check.asking:
+                commands.append(_ASKING)
+            calls.append(len(commands))
+            key = self._prefix + check.key
+            commands.append(pack((verb, script, b"1", key, offset, b"%d" % check.limit, b"%d" % check.width)))
+        replies = await lane.calls(b"".join(commands), len(commands))
+        return [replies[n] for n in calls]
+
+    # ---- answers ---------------------------------------------------------------------------------------
+
+    async def _take_replies(self, server: _Server, batch: Sequence[_Check], replies: Sequence[Any]) -> None:
+        away: object = None
+        failed: list[_Check] = []
+        for check, reply in zip(batch, replies, strict=True):
+            if isinstance(reply, int):
+                if check.answer.done():
+                    continue  # cancelled
+                if check.limit == 0:
+                    check.answer.set_result(float(reply))
+                else:
+                    check.answer.set_result(reply == 1)
+                    if reply != 1:
+                        self._own.take_back(check.key, check.width, check.counted_us)
+            elif isinstance(reply, AskError) and check.redirects < MOST_REDIRECTS:
+                check.redirects += 1
+                check.asking = not isinstance(reply, MovedError)
+                self._pass_on(self._server(self._redis.moved(reply)), check)
+            else:
+                text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
+                if is_away(text):
+                    away = text
+                else:
+                    self._key_failed(text)
+                failed.append(check)
+        if away is not None:
+            await self._went_away(server, away)
+        self._answer_unreachable(server, failed)
+
+    def _hand_out(self, server: _Server, batch: Sequence[_Check]) -> None:
+        """Give checks whose server was not known to theirs."""
+        for check in batch:
+            found = self._server_of(check.key)
+            if found is server:
+                server.circuit.failed(RedisUnknown("no node of the cluster has the key's slot"))
+                self._answer_unreachable(server, [check])
+            else:
+                self._pass_on(found, check)
+
+    def _pass_on(self, server: _Server, check: _Check) -> None:
+        if server.circuit.reachable and not self._closed:
+            self._enqueue(server, check)
+        else:
+            self._answer_unreachable(server, [check])
+
+    def _answer_unreachable(self, server: _Server, batch: Sequence[_Check]) -> None:
         for check in batch:
             if not check.answer.done():
-                check.answer.set_result(self._unreachable(check.key, check.limit, check.width))
+                check.answer.set_result(self._unreachable(server, check))
 
-    def _unreachable(self, key: bytes, limit: int, width: int) -> bool | float | None:
+    def _unreachable(self, server: _Server, check: _Check) -> bool | float | None:
         self.health.unreachable_answers += 1
+        server.circuit.answered += 1
+        limit, counted = check.limit, check.counted_us >= 0
         match self._settings.on_unreachable:
             case "local":
-                return self._local.check_now(key, limit, width)
+                return counted or self._own.check_now(check.key, limit, check.width, self._own_us())
             case "open":
                 return 0.0 if limit == 0 else True
             case "closed":
-                return ABOVE_ANY_LIMIT if limit == 0 else False
+                answer: bool | float | None = ABOVE_ANY_LIMIT if limit == 0 else False
             case "none":
-                return None
+                answer = None
+        if counted:
+            self._own.take_back(check.key, check.width, check.counted_us)
+        return answer
 
     def _key_failed(self, reply: object) -> None:
         now = self._clock.monotonic()
         if now - self._key_error_logged_at >= LOG_EVERY_S:
             self._key_error_logged_at = now
-            reason = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
-            self._log("rate.counter_failed", {"level": "error", "error": reason, "answers": self._settings.on_unreachable})
+            fields = {"level": "error", "error": str(reply), "answers": self._settings.on_unreachable}
+            self._log("rate.counter_failed", fields)
 
-    def _went_away(self, error: BaseException) -> None:
-        if not self.health.reachable or self._closed:
-            return
-        self.health.reachable = False
-        self.health.error = str(error) or f"no answer within {self._settings.timeout_s:g} s"
-        self._log(
-            "rate.store_unreachable",
-            {"level": "error", "error": self.health.error, "answers": self._settings.on_unreachable},
-        )
-        self._answer_unreachable(self._take(len(self._pending)))
-        self._probing = asyncio.get_running_loop().create_task(self._probe(self.health.unreachable_answers))
-
-    async def _probe(self, answered_before: int) -> None:
-        """Ping until the store answers; say so now and then."""
-        since = logged_at = self._clock.monotonic()
-        while True:
-            await self._clock.sleep(self._settings.retry_s)
-            try:
-                async with asyncio.timeout(self._settings.timeout_s):
-                    await self._client.ping()
-                break
-            except (RedisError, OSError, TimeoutError) as error:
-                self.health.error = str(error) or self.health.error
-            now = self._clock.monotonic()
-            if now - logged_at >= LOG_EVERY_S:
-                logged_at = now
-                self._log(
-                    "rate.store_still_unreachable",
-                    {
-                        "level": "error",
-                        "error": self.health.error,
-                        "answered": self.health.unreachable_answers - answered_before,
-                    },
-                )
-        self.health.reachable = True
-        self.health.error = ""
-        self._log(
-            "rate.store_reachable",
-            {
-                "answered": self.health.unreachable_answers - answered_before,
-                "away_s": round(self._clock.monotonic() - since, 3),
-            },
-        )
+    async def _went_away(self, server: _Server, error: object) -> None:
+        """Take the server for away: its checks are answered by the setting, and the connection, which may lead to a server
+        that is no master any longer, is left."""
+        if not self._closed:
+            server.circuit.failed(error)
+            self._answer_unreachable(server, server.take(len(server.pending)))
+        lane, server.lane = server.lane, None
+        if lane is not None:
+            await lane.close()

@@ -40,6 +40,16 @@ def hit(packed: bytes | None, now_us: int, width: int, limit: int) -> bytes | No
     return _form_for(max(slots)).pack(bucket, *slots)
 
 
+def without_hit(packed: bytes, at_us: int, width: int) -> bytes:
+    """Give the ring with one hit of `at_us` less, the same where it holds none of that time."""
+    head, *slots = _FORM_OF[len(packed)].unpack(packed)
+    age = max(0, head - at_us // width)
+    if age >= BUCKETS or slots[age] == 0:
+        return packed
+    slots[age] -= 1
+    return _FORM_OF[len(packed)].pack(head, *slots)
+
+
 def expires_us(packed: bytes, width: int) -> int:
     """Give the time from which on the ring counts nothing."""
     (head,) = _HEAD.unpack_from(packed)

@@ -22,7 +22,7 @@ class Circuit:
     """One store, or one server of several. `probe` raises RedisError, OSError or TimeoutError while it is away.
 
     `name` begins its events: `<name>.store_unreachable` and so on. `answered` counts what was answered in its place since
-    the process began. All times in seconds.
+    the process began; `changed` is called as `reachable` or `error` change. All times in seconds.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Circuit:
         clock: Clock,
         log: Log,
         fields: Mapping[str, object] | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.reachable = True
         self.error = ""
@@ -45,15 +46,17 @@ class Circuit:
         self._clock = clock
         self._log = log
         self._fields = dict(fields or {})
+        self._changed = changed
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: object) -> None:
         """Take the store for away from now on."""
         if not self.reachable or self._closed:
             return
         self.reachable = False
         self.error = str(error) or f"no answer within {self._timeout_s:g} s"
+        self._changed()
         self._log(f"{self._name}.store_unreachable", {"level": "error", "error": self.error, **self._fields})
         self._looking = asyncio.get_running_loop().create_task(self._look(self.answered))
 
@@ -75,6 +78,7 @@ class Circuit:
                 break
             except (RedisError, OSError, TimeoutError) as error:
                 self.error = str(error) or self.error
+                self._changed()
             now = self._clock.monotonic()
             if now - logged_at >= LOG_EVERY_S:
                 logged_at = now
@@ -82,6 +86,7 @@ class Circuit:
                 self._log(f"{self._name}.store_still_unreachable", fields)
         self.reachable = True
         self.error = ""
+        self._changed()
         away_s = round(self._clock.monotonic() - since, 3)
         self._log(
             f"{self._name}.store_reachable", {"answered": self.answered - answered_before, "away_s": away_s, **self._fields}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hslpy.store.redis import Redis, RedisError, RedisSettings, connect
@@ -15,16 +15,18 @@ from hslpy.store.redis import Redis, RedisError, RedisSettings, connect
 
 @dataclass(frozen=True, slots=True)
 class RedisProfile:
-    """A server by the name that scripts have for it; `url` as in `store.redis.RedisSettings`."""
+    """A server by the name that scripts have for it; `url` as in `store.redis.RedisSettings`, `login` the rest."""
 
     id: str
     url: str
     timeout_s: float = 5.0
     max_connections: int = 16
+    login: RedisSettings = field(default_factory=RedisSettings)
 
     @property
     def settings(self) -> RedisSettings:
-        return RedisSettings(self.url, min(self.timeout_s, 5.0), self.max_connections)
+        connect_timeout_s = min(self.timeout_s, 5.0)
+        return replace(self.login, url=self.url, connect_timeout_s=connect_timeout_s, max_connections=self.max_connections)
 
 
 class RedisCommandFailed(Exception):
@@ -43,7 +45,7 @@ class RedisProfiles:
         profile = self.settings[name]
         client = self._clients.get(name)
         if client is None:
-            client = self._clients[name] = connect(profile.settings, protocol=2)  # as the original: pairs come as lists
+            client = self._clients[name] = connect(profile.settings)  # RESP2, as the original: pairs come as lists
             client.response_callbacks.clear()  # replies as they come: "OK", not true
         try:
             async with asyncio.timeout(profile.timeout_s):

@@ -1,27 +1,46 @@
-"""A connection to Redis from its URL. In: settings. Out: a client of redis-py that never repeats a command by itself.
+"""A connection to one Redis server. In: settings. Out: a client of redis-py that never repeats a command by itself.
 
-Knows nothing of what is kept there. Whoever asks for the client closes it.
+Knows nothing of what is kept there, nor which server of several has it (`servers.py`). Whoever asks for the client closes
+it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hslpy.errors import OperatorError
 
-__all__ = ["Lane", "Redis", "RedisError", "RedisSettings", "Script", "Servers", "connect", "is_away", "pack"]
+__all__ = [
+    "AskError",
+    "Lane",
+    "MovedError",
+    "NoScriptError",
+    "Redis",
+    "RedisConnectionError",
+    "RedisError",
+    "RedisSettings",
+    "ResponseError",
+    "Script",
+    "connect",
+    "connect_to",
+    "connect_to_sentinel",
+    "is_away",
+    "key_slot",
+    "pack",
+    "split_address",
+]
 
 _AWAY = (
     "READONLY",
@@ -40,11 +59,37 @@ _AWAY = (
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """`url`: `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix:///path/to/socket[?db=n]`."""
+    """Where Redis is: a server's `url`, or `sentinels` that know the master of `sentinel_service`, or nodes of a `cluster`.
+
+    `url`: `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix:///path/to/socket[?db=n]`; the other two
+    are lists of `host:port`. `username`, `password` and the files of TLS are for any of them; what a URL has wins.
+    """
 
     url: str = "redis://127.0.0.1:6379/0"
+    sentinels: tuple[str, ...] = ()
+    sentinel_service: str = "mymaster"
+    sentinel_username: str = ""
+    sentinel_password: str = ""
+    cluster: tuple[str, ...] = ()
+    username: str = ""
+    password: str = ""
+    database: int = 0
+    tls: bool = False
+    tls_check_hostname: bool = True
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
     connect_timeout_s: float = 0.5
     max_connections: int = 16
+
+    def __post_init__(self) -> None:
+        """Raises OperatorError where the settings contradict each other or an address cannot be read."""
+        if self.sentinels and self.cluster:
+            raise OperatorError("redis.sentinels and redis.cluster are both set", hint="Redis Cluster has no Sentinels")
+        if self.cluster and self.database:
+            raise OperatorError("redis.database is set together with redis.cluster", hint="a cluster has database 0 only")
+        for address in (*self.sentinels, *self.cluster):
+            split_address(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +103,62 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """Give host and port of `host:port`, an IPv6 host in brackets or not. Raises OperatorError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise OperatorError(f"{address!r} is no address of a Redis server", hint="write `host:port`")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def connect(settings: RedisSettings, **options: Any) -> Redis:
-    """Give a client that connects at its first command, and again whenever the connection was lost.
+    """Give a client of the server at `url`, which connects at its first command and again whenever the connection was lost.
 
     `options` go to redis-py. Commands are not repeated (its default is three times): a rate check sent twice counts twice.
-    Raises OperatorError when the URL cannot be read.
+    Nothing has a deadline but connecting: the caller sets it. Raises OperatorError when the URL cannot be read.
     """
+    secure = settings.url.startswith("rediss:")
     try:
-        return Redis.from_url(
-            settings.url,
-            socket_connect_timeout=settings.connect_timeout_s,
-            max_connections=settings.max_connections,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_error=[],
-            **options,
-        )
+        return Redis.from_url(settings.url, **{**_options(settings, secure), **_login(settings), **options})
     except ValueError as error:
         raise OperatorError(
             f"the URL of the Redis server cannot be read: {error}", hint="write `redis://127.0.0.1:6379/0` or `unix:///path`"
         ) from None
+
+
+def connect_to(settings: RedisSettings, address: str) -> Redis:
+    """Give a client of the server at `host:port`, otherwise as `connect` does."""
+    host, port = split_address(address)
+    options = {**_options(settings, settings.tls), **_login(settings), "ssl": settings.tls, "db": settings.database}
+    return Redis(host=host, port=port, **options)
+
+
+def connect_to_sentinel(settings: RedisSettings, address: str) -> Redis:
+    """Give a client of a Sentinel, otherwise as `connect` does."""
+    host, port = split_address(address)
+    login = {"username": settings.sentinel_username or None, "password": settings.sentinel_password or None}
+    return Redis(host=host, port=port, **{**_options(settings, settings.tls), **login, "ssl": settings.tls})
+
+
+def _options(settings: RedisSettings, secure: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "socket_connect_timeout": settings.connect_timeout_s,
+        "socket_timeout": None,
+        "max_connections": settings.max_connections,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "protocol": 2,
+    }
+    if secure:
+        options["ssl_check_hostname"] = settings.tls_check_hostname
+        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.certificate, "ssl_keyfile": settings.key}
+        options |= {name: str(file) for name, file in files.items() if file is not None}
+    return options
+
+
+def _login(settings: RedisSettings) -> dict[str, Any]:
+    login = {"username": settings.username, "password": settings.password}
+    return {name: value for name, value in login.items() if value}
 
 
 class Lane:
@@ -87,32 +169,43 @@ class Lane:
     """
 
     def __init__(self, client: Redis) -> None:
+        self.client = client
         self._pool = client.connection_pool
         self._connection: Connection | None = None
 
     async def call(self, command: bytes) -> Any:
         """Send a command packed by `pack` and give the reply. Raises what a client's command raises."""
+        (reply,) = await self.calls(command, 1)
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
+
+    async def calls(self, commands: bytes, count: int) -> list[Any]:
+        """Send `count` commands at once and give the replies, a ResponseError in the place of each that was refused."""
         connection, self._connection = self._connection, None
         if connection is None:
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         elif await connection.can_read():  # closed by the server, or a reply that nobody waited for
             await connection.disconnect()
         try:
-            await connection.send_packed_command(command, check_health=False)
-            reply = await connection.read_response()
-        except ResponseError:
-            self._connection = connection
-            raise
+            await connection.send_packed_command(commands, check_health=False)
+            replies: list[Any] = []
+            for _ in range(count):
+                try:
+                    replies.append(await connection.read_response())
+                except ResponseError as error:
+                    replies.append(error)
         except BaseException:
             await self._pool.release(connection)
             raise
         self._connection = connection
-        return reply
+        return replies
 
     async def close(self) -> None:
-        """Give the connection back to the client, which closes it."""
+        """Close the connection; another call opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            await connection.disconnect(nowait=True)
             await self._pool.release(connection)
 
 
@@ -121,33 +214,9 @@ def pack(parts: Sequence[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
 
 
-def is_away(error: BaseException) -> bool:
-    """Say whether an error means that the server does not do its work, not that one key or command is at fault."""
+def is_away(error: object) -> bool:
+    """Say whether an error, or its text, means that the server does not do its work, not that one key or command fails."""
     if isinstance(error, RedisConnectionError | RedisTimeoutError | ReadOnlyError | OSError | TimeoutError):
         return True
     text = f"{getattr(error, 'status_code', '')} {error}"
     return any(beginning in text for beginning in _AWAY)  # older servers have it within `ERR Error running script`
-
-
-class Servers:
-    """Where Redis keeps what we share."""
-
-    def __init__(self, settings: RedisSettings) -> None:
-        self._client = connect(settings)
-        self._room = asyncio.Semaphore(settings.max_connections)  # redis-py's pool refuses where it has no more
-
-    async def call(self, script: Script, key: bytes, *words: str | bytes | float) -> Any:
-        """Run the script on the key, once. Raises RedisError or OSError; the caller has the deadline."""
-        async with self._room:
-            try:
-                return await self._client.evalsha(script.sha, 1, key, *words)
-            except NoScriptError:  # nothing ran: a new server, or one whose scripts were flushed
-                return await self._client.eval(script.text, 1, key, *words)
-
-    async def probe(self, key: bytes) -> None:
-        """Write to `key`, as a server that only reads, is full or loads would not let us. Raises as `call` does."""
-        await self._client.set(key, b"", px=1000)
-
-    async def close(self) -> None:
-        with suppress(RedisError, OSError):
-            await self._client.aclose()

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,8 @@ from hslpy.store.caches import Caches
 from hslpy.store.circuit import Circuit
 from hslpy.store.memory import KeyLocks
 from hslpy.store.packed import pack, unpack
-from hslpy.store.redis import RedisError, Script, Servers, is_away
+from hslpy.store.redis import RedisError, Script, is_away
+from hslpy.store.servers import Servers
 
 SCRIPT = Script(resources.files("hslpy.store").joinpath("shared.lua").read_text())
 
@@ -119,7 +121,8 @@ class RedisMemory:
         """`process` is a word that no other process has, now or before."""
         self.caches = Caches()
         self.folders = tuple(folders)
-        self.circuit = Circuit("memory", self._probe, settings.timeout_s, settings.retry_s, clock, log)
+        self._circuits: dict[str, Circuit] = {}  # by the names of servers
+        self._clock = clock
         self._settings = settings
         self._servers = servers
         self._log = log
@@ -171,7 +174,8 @@ class RedisMemory:
             self._renewing.cancel()
         while self._letting_go:
             await asyncio.wait(self._letting_go)
-        await self.circuit.close()
+        for circuit in self._circuits.values():
+            await circuit.close()
         await self._servers.close()
 
     def _gone(self, task: asyncio.Task[None]) -> None:
@@ -209,26 +213,39 @@ class RedisMemory:
             held.lost = True
 
     async def _call(self, key: str, *words: str | bytes | int) -> Any:
-        if not self.circuit.reachable:
-            self.circuit.answered += 1
-            raise _away(self.circuit.error)
+        name = self._name(key)
+        circuit = self._circuit_of(self._servers.name_of(name))
+        if not circuit.reachable:
+            circuit.answered += 1
+            raise _away(circuit.error)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                return await self._servers.call(SCRIPT, self._name(key), *words)
+                return await self._servers.call(SCRIPT, name, *words)
         except (RedisError, OSError, TimeoutError) as error:
             if is_away(error):
-                self.circuit.failed(error)
-            self.circuit.answered += 1
-            raise _away(str(error) or self.circuit.error) from None
+                circuit.failed(error)
+            circuit.answered += 1
+            raise _away(str(error) or circuit.error) from None
+
+    def _circuit_of(self, server: str) -> Circuit:
+        circuit = self._circuits.get(server)
+        if circuit is None:
+            times = self._settings.timeout_s, self._settings.retry_s
+            probe = partial(self._servers.probe, server, self._settings.key_prefix.encode() + b"?")
+            fields = {"server": server} if self._servers.is_cluster else {}
+            circuit = self._circuits[server] = Circuit("memory", probe, *times, self._clock, self._log, fields)
+        return circuit
+
+    @property
+    def reachable(self) -> bool:
+        """Whether Redis answers, each server of a cluster."""
+        return all(circuit.reachable for circuit in self._circuits.values())
 
     def _name(self, key: str) -> bytes:
         name = key.encode("latin-1")
         if len(name) > MOST_KEY_BYTES:
             return self._settings.key_prefix.encode() + b"#" + hashlib.sha256(name).hexdigest().encode()
         return self._settings.key_prefix.encode() + b":" + name
-
-    async def _probe(self) -> None:
-        await self._servers.probe(self._settings.key_prefix.encode() + b"?")
 
 
 def _away(why: str) -> ScriptError:

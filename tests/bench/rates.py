@@ -22,6 +22,7 @@ from hslpy.rate.contract import RateCounters, RateSettings, key_of
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.redis import SCRIPT, RedisRateCounters
 from hslpy.store.redis import RedisSettings, connect
+from hslpy.store.servers import Servers
 from tests.support.redis_server import RedisServer
 
 LIMIT, INTERVAL_S = 300, 28_800
@@ -57,12 +58,15 @@ async def measure_redis(url: str, tasks: int, keys: int, seconds: float) -> tupl
     client = connect(RedisSettings(url))
     await client.flushall()
     empty = (await client.info("memory"))["used_memory"]
-    counters = RedisRateCounters(RateSettings(key_prefix="rate:"), client, SystemClock(), lambda event, fields: None)
+    counters = RedisRateCounters(
+        RateSettings(key_prefix="rate:"), Servers(RedisSettings(url)), SystemClock(), lambda event, fields: None
+    )
     figures = await measure(counters, tasks, keys, seconds)
     assert counters.health.unreachable_answers == 0
     grown = (await client.info("memory"))["used_memory"] - empty
     a_key = grown / await client.dbsize()
     await counters.close()
+    await client.aclose()
     return figures, a_key
 
 
@@ -70,7 +74,7 @@ def redis_benchmark(server: RedisServer, keys: int, requests: int) -> float:
     """Give the script's calls a second, one check a call, 50 in a pipeline on each of 50 connections."""
     sha = subprocess.run(
         ["redis-cli", "-s", str(server.socket), "-x", "script", "load"],
-        input=SCRIPT.encode(),
+        input=SCRIPT.text.encode(),
         capture_output=True,
         check=True,
     ).stdout.decode()

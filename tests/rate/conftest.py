@@ -15,6 +15,7 @@ from hslpy.rate.contract import RateCounters, RateSettings
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.redis import RedisRateCounters
 from hslpy.store.redis import RedisSettings, connect
+from hslpy.store.servers import Servers
 from tests.support.redis_server import RedisServer
 
 
@@ -50,10 +51,11 @@ async def open_memory(**settings: Any) -> AsyncIterator[Subject]:
 async def open_redis(url: str, **settings: Any) -> AsyncIterator[Subject]:
     client = connect(RedisSettings(url))
     await client.flushall()
+    await client.aclose()
     log: list[tuple[str, Mapping[str, object]]] = []
     counters = RedisRateCounters(
         RateSettings(**{"timeout_s": 5.0, **settings}),
-        client,
+        Servers(RedisSettings(url)),
         SystemClock(),
         lambda event, fields: log.append((event, fields)),
     )

@@ -13,7 +13,8 @@ import pytest
 
 from hslpy.clock import SystemClock
 from hslpy.store.memory import SharedMemory
-from hslpy.store.redis import RedisSettings, Servers
+from hslpy.store.redis import RedisSettings
+from hslpy.store.servers import Servers
 from hslpy.store.shared import MemorySettings, RedisMemory
 from tests.hooks.world import World
 from tests.support.redis_server import RedisServer

@@ -102,7 +102,7 @@ def test_while_redis_is_away_scripts_fail_at_once_and_go_on_when_it_is_back(worl
             assert len(texts) == 3 and all("R340" in text and "memory.store" in text for text in texts)
             own_server.start()
             async with asyncio.timeout(5):
-                while not memory.circuit.reachable:
+                while not memory.reachable:
                     await asyncio.sleep(0.01)
             assert await value_of(world, memory, "k") == "none"
 
@@ -123,7 +123,7 @@ def test_a_frozen_redis_costs_one_deadline(world: World, own_server: RedisServer
                 assert least <= loop.time() - start < most
             own_server.thaw()
             async with asyncio.timeout(5):
-                while not memory.circuit.reachable:
+                while not memory.reachable:
                     await asyncio.sleep(0.01)
             assert await value_of(world, memory, "k") == "1"
 

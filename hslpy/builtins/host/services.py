@@ -115,7 +115,8 @@ def redis_class(call: Run, profile: str | None = None) -> HslObject:
     if profile is not None and profile not in profiles.settings:
         raise _unknown(CLASS, "profile", "redis_profile", profile, (name for name in profiles.settings if name))
     if profile is None and "" not in profiles.settings:
-        raise ScriptError("R340", "there is no Redis here", hint="`--config FILE` takes that of the settings")
+        hint = "`--config FILE` takes that of the settings; for Sentinels and a cluster give an id of [[redis_profile]]"
+        raise ScriptError("R340", "there is no Redis here", hint=hint)
     return HslObject(CLASS, None, profile or "")
 
 
