@@ -79,6 +79,10 @@ class Route:
     xclient: tuple[tuple[str, str], ...] = ()
     timeouts: Timeouts = Timeouts()
 
+    def __hash__(self) -> int:
+        """Of what mostly differs: all fields would take longer to hash than the look-up they are for."""
+        return hash((self.host, self.address, self.port, self.source_ip, self.helo, self.sasl_username))
+
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aiosmtplib import SMTPServerDisconnected
 
@@ -306,7 +307,7 @@ def _told(link: Link, state: str, address: Address) -> bytes:
 
 
 def _dsn_words(link: Link, params: Mapping[str, str], names: tuple[str, ...]) -> list[bytes]:
-    if not link.offers("dsn"):
+    if not params or not link.offers("dsn"):
         return []
     given = {name.upper(): value for name, value in params.items()}
     if not given.get("ORCPT", "").isascii():
@@ -326,6 +327,7 @@ def dot_stuffed(content: bytes) -> bytes:
     return content.replace(b"\r\n.", b"\r\n..")
 
 
+@lru_cache(maxsize=4096)
 def _path(address: Address) -> bytes | None:
     """Give the path without `<>`, its domain in A-labels; None where it cannot be written."""
     text = str(Address(address.local_part, ascii_domain(address.domain)))

@@ -10,7 +10,7 @@ import asyncio
 import random
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,19 +34,23 @@ if TYPE_CHECKING:
     from hslpy.queue.queue import Queue
 
 
+_AS_SET = TryOptions()
+
+
 @dataclass(slots=True)
 class _Item:
     """One recipient on its way. `settled` once the queue has been told what becomes of it."""
 
     entry: QueuedRecipient
     context: Context = field(default_factory=Context)
-    options: TryOptions = field(default_factory=TryOptions)
+    options: TryOptions = _AS_SET
     metadata: Mapping[str, str] | None = None
     content: bytes | None = None  # what was tried: it may be gone from the spool afterwards
     dsn: DsnOptions | None = None  # what a report on it is to be like
     by: str = ""  # the line of the script that decided what becomes of it
     attempt_by: str = ""  # the line that decided how it is tried, or from where
     settled: bool = False
+    seen: QueuedFacts | None = None  # what scripts were shown last
 
     @property
     def ids(self) -> dict[str, object]:
@@ -70,10 +74,13 @@ class _Item:
         given = self.options.recipient_params
         return given if given is not None else self.entry.recipient_params
 
-    def facts(self, most_retries: int) -> QueuedFacts:
+    def facts(self, most_retries: int, read: Callable[[_Item, int], Awaitable[bytes]]) -> QueuedFacts:
         """Give what scripts see, with the metadata as it is by now. Copies of a message have ids one after another."""
         entry = self.entry
-        return QueuedFacts(
+        metadata = entry.metadata if self.metadata is None else self.metadata
+        if self.seen is not None:
+            return self.seen if self.seen.metadata is metadata else replace(self.seen, metadata=metadata)
+        self.seen = QueuedFacts(
             transaction_id=entry.transaction_id,
             queue_id=entry.queue_id,
             received_at=entry.received_at,
@@ -86,7 +93,7 @@ class _Item:
             remote_ip=entry.remote_ip,
             helo=entry.helo,
             sasl_username=entry.sasl_username,
-            metadata=entry.metadata if self.metadata is None else self.metadata,
+            metadata=metadata,
             sender_params=entry.sender_params,
             recipient_params=entry.recipient_params,
             job_id=entry.job_id,
@@ -94,7 +101,10 @@ class _Item:
             tenant_id=entry.tenant_id,
             action_id=entry.queue_id - entry.message_id + 1,
             most_retries=most_retries,
+            content=partial(read, self, entry.variant),
+            received=partial(read, self, -1),
         )
+        return self.seen
 
 
 class Jobs:
@@ -127,11 +137,11 @@ class Jobs:
         scripts = self._hooks.current
         items = [_Item(entry) for entry in entries]
         try:
-            await self._each((item, self._before(scripts, item)) for item in items)
-            for group in _groups(item for item in items if not item.settled):
+            await self._each([(item, self._before(scripts, item)) for item in items])
+            for group in _groups([item for item in items if not item.settled]):
                 outcomes = await self._try(group)
                 await self._each(
-                    (item, self._after(scripts, item, outcome)) for item, outcome in zip(group, outcomes, strict=True)
+                    [(item, self._after(scripts, item, outcome)) for item, outcome in zip(group, outcomes, strict=True)]
                 )
         finally:
             for item in items:
@@ -139,9 +149,12 @@ class Jobs:
                     item.settled = True
                     self._queue.postpone(item.entry, self._clock.time())
 
-    async def _each(self, steps: Iterable[tuple[_Item, Awaitable[None]]]) -> None:
+    async def _each(self, steps: Sequence[tuple[_Item, Awaitable[None]]]) -> None:
         """Take a step with each item, side by side so that they share commits; a fault of ours puts its item back."""
-        await asyncio.gather(*(self._guarded(item, step) for item, step in steps))
+        if len(steps) == 1:
+            await self._guarded(*steps[0])  # without a task of its own
+        else:
+            await asyncio.gather(*(self._guarded(item, step) for item, step in steps))
 
     async def _guarded(self, item: _Item, step: Awaitable[None]) -> None:
         try:
@@ -240,13 +253,7 @@ class Jobs:
             self._done(item, "deleted", outcome.text)
 
     def _facts(self, item: _Item) -> QueuedFacts:
-        entry = item.entry
-        facts = item.facts(self._queue.most_retries(entry))
-        return replace(
-            facts,
-            content=partial(self._content, item, entry.variant),
-            received=partial(self._content, item, -1),
-        )
+        return item.facts(self._queue.most_retries(item.entry), self._content)
 
     async def _content(self, item: _Item, variant: int) -> bytes:
         """Give the message's content, from the spool or from the attempt. Raises SpoolError."""
@@ -359,7 +366,7 @@ def report_settings(settings: DeliverySettings) -> ReportSettings:
     )
 
 
-def _groups(items: Iterable[_Item]) -> list[list[_Item]]:
+def _groups(items: Sequence[_Item]) -> list[list[_Item]]:
     """Give the items in groups that share all decisions and so one transaction. Options hold mappings: no hashing."""
     groups: list[list[_Item]] = []
     for item in items:

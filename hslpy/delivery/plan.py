@@ -10,6 +10,7 @@ import ipaddress
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hslpy.mail.reply import Enhanced
 
@@ -63,7 +64,7 @@ class OwnListeners:
 
     def hear(self, address: str, port: int) -> bool:
         """Say whether a connection to this address and port would be one to ourselves."""
-        ip = ipaddress.ip_address(address)
+        ip = parsed_ip(address)
         everywhere = _plain(ip).is_loopback or ip.is_unspecified or address in self.local
         return any(
             port == own_port and (address == own or (own in _ALL_ADDRESSES and everywhere)) for own, own_port in self.bound
@@ -111,7 +112,7 @@ def wanted_hosts(
 
 def refusal(address: str, port: int, rules: TargetRules) -> str | None:
     """Say why mail may not go to this address, or None. `self` is the answer where we listen there ourselves."""
-    ip = ipaddress.ip_address(address)
+    ip = parsed_ip(address)
     if rules.own_listeners.hear(address, port):
         return "self"
     if not rules.allow_private and not _is_public(ip):
@@ -119,6 +120,7 @@ def refusal(address: str, port: int, rules: TargetRules) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def literal_address(domain: str) -> str | None:
     """Give the address of an address literal (`[192.0.2.1]`, `[IPv6:2001:db8::1]`) or of a bare IP, else None."""
     text = domain[1:-1] if domain.startswith("[") and domain.endswith("]") else domain
@@ -128,6 +130,9 @@ def literal_address(domain: str) -> str | None:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return None
+
+
+parsed_ip = lru_cache(maxsize=4096)(ipaddress.ip_address)
 
 
 def _is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -55,7 +55,7 @@ class DeliverySettings:
     attempts: int = 200
     attempt_s: float = 900.0
     destination_connections: int = 10
-    parked: int = 200
+    parked: int = 1000
     target_addresses: int = 5
     recipients_per_transaction: int = 100
     prefer_family: Literal[4, 6] = 4

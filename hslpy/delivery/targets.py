@@ -83,7 +83,7 @@ async def hosts_of(
     return [(target.host, target.address) for target in plan.targets]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Search:
     resolver: Resolver
     port: int
@@ -121,7 +121,11 @@ class _Search:
 
     async def _addresses(self, host: str) -> list[str]:
         families = (self.prefer, 10 - self.prefer)
-        answers = await asyncio.gather(*(self._query(host, family) for family in families if family in self.rules.families))
+        reached = [family for family in families if family in self.rules.families]
+        if len(reached) == 1:
+            answers = [await self._query(host, reached[0])]
+        else:
+            answers = await asyncio.gather(*(self._query(host, family) for family in reached))
         if not any(answers):  # asked only to say what is the matter
             answers = [await self._query(host, family) for family in families if family not in self.rules.families]
         if not any(answers):

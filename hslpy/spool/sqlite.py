@@ -95,13 +95,15 @@ class SqliteSpool:
         loop = asyncio.get_running_loop()
         content: asyncio.Future[bytes] = loop.create_future()
         self._unread.append((message_id, variant, content))
-        if len(self._unread) == 1:
+        if len(self._unread) == 1 and len(self._reading) < self._settings.readers:
             loop.call_soon(self._read_together)
         return await content
 
     def _read_together(self) -> None:
         """Have one thread read all that was asked for in a turn of the loop: a hop each would cost more than it reads."""
         wanted, self._unread = self._unread, []
+        if not wanted:
+            return
         task = asyncio.ensure_future(self._in_reader(lambda connection: self._contents(connection, wanted)))
         self._reading.add(task)
         task.add_done_callback(partial(self._have_read, wanted))
@@ -119,6 +121,7 @@ class SqliteSpool:
 
     def _have_read(self, wanted: Sequence[_Unread], task: asyncio.Task[list[bytes | SpoolError]]) -> None:
         self._reading.discard(task)
+        self._read_together()
         error = SpoolError("the spool is closing") if task.cancelled() else task.exception()
         contents: Sequence[bytes | BaseException] = [error] * len(wanted) if error is not None else task.result()
         for (_, _, future), content in zip(wanted, contents, strict=True):
