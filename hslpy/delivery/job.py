@@ -318,7 +318,11 @@ class Jobs:
         asked = replace(item.entry, recipient_params=item.recipient_params)
         if outcome.success == "" or self._queue.no_report_because(asked, outcome.success):
             return None
-        return self._made_report(item, outcome, outcome.success, item.content or b"", self._clock.time())
+        try:
+            return self._made_report(item, outcome, outcome.success, item.content or b"", self._clock.time())
+        except Exception as error:  # whatever it is: what was delivered must leave the queue
+            self._fault(item, error)
+            return None
 
     def _made_report(self, item: _Item, outcome: Outcome, action: ReportAction, content: bytes, now: float) -> NewMessage:
         text = str(outcome.reply) if outcome.reply is not None else outcome.text
