@@ -292,12 +292,12 @@ class Connection(SMTP):
             return
         self.lingering = True
         self.closing_since = self.shared.clock.monotonic()
-        self.transport.write_eof()
         dropped = 0
-        while not (self.gone or reader.at_eof()) and dropped < SWALLOW_LIMIT:
-            dropped += len(reader._buffer)
-            reader._buffer.clear()
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it may have gone already
+            self.transport.write_eof()
+            while not (self.gone or reader.at_eof()) and dropped < SWALLOW_LIMIT:
+                dropped += len(reader._buffer)
+                reader._buffer.clear()
                 await reader._wait_for_data("hslpy")
 
     async def _swallow_line(self, session: Session, buffer: bytearray) -> None:
@@ -323,7 +323,8 @@ class Connection(SMTP):
             line = command + b"\r\n"
         sound = _SOUND_LINE(line) or (_UTF8_LINE(line) if is_sound_utf8(line[:-2]) else None)
         if sound is None:
-            self._out.append(session.fault(line_fault(line)))
+            wrong = line_fault(line)
+            self._out.append(session.unrecognized() if wrong is replies.UNKNOWN else session.fault(wrong))
             return
         verb, argument = sound[1].upper(), sound[2]
         if len(line) > COMMAND_LIMIT and len(line) > COMMAND_LIMITS.get(verb, COMMAND_LIMIT):

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -105,7 +105,8 @@ class Peer:
 
     def expect(self, codes: list[str], told: object) -> None:
         got = [self.reply() for _ in codes]
-        assert all(code.startswith(wanted) for code, wanted in zip(got, codes, strict=True)), (codes, got, told)
+        wrong = [n for n, (code, wanted) in enumerate(zip(got, codes, strict=True)) if not code.startswith(wanted)]
+        assert not wrong, (wrong, codes, got, told)
 
     def drop(self, *, reset: bool) -> None:
         if reset:
@@ -115,7 +116,9 @@ class Peer:
 
 
 cuts = st.lists(st.integers(0, 5000), max_size=4)
-command = st.one_of(st.sampled_from(ONWARD), st.sampled_from(COMMANDS))
+STAYING = [command for command in COMMANDS if command.kind not in ("http", "quit")]
+DATA = next(command for command in COMMANDS if command.kind == "data")
+command = st.one_of(st.sampled_from(ONWARD), st.sampled_from(STAYING), st.sampled_from(COMMANDS))
 group = st.builds(
     lambda first, last: [*first, *last], st.lists(st.sampled_from(OTHERS), max_size=6), st.lists(command, max_size=1)
 )
@@ -130,9 +133,10 @@ lines = st.builds(
     lambda head, body, odd, at: [*head, b"", *(body[:at] + odd + body[at:])],
     st.lists(st.sampled_from((b"Subject: x", b"X-Y: z", b"Received: by x", b"A: b\r\n c")), max_size=4),
     st.lists(line, max_size=12),
-    st.lists(st.sampled_from(ODD_LINES), max_size=1) | st.just([]),
+    st.lists(st.sampled_from(ODD_LINES), max_size=1),
     st.integers(0, 12),
 )
+behind = st.lists(st.sampled_from(OTHERS), max_size=3)
 BIG = {
     "loop": [b"Received: x"] * 51 + [b""],
     "header": [b"X: y"] * 2000 + [b""],
@@ -221,17 +225,38 @@ class Dialogue(RuleBasedStateMachine):
         peer.expect(["503"], (first, behind))
         self._over(peer)
 
-    @precondition(lambda self: any(not peer.model.in_data and peer.model.recipients for peer in self.peers))
-    @rule(cut=cuts)
-    def ask_to_send(self, cut: list[int]) -> None:
-        for peer in list(self.peers):
-            if not peer.model.in_data and peer.model.in_mail and peer.model.recipients:
-                self._say(peer, [next(each for each in COMMANDS if each.kind == "data")], cut)
+    @rule(which=st.integers(0, 2), commands=onward, lines=lines, behind=behind, cuts=cuts)
+    def send_message(
+        self, which: int, commands: list[Command], lines: list[bytes], behind: list[Command], cuts: list[int]
+    ) -> None:
+        """The whole of it, so that chance gets to the end of a message often."""
+        peer = self._peer(which)
+        if peer.model.in_data:
+            return
+        first = [] if peer.model.hello else [COMMANDS[0]]
+        if peer.model.in_mail:
+            first += [next(each for each in COMMANDS if each.kind == "rset")]
+        for each in first:
+            if peer in self.peers:
+                self._say(peer, [each], [])
+        if peer in self.peers:
+            self._say(peer, [each for each in commands if each.kind in ("mail", "rcpt")] + [DATA], cuts)
+        if peer in self.peers and peer.model.in_data:
+            self._content(peer, lines, behind, cuts)
+
+    @rule(which=st.integers(0, 2), each=st.sampled_from(OTHERS), times=st.integers(2, 20), cuts=cuts)
+    def pester(self, which: int, each: Command, times: int, cuts: list[int]) -> None:
+        """The same again and again, up to the limits."""
+        peer = self._peer(which)
+        if not peer.model.in_data:
+            self._say(peer, [each] * times, cuts)
 
     @precondition(lambda self: any(peer.model.in_data for peer in self.peers))
-    @rule(lines=st.one_of(lines, lines, lines, lines, big), behind=st.lists(st.sampled_from(OTHERS), max_size=3), cuts=cuts)
+    @rule(lines=st.one_of(lines, lines, big), behind=behind, cuts=cuts)
     def send_content(self, lines: list[bytes], behind: list[Command], cuts: list[int]) -> None:
-        peer = next(peer for peer in self.peers if peer.model.in_data)
+        self._content(next(peer for peer in self.peers if peer.model.in_data), lines, behind, cuts)
+
+    def _content(self, peer: Peer, lines: list[bytes], behind: list[Command], cuts: list[int]) -> None:
         sent = [line + b"\r\n" for text in lines for line in text.split(b"\r\n")]
         code, kept = peer.model.content(sent)
         if kept is not None:
@@ -281,7 +306,12 @@ class Dialogue(RuleBasedStateMachine):
 
 
 Dialogue.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=80,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+    phases=(Phase.reuse, Phase.generate),
 )
 TestDialogue = Dialogue.TestCase
 

@@ -17,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.smtp.test_machine import Dialogue, ServerThread
@@ -46,6 +46,7 @@ def main(wanted: int) -> int:
         database=None,
         suppress_health_check=list(HealthCheck),
         print_blob=False,
+        phases=(Phase.generate,),
     )
     Dialogue.server = server = ServerThread()
     try:
