@@ -175,6 +175,8 @@ ROWS: list[Setting] = [
             "attempt_s": About(
                 "time for one attempt; the answer to the message itself is waited for beyond it", "s", minimum=1
             ),
+            "slow_attempts": About("attempts beside these that have lasted for longer than `slow_after_s`", minimum=0),
+            "slow_after_s": About("after this time an attempt no longer counts among `attempts`", "s", minimum=0.1),
             "destination_connections": About("attempts at a time to one next hop or recipient domain", minimum=1),
             "parked": About("due recipients held in memory for a slot of their destination", minimum=0),
             "target_addresses": About("addresses that one attempt tries", minimum=1),

@@ -1,7 +1,10 @@
-"""Whose turn it is: jobs by destination, so that a slow one doesn't keep the others waiting. No I/O, no clock.
+"""Whose turn it is: jobs by destination, so that slow ones don't keep the others waiting. No I/O, no clock.
 
-In: jobs with their destination, how long each took. Out: the next job whose destination has a free slot, destinations
-in turn; when a job for which there was no room had better come back.
+In: jobs with their destination and its group (the transport), the time. Out: the next job that has a free slot, groups in
+turn and in each its destinations in turn; when a job for which there was no room had better come back.
+
+A job that has held its slot for long gives it up to others and goes on beside them: hosts that answer a byte a minute
+would hold all slots otherwise. What goes on so is bounded too, and of either bound no group can take everything.
 """
 
 from __future__ import annotations
@@ -17,6 +20,32 @@ _FIRST_GUESS_S = 0.01  # a host nearby: coming back too early costs microseconds
 _SHARE = 0.1  # of the newest job in the average
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """`quick` jobs at a time, and `slow` beside them that have lasted for `slow_after_s`.
+
+    Of the quick ones a destination may have `destination_share` at most; of either a group `group_share`.
+    """
+
+    quick: int
+    slow: int = 0
+    slow_after_s: float = 10.0
+    destination_share: float = 0.75
+    group_share: float = 0.75
+
+    @property
+    def of_destination(self) -> int:
+        return max(int(self.quick * self.destination_share), 1)
+
+    @property
+    def of_group(self) -> int:
+        return max(int(self.quick * self.group_share), 1)
+
+    @property
+    def slow_of_group(self) -> int:
+        return int(self.slow * self.group_share)
+
+
 @dataclass(slots=True)
 class _Lane(Generic[J]):
     limit: int
@@ -26,67 +55,162 @@ class _Lane(Generic[J]):
     job_s: float = _FIRST_GUESS_S
 
 
-class Lanes(Generic[J]):
-    """Each destination has `limit` slots, and room for `room` jobs that wait for one."""
+@dataclass(slots=True)
+class _Group(Generic[J]):
+    ready: deque[str] = field(default_factory=deque)  # destinations with a job waiting and a slot free, each once
+    quick: deque[Turn[J]] = field(default_factory=deque)  # in the order of their starts; those that ended may be among them
+    quick_count: int = 0
+    slow_count: int = 0
 
-    def __init__(self, room: int, crowded: int = 50_000) -> None:
+
+@dataclass(slots=True, eq=False)
+class Turn(Generic[J]):
+    """A job that was begun; it holds its slot until `Lanes.done`."""
+
+    destination: str
+    group: str
+    job: J
+    started: float
+    slow: bool = False
+    over: bool = False
+
+
+class Lanes(Generic[J]):
+    """Each destination has `limit` slots of all, and room for `room` jobs that wait for one."""
+
+    def __init__(self, slots: Slots, room: int, crowded: int = 50_000) -> None:
         """With `crowded` jobs waiting in all, each destination has room for a twentieth only."""
+        self._slots = slots
         self._room = room
         self._crowded = crowded
         self._waiting = 0
+        self._quick = 0
+        self._slow = 0
         self._lanes: dict[str, _Lane[J]] = {}
-        self._ready: deque[str] = deque()  # destinations with a job waiting and a slot free, each once
+        self._groups: dict[str, _Group[J]] = {}
+        self._in_turn: deque[str] = deque()  # groups with a destination that is ready, each once
 
     def __len__(self) -> int:
         return self._waiting
 
-    def offer(self, destination: str, limit: int, job: J) -> float | None:
-        """Take the job in and give None; without room, give the seconds after which to offer it again."""
+    def offer(self, destination: str, limit: int, job: J, group: str = "") -> float | None:
+        """Take the job in and give None; without room, give the seconds after which to offer it again.
+
+        A destination is always of the same group.
+        """
         lane = self._lanes.get(destination)
         if lane is None:
             lane = self._lanes[destination] = _Lane(limit)
-        lane.limit = limit
+        lane.limit = min(limit, self._slots.of_destination)
         room = self._room if self._waiting < self._crowded else max(self._room // 20, 1)
         if len(lane.waiting) >= room:
             lane.turned_away += 1
             return (len(lane.waiting) / 2 + lane.turned_away) * lane.job_s / limit / 2  # early, as the guess may be bad
         lane.waiting.append(job)
         self._waiting += 1
-        if len(lane.waiting) == 1 and lane.active < limit:
-            self._ready.append(destination)
+        if len(lane.waiting) == 1 and lane.active < lane.limit:
+            self._is_ready(destination, group)
         return None
 
-    def next(self) -> tuple[str, J] | None:
-        """Give the next job with its destination, whose slot it holds until `done`; None when none may start."""
-        if not self._ready:
-            return None
-        destination = self._ready.popleft()
-        lane = self._lanes[destination]
-        job = lane.waiting.popleft()
-        self._waiting -= 1
-        lane.active += 1
-        if lane.waiting and lane.active < lane.limit:
-            self._ready.append(destination)
-        return destination, job
+    def next(self, now: float) -> Turn[J] | None:
+        """Give the next job to begin at `now`, None when none may begin."""
+        slots = self._slots
+        if self._quick >= slots.quick:
+            self._make_way(now)
+            if self._quick >= slots.quick:
+                return None
+        most = slots.of_group
+        for _ in range(len(self._in_turn)):
+            name = self._in_turn.popleft()
+            group = self._groups[name]
+            if group.quick_count >= most:
+                self._make_way(now, group)
+            if group.quick_count < most:
+                return self._begin(name, group, now)
+            self._in_turn.append(name)
+        return None
 
-    def done(self, destination: str, job_s: float) -> None:
-        """Give a slot back, which was in use for `job_s`."""
+    def _begin(self, name: str, group: _Group[J], now: float) -> Turn[J]:
+        destination = group.ready.popleft()
         lane = self._lanes[destination]
-        lane.job_s += _SHARE * (job_s - lane.job_s)
+        turn = Turn(destination, name, lane.waiting.popleft(), now)
+        self._waiting -= 1
+        self._quick += 1
+        lane.active += 1
+        group.quick_count += 1
+        group.quick.append(turn)
+        if lane.waiting and lane.active < lane.limit:
+            group.ready.append(destination)
+        if group.ready:
+            self._in_turn.append(name)
+        return turn
+
+    def done(self, turn: Turn[J], now: float) -> None:
+        """Give a slot back."""
+        group, lane = self._groups[turn.group], self._lanes[turn.destination]
+        turn.over = True
+        if turn.slow:
+            self._slow -= 1
+            group.slow_count -= 1
+        else:
+            self._quick -= 1
+            group.quick_count -= 1
+        while group.quick and group.quick[0].over:
+            group.quick.popleft()
+        lane.job_s += _SHARE * (now - turn.started - lane.job_s)
         lane.turned_away = max(lane.turned_away - 1, 0)
         was_full = lane.active >= lane.limit
         lane.active -= 1
         if lane.waiting:
             if was_full and lane.active < lane.limit:
-                self._ready.append(destination)
+                self._is_ready(turn.destination, turn.group)
         elif lane.active == 0:
-            del self._lanes[destination]
+            del self._lanes[turn.destination]
+        if not (group.quick_count or group.slow_count or group.ready):
+            del self._groups[turn.group]
+
+    def again_s(self, now: float) -> float | None:
+        """Give the time until the next job that lasts may make way for one that waits; None when there is none such."""
+        if not self._in_turn:
+            return None
+        after_s = self._slots.slow_after_s
+        left = [group.quick[0].started + after_s - now for group in self._groups.values() if group.quick]
+        return min((left_s for left_s in left if left_s > 0), default=None)
+
+    def _make_way(self, now: float, only: _Group[J] | None = None) -> None:
+        """Have jobs that last go on beside the others, as far as there are slots for that."""
+        slots = self._slots
+        most = slots.slow_of_group
+        for group in self._groups.values() if only is None else (only,):
+            while group.quick:
+                turn = group.quick[0]
+                if not turn.over:
+                    full = self._slow >= slots.slow or group.slow_count >= most
+                    if full or turn.started + slots.slow_after_s > now:
+                        break
+                    turn.slow = True
+                    self._quick -= 1
+                    self._slow += 1
+                    group.quick_count -= 1
+                    group.slow_count += 1
+                group.quick.popleft()
+
+    def _is_ready(self, destination: str, name: str) -> None:
+        group = self._groups.setdefault(name, _Group())
+        if not group.ready:
+            self._in_turn.append(name)
+        group.ready.append(destination)
 
     def drain(self) -> list[J]:
         """Take out all that wait."""
         jobs = [job for lane in self._lanes.values() for job in lane.waiting]
-        self._ready.clear()
+        self._in_turn.clear()
         self._waiting = 0
+        for name in list(self._groups):
+            group = self._groups[name]
+            group.ready.clear()
+            if not group.quick_count and not group.slow_count:
+                del self._groups[name]
         for destination in list(self._lanes):
             self._lanes[destination].waiting.clear()
             if not self._lanes[destination].active:

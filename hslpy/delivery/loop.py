@@ -11,13 +11,14 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hslpy.client.contract import Client
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts
 from hslpy.delivery.job import Jobs
-from hslpy.delivery.lanes import Lanes
+from hslpy.delivery.lanes import Lanes, Slots, Turn
 from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.send import Sender
 from hslpy.delivery.settings import DeliverySettings
@@ -61,7 +62,8 @@ class Delivery:
         self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
         self.sender = Sender(settings, self._attempts)
         self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
-        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(max(settings.parked, 1))
+        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(slots_of(settings), max(settings.parked, 1))
+        self._waiting_for_slow: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
@@ -89,6 +91,10 @@ class Delivery:
             self._dispatcher.cancel()
             await asyncio.gather(self._dispatcher, return_exceptions=True)
             self._dispatcher = None
+        if self._waiting_for_slow is not None:
+            self._waiting_for_slow.cancel()
+            await asyncio.gather(self._waiting_for_slow, return_exceptions=True)
+            self._waiting_for_slow = None
         for entries in self._lanes.drain():
             for entry in entries:
                 self._queue.postpone(entry, self._clock.time())
@@ -118,7 +124,7 @@ class Delivery:
             limit = self._limit(entries[0])
             for start in range(0, len(entries), most):
                 job = tuple(entries[start : start + most])
-                wait_s = self._lanes.offer(str(destination), limit, job)
+                wait_s = self._lanes.offer(str(destination), limit, job, entries[0].transport_id)
                 if wait_s is not None:
                     self._turn_away(job, wait_s)
 
@@ -128,20 +134,25 @@ class Delivery:
             self._queue.postpone(entry, due_at)
 
     def _launch(self) -> None:
-        while len(self._running) < self._settings.attempts:
-            turn = self._lanes.next()
-            if turn is None:
-                return
-            task = asyncio.create_task(self._carry_out(*turn))
+        now = self._clock.monotonic()
+        while (turn := self._lanes.next(now)) is not None:
+            task = asyncio.create_task(self._carry_out(turn))
             self._running.add(task)
             task.add_done_callback(self._ended)
+        if self._waiting_for_slow is None and (again_s := self._lanes.again_s(now)) is not None:
+            self._waiting_for_slow = asyncio.create_task(self._launch_after(again_s))
 
-    async def _carry_out(self, destination: str, job: tuple[QueuedRecipient, ...]) -> None:
-        started = self._clock.monotonic()
+    async def _launch_after(self, seconds: float) -> None:
+        """Launch again when attempts under way may have become slow ones, which make way for others."""
+        await self._clock.sleep(seconds)
+        self._waiting_for_slow = None
+        self._launch()
+
+    async def _carry_out(self, turn: Turn[tuple[QueuedRecipient, ...]]) -> None:
         try:
-            await self._jobs.run(self._still_wanted(job))
+            await self._jobs.run(self._still_wanted(turn.job))
         finally:
-            self._lanes.done(destination, self._clock.monotonic() - started)
+            self._lanes.done(turn, self._clock.monotonic())
 
     def _still_wanted(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
         """Give those of the job that no operator has held or deleted while they were parked; the others go back."""
@@ -172,6 +183,19 @@ class Delivery:
         transport = self._settings.transports.get(entry.transport_id)
         limit = transport.destination_connections if transport is not None else None
         return limit or self._settings.destination_connections
+
+
+def slots_of(settings: DeliverySettings) -> Slots:
+    """Give the slots; the only transport may have them all, and so may the only next hop."""
+    transports = settings.transports.values()
+    alone = len(transports) <= 1
+    only_hop = alone and any(transport.next_hop for transport in transports)
+    share = Slots(settings.attempts, settings.slow_attempts, settings.slow_after_s)
+    return replace(
+        share,
+        group_share=1.0 if alone else share.group_share,
+        destination_share=1.0 if only_hop else share.destination_share,
+    )
 
 
 def _check(settings: DeliverySettings, sources: Sources) -> None:

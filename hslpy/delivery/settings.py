@@ -39,14 +39,15 @@ class Transport:
 class DeliverySettings:
     """`helo` is the name where a source has none; `sources` the default ids, the system's choice where empty.
 
-    `attempts` bounds what is under way at once, `attempt_s` the time of one (see `Client.send`),
-    `destination_connections` the attempts to one next hop or recipient domain (10: KumoMTA's shaping table), `parked` what
-    waits in memory for a slot of its destination, each. `target_addresses` is how many addresses one attempt tries
-    (Postfix: 5), `recipients_per_transaction` how many recipients of a message share one (RFC 5321 4.5.3.1.8: a host takes
-    100). `source_suspension_s` is how long a source that cannot be bound is left out, `wait_s` how long a recipient waits,
-    uncharged, for something of ours to be put right. Reports go by `report_transport_id`, by the failed recipient's own
-    transport where that is empty; they are from `report_from`, MAILER-DAEMON where empty, and have the whole message up to
-    `report_full_max_bytes`.
+    `attempts` bounds what is under way at once, `attempt_s` the time of one (see `Client.send`); those that have lasted
+    for `slow_after_s` go on beside them, `slow_attempts` at most, so that hosts that are slow to answer do not hold up
+    the others. `destination_connections` the attempts to one next hop or recipient domain (10: KumoMTA's shaping table),
+    `parked` what waits in memory for a slot of its destination, each. `target_addresses` is how many addresses one
+    attempt tries (Postfix: 5), `recipients_per_transaction` how many recipients of a message share one (RFC 5321
+    4.5.3.1.8: a host takes 100). `source_suspension_s` is how long a source that cannot be bound is left out, `wait_s`
+    how long a recipient waits, uncharged, for something of ours to be put right. Reports go by `report_transport_id`, by
+    the failed recipient's own transport where that is empty; they are from `report_from`, MAILER-DAEMON where empty, and
+    have the whole message up to `report_full_max_bytes`.
     """
 
     helo: str
@@ -54,6 +55,8 @@ class DeliverySettings:
     sources: tuple[str, ...] = ()
     attempts: int = 200
     attempt_s: float = 900.0
+    slow_attempts: int = 400
+    slow_after_s: float = 10.0
     destination_connections: int = 10
     parked: int = 1000
     target_addresses: int = 5

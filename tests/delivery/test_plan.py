@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hslpy.client.contract import RecipientResult, TransactionResult
 from hslpy.delivery.attempt import destination
-from hslpy.delivery.lanes import Lanes
+from hslpy.delivery.lanes import Lanes, Slots, Turn
 from hslpy.delivery.outcome import action_of, outcome_of_error, outcome_of_reply
 from hslpy.delivery.plan import OwnListeners, TargetRules, is_null_mx, literal_address, order_hosts, refusal, wanted_hosts
 from hslpy.delivery.settings import Transport
@@ -135,50 +135,98 @@ def test_what_an_error_means() -> None:
 
 @given(st.data())
 def test_lanes_keep_their_limits_and_lose_nothing(data: st.DataObject) -> None:
-    lanes: Lanes[int] = Lanes(room=3, crowded=8)
+    slots = Slots(5, 4, 10.0, group_share=0.5)
+    lanes: Lanes[int] = Lanes(slots, room=3, crowded=8)
     limits = {"a": 1, "b": 2, "c": 3}
-    active: Counter[str] = Counter()
-    offered = set()
-    begun = set()
-    for number in range(data.draw(st.integers(0, 60))):
-        step = data.draw(st.sampled_from(["offer", "next", "done"]))
+    groups = {"a": "x", "b": "x", "c": "y"}
+    running: list[Turn[int]] = []
+    offered, begun, now = set(), set(), 0.0
+    for number in range(data.draw(st.integers(0, 80))):
+        step = data.draw(st.sampled_from(["offer", "next", "next", "done", "later"]))
         if step == "offer":
             where = data.draw(st.sampled_from("abc"))
-            if lanes.offer(where, limits[where], number) is None:
+            if lanes.offer(where, limits[where], number, groups[where]) is None:
                 offered.add(number)
         elif step == "next":
-            turn = lanes.next()
-            if turn is None:
-                assert all(active[where] == limits[where] for where, lane in lanes._lanes.items() if lane.waiting)
+            turn = lanes.next(now)
+            if turn is not None:
+                running.append(turn)
+                begun.add(turn.job)
             else:
-                active[turn[0]] += 1
-                begun.add(turn[1])
-                assert active[turn[0]] <= limits[turn[0]]
-        elif +active:
-            where = data.draw(st.sampled_from(sorted(+active)))
-            active[where] -= 1
-            lanes.done(where, 0.1)
+                quick = Counter(turn.group for turn in running if not turn.slow)
+                for where in {where for where, lane in lanes._lanes.items() if lane.waiting}:
+                    in_use = sum(turn.destination == where for turn in running)
+                    assert in_use == limits[where] or quick.total() == 5 or quick[groups[where]] == 2
+        elif step == "later":
+            now += data.draw(st.sampled_from([1.0, 11.0]))
+        elif running:
+            lanes.done(running.pop(data.draw(st.integers(0, len(running) - 1))), now)
         assert len(lanes) == len(offered - begun)
-        assert lanes.active() == dict(+active)
+        active = Counter(turn.destination for turn in running)
+        assert lanes.active() == dict(active) and all(active[where] <= limits[where] for where in "abc")
+        for slow, most, each in ((False, 5, 2), (True, 4, 2)):
+            counts = Counter(turn.group for turn in running if turn.slow is slow)
+            assert counts.total() <= most and all(count <= each for count in counts.values())
+        assert all(now - turn.started >= 10.0 for turn in running if turn.slow)
     assert set(lanes.drain()) == offered - begun and len(lanes) == 0
+    for turn in running:
+        lanes.done(turn, now)
+    assert not lanes._groups and not lanes._lanes and lanes.next(now) is None
+
+
+def jobs(lanes: Lanes[str], now: float = 0.0) -> list[str]:
+    """Begin all that may begin."""
+    begun = []
+    while (turn := lanes.next(now)) is not None:
+        begun.append(turn.job)
+    return begun
 
 
 def test_destinations_take_turns() -> None:
-    lanes: Lanes[str] = Lanes(room=10)
+    lanes: Lanes[str] = Lanes(Slots(10), room=10)
     for job in ("a1", "a2", "a3", "b1", "c1"):
         lanes.offer(job[0], 5, job)
-    assert [lanes.next()[1] for _ in range(5)] == ["a1", "b1", "c1", "a2", "a3"]  # type: ignore[index]
+    assert jobs(lanes) == ["a1", "b1", "c1", "a2", "a3"]
+
+
+def test_transports_take_turns_and_none_takes_all_slots() -> None:
+    lanes: Lanes[str] = Lanes(Slots(8), room=10)
+    for job in ("a1", "b1", "c1", "d1", "e1", "f1", "g1", "h1"):
+        lanes.offer(job[0], 5, job, "one")
+    lanes.offer("z", 5, "z1", "two")
+    assert jobs(lanes) == ["a1", "z1", "b1", "c1", "d1", "e1", "f1"]  # of eight slots six are for one transport
+    lanes.offer("y", 5, "y1", "two")
+    assert jobs(lanes) == ["y1"]
+
+
+def test_a_destination_takes_three_quarters_of_all_slots_at_most() -> None:
+    lanes: Lanes[str] = Lanes(Slots(8, group_share=1.0), room=10)
+    for n in range(8):
+        lanes.offer("a", 100, f"a{n}")
+    assert len(jobs(lanes)) == 6
+
+
+def test_what_lasts_makes_way_within_bounds() -> None:
+    lanes: Lanes[str] = Lanes(Slots(2, 3, 10.0, group_share=1.0), room=10)
+    for n in range(9):
+        lanes.offer(f"d{n}", 1, f"{n}")
+    assert jobs(lanes, 0.0) == ["0", "1"] and lanes.again_s(4.0) == 6.0
+    assert jobs(lanes, 9.9) == [] and jobs(lanes, 10.0) == ["2", "3"]
+    assert jobs(lanes, 20.0) == ["4"] and lanes.again_s(20.0) is None  # three slow ones and two quick ones
+    assert jobs(lanes, 99.0) == [] and lanes.again_s(99.0) is None
 
 
 def test_who_finds_no_room_comes_back_when_its_turn_is_near() -> None:
-    lanes: Lanes[int] = Lanes(room=10)
+    lanes: Lanes[int] = Lanes(Slots(10), room=10)
+    now = 0.0
     waits = [lanes.offer("a", 2, number) for number in range(210)]
     assert waits[:10] == [None] * 10
     assert waits[10:] == [(5 + k) * 0.01 / 2 / 2 for k in range(1, 201)]
     for _ in range(100):
-        assert lanes.next() is not None or True
-        if lanes.active():
-            lanes.done("a", 2.0)
+        turn = lanes.next(now)
+        assert turn is not None
+        now += 2.0
+        lanes.done(turn, now)
         lanes.offer("a", 2, 0)
     slow = [wait for wait in (lanes.offer("a", 2, 0) for _ in range(20)) if wait is not None]
     assert slow[0] > 2

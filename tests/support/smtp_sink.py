@@ -108,8 +108,10 @@ class Sink:
                     plain = writer.transport
                     try:
                         await writer.start_tls(self.tls)
-                    except BaseException:
+                    except BaseException as error:
                         writer._transport = plain  # 3.11 leaves None there, and complains of it when it is collected
+                        if isinstance(error, AttributeError):  # and so it does where the client has gone meanwhile
+                            raise ConnectionResetError from error
                         raise
                     tls = True
             elif verb == "DATA":
