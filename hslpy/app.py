@@ -132,6 +132,10 @@ class App:
             chance,
             self.log,
         )
+        smtp = settings.smtp
+        self.users: UsersFile | None = None
+        if smtp.users_file is not None:
+            self.users = UsersFile(smtp.users_file, HashPool(smtp.auth_threads, smtp.auth_waiting), self.log)
         self.smtp = SmtpServer(
             settings.smtp,
             self.hooks,
@@ -140,6 +144,8 @@ class App:
             partial(new_id, chance),
             self.log,
             self._name_of,
+            self.users,
+            rates if settings.rate.store == "redis" else None,
         )
         self._control = ControlServer(settings.control_path, queue_commands(self.queue, self.spool))
         self._storage_full = False
@@ -169,6 +175,8 @@ class App:
             await self._control.start()
             undo.push_async_callback(self._control.stop)
             self._check_storage()
+            if self.users is not None and self.hooks.current.has("auth"):
+                self.log("users.not_asked", {"level": "warning", "why": "hooks.auth is set, and decides alone"})
             self.listening = await self.smtp.start()
             undo.push_async_callback(self.smtp.stop, 1.0)
             if self._over.deliver:
@@ -183,6 +191,8 @@ class App:
         for watcher in self._watchers:
             watcher.cancel()
         await self.smtp.stop(grace_s)
+        if self.users is not None:
+            self.users.close()
         if self._over.deliver:
             await self.delivery.stop(grace_s)
         await self._control.stop()
@@ -223,15 +233,18 @@ class App:
             await self._clock.sleep(self.settings.reload_check_s)
             await self.reload_if_changed()
             await self.smtp.certificates.refresh()
+            if self.users is not None:
+                await self.users.refresh()
 
     async def reload_if_changed(self) -> bool:
         """Take up changed scripts as a set; give whether there were any that compile. Sessions under way keep theirs."""
         return await asyncio.to_thread(self.hooks.changed) and await self._reload_scripts()
 
     async def reload(self) -> bool:
-        """Load all scripts and certificates anew, changed or not; give whether all can be used. What can't stays."""
+        """Load all scripts, certificates and users anew; give whether all can be used. What can't stays as it was."""
         certificates = await self.smtp.certificates.refresh(everything=True)
-        return await self._reload_scripts() and certificates
+        users = self.users is None or await self.users.refresh(everything=True)
+        return await self._reload_scripts() and certificates and users
 
     async def _reload_scripts(self) -> bool:
         try:

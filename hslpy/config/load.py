@@ -146,7 +146,8 @@ def _settings(
             raise OperatorError(f"two [[{table}]] tables have the same id", hint="give each an `id` of its own")
     certificates = tuple(CertificateFiles(**entry) for entry in values["smtp.certificates[]"])
     smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname, certificates=certificates)
-    _check_networks(smtp.relay_networks)
+    _check_networks("relay_networks", smtp.relay_networks)
+    _check_networks("auth_exempt_networks", smtp.auth_exempt_networks)
     transports.setdefault(smtp.transport_id, Transport(smtp.transport_id, timeouts=timeouts))
     sources = tuple(Source(**entry) for entry in values["source[]"])
     _check_source_names(sources, transports, values["delivery.sources"])
@@ -246,12 +247,12 @@ def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
     }
 
 
-def _check_networks(networks: Sequence[str]) -> None:
+def _check_networks(setting: str, networks: Sequence[str]) -> None:
     for text in networks:
         try:
             ip_network(text, strict=False)
         except ValueError as error:
-            raise OperatorError(f"smtp.relay_networks: {error}", hint="write networks as in 192.0.2.0/24") from None
+            raise OperatorError(f"smtp.{setting}: {error}", hint="write networks as in 192.0.2.0/24") from None
 
 
 def _check_source_names(sources: tuple[Source, ...], transports: Mapping[str, Transport], defaults: tuple[str, ...]) -> None:

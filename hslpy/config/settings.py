@@ -61,8 +61,23 @@ ROWS: list[Setting] = [
             "tls_minimum_version": About("the oldest TLS that clients may speak"),
             "auth_without_tls": About("offer AUTH before TLS"),
             "auth_mechanisms": About("mechanisms offered; any but PLAIN and LOGIN is the auth script's to carry out"),
-            "auth_delay_s": About("wait before a refused AUTH is answered", "s", minimum=0),
+            "auth_delay_s": About("wait before a refused AUTH is answered; longer with each, up to ten times", "s", minimum=0),
             "max_auth_failures": About("refused AUTH commands before the connection is closed", minimum=1),
+            "auth_window_s": About("time over which failed logins are counted", "s", minimum=1),
+            "auth_block_s": About("how long who failed too often is refused, unheard", "s", minimum=1),
+            "auth_failures_per_client": About("failed logins from one IPv4 address or IPv6 /64 before it is", minimum=1),
+            "auth_failures_per_user_network": About(
+                "failed logins as one user from one /24 (IPv6: /48) before that user is, from there", minimum=1
+            ),
+            "auth_failures_per_user": About(
+                "failed logins as one user before that user is, but from where it signed in within 30 days", minimum=1
+            ),
+            "auth_exempt_networks": About("networks whose failed logins count for nothing: webmail hosts, for instance"),
+            "users_file": About(
+                "file of users, a line `name:$argon2id$...` each (`hslpy user hash`), asked where hooks.auth is not set"
+            ),
+            "auth_threads": About("passwords compared with that file at a time", minimum=1),
+            "auth_waiting": About("how many more may wait for it; any beyond are answered 454", minimum=0),
             "size_limit_bytes": About("the largest message accepted", "bytes", minimum=1024),
             "header_limit_bytes": About("the largest header accepted", "bytes", minimum=1024),
             "line_limit_bytes": About("the longest line accepted, its end included", "bytes", minimum=80),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hslpy.mail.policy_replies import ACCEPTED, REJECTED
+from hslpy.mail.policy_replies import ACCEPTED, DEFERRED, REJECTED
 from hslpy.mail.reply import Reply
 
 
@@ -48,7 +48,8 @@ MESSAGE_OK = _own(ACCEPTED["data"], "a message accepted of which nothing is to b
 BYE = _row(221, "2.0.0", "Bye", "QUIT")
 START_TLS = _row(220, "2.0.0", "Ready to start TLS", "STARTTLS")
 AUTH_OK = _own(ACCEPTED["auth"], "AUTH accepted")
-AUTH_REJECTED = _own(REJECTED["auth"], "an auth script that never comes to an end")
+AUTH_REJECTED = _own(REJECTED["auth"], "a wrong user or password; an auth script that never comes to an end")
+AUTH_LATER = _own(DEFERRED["auth"], "too many logins at a time; a user whose logins failed too often")
 HELP = _row(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT", "HELP")
 VERIFY = _row(252, "2.1.5", "Cannot verify, but will take mail for it", "VRFY")
 GO_AHEAD = _bare(354, "End data with <CR><LF>.<CR><LF>", "DATA")
@@ -111,5 +112,5 @@ IDLE = _row(421, "4.4.2", "Timeout", "a client silent for idle_timeout_s")
 TOO_MANY_CONNECTIONS = _row(421, "4.3.2", "Too many connections", "over max_connections")
 TOO_MANY_FROM_CLIENT = _row(421, "4.7.0", "Too many connections from your address", "over max_connections_per_client")
 TOO_MANY_ERRORS = _row(421, "4.7.0", "Too many errors", "over max_errors or max_unknown_commands")
-TOO_MANY_LOGINS = _row(421, "4.7.0", "Too many failed logins", "over max_auth_failures")
+TOO_MANY_LOGINS = _row(421, "4.7.0", "Too many failed logins", "over max_auth_failures or auth_failures_per_client")
 TLS_UNAVAILABLE = _row(454, "4.7.0", "TLS not available", "STARTTLS without a certificate")

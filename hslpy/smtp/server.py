@@ -17,17 +17,24 @@ from typing import Any
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.log import Log
+from hslpy.rate.contract import RateCounters, RateSettings
+from hslpy.rate.memory import MemoryRateCounters
 from hslpy.smtp import replies
 from hslpy.smtp.adapter import Connection
 from hslpy.smtp.certificates import Certificates
+from hslpy.smtp.guesses import Guesses
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.users.contract import Logins
 
 # How late an idle client is closed, or a hook stopped, at most.
 _SWEEP_S = 5.0
 # After the grace, how long messages being stored may still take before the server leaves them to the spool.
 _COMMIT_WAIT_S = 10.0
+
+# Clients and users whose failed logins are counted in this process, at 200 bytes or so; scripts' own counters are others.
+_MOST_COUNTED = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +63,15 @@ class SmtpServer:
         new_id: Callable[[], str],
         log: Log,
         lookup_ptr: PtrLookup | None = None,
+        logins: Logins | None = None,
+        rates: RateCounters | None = None,
     ) -> None:
+        """`rates` is where failed logins are counted: where None, in this process."""
         self.settings = settings
         self.certificates = Certificates(settings, clock, log)
-        self.shared = Shared(settings, hooks, accept, clock, new_id, log, lookup_ptr)
+        counters = rates or MemoryRateCounters(RateSettings(max_entries=_MOST_COUNTED), clock, log)
+        guesses = Guesses(settings, counters, log)
+        self.shared = Shared(settings, hooks, accept, clock, new_id, log, guesses, lookup_ptr, logins)
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._clients: Counter[str] = Counter()

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.clock import Clock
-from hslpy.errors import MailError, OperatorError
+from hslpy.errors import MailError
 from hslpy.hooks.facts import (
     AuthFacts,
     ConnectEvent,
@@ -40,14 +39,16 @@ from hslpy.mail.received import received_start, with_keyword
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import SmtpVerdict, Verdict
 from hslpy.smtp import replies
+from hslpy.smtp.guesses import Guesses
+from hslpy.smtp.networks import Network, is_inside, networks, plain_ip
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.settings import SmtpSettings
 from hslpy.spool.contract import NewMessage, QueuedRecipient
+from hslpy.users.contract import Logins
 
 Accept = Callable[[NewMessage], Awaitable[tuple[QueuedRecipient, ...]]]
 PtrLookup = Callable[[str], Awaitable[str | None]]
 _PTR_S = 5.0  # how long a client waits for its greeting because of its PTR record, at most
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Scripts(Protocol):
@@ -75,17 +76,16 @@ class Shared:
     clock: Clock
     new_id: Callable[[], str]
     log: Log
+    guesses: Guesses
     lookup_ptr: PtrLookup | None = None
+    logins: Logins | None = None
     stopping: bool = False
     storage_full: bool = False
     data_bytes: int = 0
     relay_networks: tuple[Network, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        try:
-            self.relay_networks = tuple(ipaddress.ip_network(text, strict=False) for text in self.settings.relay_networks)
-        except ValueError as error:
-            raise OperatorError(f"relay_networks: {error}", hint="write networks as in 192.0.2.0/24") from error
+        self.relay_networks = networks("relay_networks", self.settings.relay_networks)
 
     def log_fault(self, error: BaseException, ids: Mapping[str, object]) -> None:
         """Log a fault of ours in full."""
@@ -334,13 +334,23 @@ class Session:
         self.changed()
         return Reply(250, None, (self.settings.hostname + text, *extensions)).render()
 
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What clients may sign in with: those of the settings, without a script only those that a password needs."""
+        wanted = self.settings.auth_mechanisms
+        if self.scripts.has("auth"):
+            return wanted
+        if self.shared.logins is None:
+            return ()
+        return tuple(each for each in wanted if each.upper() in ("PLAIN", "LOGIN"))
+
     def _extensions(self) -> tuple[str, ...]:
         settings = self.settings
         lines = ["PIPELINING", f"SIZE {settings.size_limit_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8"]
         if self.starttls and self.tls is None:
             lines.append("STARTTLS")
-        if self.scripts.has("auth") and (self.tls is not None or settings.auth_without_tls):
-            lines.append("AUTH " + " ".join(settings.auth_mechanisms))
+        if self.mechanisms and (self.tls is not None or settings.auth_without_tls):
+            lines.append("AUTH " + " ".join(self.mechanisms))
         lines.append("HELP")
         return tuple(lines)
 
@@ -508,20 +518,3 @@ _OF_HTTP = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT"})
 _MAIL_FAULTS = {"syntax": replies.SYNTAX_MAIL, "address": replies.BAD_SENDER, "params": replies.SYNTAX_PARAMS}
 _PARAMETER_FAULTS = {"syntax": replies.SYNTAX_PARAMS, "body": replies.BAD_BODY, "unknown": replies.UNKNOWN_PARAM}
 _RCPT_FAULTS = {"syntax": replies.SYNTAX_RCPT, "address": replies.BAD_RECIPIENT, "params": replies.SYNTAX_PARAMS}
-
-
-def plain_ip(text: str) -> str:
-    """Give the address without a zone, and as IPv4 where it is one mapped into IPv6."""
-    text = text.partition("%")[0]
-    if text[:7].lower() == "::ffff:" and "." in text:
-        return text[7:]
-    return text
-
-
-def is_inside(ip: str, networks: tuple[Network, ...]) -> bool:
-    """Say whether `ip` is in one of `networks`; an address that is none is in no network."""
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)

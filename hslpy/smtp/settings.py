@@ -46,6 +46,15 @@ class SmtpSettings:
     auth_mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     auth_delay_s: float = 1.0
     max_auth_failures: int = 3
+    auth_window_s: float = 600.0
+    auth_block_s: float = 900.0
+    auth_failures_per_client: int = 20
+    auth_failures_per_user_network: int = 30
+    auth_failures_per_user: int = 100
+    auth_exempt_networks: tuple[str, ...] = ()
+    users_file: Path | None = None
+    auth_threads: int = 2
+    auth_waiting: int = 100
     size_limit_bytes: int = 32 * MIB
     header_limit_bytes: int = 102_400  # Postfix's header_size_limit
     line_limit_bytes: int = 1000  # RFC 5321 section 4.5.3.1.6, CRLF included

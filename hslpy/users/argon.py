@@ -1,0 +1,114 @@
+"""Argon2 hashes of passwords. In: passwords, encoded hashes. Out: hashes, whether they match, in a bounded pool of threads.
+
+The only file that imports argon2. Source: RFC 9106; the encoding is that of the reference implementation (`$argon2id$v=19$...`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+from argon2.exceptions import VerificationError, VerifyMismatchError
+from argon2.low_level import Type, hash_secret, verify_secret
+
+# What `make_hash` takes: the least that OWASP's cheat sheet on password storage names, as each connection signs in anew.
+MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
+SALT_BYTES, HASH_BYTES = 16, 32
+# What a hash may ask for: above it one login, or a few at a time, would take what the server needs for mail.
+MOST_MEMORY_KIB = 256 * 1024
+MOST_WORK_KIB = 1024 * 1024  # memory times passes: a second or so
+MOST_LANES = 16
+
+_ENCODED = re.compile(
+    r"\$argon2(id|i|d)(?:\$v=(\d{1,3}))?\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)", re.ASCII
+)
+_TYPES = {"id": Type.ID, "i": Type.I, "d": Type.D}
+
+
+def make_hash(password: bytes) -> str:
+    """Give the encoded hash of a password, with a new salt. Blocks for some 30 ms."""
+    salt = os.urandom(SALT_BYTES)
+    return hash_secret(password, salt, PASSES, MEMORY_KIB, LANES, HASH_BYTES, Type.ID).decode("ascii")
+
+
+def stand_in() -> str:
+    """Give an encoded hash of no password."""
+    salt, tag = (base64.b64encode(os.urandom(size)).rstrip(b"=").decode("ascii") for size in (SALT_BYTES, HASH_BYTES))
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${tag}"
+
+
+def fault_in(encoded: str) -> str | None:
+    """Give what is wrong with an encoded hash, None where it can be verified against."""
+    found = _ENCODED.fullmatch(encoded)
+    if found is None:
+        return "this is no argon2 hash; make one with `hslpy user hash`"
+    version = int(found[2] or 16)
+    memory, passes, lanes = (int(found[group]) for group in (3, 4, 5))
+    if version not in (16, 19):
+        return f"argon2 has no version {version}"
+    if memory > MOST_MEMORY_KIB:
+        return f"the hash wants {memory} KiB of memory; at most {MOST_MEMORY_KIB} are given"
+    if memory * passes > MOST_WORK_KIB:
+        return f"the hash wants {passes} passes over {memory} KiB; their product may be {MOST_WORK_KIB} at most"
+    if not 1 <= lanes <= MOST_LANES or passes < 1 or memory < 8 * lanes:
+        return f"argon2 has no m={memory},t={passes},p={lanes} here: t is 1 or more, p 1 to {MOST_LANES}, m at least 8 times p"
+    salt, tag = _length(found[6]), _length(found[7])
+    if salt is None or tag is None or not 8 <= salt <= 64 or not 12 <= tag <= 64:
+        return "the hash is cut short or damaged: a salt has 8 to 64 bytes, a hash 12 to 64"
+    return None
+
+
+def _length(text: str) -> int | None:
+    try:
+        return len(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except ValueError:
+        return None
+
+
+def matches(encoded: str, password: bytes) -> bool:
+    """Say whether the hash is the password's. Blocks, without holding the interpreter's lock."""
+    try:
+        return verify_secret(encoded.encode("ascii"), password, _TYPES[encoded[7 : encoded.index("$", 1)]])
+    except VerifyMismatchError:
+        return False
+    except VerificationError:  # damaged in a way that `fault_in` does not see
+        return False
+
+
+class PoolFull(Exception):
+    """As many wait as may."""
+
+
+class HashPool:
+    """`threads` verify at a time, `waiting` more may wait. Memory: `threads` times what a hash asks for."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._most = threads + waiting
+        self._taken = 0
+        self._pool = ThreadPoolExecutor(threads, "login")
+
+    async def matches(self, encoded: str, password: bytes) -> bool:
+        """Say whether the hash is the password's. Raises PoolFull."""
+        if self._taken >= self._most:
+            raise PoolFull
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(matches, encoded, password)
+        self._taken += 1
+
+        def ended(_future: Future[bool]) -> None:  # in whatever thread; a cancelled wait does not end a hash under way
+            with suppress(RuntimeError):  # the loop is closed by now
+                loop.call_soon_threadsafe(self._left)
+
+        future.add_done_callback(ended)
+        return await asyncio.wrap_future(future)
+
+    def _left(self) -> None:
+        self._taken -= 1
+
+    def close(self) -> None:
+        """Let hashes under way end by themselves; drop what waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,136 @@
+"""Users in a file. In: lines of `name:$argon2id$...`. Out: `Logins`, read anew when the file changes.
+
+Must not know SMTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from hslpy.errors import OperatorError
+from hslpy.log import Log
+from hslpy.users.argon import HashPool, PoolFull, fault_in, stand_in
+from hslpy.users.contract import ACCEPTED, UNKNOWN_USER, WRONG_PASSWORD, LoginResult
+
+MOST_BYTES = 64 << 20  # half a million users
+_MOST_ERRORS = 20  # told of one file
+_BUSY = LoginResult(False, "too many logins at a time", temporary=True)
+
+
+def read_users(content: bytes, name: str) -> dict[str, str]:
+    """Give the hash of each user. `name` is the file's. Raises OperatorError that names each bad line."""
+    users: dict[str, str] = {}
+    first_at: dict[str, int] = {}
+    errors: list[str] = []
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        line = line.removesuffix(b"\r")
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            errors.append(f"{name}:{number}: the line is not UTF-8")
+            continue
+        user, colon, encoded = text.rpartition(":")
+        if not colon or not user:
+            errors.append(f"{name}:{number}: a line is `name:$argon2id$...`")
+        elif user != user.strip() or not user.isprintable():
+            errors.append(f"{name}:{number}: a name begins and ends with no blank, and has no control characters")
+        elif (fault := fault_in(encoded.strip())) is not None:
+            errors.append(f"{name}:{number}: {fault}")
+        elif user in users:
+            errors.append(f"{name}:{number}: there is a user of this name in line {first_at[user]}")
+        else:
+            users[user] = encoded.strip()
+            first_at[user] = number
+    if errors:
+        more = [f"and {len(errors) - _MOST_ERRORS} more"] if len(errors) > _MOST_ERRORS else []
+        raise OperatorError("\n  ".join(["the users file has errors:", *errors[:_MOST_ERRORS], *more]))
+    return users
+
+
+class UsersFile:
+    """The users of one file, as `Logins`. Owns `pool`. Raises OperatorError where it cannot be read, or has errors."""
+
+    def __init__(self, path: Path, pool: HashPool, log: Log) -> None:
+        self._path = path
+        self._pool = pool
+        self._log = log
+        self._secret = os.urandom(32)
+        self._reading = asyncio.Lock()
+        self._seen = self._glimpsed = _stamp(path)
+        self._take(*self._read())
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    async def verify(self, username: str, password: bytes, remote_ip: str) -> LoginResult:
+        encoded = self._users.get(username)
+        try:
+            # For a user that there is not, somebody's hash: parameters, and so times, are as common as those of users.
+            right = await self._pool.matches(encoded or self._any_hash(username), password)
+        except PoolFull:
+            return _BUSY
+        if encoded is None:
+            return UNKNOWN_USER
+        return ACCEPTED if right else WRONG_PASSWORD
+
+    def _any_hash(self, username: str) -> str:
+        """Give one of the hashes, always the same for a name."""
+        digest = hashlib.blake2b(username.encode(), key=self._secret, digest_size=8).digest()
+        return self._hashes[int.from_bytes(digest, "big") % len(self._hashes)]
+
+    async def refresh(self, *, everything: bool = False) -> bool:
+        """Take up the file if it has changed, or in any case; give whether it is without errors.
+
+        One with errors is logged, and the users before it stay. One that has only just changed is read the next time: it
+        may still be under way.
+        """
+        async with self._reading:
+            seen = await asyncio.to_thread(_stamp, self._path)
+            settled = seen == self._glimpsed
+            self._glimpsed = seen
+            if not everything and (seen == self._seen or not settled):
+                return True
+            self._seen = seen
+            try:
+                self._take(*await asyncio.to_thread(self._read))
+            except OperatorError as error:
+                self._log("users.kept", {"level": "error", "users": len(self), "errors": error.message})
+                return False
+            self._log("users.loaded", {"file": self._path, "users": len(self)})
+            return True
+
+    def _read(self) -> tuple[dict[str, str], bool]:
+        """Give the users, and whether everybody on the machine may read their hashes. Blocks."""
+        try:
+            with open(self._path, "rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = file.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise OperatorError(f"cannot read the users file {self._path}: {error.strerror}") from None
+        if len(content) > MOST_BYTES:
+            raise OperatorError(f"the users file {self._path} has more than {MOST_BYTES} bytes")
+        return read_users(content, str(self._path)), bool(mode & stat.S_IROTH)
+
+    def _take(self, users: Mapping[str, str], readable_by_all: bool) -> None:
+        if readable_by_all:
+            self._log("users.readable_by_all", {"level": "warning", "file": self._path})
+        self._users = users
+        self._hashes = tuple(users.values()) or (stand_in(),)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, -1, 0)
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
