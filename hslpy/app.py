@@ -62,6 +62,8 @@ from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
 from hslpy.store.servers import Servers
 from hslpy.store.shared import RedisMemory
+from hslpy.users.argon import HashPool
+from hslpy.users.file import UsersFile
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
