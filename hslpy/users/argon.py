@@ -1,6 +1,6 @@
 """Argon2 hashes of passwords. In: passwords, encoded hashes. Out: hashes, whether they match, in a bounded pool of threads.
 
-The only file that imports argon2. Source: RFC 9106; the encoding is that of the reference implementation (`$argon2id$v=19$...`).
+The only file that imports argon2. Source: RFC 9106; the encoding is that of the reference implementation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ MOST_WORK_KIB = 1024 * 1024  # memory times passes: a second or so
 MOST_LANES = 16
 
 _ENCODED = re.compile(
-    r"\$argon2(id|i|d)(?:\$v=(\d{1,3}))?\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)", re.ASCII
+    r"\$argon2(id|i|d)(?:\$v=(\d{1,3}))?\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)",
+    re.ASCII,
 )
 _TYPES = {"id": Type.ID, "i": Type.I, "d": Type.D}
 
@@ -55,7 +56,7 @@ def fault_in(encoded: str) -> str | None:
     if memory * passes > MOST_WORK_KIB:
         return f"the hash wants {passes} passes over {memory} KiB; their product may be {MOST_WORK_KIB} at most"
     if not 1 <= lanes <= MOST_LANES or passes < 1 or memory < 8 * lanes:
-        return f"argon2 has no m={memory},t={passes},p={lanes} here: t is 1 or more, p 1 to {MOST_LANES}, m at least 8 times p"
+        return f"m={memory},t={passes},p={lanes} cannot be: t is 1 or more, p 1 to {MOST_LANES}, m at least 8 times p"
     salt, tag = _length(found[6]), _length(found[7])
     if salt is None or tag is None or not 8 <= salt <= 64 or not 12 <= tag <= 64:
         return "the hash is cut short or damaged: a salt has 8 to 64 bytes, a hash 12 to 64"
