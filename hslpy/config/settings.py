@@ -61,7 +61,7 @@ ROWS: list[Setting] = [
             "tls_minimum_version": About("the oldest TLS that clients may speak"),
             "auth_without_tls": About("offer AUTH before TLS"),
             "auth_mechanisms": About("mechanisms offered; any but PLAIN and LOGIN is the auth script's to carry out"),
-            "auth_delay_s": About("wait before a refused AUTH is answered; longer with each, up to ten times", "s", minimum=0),
+            "auth_delay_s": About("wait before a refused AUTH is answered; longer with each, up to tenfold", "s", minimum=0),
             "max_auth_failures": About("refused AUTH commands before the connection is closed", minimum=1),
             "auth_window_s": About("time over which failed logins are counted", "s", minimum=1),
             "auth_block_s": About("how long who failed too often is refused, unheard", "s", minimum=1),
