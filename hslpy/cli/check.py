@@ -12,15 +12,17 @@ from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import check_hooks
 from hslpy.lang.diagnostics import render
+from hslpy.smtp.certificates import read_certificate
 from hslpy.tooling.check import ANY, TEST, Checked, check_file
 from hslpy.tooling.explain import page_of
 from hslpy.tooling.run_tests import find_files
+from hslpy.users.file import load_users
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="script, or a folder of *.hsl files")
     parser.add_argument("--hook", metavar="NAME", help="the hook that the scripts are for, instead of what their names say")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="check the scripts that these settings name")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="check these settings, and what files they name")
     parser.add_argument("--explain", metavar="CODE", help="say what a diagnostic means, with an example and its cure")
     add_profile_argument(parser)
 
@@ -48,9 +50,13 @@ def _run(arguments: argparse.Namespace) -> int:
             for file in files:
                 if not file.is_file():
                     raise OperatorError(f"there is no script {file}", hint=f"`hooks.{hook}` of {arguments.config} names it")
+        for pair in settings.smtp.certificate_files:
+            read_certificate(pair, settings.smtp.tls_minimum_version)
+        if settings.smtp.users_file is not None:
+            load_users(settings.smtp.users_file)
     if not work:
         print("no scripts found: they are in files named *.hsl")
-        return 1
+        return 1 if arguments.config is None else 0  # a server needs none
     return _report([check_file(file, hook, library, profiles, folders) for file, hook in work])
 
 

@@ -55,7 +55,7 @@ async def authenticate(session: Session, argument: str, challenge: Challenge) ->
         return session.fault(replies.BAD_MECHANISM)
     try:
         if await session.shared.guesses.client_blocked(session.remote_ip):
-            return _blocked(session, mechanism, "")
+            return _blocked(session, mechanism)
         return await _exchange(session, mechanism, words[1] if len(words) == 2 else None, challenge)
     except _Refused as refused:
         return session.fault(refused.reply) if refused.reply is not None else b""
@@ -87,7 +87,7 @@ async def _exchange(session: Session, mechanism: str, initial: str | None, chall
         if not username or not password:
             wrong = "empty user or password"  # RFC 4616 has none; to LDAP such a login would be anybody's
         if await session.shared.guesses.user_blocked(session.remote_ip, username):
-            return _blocked(session, mechanism, username)
+            return _blocked(session, mechanism, username, only_as_user=True)
         if wrong:
             return await _failed(session, mechanism, username, wrong)
         if not session.scripts.has("auth"):
@@ -133,10 +133,10 @@ async def _signed_in(session: Session, mechanism: str, username: str | None) -> 
     """Sign the session in; give the reply that refuses it, where its other guesses blocked the client meanwhile."""
     guesses = session.shared.guesses
     if await guesses.client_blocked(session.remote_ip):
-        return _blocked(session, mechanism, username or "")
+        return _blocked(session, mechanism, username)
     session.auth = AuthFacts(mechanism, username)
     session.changed()
-    session.shared.log("smtp.signed_in", {**_about(session, mechanism, username), "username": username})
+    session.shared.log("smtp.signed_in", _about(session, mechanism, username))
     if username is not None:
         await guesses.succeeded(session.remote_ip, username)
     return b""
@@ -162,13 +162,13 @@ async def _slowed(session: Session, username: str | None, reply: bytes, *, count
     return reply
 
 
-def _blocked(session: Session, mechanism: str, username: str) -> bytes:
-    """Refuse a login unheard: as a user that is blocked, or, without one, as anybody."""
+def _blocked(session: Session, mechanism: str, username: str | None = None, *, only_as_user: bool = False) -> bytes:
+    """Refuse a login unheard: of a client that is blocked, or that is as this user."""
     session.shared.log("smtp.login_refused", _about(session, mechanism, username))
     session.auth_failures += 1
-    if not username or session.auth_failures >= session.settings.max_auth_failures:
-        return session.close_with(replies.TOO_MANY_LOGINS)
-    return session.fault(replies.AUTH_LATER)
+    if only_as_user and session.auth_failures < session.settings.max_auth_failures:
+        return session.fault(replies.AUTH_LATER)
+    return session.close_with(replies.TOO_MANY_LOGINS)
 
 
 def _about(session: Session, mechanism: str, username: str | None) -> dict[str, object]:
@@ -176,7 +176,7 @@ def _about(session: Session, mechanism: str, username: str | None) -> dict[str, 
         "session": session.id,
         "remote_ip": session.remote_ip,
         "mechanism": mechanism,
-        "username": username or "",
+        "username": (username or "").encode("latin-1", "replace").decode("utf-8", "replace"),
     }
 
 

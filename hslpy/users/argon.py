@@ -20,7 +20,7 @@ MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
 SALT_BYTES, HASH_BYTES = 16, 32
 # What a hash may ask for: above it one login, or a few at a time, would take what the server needs for mail.
 MOST_MEMORY_KIB = 256 * 1024
-MOST_WORK_KIB = 1024 * 1024  # memory times passes: a second or so
+MOST_WORK_KIB = 512 * 1024  # memory times passes: half a second or so
 MOST_LANES = 16
 
 _ENCODED = re.compile(

@@ -39,9 +39,7 @@ def read_users(content: bytes, name: str) -> dict[str, str]:
         user, colon, encoded = text.rpartition(":")
         if not colon or not user:
             errors.append(f"{name}:{number}: a line is `name:$argon2id$...`")
-        elif user != user.strip() or not user.isprintable():
-            errors.append(f"{name}:{number}: a name begins and ends with no blank, and has no control characters")
-        elif (fault := fault_in(encoded.strip())) is not None:
+        elif (fault := fault_in_name(user)) is not None or (fault := fault_in(encoded.strip())) is not None:
             errors.append(f"{name}:{number}: {fault}")
         elif user in users:
             errors.append(f"{name}:{number}: there is a user of this name in line {first_at[user]}")
@@ -54,6 +52,26 @@ def read_users(content: bytes, name: str) -> dict[str, str]:
     return users
 
 
+def fault_in_name(user: str) -> str | None:
+    """Give what is wrong with a user's name, None for one that a line may begin with."""
+    if user != user.strip() or not user.isprintable() or not user:
+        return "a name begins and ends with no blank, and has no control characters"
+    return "a line that begins with `#` is a comment" if user.startswith("#") else None
+
+
+def load_users(path: Path) -> tuple[dict[str, str], bool]:
+    """Give the users, and whether everybody on the machine may read their hashes. Blocks. Raises OperatorError."""
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise OperatorError(f"cannot read the users file {path}: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise OperatorError(f"the users file {path} has more than {MOST_BYTES} bytes")
+    return read_users(content, str(path)), bool(mode & stat.S_IROTH)
+
+
 class UsersFile:
     """The users of one file, as `Logins`. Owns `pool`. Raises OperatorError where it cannot be read, or has errors."""
 
@@ -64,7 +82,7 @@ class UsersFile:
         self._secret = os.urandom(32)
         self._reading = asyncio.Lock()
         self._seen = self._glimpsed = _stamp(path)
-        self._take(*self._read())
+        self._take(*load_users(path))
 
     def __len__(self) -> int:
         return len(self._users)
@@ -99,24 +117,12 @@ class UsersFile:
                 return True
             self._seen = seen
             try:
-                self._take(*await asyncio.to_thread(self._read))
+                self._take(*await asyncio.to_thread(load_users, self._path))
             except OperatorError as error:
                 self._log("users.kept", {"level": "error", "users": len(self), "errors": error.message})
                 return False
             self._log("users.loaded", {"file": self._path, "users": len(self)})
             return True
-
-    def _read(self) -> tuple[dict[str, str], bool]:
-        """Give the users, and whether everybody on the machine may read their hashes. Blocks."""
-        try:
-            with open(self._path, "rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                content = file.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise OperatorError(f"cannot read the users file {self._path}: {error.strerror}") from None
-        if len(content) > MOST_BYTES:
-            raise OperatorError(f"the users file {self._path} has more than {MOST_BYTES} bytes")
-        return read_users(content, str(self._path)), bool(mode & stat.S_IROTH)
 
     def _take(self, users: Mapping[str, str], readable_by_all: bool) -> None:
         if readable_by_all:

@@ -155,7 +155,14 @@ class World:
 
 
 @asynccontextmanager
-async def serving(hooks: FakeHooks | None = None, clock: Clock | None = None, tls: str = "starttls", **settings: Any) -> Any:
+async def serving(
+    hooks: FakeHooks | None = None,
+    clock: Clock | None = None,
+    tls: str = "starttls",
+    logins: Any = None,
+    rates: Any = None,
+    **settings: Any,
+) -> Any:
     hooks = hooks or FakeHooks()
     spool = FakeSpool()
     log: list[tuple[str, Any]] = []
@@ -169,6 +176,8 @@ async def serving(hooks: FakeHooks | None = None, clock: Clock | None = None, tl
         clock or SystemClock(),
         lambda: f"id-{next(ids)}",
         lambda event, fields: log.append((event, dict(fields))),
+        logins=logins,
+        rates=rates,
     )
     (_host, port, _id), *_ = await server.start()
     world = World(server, hooks, spool, log, port)
