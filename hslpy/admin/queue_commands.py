@@ -48,7 +48,12 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     async def list_(arguments: Mapping[str, Any]) -> dict[str, Any]:
         state = "held" if arguments.get("held") else ""
         count, rows = await queue.list(wanted(arguments, state), limit=int(arguments.get("limit", 100)))
-        return {"recipients": [shown(row) for row in rows], "matching": count, "total": len(queue)}
+        return {
+            "recipients": [shown(row) for row in rows],
+            "matching": count,
+            "total": len(queue),
+            "set_aside": spool.stats().set_aside,
+        }
 
     async def show(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = await find(str(arguments["id"]))

@@ -97,8 +97,9 @@ def _print(arguments: argparse.Namespace, result: Any, as_text: Callable[[Any], 
 
 def _list(result: Mapping[str, Any]) -> str:
     rows = result["recipients"]
+    aside = [f"damaged, set aside: {folder} (see docs/guide/operating.md)" for folder in result["set_aside"]]
     if not rows:
-        return "the queue is empty" if not result["total"] else "nothing in the queue matches"
+        return "\n".join(["the queue is empty" if not result["total"] else "nothing in the queue matches", *aside])
     lines = [f"{'id':>8}  {'state':<9} {'next try':<20} {'tries':>5} {'bytes':>9}  sender → recipient"]
     for row in rows:
         lines.append(
@@ -109,7 +110,7 @@ def _list(result: Mapping[str, Any]) -> str:
             lines.append(f"{'':>10}{row['last_error']}")
     if result["matching"] > len(rows):
         lines.append(f"({len(rows)} of {result['matching']}; --limit N shows more)")
-    return "\n".join(lines)
+    return "\n".join(lines + aside)
 
 
 def _show(result: Mapping[str, Any]) -> str:

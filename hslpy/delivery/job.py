@@ -26,7 +26,7 @@ from hslpy.mail.address import Address, ascii_lower, parse_address
 from hslpy.mail.dsn import Action as ReportAction
 from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Fate, ReportSettings, report_on
-from hslpy.spool.contract import NewMessage, QueuedRecipient, Spool, SpoolError
+from hslpy.spool.contract import NewMessage, QueuedRecipient, Spool, SpoolDamaged, SpoolError
 
 if TYPE_CHECKING:
     from hslpy.hooks.runner import Hooks
@@ -210,7 +210,9 @@ class Jobs:
             return await self._attempts.make(parcel, first.options, transport)
         except SpoolError as error:
             self._log("delivery.content_unreadable", {"level": "error", **first.ids, "error": error.message})
-            return [waiting(f"the content cannot be read: {error.message}", self._settings.wait_s)] * len(group)
+            held = isinstance(error, SpoolDamaged)  # it will be no better in five minutes, and must not be thrown away
+            text = f"the content cannot be read: {error.message}"
+            return [waiting(text, self._settings.wait_s, hold=held)] * len(group)
         except Exception as error:
             self._fault(first, error)
             return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
@@ -226,7 +228,7 @@ class Jobs:
             return
         if action is None:  # nothing a script says can change it any more, and a lost reply is a duplicate
             item.settled = True
-            report = self._success_report(item, outcome) if outcome.success and item.recipient_params else None
+            report = self._success_report(item, outcome) if outcome.success else None
             await self._queue.finish(entry, report)
             more = {"report": report.transaction_id} if report is not None else None
             self._done(item, "delivered", outcome.text, more)
@@ -263,14 +265,10 @@ class Jobs:
 
     def _report_facts(self, item: _Item, action: Action, outcome: Outcome) -> ReportFacts:
         """Give what a report on the failure says, as scripts see it."""
-        reports = ""
-        if action == "BOUNCE" and not self._queue.no_report_because(item.entry):
-            reports = "failed"
-        elif action == "QUEUE" and self._queue.warns_of_delay(item.entry, self._clock.time()):
-            reports = "delayed"
+        reports = action == "BOUNCE" and not self._queue.no_report_because(item.entry)
         kind = "smtp" if outcome.reply is not None else "x-error"
         text = str(outcome.reply) if outcome.reply is not None else outcome.text
-        return ReportFacts(reports, outcome.status, kind, text)
+        return ReportFacts("failed" if reports else "", outcome.status, kind, text)
 
     async def _verdict(self, scripts: ScriptSet, hook: str, event: PreDeliveryEvent | PostDeliveryEvent) -> QueueVerdict:
         verdict = await self._hooks.run(scripts, hook, event)

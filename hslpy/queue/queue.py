@@ -7,6 +7,7 @@ delivered or scripted; times come from the clock it is given.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ _T = TypeVar("_T")
 _CHUNK = 500  # entries changed by one commit of an operator's order, so that mail need not wait for all of them
 _STEP = 2000  # entries looked at by a search before others get a turn: a few milliseconds
 _LONGEST_SLEEP_S = 60.0  # due times are wall clock, and the wall clock may be set
+_OWED_AGAIN_S = 1.0  # the wait before changes are written again that the spool failed to take
 _AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
 
 
@@ -79,6 +81,10 @@ class Queue:
         self._index = Index(settings.max_metric_sets)
         self._doomed: set[int] = set()  # deleted by an operator while in flight
         self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
+        self._behind = False  # True while any are owed: nothing is claimed
+        self._carried = 0  # calls under way that write what is owed
+        self._nap: asyncio.Future[None] | None = None
+        self._closing = False
         self._finishing: list[QueuedRecipient] = []
         self._finished: asyncio.Future[None]  # of those in `_finishing`
         self._finisher: asyncio.Task[None] | None = None
@@ -106,6 +112,9 @@ class Queue:
 
     async def close(self) -> None:
         """Wait for the changes under way, and write those still owed."""
+        self._closing = True
+        if self._nap is not None:
+            self._nap.cancel()
         while self._tasks:
             await asyncio.wait(list(self._tasks))
         if self._owed:
@@ -127,8 +136,18 @@ class Queue:
     # --- mail going out
 
     def claim(self, limit: int) -> list[QueuedRecipient]:
-        """Give up to `limit` recipients that are due, earliest first; they are in flight from now on."""
+        """Give up to `limit` recipients that are due, earliest first; they are in flight from now on.
+
+        None while the spool does not take what becomes of them: each would be delivered again after a restart.
+        """
+        if self._behind:
+            return []
         return self._index.claim(self._clock.time(), limit)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is claimed for now, because the spool does not take what becomes of mail."""
+        return self._behind
 
     def next_due(self) -> float | None:
         """Give the time at which something is due, in Unix seconds; None when nothing waits."""
@@ -138,7 +157,7 @@ class Queue:
         """Return when something is due: at once when it is already."""
         while True:
             self._changed.clear()
-            due = self._index.next_due()
+            due = None if self._behind else self._index.next_due()
             left = _LONGEST_SLEEP_S if due is None else due - self._clock.time()
             if left <= 0:
                 return
@@ -219,8 +238,8 @@ class Queue:
         self._wake(due_at)
 
     def withdrawn(self, entry: QueuedRecipient) -> bool:
-        """Say whether an operator held or deleted this claimed recipient meanwhile: it should not be tried now."""
-        return entry.hold or entry.queue_id in self._doomed
+        """Say whether this claimed recipient should not be tried now: it was held or deleted, or claiming has paused."""
+        return entry.hold or entry.queue_id in self._doomed or self._behind
 
     def most_retries(self, entry: QueuedRecipient) -> int:
         """Give how many retries the schedule has room for."""
@@ -489,19 +508,43 @@ class Queue:
         try:
             await self._apply((change,))
         except SpoolError as error:
-            self._owed.append(change)
+            if not error.unfit:
+                self._owe([change], error)
             fields = {**_named(entry), "error": error.message, "owed": len(self._owed)}
             self._log("queue.change_not_written", {"level": "error", **fields})
+
+    def _owe(self, changes: Iterable[Update | Remove], error: SpoolError) -> None:
+        self._owed = [*changes, *self._owed]
+        if not self._behind:
+            self._behind = True
+            self._log("queue.paused", {"level": "error", "error": error.message})
+            self._spawn(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Write what is owed as soon as the spool takes it, then let deliveries go on."""
+        while self._owed or self._carried:
+            self._nap = asyncio.ensure_future(self._clock.sleep(_OWED_AGAIN_S))
+            await asyncio.wait([self._nap])
+            if self._closing:
+                return
+            with contextlib.suppress(SpoolError):
+                await self._apply(())
+        self._behind = False
+        self._log("queue.resumed", {})
+        self._changed.set()
 
     async def _apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
         if not self._owed:
             return await self._spool.apply(changes, new)
         owed, self._owed = self._owed, []
+        self._carried += 1
         try:
             return await self._spool.apply([*owed, *changes], new)
-        except SpoolError:
-            self._owed = owed + self._owed
+        except SpoolError as error:
+            self._owe(owed, error)
             raise
+        finally:
+            self._carried -= 1
 
     async def _to_its_end(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do the work to its end, though the caller be cancelled: the spool may have it already, so memory must follow."""

@@ -16,12 +16,20 @@ from hslpy.mail.reply import Reply
 
 
 class SpoolError(MailError):
-    """Nothing of what was asked was written, or what was to be read is not there. The peer hears `reply`."""
+    """Nothing of what was asked was written, or what was to be read is not there. The peer hears `reply`.
+
+    `unfit` says that no spool could ever write it: not the disk is at fault, but what was given.
+    """
 
     reply: Reply
+    unfit = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message, temporary=True, reply=Reply(451, (4, 3, 0), ("Local storage failed, try again later",)))
+
+
+class SpoolDamaged(SpoolError):
+    """What was to be read is damaged or missing, and will be when asked again: an operator must look at it."""
 
 
 class SpoolFull(SpoolError):
@@ -129,6 +137,7 @@ CHANGEABLE = frozenset(
 @dataclass(frozen=True, slots=True)
 class SpoolStats:
     """`free_bytes` is the disk's free space with the store's own free pages; `database_bytes` excludes body files.
+    `set_aside` are the folders that hold what was found damaged, for the operator to look at and remove.
 
     `full` says that this is below the spool's watermark, so that `store` raises SpoolFull: MAIL can be refused at once.
     """
@@ -139,6 +148,7 @@ class SpoolStats:
     commits: int
     stored: int
     removed: int
+    set_aside: tuple[str, ...] = ()
 
 
 Then = Callable[[tuple[QueuedRecipient, ...]], None]
@@ -163,7 +173,7 @@ class Spool(Protocol):
         ...
 
     async def read(self, message_id: int, variant: int) -> bytes:
-        """Give the content, header and body, for that variant. Raises SpoolError when it is not there."""
+        """Give the content, header and body, for that variant. Raises SpoolDamaged when it is not there as it was stored."""
         ...
 
     def recover(self) -> AsyncIterator[Iterable[QueuedRecipient]]:

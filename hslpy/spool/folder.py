@@ -17,6 +17,7 @@ from hslpy.errors import OperatorError
 DATABASE = "spool.db"
 _LOCK = "spool.lock"
 _BODIES = "bodies"
+_DAMAGED = "damaged"
 _RUN = 1024  # this many successive ids share a folder, so that a burst syncs few folders
 
 
@@ -36,8 +37,8 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.chmod(self.path, 0o700)
             (self.path / _BODIES).mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(self.path.parent)
-            _sync_folder(self.path)
+            sync_folder(self.path.parent)
+            sync_folder(self.path)
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OperatorError(f"the spool folder {self.path} cannot be used: {error.strerror}") from error
@@ -50,8 +51,9 @@ class Folder:
                 f"the spool folder {self.path} is in use by process {other}",
                 hint="stop that server first, or give this one another folder",
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        with contextlib.suppress(OSError):  # for who reads it alone; a full disk is no reason not to start
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._lock = descriptor
 
     def close(self) -> None:
@@ -64,6 +66,11 @@ class Folder:
     def database(self) -> Path:
         return self.path / DATABASE
 
+    @property
+    def damaged(self) -> Path:
+        """Where damaged things are set aside; made when there are any."""
+        return self.path / _DAMAGED
+
     def free_bytes(self) -> int:
         """Give what the disk has left for us."""
         stat = os.statvfs(self.path)
@@ -75,7 +82,7 @@ class Folder:
         shard = path.parent
         if not shard.exists():
             shard.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(shard.parent)
+            sync_folder(shard.parent)
         temporary = path.with_name(f"{path.name}.new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -88,7 +95,7 @@ class Folder:
             os.close(descriptor)
         os.rename(temporary, path)
         at("body renamed")
-        _sync_folder(shard)
+        sync_folder(shard)
         at("body synced")
 
     def read_body(self, message_id: int, variant: int) -> bytes:
@@ -114,7 +121,8 @@ class Folder:
         return self.path / _BODIES / f"{message_id // _RUN % 4096:03x}" / f"{message_id}.{variant}"
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -10,7 +10,17 @@ import copy
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
-from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Then, Update
+from hslpy.spool.contract import (
+    NewMessage,
+    QueuedRecipient,
+    Remove,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFull,
+    SpoolStats,
+    Then,
+    Update,
+)
 from hslpy.spool.rows import content_of, queued_recipients, update_row
 
 
@@ -82,7 +92,7 @@ class MemorySpool:
         try:
             header, body = content_of(self._messages[message_id], variant)
         except LookupError as error:
-            raise SpoolError(f"no variant {variant} of message {message_id} in the spool") from error
+            raise SpoolDamaged(f"no variant {variant} of message {message_id} in the spool") from error
         return header + body
 
     async def recover(self) -> AsyncIterator[Iterable[QueuedRecipient]]:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from xxhash import xxh3_64_intdigest
+
 from hslpy.mail.address import Address
 from hslpy.spool.contract import CHANGEABLE, NewMessage, QueuedRecipient, Update
 
@@ -30,12 +32,24 @@ MESSAGE_COLUMNS = (
     "recipients",
     "has_files",
 )
+CONTENT_COLUMNS = ("message_id", "header", "body", "checksum")
+VARIANT_COLUMNS = ("message_id", "variant", "same_header", "same_body", "header", "body", "checksum")
 LOAD_COLUMNS = ", ".join(
     [
         *(f"r.{name}" for name in RECIPIENT_COLUMNS),
         *(f"m.{name}" for name in ("transaction_id", "received_at", "remote_ip", "helo", "sasl_username", "server_id")),
     ]
 )
+
+
+def checksum(header: bytes | None, body: bytes | None) -> int:
+    """Give what is stored with a content to know it again: 31 bits for the header, 32 for the body, 0 for one that is None.
+
+    XXH3 goes through 50 KiB in 5 us; zlib's CRC-32 takes 20 to 40 (measured, see durability.md).
+    """
+    high = 0 if header is None else xxh3_64_intdigest(header) & 0x7FFFFFFF
+    low = 0 if body is None else xxh3_64_intdigest(body) & 0xFFFFFFFF
+    return high << 32 | low
 
 
 def content_of(message: NewMessage, variant: int) -> tuple[bytes, bytes]:

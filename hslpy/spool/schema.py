@@ -7,12 +7,12 @@ serves both and "was that the last recipient" is a range of the primary key, wit
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hslpy.errors import OperatorError
 
-VERSION = 2
+VERSION = 3
 
 # Measured on 2 cores, ext4, group commits of 50: 16 KiB pages store 50 KiB messages 1.6 to 2 times as fast as
 # 4 KiB pages, and 4 KiB messages as fast.
@@ -33,8 +33,9 @@ CREATE TABLE messages (
     recipients INTEGER NOT NULL CHECK (recipients > 0),
     has_files INTEGER NOT NULL
 );
--- apart from messages, so that recovery reads no content; a body of NULL is in a file
-CREATE TABLE contents (message_id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB);
+-- apart from messages, so that recovery reads no content; a body of NULL is in a file; what an older version stored has
+-- no checksum
+CREATE TABLE contents (message_id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB, checksum INTEGER);
 -- a part that is `same` is the received message's
 CREATE TABLE variants (
     message_id INTEGER NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE variants (
     same_body INTEGER NOT NULL,
     header BLOB,
     body BLOB,
+    checksum INTEGER,
     UNIQUE (message_id, variant)
 );
 CREATE TABLE recipients (
@@ -69,12 +71,13 @@ CREATE TABLE recipients (
     metadata TEXT,
     tenant_id TEXT NOT NULL DEFAULT ''
 );
-INSERT INTO meta VALUES ('version', 2), ('next_id', 1);
+INSERT INTO meta VALUES ('version', 3), ('next_id', 1);
 """
 
 # A step from the version that is its key to the next one, run inside one transaction with the change of the number.
-MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], object]] = {
-    1: lambda connection: connection.execute("ALTER TABLE recipients ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''"),
+MIGRATIONS: Mapping[int, Sequence[str]] = {
+    1: ("ALTER TABLE recipients ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''",),
+    2: ("ALTER TABLE contents ADD COLUMN checksum INTEGER", "ALTER TABLE variants ADD COLUMN checksum INTEGER"),
 }
 
 
@@ -85,8 +88,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256, check_same_thread=False)
     try:
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:  # of one with content they write to it
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
@@ -97,7 +101,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise OperatorError(
             f"the spool database {path} cannot be opened: {error}",
-            hint="a full disk needs a few MB free to start" if "full" in str(error) else "is it a spool of this server?",
+            hint="a full disk needs a few MB free to start"
+            if "full" in str(error)
+            else "is its disk in order and writable?",
         ) from error
     except BaseException:
         connection.close()
@@ -125,7 +131,8 @@ def _bring_to_version(connection: sqlite3.Connection, path: Path) -> None:
         )
     while version < VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        MIGRATIONS[version](connection)
+        for statement in MIGRATIONS[version]:
+            connection.execute(statement)
         version += 1
         connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (version,))
         connection.execute("COMMIT")

@@ -17,16 +17,29 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolFull, SpoolStats, Then, Update
+from hslpy.clock import Clock, SystemClock
+from hslpy.spool.contract import (
+    NewMessage,
+    QueuedRecipient,
+    Remove,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFull,
+    SpoolStats,
+    Then,
+    Update,
+)
 from hslpy.spool.folder import Folder
-from hslpy.spool.rows import LOAD_COLUMNS, entries_from, queued_recipients, recipient_row, update_row
-from hslpy.spool.schema import connect_reader, connect_writer
+from hslpy.spool.mending import Damage, Mender, is_damage
+from hslpy.spool.rows import LOAD_COLUMNS, checksum, entries_from, queued_recipients, recipient_row, update_row
+from hslpy.spool.schema import connect_reader
 from hslpy.spool.writer import Work, Writer, spool_error
 
 _LOG = logging.getLogger("hslpy.spool")
 _T = TypeVar("_T")
 
 _Unread = tuple[int, int, asyncio.Future[bytes]]
+_PARTS = "same_header, same_body, header, body, checksum"
 _RECOVERY_ROWS = 2000  # about 10 ms of work a batch
 
 
@@ -49,13 +62,16 @@ class SpoolSettings:
 class SqliteSpool:
     """The spool in `settings.folder`, from `open` to `close`. `at` is told each step of writing: tests kill there."""
 
-    def __init__(self, settings: SpoolSettings, at: Callable[[str], None] = lambda step: None) -> None:
+    def __init__(
+        self, settings: SpoolSettings, at: Callable[[str], None] = lambda step: None, clock: Clock | None = None
+    ) -> None:
         self._settings = settings
         self._at = at
         self._folder = Folder(settings.folder)
+        self._mender = Mender(self._folder, clock or SystemClock())
         self._writer: Writer | None = None
         self._next_id = 1
-        self._connections: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._connections: queue.SimpleQueue[tuple[int, sqlite3.Connection]] = queue.SimpleQueue()  # by generation
         self._pool = ThreadPoolExecutor(settings.readers, "spool-read")
         self._unread: list[_Unread] = []
         self._reading: set[asyncio.Task[list[bytes | SpoolError]]] = set()
@@ -75,6 +91,7 @@ class SqliteSpool:
             min_free_bytes=self._settings.min_free_bytes,
             max_batch=self._settings.max_batch,
             at=self._at,
+            mender=self._mender,
         )
         self._writer.start()
 
@@ -90,7 +107,7 @@ class SqliteSpool:
         return await self._write(changes, new, may_use_reserve=True)
 
     async def read(self, message_id: int, variant: int) -> bytes:
-        """Give the content for that variant. Raises SpoolError when it is not there."""
+        """Give the content for that variant. Raises SpoolDamaged when it is not there as it was stored."""
         self._running()
         loop = asyncio.get_running_loop()
         content: asyncio.Future[bytes] = loop.create_future()
@@ -116,6 +133,8 @@ class SqliteSpool:
             except SpoolError as error:
                 contents.append(error)
             except sqlite3.Error as error:
+                if is_damage(error) and self._mender.may_mend:
+                    raise
                 contents.append(spool_error(error))
         return contents
 
@@ -145,7 +164,8 @@ class SqliteSpool:
     def stats(self) -> SpoolStats:
         writer = self._running()
         return SpoolStats(
-            writer.free_bytes, writer.full, writer.database_bytes, writer.commits, writer.stored, writer.removed
+            *(writer.free_bytes, writer.full, writer.database_bytes, writer.commits, writer.stored, writer.removed),
+            set_aside=self._mender.set_aside,
         )
 
     async def close(self) -> None:
@@ -159,7 +179,7 @@ class SqliteSpool:
             await loop.run_in_executor(None, self._pool.shutdown)
         with contextlib.suppress(queue.Empty):
             while True:
-                self._connections.get_nowait().close()
+                self._connections.get_nowait()[1].close()
         self._folder.close()
 
     def _running(self) -> Writer:
@@ -204,14 +224,15 @@ class SqliteSpool:
         limit = self._settings.body_file_above_bytes
         large = [(-1, message.body)] if len(message.body) > limit else []
         work.size_bytes = len(message.header) + (0 if large else len(message.body))
-        work.content = (first_id, message.header, None if large else message.body)
+        work.content = (first_id, message.header, None if large else message.body, checksum(message.header, message.body))
         variants: list[tuple[object, ...]] = []
         for number, (header, body) in enumerate(message.variants):
             in_file = body is not None and len(body) > limit
             if body is not None and in_file:
                 large.append((number, body))
             work.size_bytes += len(header or b"") + (0 if in_file else len(body or b""))
-            variants.append((first_id, number, header is None, body is None, header, None if in_file else body))
+            parts = (header, None if in_file else body, checksum(header, body))
+            variants.append((first_id, number, header is None, body is None, *parts))
         work.variants = variants
         work.message = (
             *(first_id, message.transaction_id, message.received_at, message.remote_ip, message.helo),
@@ -238,53 +259,77 @@ class SqliteSpool:
         await asyncio.wrap_future(future)  # cancelled here, the files are orphans until the next start
 
     def _read(self, connection: sqlite3.Connection, message_id: int, variant: int) -> bytes:
-        header_variant = body_variant = -1
-        header: bytes | None = None
-        body: bytes | None = None
+        header = body = None
+        same_header = same_body = True
         if variant >= 0:
-            query = "SELECT same_header, same_body, header, body FROM variants WHERE message_id = ? AND variant = ?"
+            query = f"SELECT {_PARTS} FROM variants WHERE message_id = ? AND variant = ?"
             row = connection.execute(query, (message_id, variant)).fetchone()
             if row is None:
-                raise SpoolError(f"no variant {variant} of message {message_id} in the spool")
-            same_header, same_body, header, body = row
-            header_variant, body_variant = -1 if same_header else variant, -1 if same_body else variant
-        if header_variant < 0 or body_variant < 0:
-            row = connection.execute("SELECT header, body FROM contents WHERE message_id = ?", (message_id,)).fetchone()
+                raise SpoolDamaged(f"no variant {variant} of message {message_id} in the spool")
+            same_header, same_body, header, body, kept = row
+            if body is None and not same_body:
+                body = self._body_file(message_id, variant)
+            _check(message_id, variant, header, body, kept)
+        if same_header or same_body:
+            query = "SELECT header, body, checksum FROM contents WHERE message_id = ?"
+            row = connection.execute(query, (message_id,)).fetchone()
             if row is None:
-                raise SpoolError(f"no message {message_id} in the spool")
-            header = row[0] if header_variant < 0 else header
-            body = row[1] if body_variant < 0 else body
-        if body is None:
-            try:
-                body = self._folder.read_body(message_id, body_variant)
-            except OSError as error:
-                raise SpoolError(f"the body of message {message_id} cannot be read: {error.strerror}") from error
-        return (header or b"") + body
+                raise SpoolDamaged(f"no content of message {message_id} in the spool")
+            first_header, first_body, kept = row
+            if first_body is None and same_body:
+                first_body = self._body_file(message_id, -1)
+            header = first_header if same_header else header
+            body = first_body if same_body else body
+            _check(message_id, -1, header if same_header else None, body if same_body else None, kept)
+        return (header or b"") + (body or b"")
+
+    def _body_file(self, message_id: int, variant: int) -> bytes:
+        try:
+            return self._folder.read_body(message_id, variant)
+        except FileNotFoundError as error:
+            raise SpoolDamaged(f"the body of message {message_id} is not in its file") from error
+        except OSError as error:
+            raise SpoolError(f"the body of message {message_id} cannot be read: {error.strerror}") from error
 
     async def _in_reader(self, job: Callable[[sqlite3.Connection], _T]) -> _T:
-        self._running()
+        """Run the job with a reading connection; once more where it found the database damaged and that was mended."""
+        writer = self._running()
+        loop = asyncio.get_running_loop()
+        generation = self._mender.generation
+        try:
+            return await loop.run_in_executor(self._pool, self._read_with, job)
+        except SpoolDamaged:
+            if not self._mender.may_mend and generation == self._mender.generation:
+                raise
+        work = Work(loop.create_future(), suspect=generation)
+        writer.submit(work)
+        await work.future
+        return await loop.run_in_executor(self._pool, self._read_with, job)
 
-        def run() -> _T:
-            try:
-                connection = self._connections.get_nowait()
-            except queue.Empty:
+    def _read_with(self, job: Callable[[sqlite3.Connection], _T]) -> _T:
+        generation, connection = -1, None
+        try:
+            with contextlib.suppress(queue.Empty):
+                generation, connection = self._connections.get_nowait()
+            if connection is not None and generation != self._mender.generation:
+                connection.close()
+                connection = None
+            if connection is None:
+                generation = self._mender.generation
                 connection = connect_reader(self._folder.database)
-            try:
-                return job(connection)
-            except sqlite3.Error as error:
-                raise spool_error(error) from error
-            finally:
-                self._connections.put(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+            return job(connection)
+        except sqlite3.Error as error:
+            raise spool_error(error) from error
+        finally:
+            if connection is not None:
+                self._connections.put((generation, connection))
 
     def _prepare(self) -> tuple[int, sqlite3.Connection]:
         """Lock and check everything before the writer starts; give the first free id and the writer's connection."""
         self._folder.open()
         try:
-            connection = connect_writer(self._folder.database)
+            connection = self._mender.open()
             try:
-                orphans = _remove_orphans(connection, self._folder)
                 row = connection.execute("SELECT value FROM meta WHERE key = 'next_id'").fetchone()
             except BaseException:
                 connection.close()
@@ -292,29 +337,28 @@ class SqliteSpool:
         except BaseException:
             self._folder.close()
             raise
-        if orphans:
-            _LOG.info("spool.orphans removed=%d", orphans)
         return int(row[0]), connection
+
+
+def _check(message_id: int, variant: int, header: bytes | None, body: bytes | None, kept: int | None) -> None:
+    """Raise SpoolDamaged where the parts that were read (not None) are not those that `kept`, their checksum, is of."""
+    if kept is None:  # stored by a version that kept none
+        return
+    found = checksum(header, body)
+    wrong_header = header is not None and found >> 32 != kept >> 32
+    wrong_body = body is not None and found & 0xFFFFFFFF != kept & 0xFFFFFFFF
+    if wrong_header or wrong_body:
+        what = "header" if wrong_header else "body"
+        which = f"variant {variant} of message {message_id}" if variant >= 0 else f"message {message_id}"
+        raise SpoolDamaged(f"the {what} of {which} is damaged: it is not what was stored")
 
 
 def _load(connection: sqlite3.Connection, after: int, end: int) -> list[QueuedRecipient]:
     rows = connection.execute(
-        f"SELECT {LOAD_COLUMNS} FROM recipients r JOIN messages m ON m.id = r.message_id"
+        f"SELECT {LOAD_COLUMNS} FROM recipients r LEFT JOIN messages m ON m.id = r.message_id"
         " WHERE r.queue_id > ? AND r.queue_id < ? ORDER BY r.queue_id LIMIT ?",
         (after, end, _RECOVERY_ROWS),
     ).fetchall()
+    if any(row[-1] is None for row in rows):  # an inner join would leave out mail without a word
+        raise Damage("recipients of messages that are not there")
     return list(entries_from(rows))
-
-
-def _remove_orphans(connection: sqlite3.Connection, folder: Folder) -> int:
-    """Remove the files that no row wants: those of messages not committed, or removed just before a crash."""
-    removed = 0
-    for path, message_id, variant in folder.bodies():
-        table, where = ("contents", "") if variant < 0 else ("variants", f" AND same_body = 0 AND variant = {variant}")
-        wanted = connection.execute(
-            f"SELECT 1 FROM {table} WHERE message_id = ? AND body IS NULL{where}", (message_id,)
-        ).fetchone()
-        if not wanted:
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed

@@ -6,6 +6,7 @@ Work of one batch is independent: what one piece gets wrong is that piece's erro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import queue
@@ -15,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from hslpy.spool.contract import SpoolError, SpoolFull
+from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
-from hslpy.spool.rows import MESSAGE_COLUMNS, RECIPIENT_COLUMNS
+from hslpy.spool.mending import Mender, is_damage
+from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS
 from hslpy.spool.schema import PAGE_BYTES
 
 Row = tuple[object, ...]
@@ -42,14 +44,15 @@ class Work:
     size_bytes: int = 0
     may_use_reserve: bool = False
     then: Callable[[], None] | None = None  # called in the loop when it is durable, though nobody wait for it
+    suspect: int | None = None  # the database of this generation was found damaged
     error: BaseException | None = None
     gone: list[int] = field(default_factory=list)  # messages with body files that this work, or its batch, removed
 
 
 _COLUMNS: Mapping[str, Sequence[str]] = {
     "messages": MESSAGE_COLUMNS,
-    "contents": ("message_id", "header", "body"),
-    "variants": ("message_id", "variant", "same_header", "same_body", "header", "body"),
+    "contents": CONTENT_COLUMNS,
+    "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
 _ROWS_A_STATEMENT = 64  # 1,408 parameters for recipients, of 32,766 that SQLite takes
@@ -102,6 +105,7 @@ class Writer(threading.Thread):
         min_free_bytes: int,
         max_batch: int,
         at: Callable[[str], None],
+        mender: Mender,
     ) -> None:
         super().__init__(name="spool-writer", daemon=True)
         self._connection = connection
@@ -110,6 +114,7 @@ class Writer(threading.Thread):
         self._min_free_bytes = min_free_bytes
         self._max_batch = max_batch
         self._at = at
+        self._mender = mender
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self.free_bytes = 0
         self.database_bytes = 0
@@ -131,18 +136,33 @@ class Writer(threading.Thread):
         self._work.put(None)
 
     def run(self) -> None:
-        connection = self._connection
         try:
             while True:
-                batch, last = self._take(connection)
+                batch, last = self._take(self._connection)
                 if batch:
                     self._at("taken")
-                    self._write(connection, batch)
+                    self._write(self._connection, batch)
+                    self._mend(batch)
                     self._wake(batch)
                 if last:
                     break
         finally:
-            connection.close()
+            with contextlib.suppress(sqlite3.Error):  # readers are open still, so closing would leave the WAL
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.close()
+
+    def _mend(self, batch: list[Work]) -> None:
+        """Have a damaged database made anew, and write what failed by the damage."""
+        failed = [work for work in batch if isinstance(work.error, SpoolDamaged)]
+        suspected = any(work.suspect == self._mender.generation for work in batch)
+        if not (failed or suspected) or not self._mender.may_mend:
+            return
+        why = str(failed[0].error) if failed else "a reader found the database damaged"
+        self._connection = self._mender.mend(self._connection, why)
+        for work in failed:
+            work.error = None
+        if failed:
+            self._write(self._connection, failed)
 
     def _take(self, connection: sqlite3.Connection) -> tuple[list[Work], bool]:
         """Wait for work, then take all there is up to the cap; the flag says that `stop` was reached."""
@@ -302,6 +322,9 @@ class _StatementFailed(Exception):
     """A statement of the whole batch failed; nothing was written."""
 
 
+_UNFIT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError, TypeError, ValueError)
+
+
 def spool_error(error: BaseException) -> SpoolError:
     """Give the SpoolError that `error` of SQLite or the system stands for."""
     if isinstance(error, SpoolError):
@@ -309,8 +332,10 @@ def spool_error(error: BaseException) -> SpoolError:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         full = True
-    made = (SpoolFull if full else SpoolError)(f"{type(error).__name__}: {error}")
+    kind = SpoolFull if full else SpoolDamaged if is_damage(error) else SpoolError
+    made = kind(f"{type(error).__name__}: {error}")
     made.__cause__ = error
+    made.unfit = isinstance(error, _UNFIT)
     return made
 
 

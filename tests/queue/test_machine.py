@@ -131,9 +131,20 @@ class QueueMachine(RuleBasedStateMachine):
         assert not self.spool.failing
         self.learn(new, entries)
 
+    async def moment(self) -> None:
+        self.clock.advance(1.0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self.owed = self.queue.paused
+
     @precondition(lambda self: self.claimable())
     @rule(limit=st.sampled_from([1, 2, 4, 100]))
     def claim(self, limit: int) -> None:
+        if self.queue.paused and self.spool.failing:
+            assert self.queue.claim(limit) == []
+            return
+        while self.queue.paused:
+            self.do(self.moment())
         now = self.clock.time()
         due = sorted(
             (known.due_at, queue_id)

@@ -1,4 +1,4 @@
-"""Builds `disk_shim.c` and speaks to it: kill this process at its Nth I/O call, or record what it does to a folder.
+"""Builds `disk_shim.c` and speaks to it: kill this process at its Nth I/O call, record what it does to a folder, or fail.
 
 In: a process started with `environment()`. Out: a death, or a record for `tests/spool/power_cut.py`.
 """
@@ -42,6 +42,16 @@ def record(file: Path, folder: Path) -> None:
     """Record what this process does below `folder` into `file`, from now on."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     ctypes.CDLL(None).shim_record(descriptor, os.fsencode(folder))
+
+
+def fail(folder: Path, error: int, *, syncs_only: bool = False) -> None:
+    """Have every change below `folder` fail with the system's `error`, or the syncs alone; 0 ends it."""
+    ctypes.CDLL(None).shim_fail(os.fsencode(folder), error, int(syncs_only))
+
+
+def fail_after(calls: int, folder: Path, error: int) -> None:
+    """Have every change below `folder` fail from the I/O call after so many more on."""
+    ctypes.CDLL(None).shim_fail_after(ctypes.c_long(calls), os.fsencode(folder), error)
 
 
 def note(text: str) -> None:

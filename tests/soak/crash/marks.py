@@ -40,7 +40,7 @@ FUNCTIONS: Sequence[tuple[str, str, str]] = (
     ("giving space back", "hslpy.spool.writer", "Writer._give_back"),
     ("opening the spool", "hslpy.spool.sqlite", "SqliteSpool.open"),
     ("loading the queue", "hslpy.queue.queue", "Queue.open"),
-    ("removing what a crash left", "hslpy.spool.sqlite", "_remove_orphans"),
+    ("removing what a crash left", "hslpy.spool.mending", "Mender._orphans"),
     ("closing the spool", "hslpy.spool.sqlite", "SqliteSpool.close"),
 )
 SPOOL = ("taken", "begun", "written", "committed", "woken", "body written", "body renamed", "body synced")
