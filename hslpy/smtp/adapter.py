@@ -158,6 +158,14 @@ class Connection(SMTP):
         # Within a handshake start_tls says what was wrong.
         if self._handler_coroutine is not None and not self.watch.committing and not self.handshaking:
             self._handler_coroutine.cancel()
+        if self.done:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Break the circles of references, so that what the connection held is free now, not at the next collection."""
+        self._reader = self._writer = self.transport = self._transport = self._original_transport = None
+        self._handler_coroutine = self._tls_protocol = None
+        self._client_connected_cb = None
 
     def eof_received(self) -> bool:
         """Let what was sent be worked off: a client may close its side and still read (aiosmtpd would drop it all)."""
@@ -215,6 +223,7 @@ class Connection(SMTP):
                 self.transport.abort()
             elif self.gone:
                 self.owner.left(self)
+                self._let_go()
             else:
                 self.transport.close()
 

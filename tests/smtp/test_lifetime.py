@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -10,6 +12,7 @@ from hslpy.clock import ManualClock
 from hslpy.hooks.facts import DataEvent
 from hslpy.mail.verdict import DataVerdict
 from tests.smtp.harness import LIMIT_S, FakeHooks, deliver_all, run, serving, until
+from tests.soak import floods
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -278,3 +281,56 @@ def test_a_peer_that_never_reads_its_goodbye_is_cut_off() -> None:
             await asyncio.wait_for(cut_off(), LIMIT_S)
 
     run(work)
+
+
+@pytest.mark.parametrize(
+    "end", [b"QUIT\r\n", b"GET / HTTP/1.1\r\n", b"MAIL FROM:<a@x.test>\r\n", b"EHLO x\r\nNOOP\r\n", b""]
+)
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_that_ended_is_free_at_once(end: bytes, reset: bool) -> None:
+    """Not when the collector of circles comes by: thousands would have gathered by then."""
+
+    async def work() -> None:
+        async with serving() as world:
+            client = await world.greeted()
+            (connection,) = (weakref.ref(each) for each in world.server._connections)
+            session = weakref.ref(connection().session)
+            client.send(end)
+            if reset:
+                client.writer.transport.abort()
+            else:
+                client.close()
+            await until(lambda: connection() is None and session() is None)
+
+    gc.disable()
+    try:
+        run(work, uvloop=True)
+    finally:
+        gc.enable()
+
+
+def test_floods_leave_nothing() -> None:
+    """The floods of `tests.soak.floods`, small: every answer comes, and nothing of them stays."""
+
+    async def work() -> None:
+        plenty = {"max_errors": 10**9, "max_unknown_commands": 10**9, "max_connections_per_client": 2000}
+        async with serving(idle_timeout_s=floods.IDLE_S, **plenty) as world:
+            tasks = len(asyncio.all_tasks())
+            for flood, count in (
+                (floods.connections, 200),
+                (floods.errors_on_one, 2000),
+                (floods.errors_on_many, 2000),
+                (floods.come_and_go, 300),
+                (floods.resets, 2000),
+                (floods.pipelines, 20),
+                (floods.no_end_of_line, 4),
+                (floods.large_headers, 4),
+                (floods.cut_off, 50),
+            ):
+                await flood(world.port, count)
+                await until(lambda: not world.server.connections and world.server.shared.data_bytes == 0)
+            await until(lambda: len(asyncio.all_tasks()) == tasks)
+            assert len(world.spool.messages) == 200
+            assert not [event for event, _ in world.log if event == "smtp.fault"]
+
+    run(work, uvloop=True)
