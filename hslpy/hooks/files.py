@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hslpy.errors import OperatorError
 from hslpy.lang.diagnostics import suggest
+from hslpy.lang.predefined import OF_THE_SERVER
 from hslpy.lang.profiles import ALL_NEWEST, NEWEST, ProfileChoice
-from hslpy.lang.scopes import OF_THE_SERVER
 from hslpy.lang.source import Source
 
 FILE_BYTES = 16 * 1024 * 1024  # of one file; more is no script but a mistake

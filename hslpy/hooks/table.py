@@ -14,8 +14,8 @@ from hslpy.builtins.host.options import map_array
 from hslpy.hooks import bind
 from hslpy.hooks.bind import Builder
 from hslpy.hooks.moments import MOMENTS
+from hslpy.lang.predefined import Predefined
 from hslpy.lang.profiles import Profile
-from hslpy.lang.resolved import Predefined
 from hslpy.mail.address import ascii_lower
 from hslpy.mail.policy_replies import DEFERRED, FAILED, REJECTED
 from hslpy.mail.reply import Reply

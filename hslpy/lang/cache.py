@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from hslpy.errors import OperatorError
-from hslpy.lang.compile import Compiled
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic
-from hslpy.lang.resolved import Predefined
+from hslpy.lang.link import Compiled
+from hslpy.lang.predefined import Predefined
 from hslpy.lang.source import Source, Span
 
 Request = tuple[str, str | None]  # a path as written, and the path of the file that names it

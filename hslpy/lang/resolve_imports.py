@@ -14,7 +14,7 @@ from hslpy.lang import syntax as s
 from hslpy.lang.compile.types import constant_array
 from hslpy.lang.data import Constants
 from hslpy.lang.diagnostics import suggest
-from hslpy.lang.scopes import OF_THE_SERVER
+from hslpy.lang.predefined import OF_THE_SERVER
 
 if TYPE_CHECKING:
     from hslpy.lang.resolve import Resolver

@@ -9,20 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hslpy.lang.declare import Builtin
+from hslpy.lang.predefined import Predefined
 from hslpy.lang.source import Span
-
-
-@dataclass(frozen=True, slots=True)
-class Predefined:
-    """A predefined variable of a hook: its HSL types, and whether a script may assign it.
-
-    `yields`: one of the older generation, whose name a script of the newer one may take for a variable of its own.
-    """
-
-    types: tuple[str, ...]
-    writable: bool = False
-    yields: bool = False
-
 
 # ---- what names are bound to ------------------------------------------------------------------------
 

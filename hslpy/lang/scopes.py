@@ -13,7 +13,8 @@ from hslpy.lang import syntax
 from hslpy.lang.data import Constants, DataImports
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic, suggest
-from hslpy.lang.resolved import ClassDef, Fact, Module, Predefined, Symbol, Unit, Var
+from hslpy.lang.predefined import Predefined
+from hslpy.lang.resolved import ClassDef, Fact, Module, Symbol, Unit, Var
 from hslpy.lang.source import Source, Span
 
 Opener = Callable[[str, str | None], tuple[Source, syntax.Script | None]]
@@ -182,16 +183,6 @@ MODULES_OF = {  # by function or class, what older releases had without an impor
         "ulid": "ulid",
     }.items()
     for name in names.split()
-}
-OF_THE_SERVER = {  # modules of the original whose function is built in here, and needs no import
-    "bounce-list": "bounce_list",
-    "dlp": "dlp",
-    "env": "getenv",
-    "ldap": "LDAP",
-    "logger": "logger",
-    "rate": "rate",
-    "redis": "Redis",
-    "time-rfc2822": "time_rfc2822",
 }
 _HABITS = {  # functions of PHP that HSL has under no name, and what it has instead
     "array_push": "write `$list[] = $value;`",

@@ -16,8 +16,8 @@ from hslpy.hooks.data import DATA
 from hslpy.lang.diagnostics import render, render_all
 from hslpy.lang.faults import call_lines
 from hslpy.lang.load import Loaded, load_program
+from hslpy.lang.predefined import Predefined
 from hslpy.lang.profiles import NEWEST, Profile
-from hslpy.lang.resolved import Predefined
 from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array

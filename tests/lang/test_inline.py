@@ -7,8 +7,8 @@ import ast
 import pytest
 
 from hslpy.builtins import ALL
-from hslpy.lang.compile.program import _GLOBALS
 from hslpy.lang.declare import Builtin
+from hslpy.lang.link import _GLOBALS
 from hslpy.lang.run import Run, fits
 from hslpy.lang.values import Array
 

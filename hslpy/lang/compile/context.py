@@ -1,6 +1,6 @@
 """What the parts of one compilation share: the span table, names of Python variables, links to runtime objects.
 
-In: a `Resolution` and its `Types`. Out: line numbers, names, and `Link`s that `program.py` binds when a program is loaded.
+In: a `Resolution` and its `Types`. Out: line numbers, names, and `Link`s that `lang/link.py` binds when a program is loaded.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ from hslpy.lang import resolved as r
 from hslpy.lang.compile.pyast import Builder
 from hslpy.lang.compile.types import Types
 from hslpy.lang.declare import Builtin
+from hslpy.lang.link import IN_NUMBERS, Link
 from hslpy.lang.older import NumbersBuiltin
 from hslpy.lang.source import Span
-
-Link = tuple[str, str, object]  # global name, kind (function, row, types, regex), what
-
-
-IN_NUMBERS = "in numbers: "
 
 
 def builtin_key(row: Builtin) -> str:
