@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hslpy.admin.control import ControlServer
 from hslpy.admin.queue_commands import queue_commands
@@ -49,7 +49,6 @@ from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
-from hslpy.rate.redis import RedisRateCounters
 from hslpy.scan.clamd import ClamdClient
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.dlp import DlpEngine
@@ -60,10 +59,11 @@ from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
-from hslpy.store.servers import Servers
-from hslpy.store.shared import RedisMemory
 from hslpy.users.argon import HashPool
 from hslpy.users.file import UsersFile
+
+if TYPE_CHECKING:
+    from hslpy.store.shared import RedisMemory
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
@@ -268,6 +268,9 @@ def new_id(chance: random.Random) -> str:
 def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
     """Give the counters, where the settings have them."""
     if settings.rate.store == "redis":
+        from hslpy.rate.redis import RedisRateCounters  # 0.1 s that a server without Redis need not wait for
+        from hslpy.store.servers import Servers
+
         return RedisRateCounters(settings.rate, Servers(settings.redis), clock, log)
     return MemoryRateCounters(settings.rate, clock, log)
 
@@ -275,6 +278,9 @@ def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
 def shared_memory(settings: Settings, clock: Clock, log: Log) -> SharedMemory | RedisMemory:
     """Give what `memory_*`, `barrier` and `cache` are kept in, where the settings have it."""
     if settings.memory.store == "redis":
+        from hslpy.store.servers import Servers
+        from hslpy.store.shared import RedisMemory
+
         process = f"{random.SystemRandom().getrandbits(128):x}"  # not of a generator that two processes may have alike
         return RedisMemory(settings.memory, Servers(settings.redis), process, clock, log, settings.search_path)
     return SharedMemory(folders=settings.search_path)

@@ -27,9 +27,7 @@ from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
 from hslpy.smtp.settings import CertificateFiles, Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
-from hslpy.store.profiles import RedisProfile
-from hslpy.store.redis import RedisSettings
-from hslpy.store.shared import MemorySettings
+from hslpy.store.settings import MemorySettings, RedisProfile, RedisSettings
 
 # Tables that turn something on by being there; `hslpy config` prints them as comments.
 OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd", "scanners.clamd"})

@@ -7,26 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from hslpy.store.redis import Redis, RedisError, RedisSettings, connect
+from hslpy.store.settings import RedisProfile
 
-
-@dataclass(frozen=True, slots=True)
-class RedisProfile:
-    """A server by the name that scripts have for it; `url` as in `store.redis.RedisSettings`, `login` the rest."""
-
-    id: str
-    url: str
-    timeout_s: float = 5.0
-    max_connections: int = 16
-    login: RedisSettings = field(default_factory=RedisSettings)
-
-    @property
-    def settings(self) -> RedisSettings:
-        connect_timeout_s = min(self.timeout_s, 5.0)
-        return replace(self.login, url=self.url, connect_timeout_s=connect_timeout_s, max_connections=self.max_connections)
+if TYPE_CHECKING:
+    from hslpy.store.redis import Redis
 
 
 class RedisCommandFailed(Exception):
@@ -42,6 +29,8 @@ class RedisProfiles:
 
     async def command(self, name: str, words: Sequence[bytes]) -> Any:
         """Send a command to the server of that id, which there is, and give the reply. Raises RedisCommandFailed."""
+        from hslpy.store.redis import RedisError, connect  # 0.1 s that only those who use Redis wait for
+
         profile = self.settings[name]
         client = self._clients.get(name)
         if client is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Connection, Redis
@@ -21,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hslpy.errors import OperatorError
+from hslpy.store.settings import RedisSettings, split_address
 
 __all__ = [
     "AskError",
@@ -39,7 +39,6 @@ __all__ = [
     "is_away",
     "key_slot",
     "pack",
-    "split_address",
 ]
 
 _AWAY = (
@@ -58,41 +57,6 @@ _AWAY = (
 
 
 @dataclass(frozen=True, slots=True)
-class RedisSettings:
-    """Where Redis is: a server's `url`, or `sentinels` that know the master of `sentinel_service`, or nodes of a `cluster`.
-
-    `url`: `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix:///path/to/socket[?db=n]`; the other two
-    are lists of `host:port`. `username`, `password` and the files of TLS are for any of them; what a URL has wins.
-    """
-
-    url: str = "redis://127.0.0.1:6379/0"
-    sentinels: tuple[str, ...] = ()
-    sentinel_service: str = "mymaster"
-    sentinel_username: str = ""
-    sentinel_password: str = ""
-    cluster: tuple[str, ...] = ()
-    username: str = ""
-    password: str = ""
-    database: int = 0
-    tls: bool = False
-    tls_check_hostname: bool = True
-    ca_file: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    connect_timeout_s: float = 0.5
-    max_connections: int = 16
-
-    def __post_init__(self) -> None:
-        """Raises OperatorError where the settings contradict each other or an address cannot be read."""
-        if self.sentinels and self.cluster:
-            raise OperatorError("redis.sentinels and redis.cluster are both set", hint="Redis Cluster has no Sentinels")
-        if self.cluster and self.database:
-            raise OperatorError("redis.database is set together with redis.cluster", hint="a cluster has database 0 only")
-        for address in (*self.sentinels, *self.cluster):
-            split_address(address)
-
-
-@dataclass(frozen=True, slots=True)
 class Script:
     """A Lua script; Redis knows it by `sha` once it has seen it."""
 
@@ -101,14 +65,6 @@ class Script:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Give host and port of `host:port`, an IPv6 host in brackets or not. Raises OperatorError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise OperatorError(f"{address!r} is no address of a Redis server", hint="write `host:port`")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def connect(settings: RedisSettings, **options: Any) -> Redis:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hslpy.clock import Clock
 from hslpy.errors import ScriptError
@@ -25,6 +24,7 @@ from hslpy.store.memory import KeyLocks
 from hslpy.store.packed import pack, unpack
 from hslpy.store.redis import RedisError, Script, is_away
 from hslpy.store.servers import Servers
+from hslpy.store.settings import MemorySettings
 
 SCRIPT = Script(resources.files("hslpy.store").joinpath("shared.lua").read_text())
 
@@ -39,18 +39,6 @@ FIRST_LOOK_S, LATEST_LOOK_S = 0.001, 0.02
 
 STALE_MS = 1000
 """Who has not asked for a lock for so long has gone away: a hundred of the looks above, with a busy machine in mind."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySettings:
-    """Where `memory_*` and `barrier` keep their values. `kept_s` is since the last change; only in Redis is there an end."""
-
-    store: Literal["memory", "redis"] = "memory"
-    timeout_s: float = 0.5
-    retry_s: float = 0.15
-    lock_s: float = 3.0
-    kept_s: float = 30 * 86400.0
-    key_prefix: str = "hslpy:memory:"
 
 
 class _Held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hslpy.client.bounce_lists import BounceLists
 from hslpy.client.files import Files
@@ -27,7 +27,9 @@ from hslpy.scan.dlp import DlpEngine
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
-from hslpy.store.shared import RedisMemory
+
+if TYPE_CHECKING:
+    from hslpy.store.shared import RedisMemory
 
 
 class QueueMetric(Protocol):
