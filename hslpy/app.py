@@ -23,11 +23,11 @@ from hslpy.admin.queue_commands import queue_commands
 from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.bounce_lists import BounceLists
 from hslpy.client.files import Files
-from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpClient
 from hslpy.client.logfiles import LogFiles
 from hslpy.client.lookup_contract import Lookups, Server
 from hslpy.client.lookups import RealLookups
+from hslpy.client.on_demand import HttpOnDemand
 from hslpy.client.smtp import SmtpClient
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
@@ -299,11 +299,17 @@ def make_services(
     lookup = partial(addresses_of, resolver)
     rules = TargetRules(allow_private=settings.delivery.allow_private_targets)
     find_hosts = partial(hosts_of, resolver, over.random or random.SystemRandom(), rules)
+
+    def make_http() -> HttpClient:
+        from hslpy.client.http import AiohttpClient  # with aiohttp, 0.2 s that a server's start need not wait for
+
+        return AiohttpClient(settings.http, clock, lookup, log)
+
     return Services(
         rates=rates,
         memory=shared_memory(settings, clock, log),
         resolver=resolver,
-        http=over.http or AiohttpClient(settings.http, clock, lookup, log),
+        http=over.http or HttpOnDemand(make_http),
         lookups=over.lookups or RealLookups(lookup, find_hosts, settings.hostname, settings.client.ca_file),
         servers={transport.id: server_of(transport) for transport in settings.delivery.transports.values()},
         queue_metric=queue_metric,

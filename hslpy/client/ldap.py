@@ -10,10 +10,8 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-
-import sansldap
 
 from hslpy.client.ldap_text import (
     CONNECT_ERROR,
@@ -24,6 +22,9 @@ from hslpy.client.ldap_text import (
     TIMEOUT,
 )
 from hslpy.client.sockets import Pause, Socket, TlsSocket
+
+if TYPE_CHECKING:
+    import sansldap  # at run time where it is first used: it takes 40 ms of a server's start
 
 SCOPES = {"sub": 2, "one": 1, "base": 0}
 MOST_BYTES = 16 << 20  # of one message
@@ -153,6 +154,8 @@ class Ldap:
         self.held_bytes = 0
         self.closed = False
         self._servers = servers
+        import sansldap
+
         self._connect, self._secure, self._pause_of, self._reserve = connect, secure, pause_of, reserve
         self._offload = offload
         self._timeout_s = timeout_s
@@ -197,6 +200,8 @@ class Ldap:
         """Close the connection; the next use opens another, without the binding of this one."""
         if self._socket is not None:
             self._socket.close()
+        import sansldap
+
         self._socket = self._tls = None
         self._session = sansldap.LDAPClient()
         self._results.clear()
@@ -236,6 +241,8 @@ class Ldap:
         self._unread += data
         if len(self._unread) < self._wanted:  # sansldap would copy a long message with each piece of it
             return
+        import sansldap
+
         try:
             self._wanted, whole = whole_messages(self._unread)
             messages = self._read(bytes(self._unread[:whole])) if whole else []
@@ -275,6 +282,8 @@ class Ldap:
 
     def _finish(self) -> None:
         """Receive what is outstanding: the protocol wants it before a bind or the start of TLS."""
+        import sansldap
+
         for number in list(self._results):
             waiting = self._results[number]
             while number in self._results and not (waiting and isinstance(waiting[-1], sansldap.SearchResultDone)):
@@ -301,6 +310,8 @@ class Ldap:
         self._open()
         if self._tls is not None:
             raise LdapError(1, "TLS is already there")
+        import sansldap
+
         self._finish()
         self._answer(self._session.extended_request(sansldap.ExtendedOperations.LDAP_START_TLS.value))
         try:
@@ -317,6 +328,8 @@ class Ldap:
 
     def search(self, base: str, scope: str, condition: str, attributes: Sequence[str]) -> int:
         """Ask, and give the number of the result."""
+        import sansldap
+
         self._open()
         try:
             parsed = sansldap.LDAPFilter.from_string(_text(condition))
@@ -335,6 +348,8 @@ class Ldap:
 
     def entry(self, number: int) -> Entry | None:
         """Give the next entry of a result, None at its end; references to other servers are passed over."""
+        import sansldap
+
         while True:
             message = self._next(number)
             if isinstance(message, sansldap.SearchResultEntry):

@@ -11,12 +11,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from hslpy.errors import OperatorError
 from hslpy.scan.contract import RspamdResult, ScannerFailed, ScanRequest
+
+if TYPE_CHECKING:
+    import aiohttp
 
 SCANNER = "rspamd"
 
@@ -79,6 +80,8 @@ class RspamdClient:
         """Raises ScannerFailed."""
         if len(request.content) > self._settings.max_size_bytes:
             return RspamdResult(0.0, 0.0, "no action", 0)
+        import aiohttp  # not in a server that scans otherwise: it takes 0.1 s
+
         try:
             # The deadline is ours: a reply that trickles in would renew a library's read timeout for ever.
             async with asyncio.timeout(self._settings.timeout_s):
@@ -120,6 +123,8 @@ class RspamdClient:
     def _open(self) -> aiohttp.ClientSession:
         """Give the session, made at the first scan as it belongs to the running event loop."""
         if self._session is None:
+            import aiohttp
+
             limit = self._settings.concurrency
             connector = (
                 aiohttp.UnixConnector(self._socket, limit=limit) if self._socket else aiohttp.TCPConnector(limit=limit)
