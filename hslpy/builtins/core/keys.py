@@ -85,7 +85,7 @@ def text_by_id(call: Run, name: str, certificate: bool = False) -> str:
     """Give a private key of the settings as PEM, with its certificate if asked. Raises ScriptError when there is none."""
     read = getattr(call.host, "key_text", None)
     try:
-        text: str | None = read(name, certificate) if read is not None else None
+        text: str | None = call.offload(read, name, certificate) if read is not None else None
     except OSError as error:
         raise ScriptError("R302", f'the key "{name[:60]}" cannot be read: {error.strerror}') from None
     if text is None:

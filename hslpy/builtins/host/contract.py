@@ -114,7 +114,7 @@ class HookHost:
     def key_text(self, name: str, certificate: bool = False) -> str | None:
         """Give the private key of a [[pki]] table as PEM, by its id with or without `pki:`; None where there is none.
 
-        With `certificate` the key comes after its certificate, where that has a file. Raises OSError.
+        With `certificate` the key comes after its certificate, where that has a file. Blocks. Raises OSError.
         """
         found = self.services.sockets.key_pair(name)
         if found is None:

@@ -91,7 +91,7 @@ def _client_certificate(call: Run, function: str, value: Value) -> str:
 def _configured(call: Run, function: str, name: str) -> str:
     find_key_pair(call, name)  # says what is wrong with the id
     try:
-        return str(call.host.key_text(name, certificate=True))
+        return str(call.offload(call.host.key_text, name, True))
     except OSError as error:
         raise ScriptError("R330", f"{function}() cannot read the certificate {name[:60]}: {error.strerror}") from None
 
