@@ -137,7 +137,7 @@ class App:
         smtp = settings.smtp
         self.users: UsersFile | None = None
         if smtp.users_file is not None:
-            self.users = UsersFile(smtp.users_file, HashPool(smtp.auth_threads, smtp.auth_waiting), self.log)
+            self.users = UsersFile(smtp.users_file, HashPool(smtp.auth_threads, smtp.auth_waiting, self._clock), self.log)
         self.smtp = SmtpServer(
             settings.smtp,
             self.hooks,

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import re
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import Type, hash_secret, verify_secret
+
+from hslpy.clock import Clock
 
 # What `make_hash` takes: the least that OWASP's cheat sheet on password storage names, as each connection signs in anew.
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
@@ -22,6 +26,8 @@ SALT_BYTES, HASH_BYTES = 16, 32
 MOST_MEMORY_KIB = 256 * 1024
 MOST_WORK_KIB = 512 * 1024  # memory times passes: half a second or so
 MOST_LANES = 16
+KNOWN_S = 300.0
+MOST_KNOWN = 20_000
 
 _ENCODED = re.compile(
     r"\$argon2(id|i|d)(?:\$v=(\d{1,3}))?\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)",
@@ -36,10 +42,15 @@ def make_hash(password: bytes) -> str:
     return hash_secret(password, salt, PASSES, MEMORY_KIB, LANES, HASH_BYTES, Type.ID).decode("ascii")
 
 
-def stand_in() -> str:
+def parameters_of(encoded: str) -> str:
+    """Give what comes before salt and hash: what the time of a comparison hangs on."""
+    return encoded.rsplit("$", 2)[0]
+
+
+def stand_in(parameters: str = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}") -> str:
     """Give an encoded hash of no password."""
     salt, tag = (base64.b64encode(os.urandom(size)).rstrip(b"=").decode("ascii") for size in (SALT_BYTES, HASH_BYTES))
-    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${tag}"
+    return f"{parameters}${salt}${tag}"
 
 
 def fault_in(encoded: str) -> str | None:
@@ -85,31 +96,51 @@ class PoolFull(Exception):
 
 
 class HashPool:
-    """`threads` verify at a time, `waiting` more may wait. Memory: `threads` times what a hash asks for."""
+    """`threads` compare at a time, `waiting` more may wait, half of all at most for one client.
 
-    def __init__(self, threads: int, waiting: int) -> None:
+    Memory: `threads` times what a hash asks for. A password that was right is known again for five minutes by a keyed
+    digest, which costs microseconds: clients sign in for each message.
+    """
+
+    def __init__(self, threads: int, waiting: int, clock: Clock) -> None:
         self._most = threads + waiting
-        self._taken = 0
+        self._most_of_client = max(threads, self._most // 2)
+        self._taken: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(threads, "login")
+        self._clock = clock
+        self._secret = os.urandom(32)
+        self._right: dict[bytes, float] = {}  # by digest, when it is forgotten; the oldest first
 
-    async def matches(self, encoded: str, password: bytes) -> bool:
+    async def matches(self, encoded: str, password: bytes, client: str) -> bool:
         """Say whether the hash is the password's. Raises PoolFull."""
-        if self._taken >= self._most:
+        digest = hashlib.blake2b(encoded.encode() + b"\0" + password, key=self._secret, digest_size=32).digest()
+        if self._clock.monotonic() < self._right.get(digest, 0.0):
+            return True
+        if self._taken.total() >= self._most or self._taken[client] >= self._most_of_client:
             raise PoolFull
         loop = asyncio.get_running_loop()
         future = self._pool.submit(matches, encoded, password)
-        self._taken += 1
+        self._taken[client] += 1
 
         def ended(_future: Future[bool]) -> None:  # in whatever thread; a cancelled wait does not end a hash under way
             with suppress(RuntimeError):  # the loop is closed by now
-                loop.call_soon_threadsafe(self._left)
+                loop.call_soon_threadsafe(self._left, client)
 
         future.add_done_callback(ended)
-        return await asyncio.wrap_future(future)
+        right = await asyncio.wrap_future(future)
+        if right:
+            self._right.pop(digest, None)
+            if len(self._right) >= MOST_KNOWN:
+                del self._right[next(iter(self._right))]
+            self._right[digest] = self._clock.monotonic() + KNOWN_S
+        return right
 
-    def _left(self) -> None:
-        self._taken -= 1
+    def _left(self, client: str) -> None:
+        self._taken[client] -= 1
+        if not self._taken[client]:
+            del self._taken[client]
 
     def close(self) -> None:
         """Let hashes under way end by themselves; drop what waits."""
+        self._right.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hslpy.errors import OperatorError
 from hslpy.log import Log
-from hslpy.users.argon import HashPool, PoolFull, fault_in, stand_in
+from hslpy.users.argon import HashPool, PoolFull, fault_in, parameters_of, stand_in
 from hslpy.users.contract import ACCEPTED, UNKNOWN_USER, WRONG_PASSWORD, LoginResult
 
 MOST_BYTES = 64 << 20  # half a million users
@@ -90,18 +90,20 @@ class UsersFile:
     async def verify(self, username: str, password: bytes, remote_ip: str) -> LoginResult:
         encoded = self._users.get(username)
         try:
-            # For a user that there is not, somebody's hash: parameters, and so times, are as common as those of users.
-            right = await self._pool.matches(encoded or self._any_hash(username), password)
+            right = await self._pool.matches(encoded or self._stand_in(username), password, remote_ip)
         except PoolFull:
             return _BUSY
         if encoded is None:
             return UNKNOWN_USER
         return ACCEPTED if right else WRONG_PASSWORD
 
-    def _any_hash(self, username: str) -> str:
-        """Give one of the hashes, always the same for a name."""
+    def _stand_in(self, username: str) -> str:
+        """Give a hash of no password, with the parameters of some user's: times are as common as those of users.
+
+        Always the same for a name. It is nobody's own hash, whose password would be known again, and told by the time.
+        """
         digest = hashlib.blake2b(username.encode(), key=self._secret, digest_size=8).digest()
-        return self._hashes[int.from_bytes(digest, "big") % len(self._hashes)]
+        return self._stand_ins[self._parameters[int.from_bytes(digest, "big") % len(self._parameters)]]
 
     async def refresh(self, *, everything: bool = False) -> bool:
         """Take up the file if it has changed, or in any case; give whether it is without errors.
@@ -128,7 +130,8 @@ class UsersFile:
         if readable_by_all:
             self._log("users.readable_by_all", {"level": "warning", "file": self._path})
         self._users = users
-        self._hashes = tuple(users.values()) or (stand_in(),)
+        self._parameters = tuple(map(parameters_of, users.values() or (stand_in(),)))
+        self._stand_ins = {parameters: stand_in(parameters) for parameters in set(self._parameters)}
 
     def close(self) -> None:
         self._pool.close()

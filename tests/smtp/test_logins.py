@@ -62,7 +62,7 @@ def test_users_sign_in_under_tls_alone(tmp_path: Path) -> None:
     async def work() -> None:
         made = pair(tmp_path)
         (tmp_path / "users").write_text(f"joe:{quick('p')}\n")
-        users = UsersFile(tmp_path / "users", HashPool(1, 5), lambda *_: None)
+        users = UsersFile(tmp_path / "users", HashPool(1, 5, ManualClock()), lambda *_: None)
         async with serving(logins=users, tls_certificate=made[0], tls_key=made[1], relay_networks=()) as world:
             client = await world.connect()
             assert b"AUTH" not in await client.hello()
