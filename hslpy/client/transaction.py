@@ -188,8 +188,9 @@ class Transaction:
             raise
         early = bool(self._unsent())
         reply = await self._next(self.state)
-        if early:
-            link.close()  # it answered before it had everything: what follows would be read as commands
+        if early:  # it answered before it had everything: it cannot have taken that, and would read the rest as commands
+            link.close()
+            return _no_success(reply)
         return reply
 
     def _unsent(self) -> int:

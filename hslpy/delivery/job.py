@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _AS_SET = TryOptions()
 
 
+_BIG = 1 << 20  # a report on a message above this is made in a thread
+
+
 @dataclass(slots=True)
 class _Item:
     """One recipient on its way. `settled` once the queue has been told what becomes of it."""
@@ -313,6 +316,8 @@ class Jobs:
             content = await self._content(item, item.entry.variant)
         except SpoolError:
             content = b""
+        if len(content) > _BIG:
+            return await asyncio.to_thread(self._made_report, item, outcome, action, content, now)
         return self._made_report(item, outcome, action, content, now)
 
     def _success_report(self, item: _Item, outcome: Outcome) -> NewMessage | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hslpy.client.contract import Timeouts
 from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.settings import Transport
 from hslpy.errors import OperatorError
@@ -410,6 +411,43 @@ def test_a_slow_destination_does_not_keep_others_waiting() -> None:
 
                 await until(lambda: len(w.queue) == 0, tick=lambda: w.clock.advance(1))
                 assert slow.peak == 3 and len(slow.received) == 30
+
+    run(test())
+
+
+def test_hosts_that_hang_hold_up_nobody_else() -> None:
+    async def test() -> None:
+        async with Sink("127.0.0.9", answers={"MAIL": "HANG"}) as tarpit, Sink("127.0.0.10", port=tarpit.port) as quick:
+            zone = zone_for({**{f"t{n}.example": tarpit for n in range(9)}, "quick.example": quick})
+            slow = Transport("slow", port=tarpit.port, timeouts=Timeouts(quit_s=0.2))
+            async with world(zone, port=tarpit.port, transports=(slow,), attempts=4, slow_attempts=12) as w:
+                for n in range(9):
+                    await w.put(f"u@t{n}.example", transport_id="slow")
+                await until(lambda: tarpit.open_now == 3)
+                await w.put("other@quick.example")  # by a transport that has a slot of its own
+                await until(lambda: len(quick.received) == 1)
+                for n in range(20):
+                    await w.put(f"u{n}@quick.example", transport_id="slow")
+                await asyncio.sleep(0.05)
+                assert len(quick.received) == 1
+                await until(lambda: len(quick.received) == 21, tick=lambda: w.clock.advance(1))
+                assert tarpit.open_now == 9
+
+    run(test())
+
+
+def test_an_attempt_ends_in_time_and_counts_as_failed_for_now() -> None:
+    async def test() -> None:
+        async with Sink("127.0.0.9", answers={"RCPT": "HANG"}) as first, Sink("127.0.0.10", port=first.port) as second:
+            zone = {"a.example": {"MX": [(10, "one.example"), (20, "two.example")]}}
+            zone |= {"one.example": {"A": [first.host]}, "two.example": {"A": [second.host]}}  # type: ignore[dict-item]
+            slow = Transport("slow", port=first.port, timeouts=Timeouts(quit_s=0.2))
+            async with world(zone, port=first.port, transports=(slow,), attempt_s=0.3) as w:
+                (entry,) = await w.put("u@a.example", transport_id="slow")
+                assert await w.settled(1) == {"deferred": 1}
+                assert "the time for the attempt was over (RCPT)" in entry.last_error and entry.retries == 1
+                assert first.connections == 1 and not second.connections and w.client.idle_connections == 0
+                assert w.delivery.connections() == {}
 
     run(test())
 

@@ -249,3 +249,30 @@ def test_a_report_to_an_address_beyond_ascii_is_utf8(tmp_path: Path) -> None:
             assert kinds == ["text/plain", "message/global-delivery-status", "message/global"]
 
     run(test)
+
+
+def test_scripts_see_and_set_what_is_asked_of_reports(tmp_path: Path) -> None:
+    async def test() -> None:
+        files = {
+            "mailfrom": 'if ($senderparams["ENVID"] != "e1" or $senderparams["SMTPUTF8"] != "") Reject("mailfrom");',
+            "rcptto": 'if ($arguments["params"]["NOTIFY"] != "NEVER") Reject("rcptto");',
+            "predelivery": """
+                if ($sender == "") Try();
+                if ($message["dsn"] != ["envid" => "e1", "ret" => "HDRS", "notify" => "NEVER", "orcpt" => ""]) Delete();
+                SetRecipientParams(["NOTIFY" => "SUCCESS"]);
+                SetDSN(["from" => "reports@example.com", "from_name" => "Reports", "recipient" => "other@sender.test"]);
+                Try();
+            """,
+        }
+        hooks = "[hooks]\n"
+        for name, text in files.items():
+            (tmp_path / f"{name}.hsl").write_text(text)
+            hooks += f'{name} = "{tmp_path}/{name}.hsl"\n'
+        async with Sink("127.0.0.60", extensions=()) as sink, server(tmp_path, settings(sink) + hooks) as s:
+            await submit(s, "<a@sender.test> ENVID=e1 RET=HDRS SMTPUTF8", "<b@dest.test> NOTIFY=NEVER")
+            await idle(s)
+            (one,) = reports(sink)
+            assert one.recipient["Action"] == "relayed" and one.message["From"] == "Reports <reports@example.com>"
+            assert one.envelope.rcpts == ["<other@sender.test>"]
+
+    run(test)
