@@ -205,6 +205,8 @@ class _Execution:
             return verdict if verdict.action == "accept" else replace(verdict, by=self.by)
         finally:
             self._keep_context()
+            # They know each other: left so, the message would stay in memory until the collector of circles comes by.
+            host.facts = {}
 
     def _each_recipient(self, event: DataEvent, state: DataState) -> None:
         """Run the scripts once a recipient; one whose scripts say nothing is delivered."""
