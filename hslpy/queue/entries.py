@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from hslpy.mail.address import NULL_SENDER, Address, ascii_lower
+from hslpy.mail.address import Address, ascii_lower
 from hslpy.spool.contract import QueuedRecipient
+from hslpy.spool.rows import shared_sender
 
 Key = Callable[[QueuedRecipient], str | None]
 
@@ -60,7 +61,7 @@ def compact(entry: QueuedRecipient) -> QueuedRecipient:
     """Share what many entries have in common: the entry is changed and given back."""
     intern = sys.intern
     sender, recipient = entry.sender, entry.recipient
-    entry.sender = NULL_SENDER if sender.is_null else Address(intern(sender.local_part), intern(sender.domain))
+    entry.sender = shared_sender(sender.local_part, sender.domain)
     entry.recipient = Address(recipient.local_part, intern(recipient.domain))
     entry.transport_id = intern(entry.transport_id)
     entry.remote_ip = intern(entry.remote_ip)
@@ -73,7 +74,8 @@ def compact(entry: QueuedRecipient) -> QueuedRecipient:
         entry.message_id = entry.queue_id  # one int object, not two
     entry.sender_params = entry.sender_params or _NOTHING
     entry.recipient_params = entry.recipient_params or _NOTHING
-    entry.metadata = {intern(key): value for key, value in entry.metadata.items()} if entry.metadata else _NOTHING
+    entry.metadata = entry.metadata or _NOTHING
+    entry.last_error = intern(entry.last_error)
     entry.first_at = entry.first_at or 0.0
     entry.last_at = entry.last_at or 0.0
     return entry

@@ -1,23 +1,39 @@
 """What is queued, in memory: by id, by due time, by field. In: entries and their changes. Out: what is due.
 
+Due times up to some minute stand in a heap; those of each later minute in an array of ids, which takes 8 bytes a recipient
+where a place in a heap takes 80, and goes into the heap when its turn comes.
+
 Holds the entries themselves; whoever changes one does it through `change`, or the counts go wrong. No I/O, no waiting.
 """
 
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 
-from hslpy.queue.metrics import QueueMetrics
+from hslpy.queue.metrics import Build, QueueMetrics
 from hslpy.spool.contract import QueuedRecipient
+
+_NEVER = -(1 << 40)
+_FAR = 1 << 50  # due times beyond it, infinity among them, are one minute
+_SPLIT_ABOVE = 50_000  # a heap grown past this is spread over the minutes anew
 
 
 class Index:
-    """Entries are waiting (in the heap of due times), in flight (claimed) or held."""
+    """Entries are waiting (in the heap, or in a minute's array), in flight (claimed) or held.
+
+    A place that is no longer true, as its entry has gone or has another due time, is passed over when its turn comes.
+    """
 
     def __init__(self, max_metric_sets: int = 64) -> None:
         self._entries: dict[int, QueuedRecipient] = {}
-        self._heap: list[tuple[float, int]] = []
+        self._heap: list[tuple[float, int]] = []  # of minutes up to `_near`
+        self._near = _NEVER
+        self._later: dict[int, array[int]] = {}
+        self._minutes: list[int] = []  # a heap of the keys of `_later`
+        self._places = 0  # in the arrays
+        self._split_above = _SPLIT_ABOVE
         self._in_flight: set[int] = set()
         self.metrics = QueueMetrics(self._entries.values, max_metric_sets)
 
@@ -36,6 +52,10 @@ class Index:
     def is_in_flight(self, queue_id: int) -> bool:
         return queue_id in self._in_flight
 
+    def count_in_steps(self, fields: Iterable[str]) -> Build | None:
+        """Begin to count a set of fields for metrics. Source: `QueueMetrics.begin`."""
+        return self.metrics.begin(fields, self._entries)
+
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
@@ -53,7 +73,7 @@ class Index:
         if entry.queue_id in self._entries:
             return
         self._entries[entry.queue_id] = entry
-        self.metrics.add(entry)
+        self.metrics.add(entry, new=True)
         self._push(entry)
 
     def discard(self, queue_id: int) -> QueuedRecipient | None:
@@ -97,13 +117,18 @@ class Index:
     def next_due(self) -> float | None:
         """Give the earliest due time of what waits, None when nothing does."""
         heap = self._heap
-        while heap:
-            due, queue_id = heap[0]
-            entry = self._entries.get(queue_id)
-            if entry is not None and entry.due_at == due and not entry.hold and queue_id not in self._in_flight:
-                return due
-            heapq.heappop(heap)  # it has gone, is in flight, is held, or has another place in the heap
-        return None
+        while True:
+            while heap:
+                due, queue_id = heap[0]
+                entry = self._entries.get(queue_id)
+                if entry is not None and entry.due_at == due and not entry.hold and queue_id not in self._in_flight:
+                    return due
+                heapq.heappop(heap)  # it has gone, is in flight, is held, or has another place
+            if not self._minutes:
+                return None
+            self._near = heapq.heappop(self._minutes)
+            self._pour(self._later.pop(self._near))
+            heap = self._heap
 
     def respread(self, due: Iterable[tuple[QueuedRecipient, float]]) -> None:
         """Give many entries new due times at once."""
@@ -114,11 +139,39 @@ class Index:
     def _push(self, entry: QueuedRecipient) -> None:
         if entry.hold:
             return
-        heapq.heappush(self._heap, (entry.due_at, entry.queue_id))
-        if len(self._heap) > 2 * len(self._entries) + 1000:  # mostly places that are no longer true
+        self._place(entry)
+        if self._places + len(self._heap) > 2 * len(self._entries) + 1000:  # mostly places that are no longer true
             self._rebuild()
+        elif len(self._heap) > self._split_above:
+            self._rebuild()
+            self._split_above = max(_SPLIT_ABOVE, 2 * len(self._heap))
+
+    def _place(self, entry: QueuedRecipient) -> None:
+        minute = _minute(entry.due_at)
+        if minute <= self._near:
+            heapq.heappush(self._heap, (entry.due_at, entry.queue_id))
+            return
+        ids = self._later.get(minute)
+        if ids is None:
+            ids = self._later[minute] = array("q")
+            heapq.heappush(self._minutes, minute)
+        ids.append(entry.queue_id)
+        self._places += 1
+
+    def _pour(self, ids: array[int]) -> None:
+        self._places -= len(ids)
+        entries = (self._entries.get(queue_id) for queue_id in ids)
+        there = (entry for entry in entries if entry is not None and _minute(entry.due_at) == self._near)
+        self._heap = list({(entry.due_at, entry.queue_id) for entry in there})
+        heapq.heapify(self._heap)
 
     def _rebuild(self) -> None:
-        waiting = (entry for entry in self._entries.values() if not entry.hold and entry.queue_id not in self._in_flight)
-        self._heap = [(entry.due_at, entry.queue_id) for entry in waiting]
-        heapq.heapify(self._heap)
+        self._heap, self._later, self._minutes, self._places = [], {}, [], 0
+        self._near = _NEVER
+        for entry in self._entries.values():
+            if not entry.hold and entry.queue_id not in self._in_flight:
+                self._place(entry)
+
+
+def _minute(due_at: float) -> int:
+    return int(min(max(due_at, _NEVER), _FAR) // 64)

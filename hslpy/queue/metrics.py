@@ -1,12 +1,13 @@
 """`GetMailQueueMetric`: how many recipients and bytes are queued, by any set of fields. In: entries coming and going.
 
-A set of fields is counted from its first use on, built then by one walk over the queue; after that each answer is a
-look-up. Counted is the mail queue: held mail too, as it waits there; quarantined mail not.
+A set of fields is counted from its first use on, built then by one walk over the queue, at once or in steps; after that
+each answer is a look-up. Counted is the mail queue: held mail too, as it waits there; quarantined mail not.
 Source: the HSL manual, GetMailQueueMetric.
 """
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
@@ -17,6 +18,39 @@ _Cells = dict[Hashable, list[int]]  # key of a set of fields: [recipients, bytes
 _EntryKey = Callable[[QueuedRecipient], Hashable]
 
 
+class Build:
+    """A set of fields that is being counted in steps, by the order of ids. What changes meanwhile is counted rightly: at
+    once where the walk has been or does not come, else when it comes there.
+    """
+
+    def __init__(self, fields: tuple[str, ...], entries: Mapping[int, QueuedRecipient]) -> None:
+        self.fields = fields
+        self.key_of = _key_of(fields)
+        self.cells: _Cells = {}
+        self._entries = entries
+        self._ids = sorted(entries)
+        self._next = 0
+        self._up_to = -1  # the highest id that was looked at
+        self._last = self._ids[-1] if self._ids else -1
+
+    def step(self, count: int) -> bool:
+        """Look at so many more; False when that was the last of them."""
+        for queue_id in self._ids[self._next : self._next + count]:
+            entry = self._entries.get(queue_id)
+            if entry is not None and entry.quarantine_id is None:
+                _count_in(self.cells, self.key_of(entry), entry.size_bytes)
+            self._up_to = queue_id
+        self._next += count
+        return self._next < len(self._ids)
+
+    def has_counted(self, entry: QueuedRecipient) -> bool:
+        return entry.queue_id <= self._up_to or entry.queue_id > self._last
+
+    def came(self, entry: QueuedRecipient) -> None:
+        """Have a new entry looked at that the walk would not see."""
+        bisect.insort(self._ids, entry.queue_id, self._next)
+
+
 class QueueMetrics:
     """The counts of `entries()`. At most `max_sets` sets of fields are kept, the least lately asked for goes first."""
 
@@ -25,22 +59,23 @@ class QueueMetrics:
         self._max_sets = max_sets
         self._total = [0, 0]
         self._sets: dict[tuple[str, ...], tuple[_EntryKey, _Cells]] = {}
+        self._builds: dict[tuple[str, ...], Build] = {}
 
-    def add(self, entry: QueuedRecipient) -> None:
-        """Count an entry that came, or the new form of one that changes."""
+    def add(self, entry: QueuedRecipient, *, new: bool = False) -> None:
+        """Count an entry that came (`new`), or the new form of one that changes."""
+        for build in self._builds.values():
+            if build.has_counted(entry):
+                if entry.quarantine_id is None:
+                    _count_in(build.cells, build.key_of(entry), entry.size_bytes)
+            elif new:
+                build.came(entry)
         if entry.quarantine_id is not None:
             return
         size = entry.size_bytes
         self._total[0] += 1
         self._total[1] += size
         for key_of, cells in self._sets.values():
-            key = key_of(entry)
-            cell = cells.get(key)
-            if cell is None:
-                cells[key] = [1, size]
-            else:
-                cell[0] += 1
-                cell[1] += size
+            _count_in(cells, key_of(entry), size)
 
     def remove(self, entry: QueuedRecipient) -> None:
         """Take an entry off, exactly as it was when it was counted."""
@@ -50,13 +85,29 @@ class QueueMetrics:
         self._total[0] -= 1
         self._total[1] -= size
         for key_of, cells in self._sets.values():
-            key = key_of(entry)
-            cell = cells[key]
-            if cell[0] == 1:
-                del cells[key]
-            else:
-                cell[0] -= 1
-                cell[1] -= size
+            _count_out(cells, key_of(entry), size)
+        for build in self._builds.values():
+            if build.has_counted(entry):
+                _count_out(build.cells, build.key_of(entry), size)
+
+    def is_ready(self, fields: Iterable[str]) -> bool:
+        """Say whether a metric by these fields is a look-up."""
+        wanted = tuple(sorted(fields))
+        return not wanted or wanted in self._sets
+
+    def begin(self, fields: Iterable[str], entries: Mapping[int, QueuedRecipient]) -> Build | None:
+        """Begin to count a set in steps; None when that is under way. Raises ValueError for an unknown field."""
+        wanted = tuple(sorted(fields))
+        if wanted in self._builds:
+            return None
+        build = self._builds[wanted] = Build(wanted, entries)
+        return build
+
+    def end(self, build: Build) -> None:
+        """Take a build as counted; it is dropped where the set was counted at once meanwhile."""
+        del self._builds[build.fields]
+        if build.fields not in self._sets:
+            self._keep(build.fields, (build.key_of, build.cells))
 
     def metric(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
         """Give `count` (recipients) or `bytes` of what has one of the wanted values in each field of `filters`.
@@ -94,17 +145,36 @@ class QueueMetrics:
         if found is None:
             found = (_key_of(fields), {})
             self._count(*found)
-            if len(self._sets) >= self._max_sets:
-                del self._sets[next(iter(self._sets))]
-        self._sets[fields] = found  # at the end: the order is that of the last use
+        self._keep(fields, found)
         return found[1]
+
+    def _keep(self, fields: tuple[str, ...], found: tuple[_EntryKey, _Cells]) -> None:
+        if len(self._sets) >= self._max_sets:
+            del self._sets[next(iter(self._sets))]
+        self._sets[fields] = found  # at the end: the order is that of the last use
 
     def _count(self, key_of: _EntryKey, cells: _Cells) -> None:
         for entry in self._entries():
             if entry.quarantine_id is None:
-                cell = cells.setdefault(key_of(entry), [0, 0])
-                cell[0] += 1
-                cell[1] += entry.size_bytes
+                _count_in(cells, key_of(entry), entry.size_bytes)
+
+
+def _count_in(cells: _Cells, key: Hashable, size: int) -> None:
+    cell = cells.get(key)
+    if cell is None:
+        cells[key] = [1, size]
+    else:
+        cell[0] += 1
+        cell[1] += size
+
+
+def _count_out(cells: _Cells, key: Hashable, size: int) -> None:
+    cell = cells[key]
+    if cell[0] == 1:
+        del cells[key]
+    else:
+        cell[0] -= 1
+        cell[1] -= size
 
 
 def _key_of(fields: tuple[str, ...]) -> _EntryKey:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,12 +19,14 @@ from hslpy.mail.dsn import Action, wants_report
 from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.entries import compact, field_key, wanted_value
 from hslpy.queue.index import Index
+from hslpy.queue.metrics import Build
 from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, passed, spread_over
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")
 
 _CHUNK = 500  # entries changed by one commit of an operator's order, so that mail need not wait for all of them
+_AT_ONCE = 20_000  # so many are counted by a new set of fields within 20 ms
 _STEP = 2000  # entries looked at by a search before others get a turn: a few milliseconds
 _LONGEST_SLEEP_S = 60.0  # due times are wall clock, and the wall clock may be set
 _OWED_AGAIN_S = 1.0  # the wait before changes are written again that the spool failed to take
@@ -88,6 +90,7 @@ class Queue:
         self._finishing: list[QueuedRecipient] = []
         self._finished: asyncio.Future[None]  # of those in `_finishing`
         self._finisher: asyncio.Task[None] | None = None
+        self._counting: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
         self._most_retries = {bounce: most_retries(settings.schedule, bounce=bounce) for bounce in (False, True)}
@@ -285,6 +288,31 @@ class Queue:
     def metric(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
         """Give `count` or `bytes` of what is queued. Source: `QueueMetrics.metric`."""
         return self._index.metrics.metric(metric, filters)
+
+    def metric_ready(self, fields: Collection[str]) -> asyncio.Task[None] | None:
+        """Give what to wait for so that a metric by these fields does not hold up the loop; None when it will not.
+
+        Raises ValueError for an unknown field.
+        """
+        if len(self._index) < _AT_ONCE or self._index.metrics.is_ready(fields):
+            return None
+        wanted = tuple(sorted(fields))
+        task = self._counting.get(wanted)
+        if task is None:
+            build = self._index.count_in_steps(wanted)
+            assert build is not None
+            task = self._counting[wanted] = self._spawn(self._count(build))
+        return task
+
+    async def _count(self, build: Build) -> None:
+        try:
+            more = True
+            while more and not self._closing:
+                more = build.step(_STEP)
+                await asyncio.sleep(0)
+        finally:
+            del self._counting[build.fields]
+            self._index.metrics.end(build)
 
     def __len__(self) -> int:
         return len(self._index)

@@ -9,14 +9,15 @@ import logging
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.spool.folder import Folder, sync_folder
-from hslpy.spool.pages import commits_of
+from hslpy.spool.pages import Image, commits_of
 from hslpy.spool.salvage import finish, kept_aside, new_place, salvage
-from hslpy.spool.schema import connect_writer
+from hslpy.spool.schema import PAGE_BYTES, connect_writer
 
 _LOG = logging.getLogger("hslpy.spool")
 
@@ -116,12 +117,16 @@ class Mender:
         """Compare the commits in the WAL with those that SQLite takes, which ends at the first frame that is not sound.
 
         A power cut leaves one commit at most that was not synced, and nobody was told of that one. More than one is
-        damage: SQLite would drop them without a word. Raises _WalDamage then.
+        damage: SQLite would drop them without a word. Raises _WalDamage then. Where the database has all of it already,
+        the head of the WAL was being written anew, and nothing is missing.
         """
         _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         beyond = sum(number > frames for number in commits)
         if not beyond:
             return
+        with closing(Image(self._folder.database, wal, PAGE_BYTES)) as image:
+            if not image.differs_behind(frames):
+                return
         place = self._new_place()
         shutil.copyfile(wal, place / wal.name)
         sync_folder(place)

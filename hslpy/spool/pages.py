@@ -63,6 +63,13 @@ class Image:
         start = (number - 1) * self.page_bytes
         return self._file[start : start + self.page_bytes].ljust(self.page_bytes, b"\0")
 
+    def differs_behind(self, frames: int) -> bool:
+        """Say whether the WAL behind so many frames has a page that is not in the file like that."""
+        size = self.page_bytes
+        first = _WAL_HEADER + frames * (_FRAME_HEADER + size)
+        behind = {number: at for number, at in self._in_log.items() if at > first}
+        return any(self._log[at : at + size] != self._file[(n - 1) * size : n * size] for n, at in behind.items())
+
     def roots(self) -> Mapping[str, int]:
         """Give the root page of each table that the schema names, as far as it can be read."""
         roots: dict[str, int] = {}

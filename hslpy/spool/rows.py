@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from hslpy.mail.address import Address
+from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.spool.contract import CHANGEABLE, NewMessage, QueuedRecipient, Update
 
 NO_PARAMS: Mapping[str, str] = {}  # shared by all rows without parameters: nobody changes a row's mapping in place
@@ -113,6 +115,12 @@ def recipient_row(entry: QueuedRecipient) -> tuple[object, ...]:
     )
 
 
+@lru_cache(maxsize=8192)
+def shared_sender(local_part: str, domain: str) -> Address:
+    """Give the address, the same object each time for those that send much: a long queue has few senders."""
+    return Address(intern(local_part), intern(domain)) if domain or local_part else NULL_SENDER
+
+
 def entries_from(rows: Iterable[tuple[Any, ...]]) -> Iterator[QueuedRecipient]:
     """Give the recipients that rows of LOAD_COLUMNS hold."""
     for row in rows:
@@ -125,7 +133,7 @@ def entries_from(rows: Iterable[tuple[Any, ...]]) -> Iterator[QueuedRecipient]:
             message_id,
             transaction_id,
             received_at,
-            Address(sender_local, sender_domain),
+            shared_sender(sender_local, sender_domain),
             Address(local, domain),
             transport_id,
             due_at,
@@ -135,9 +143,9 @@ def entries_from(rows: Iterable[tuple[Any, ...]]) -> Iterator[QueuedRecipient]:
             helo,
             sasl_username,
             server_id,
-            unpack(sender_params),
-            unpack(recipient_params),
-            unpack(metadata),
+            NO_PARAMS if sender_params is None else unpack(sender_params),
+            NO_PARAMS if recipient_params is None else unpack(recipient_params),
+            NO_PARAMS if metadata is None else unpack(metadata),
             retries,
             first_at,
             last_at,
@@ -174,9 +182,8 @@ def pack(mapping: Mapping[str, str]) -> str | None:
     return "{" + ",".join([f"{_quote(key)}:{_quote(value)}" for key, value in mapping.items()]) + "}"
 
 
-def unpack(text: str | None) -> Mapping[str, str]:
-    """Give the mapping that `pack` wrote."""
-    if text is None:
-        return NO_PARAMS
+@lru_cache(maxsize=8192)
+def unpack(text: str) -> Mapping[str, str]:
+    """Give the mapping that `pack` wrote, the same object for the same text: nobody changes it in place."""
     mapping: dict[str, str] = json.loads(text)
-    return mapping
+    return {intern(key): value for key, value in mapping.items()}

@@ -9,6 +9,7 @@ import pytest
 
 from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.queue.entries import FIELDS, compact, field_key, wanted_value
+from hslpy.queue.index import Index
 from hslpy.queue.metrics import QueueMetrics
 from hslpy.spool.contract import QueuedRecipient
 
@@ -180,3 +181,42 @@ def test_a_metric_does_not_walk_the_queue_again() -> None:
     for _ in range(1000):
         metrics.metric("count", filters)
     assert walks == 1
+
+
+def test_a_set_counted_in_steps_is_that_of_a_recount(monkeypatch):
+    rng = random.Random(3)
+    index = Index()
+    for number in range(1, 200):
+        index.add(made(rng, number * 2))
+    build = index.count_in_steps(("senderdomain", "retry"))
+    assert index.count_in_steps(("retry", "senderdomain")) is None
+    more = True
+    for number in range(1, 300):
+        if more:
+            more = build.step(rng.choice((0, 1, 3)))
+            if not more:
+                index.metrics.end(build)
+        entries = list(index)
+        what = rng.random()
+        if what < 0.3:
+            index.add(made(rng, rng.choice((number * 2 + 1, 1000 + number))))
+        elif what < 0.6:
+            index.discard(rng.choice(entries).queue_id)
+        else:
+            values = {"retries": rng.randrange(3), "quarantine_id": rng.choice((None, "q"))}
+            index.change(rng.choice(entries), values)
+    assert not more
+    for domain in ("a.example", "b.example"):
+        filters = {"senderdomain": [domain], "retry": ["0", "2"]}
+        found = [each for each in index if each.quarantine_id is None and each.sender.domain == domain]
+        found = [each for each in found if each.retries in (0, 2)]
+        assert index.metrics.metric("count", filters) == len(found)
+        assert index.metrics.metric("bytes", filters) == sum(each.size_bytes for each in found)
+    assert index.metrics.tracked == (("retry", "senderdomain"),)
+
+
+def made(rng: random.Random, queue_id: int) -> QueuedRecipient:
+    sender = Address("s", rng.choice(("a.example", "b.example")))
+    recipient = Address("r", "c.example")
+    size = rng.randrange(1000)
+    return QueuedRecipient(queue_id, queue_id, "t", 0.0, sender, recipient, "t", 1e9, size, retries=rng.randrange(3))

@@ -437,3 +437,20 @@ def test_no_damage_is_too_odd_to_be_read(settings: SpoolSettings, tmp_path: Path
             list(image.rows(root, seen, lambda values: True))
         list(image.stray_rows(seen))
         image.close()
+
+
+def test_a_head_of_the_wal_that_was_being_written_anew_is_no_damage(settings: SpoolSettings) -> None:
+    crashed(settings, 30)
+    connection = sqlite3.connect(settings.folder / "spool.db")
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    wal = settings.folder / "spool.db-wal"
+    data = bytearray(wal.read_bytes())
+    connection.close()
+    data[12:16] = b"\0\0\0\1"  # the next number, of a head of which the rest was not written
+    wal.write_bytes(data)
+
+    async def step(spool: SqliteSpool) -> None:
+        assert len(await everything(spool)) == 30
+
+    with_spool(settings, step)
+    assert aside(settings) == []

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,6 +81,8 @@ class Services:
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
     log: Log = no_log
     outbox: Outbox | None = None
+    # what to wait for so that a metric by these fields is a look-up
+    queue_metric_ready: Callable[[Collection[str]], asyncio.Future[None] | None] = lambda fields: None
     transport_id: str = "mailtransport:1"  # of mail that names none
 
     async def close(self) -> None:

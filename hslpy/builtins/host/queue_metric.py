@@ -5,6 +5,8 @@ Source: the HSL manual, GetMailQueueMetric, 2018.
 
 from __future__ import annotations
 
+import asyncio
+
 from hslpy.builtins.core.arguments import unknown_word
 from hslpy.builtins.host.options import ARRAY, TEXT, read_options
 from hslpy.errors import ScriptError
@@ -46,7 +48,11 @@ def get_mail_queue_metric(call: Run, options: Array | None = None) -> float:
                 raise ScriptError("R301", f"unknown filter `{name}` of GetMailQueueMetric()", hint=hint)
             wanted = tuple(value.values()) if value.__class__ is Array else (value,)
             filters[name] = tuple(_text(name, one) for one in wanted)
-    return float(call.host.services.queue_metric(metric, filters))
+    services = call.host.services
+    counting = services.queue_metric_ready(filters)
+    if counting is not None:  # the first to ask for these fields, with a long queue
+        call.wait(asyncio.shield(counting))
+    return float(services.queue_metric(metric, filters))
 
 
 def _text(name: str, value: Value) -> str:
