@@ -19,7 +19,6 @@ from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.settings import DeliverySettings, Transport
-from hslpy.errors import OperatorError
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
 from hslpy.mail.address import Address, ascii_lower, parse_address
@@ -362,16 +361,11 @@ class Jobs:
 
 
 def report_settings(settings: DeliverySettings) -> ReportSettings:
-    """Give what reports are like. Raises OperatorError for a `report_from` that is no address."""
-    author = parse_address(settings.report_from)
-    if author is None or (settings.report_from and not author.domain):
-        raise OperatorError(
-            f"`delivery.report_from` is no address: {settings.report_from}", hint="as in postmaster@example.com"
-        )
+    """Give what reports are like."""
     return ReportSettings(
         settings.helo,
         settings.report_transport_id,
-        author if settings.report_from else None,
+        parse_address(settings.report_from) if settings.report_from else None,
         settings.report_from_name,
         settings.report_full_max_bytes,
     )

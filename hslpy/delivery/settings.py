@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hslpy.client.contract import Timeouts
+from hslpy.errors import OperatorError
+from hslpy.mail.address import parse_address
 from hslpy.mail.dsn import FULL_MAX_BYTES
 from hslpy.mail.verdict import TlsMode
 
@@ -69,3 +71,9 @@ class DeliverySettings:
     report_from: str = ""
     report_from_name: str = "Mail Delivery System"
     report_full_max_bytes: int = FULL_MAX_BYTES
+
+    def __post_init__(self) -> None:
+        author = parse_address(self.report_from)
+        if author is None or (self.report_from and not author.domain):
+            wrong = f"`delivery.report_from` is no address: {self.report_from}"
+            raise OperatorError(wrong, hint="write it as in postmaster@example.com")

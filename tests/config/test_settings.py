@@ -84,6 +84,9 @@ def test_what_scripts_reach(tmp_path):
         ("[delivery]\nsources = ['netaddr:9']\n", "delivery.sources names 'netaddr:9', which is no configured source"),
         ("[[ldap]]\nid = 'a'\nhost = 'x'\n[[ldap]]\nid = 'a'\nhost = 'y'\n", "two [[ldap]] tables have the same id"),
         ("[[transport]]\nid = 'a'\n[[transport]]\nid = 'a'\n", "two transports have the same id"),
+        ("[delivery]\nreport_from = 'postmaster'\n", "`delivery.report_from` is no address: postmaster"),
+        ("[queue]\ndelay_warning_after_s = [60, '4h']\n", "wants a number or a list of numbers, got [60, '4h']"),
+        ("[queue]\ndelay_warning_after_s = [60, 0]\n", "wants at least 1 s, got [60, 0]"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_wanted(tmp_path, text, error):
@@ -103,6 +106,13 @@ def test_the_environment_goes_over_the_file(tmp_path):
     )
     assert settings.rate.store == "redis" and settings.limits.depth == 50
     assert settings.smtp.relay_networks == ("10.0.0.0/8", "127.0.0.1/32")
+
+
+def test_ages_of_delay_reports(tmp_path):
+    assert settings_of(tmp_path, "").queue.delay_warning_after_s == ()
+    assert settings_of(tmp_path, "[queue]\ndelay_warning_after_s = 14400\n").queue.delay_warning_after_s == (14400.0,)
+    several = settings_of(tmp_path, "", {"HSLPY_QUEUE_DELAY_WARNING_AFTER_S": "60, 3600"})
+    assert several.queue.delay_warning_after_s == (60.0, 3600.0)
 
 
 def test_a_network_that_is_none_is_an_error(tmp_path):
