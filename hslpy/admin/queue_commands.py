@@ -20,7 +20,9 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     """Give the handlers by command name."""
 
     def wanted(arguments: Mapping[str, Any], state: str = "") -> QueueFilter:
-        return QueueFilter({name: [value] for name, value in arguments.get("filter", {}).items()}, state)
+        given = arguments.get("filter", {})  # in the queue addresses have a character a byte
+        sought = {k: [v.encode().decode("latin-1") if isinstance(v, str) else v] for k, v in given.items()}
+        return QueueFilter(sought, state)
 
     def shown(entry: QueuedRecipient) -> dict[str, Any]:
         row: dict[str, Any] = {"queue_id": entry.queue_id, "state": queue.state(entry)}
@@ -28,7 +30,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
             value = getattr(entry, field.name)
             if field.name not in ("queue_id", "message_id", "variant"):
                 row[field.name] = (
-                    str(value) if isinstance(value, Address) else dict(value) if isinstance(value, Mapping) else value
+                    value.readable if isinstance(value, Address) else dict(value) if isinstance(value, Mapping) else value
                 )
         return row
 

@@ -23,6 +23,15 @@ class Address:
     def is_null(self) -> bool:
         return not self.local_part and not self.domain
 
+    @property
+    def readable(self) -> str:
+        """The path's text as people write it: UTF-8 that the characters spell as bytes is decoded."""
+        text = str(self)
+        try:
+            return text if text.isascii() else text.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            return text
+
     def __str__(self) -> str:
         return _text(self.local_part, self.domain)
 

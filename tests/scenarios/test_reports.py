@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hslpy.admin.queue_commands import queue_commands
 from hslpy.clock import ManualClock
 from tests.scenarios.harness import Scenario, server
 from tests.support.smtp_sink import Received, Sink
@@ -274,5 +275,16 @@ def test_scripts_see_and_set_what_is_asked_of_reports(tmp_path: Path) -> None:
             (one,) = reports(sink)
             assert one.recipient["Action"] == "relayed" and one.message["From"] == "Reports <reports@example.com>"
             assert one.envelope.rcpts == ["<other@sender.test>"]
+
+    run(test)
+
+
+def test_an_operator_reads_and_finds_addresses_as_people_write_them(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with server(tmp_path, deliver=False) as s:
+            await submit(s, "<a@sender.test> SMTPUTF8", f"<{AE}@dest.test>", "<b@dest.test>")
+            commands = queue_commands(s.app.queue, s.app.spool)
+            answer = await commands["queue.list"]({"filter": {"recipient": "å@dest.test"}})
+            assert [row["recipient"] for row in answer["recipients"]] == ["å@dest.test"]
 
     run(test)
