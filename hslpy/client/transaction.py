@@ -241,8 +241,8 @@ class Transaction:
 
     @property
     def _takes_8bit(self) -> bool:
-        """Whether the peer takes 8-bit content. RFC 6531 section 3.1: with SMTPUTF8 it must, whether it says so or not."""
-        return self._link.offers("8bitmime") or self._link.offers("smtputf8")
+        """Whether the peer takes 8-bit content; of an internationalised message it must (RFC 6531 section 3.1)."""
+        return self._link.offers("8bitmime") or (self._utf8_header and self._link.offers("smtputf8"))
 
     async def _make_7bit(self) -> None:
         """Give the content another form for a peer without 8BITMIME, if there is one."""
