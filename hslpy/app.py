@@ -59,11 +59,12 @@ from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.sqlite import SqliteSpool
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
-from hslpy.users.argon import HashPool
-from hslpy.users.file import UsersFile
 
 if TYPE_CHECKING:
     from hslpy.store.shared import RedisMemory
+
+if TYPE_CHECKING:
+    from hslpy.users.file import UsersFile
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
@@ -137,6 +138,9 @@ class App:
         smtp = settings.smtp
         self.users: UsersFile | None = None
         if smtp.users_file is not None:
+            from hslpy.users.argon import HashPool  # argon2 takes 10 ms to import, and few starts need it
+            from hslpy.users.file import UsersFile
+
             self.users = UsersFile(smtp.users_file, HashPool(smtp.auth_threads, smtp.auth_waiting, self._clock), self.log)
         self.smtp = SmtpServer(
             settings.smtp,
