@@ -150,6 +150,8 @@ class Jobs:
                 if not item.settled:
                     item.settled = True
                     self._queue.postpone(item.entry, self._clock.time())
+                # It and what scripts were shown know each other: the message would stay until the collector comes by.
+                item.seen = item.content = None
 
     async def _each(self, steps: Sequence[tuple[_Item, Awaitable[None]]]) -> None:
         """Take a step with each item, side by side so that they share commits; a fault of ours puts its item back."""
