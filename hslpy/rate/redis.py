@@ -89,6 +89,7 @@ class RedisRateCounters:
         self._servers: dict[str, _Server] = {}
         self._key_error_logged_at = -LOG_EVERY_S
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def check(
         self, namespace: str, entry: str, count: int, interval_s: float, *, shared: bool = True
@@ -104,7 +105,7 @@ class RedisRateCounters:
             now_us = self._own_us()
             if not self._own.check_now(key, count, width, now_us, refuse_for_space=False):
                 return False
-        loop = asyncio.get_running_loop()
+        loop = self._loop or self._running_loop()
         check = _Check(key, count, width, now_us, loop.time(), loop.create_future())
         if not reachable:
             return self._unreachable(server, check)
@@ -144,6 +145,11 @@ class RedisRateCounters:
         errors = [server.circuit.error for server in self._servers.values() if not server.circuit.reachable]
         self.health.reachable = not errors
         self.health.error = errors[0] if errors else ""
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """Give the event loop, and keep it: asking for it is a system call (`getpid`) in CPython 3.11."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _own_us(self) -> int:
         return self._own.now_us() + self.time_offset_us
