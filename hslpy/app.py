@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import os
 import random
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +42,7 @@ from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
 from hslpy.errors import MailError, OperatorError
-from hslpy.hooks.files import packaged_scripts
+from hslpy.hooks.files import Snapshot, packaged_scripts
 from hslpy.hooks.runner import Hooks
 from hslpy.hooks.scripts import HookSettings
 from hslpy.lang.profiles import NEWEST
@@ -56,7 +58,9 @@ from hslpy.scan.rspamd import RspamdClient
 from hslpy.scan.spamc import SpamdClient
 from hslpy.smtp.server import SmtpServer
 from hslpy.spool.contract import NewMessage, QueuedRecipient
-from hslpy.spool.sqlite import SqliteSpool
+from hslpy.spool.folder import when_free
+from hslpy.spool.shards import sharded_spool
+from hslpy.store.leases import Leases
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
 
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
+LOCK_WAIT_S = 10.0  # how long a spool is waited for, that workers of a server just killed are leaving
+TIDY_S = 1.0  # how long slots may lie idle in one worker
 STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
 
 
@@ -90,6 +96,19 @@ class Overrides:
 _AS_SET = Overrides()
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a worker has of the node that it is part of: its number, their number, what they share.
+
+    `scripts` are the files to start with.
+    """
+
+    worker: int
+    workers: int
+    slots: Leases
+    scripts: Snapshot
+
+
 class _Outbox:
     """Where scripts' own mail goes: the queue, or straight to a server."""
 
@@ -106,8 +125,8 @@ class _Outbox:
 class App:
     """One server: `start` once, `stop` once. `listening` has (host, port, server id) of each listener."""
 
-    def __init__(self, settings: Settings, overrides: Overrides | None = None) -> None:
-        """Raises OperatorError where settings contradict each other."""
+    def __init__(self, settings: Settings, overrides: Overrides | None = None, node: Node | None = None) -> None:
+        """Without `node` it is alone, with a control socket. Raises OperatorError where settings contradict each other."""
         over = overrides or _AS_SET
         self.settings = settings
         self.listening: list[tuple[str, int, str]] = []
@@ -116,7 +135,9 @@ class App:
         self._clock = over.clock or SystemClock()
         chance = over.random or random.SystemRandom()
         self.sources = Sources(settings.sources, self._clock)
-        self.spool = SqliteSpool(settings.spool)
+        self._node = node
+        slots = node.slots if node is not None else None
+        self.spool = sharded_spool(settings.spool, *((node.worker, node.workers) if node is not None else (0, 1)))
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
         self.client = SmtpClient(settings.client, self._clock)
         rates = rate_counters(settings, self._clock, self.log)
@@ -134,6 +155,7 @@ class App:
             self._clock,
             chance,
             self.log,
+            slots,
         )
         smtp = settings.smtp
         self.users: UsersFile | None = None
@@ -152,10 +174,18 @@ class App:
             self._name_of,
             self.users,
             rates if settings.rate.store == "redis" else None,
+            slots,
         )
-        self._control = ControlServer(settings.control_path, queue_commands(self.queue, self.spool))
+        self.commands = {**queue_commands(self.queue, self.spool), "workers": self._status}
+        self._control = ControlServer(settings.control_path, self.commands) if node is None else None
+        self._started_at = self._clock.time()
         self._storage_full = False
         self._watchers: list[asyncio.Task[None]] = []
+
+    @property
+    def queued(self) -> int:
+        """How many recipients are in the queue."""
+        return len(self.queue)
 
     async def _name_of(self, address: str) -> str | None:
         """Give a client's name in DNS, None where it has none or it can't be found out."""
@@ -165,14 +195,30 @@ class App:
             return None
         return answer.records[0] if answer.records else None
 
+    async def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Give how this process fares, in the form of several: source of `hslpy workers`."""
+        figures = {
+            "worker": self._node.worker if self._node is not None else 0,
+            "state": "running",
+            "pid": os.getpid(),
+            "uptime_s": round(self._clock.time() - self._started_at, 1),
+            "connections": len(self.smtp.connections),
+            "queued": len(self.queue),
+            "attempts": self.delivery.under_way,
+            "restarts": 0,
+        }
+        return {"workers": [figures]}
+
     async def start(self) -> None:
         """Start everything, or nothing: raises OperatorError with all that was started stopped again."""
         self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with contextlib.AsyncExitStack() as undo:
-            self.hooks.load()
+            if self._control is not None:
+                await self._control.check()  # before the spool is waited for, which a killed server's workers may still have
+            self.hooks.load(self._node.scripts if self._node is not None else None)
             self.services.bounce_lists.check()
-            await self.spool.open()
             undo.push_async_callback(self.spool.close)
+            await when_free(self.spool.open, self._clock, LOCK_WAIT_S)
             gc.disable()  # its passes over what is loaded would take a third of the time
             try:
                 await self.queue.open()
@@ -182,8 +228,9 @@ class App:
             gc.collect()
             gc.freeze()  # a full collection over a million queued recipients would stop everything for 0.7 s
             gc.set_threshold(50_000, 20, 100)  # and one over a busy server's sessions for 10 ms: have few of them
-            await self._control.start()
-            undo.push_async_callback(self._control.stop)
+            if self._control is not None:
+                await self._control.start()
+                undo.push_async_callback(self._control.stop)
             self._check_storage()
             if self.users is not None and self.hooks.current.has("auth"):
                 self.log("users.not_asked", {"level": "warning", "why": "hooks.auth is set, and decides alone"})
@@ -193,23 +240,33 @@ class App:
                 await self.delivery.start(await self._own_listeners())
             undo.pop_all()
         self._watchers.append(asyncio.create_task(self._watch_storage()))
+        if self._node is not None:
+            self._watchers.append(asyncio.create_task(self._tidy_slots(self._node.slots)))
         if self.settings.reload_check_s > 0:
-            self._watchers.append(asyncio.create_task(self._watch_scripts()))
+            self._watchers.append(asyncio.create_task(self._watch_files()))
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Stop accepting, let attempts and transactions finish within `grace_s`, and close everything."""
+        """Stop accepting, let attempts and transactions finish within `grace_s`, and close everything.
+
+        What fails to close is logged, and keeps nothing else open.
+        """
         for watcher in self._watchers:
             watcher.cancel()
-        await self.smtp.stop(grace_s)
+        steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [("listeners", lambda: self.smtp.stop(grace_s))]
+        if self._over.deliver:
+            steps.append(("delivery", lambda: self.delivery.stop(grace_s)))
+        if self._control is not None:
+            steps.append(("control socket", self._control.stop))
+        steps += [("connections", self.client.close), ("queue", self.queue.close), ("spool", self.spool.close)]
+        steps.append(("services", self.services.close))
         if self.users is not None:
             self.users.close()
-        if self._over.deliver:
-            await self.delivery.stop(grace_s)
-        await self._control.stop()
-        await self.client.close()
-        await self.queue.close()
-        await self.spool.close()
-        await self.services.close()
+        for name, step in steps:
+            try:
+                await step()
+            except Exception as error:
+                text = "".join(traceback.format_exception(error))
+                self.log("server.not_closed", {"level": "error", "what": name, "error": repr(error), "text": text})
 
     async def _own_listeners(self) -> OwnListeners:
         """Give where we receive, as the sockets say; where one is on all addresses, with those that we know as ours."""
@@ -238,23 +295,32 @@ class App:
         fields = {"level": "error" if stats.full else "info", "free_bytes": stats.free_bytes}
         self.log("spool.full" if stats.full else "spool.has_room", fields)
 
-    async def _watch_scripts(self) -> None:
+    async def _watch_files(self) -> None:
         while True:
             await self._clock.sleep(self.settings.reload_check_s)
-            await self.reload_if_changed()
-            await self.smtp.certificates.refresh()
-            if self.users is not None:
-                await self.users.refresh()
+            if self._node is None:  # a worker's supervisor looks at the scripts, for all
+                await self.reload_if_changed()
+            await self.refresh()
 
     async def reload_if_changed(self) -> bool:
         """Take up changed scripts as a set; give whether there were any that compile. Sessions under way keep theirs."""
         return await asyncio.to_thread(self.hooks.changed) and await self._reload_scripts()
 
+    async def _tidy_slots(self, slots: Leases) -> None:
+        while True:
+            await self._clock.sleep(TIDY_S)
+            slots.tidy()
+
     async def reload(self) -> bool:
         """Load all scripts, certificates and users anew; give whether all can be used. What can't stays as it was."""
-        certificates = await self.smtp.certificates.refresh(everything=True)
-        users = self.users is None or await self.users.refresh(everything=True)
-        return await self._reload_scripts() and certificates and users
+        whole = await self.refresh(everything=True)
+        return await self._reload_scripts() and whole
+
+    async def refresh(self, *, everything: bool = False) -> bool:
+        """Take up certificates and users, where they have changed or all; give whether what was read can be used."""
+        certificates = await self.smtp.certificates.refresh(everything=everything)
+        users = self.users is None or await self.users.refresh(everything=everything)
+        return certificates and users
 
     async def _reload_scripts(self) -> bool:
         try:

@@ -25,8 +25,10 @@ _LEVELS: dict[object, int] = {"debug": 10, "info": 20, "warning": 30, "error": 4
 class EventLog:
     """Writes to `stream` what is at least of `level`. `close` writes what is still held; so does the end of the process."""
 
-    def __init__(self, stream: TextIO, level: str, log_format: str, clock: Clock) -> None:
+    def __init__(self, stream: TextIO, level: str, log_format: str, clock: Clock, **always: object) -> None:
+        """`always` are fields that each line has."""
         self.least = _LEVELS[level]
+        self._always = always
         self._stream = stream
         self._clock = clock
         self._line = _json_line if log_format == "json" else _text_line
@@ -38,7 +40,11 @@ class EventLog:
         """Write one event now; `fields` may name its own `level`."""
         level = fields.get("level", "info")
         if _LEVELS[level] >= self.least:
-            self.put(str(level), self._line(self._clock.time(), str(level), event, fields))
+            self.put(str(level), self.line(self._clock.time(), str(level), event, fields))
+
+    def line(self, now: float, level: str, event: str, fields: Mapping[str, object]) -> str:
+        """Give the line of an event."""
+        return self._line(now, level, event, {**self._always, **fields} if self._always else fields)
 
     def put(self, level: str, line: str) -> None:
         """Write a line already made."""
@@ -74,12 +80,12 @@ class LogHandler(logging.Handler):
         fields: dict[str, object] = {}
         if record.exc_info:
             fields["exception"] = logging.Formatter().formatException(record.exc_info)
-        self._log.put(level, self._log._line(record.created, level, record.getMessage(), fields))
+        self._log.put(level, self._log.line(record.created, level, record.getMessage(), fields))
 
 
-def set_up_logging(stream: TextIO, level: str, log_format: str, clock: Clock) -> EventLog:
+def set_up_logging(stream: TextIO, level: str, log_format: str, clock: Clock, **always: object) -> EventLog:
     """Give the log of a process, with the `logging` records of our own modules going to it too."""
-    log = EventLog(stream, level, log_format, clock)
+    log = EventLog(stream, level, log_format, clock, **always)
     root = logging.getLogger("hslpy")
     root.handlers = [LogHandler(log)]
     root.setLevel(level.upper())

@@ -10,6 +10,8 @@ import asyncio
 import json
 import logging
 import os
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,20 @@ def reachable(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+async def process_at(path: Path) -> int | None:
+    """Give the id of the process that listens at `path`, None when none does."""
+    try:
+        with reachable(path) as name:
+            _, writer = await asyncio.open_unix_connection(name)
+    except OSError:
+        return None
+    try:
+        peer: bytes = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(peer[:4], sys.byteorder)
+    finally:
+        writer.close()
+
+
 class ControlServer:
     """Listens at `path` and answers with what `handlers` give, by command name."""
 
@@ -49,15 +65,8 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. Raises OperatorError when another process answers there or the path can't be used."""
-        if self.path.exists():
-            try:
-                with reachable(self.path) as name:
-                    _, writer = await asyncio.open_unix_connection(name)
-            except OSError:
-                self.path.unlink()  # left over from a process that was killed
-            else:
-                writer.close()
-                raise OperatorError(f"another server listens at {self.path}", hint="stop it, or set another server.data_dir")
+        await self.check()
+        self.path.unlink(missing_ok=True)  # left over from a process that was killed
         old = os.umask(0o177)
         try:
             with reachable(self.path) as name:
@@ -69,6 +78,15 @@ class ControlServer:
             ) from error
         finally:
             os.umask(old)
+
+    async def check(self) -> None:
+        """Raises OperatorError when another process answers at the path."""
+        other = await process_at(self.path)
+        if other is not None:
+            raise OperatorError(
+                f"another server, process {other}, listens at {self.path}",
+                hint="stop it, or set another server.data_dir",
+            )
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -90,13 +108,23 @@ class ControlServer:
         try:
             request = json.loads(line)
             command, arguments = request["command"], request.get("arguments", {})
-            handler = self._handlers[command]
         except (ValueError, TypeError, KeyError, AttributeError):
-            return {"ok": False, "error": "not a known control request"}
-        try:
-            return {"ok": True, "result": await handler(arguments)}
-        except OperatorError as error:
-            return {"ok": False, "error": error.message, "hint": error.hint}
-        except Exception:
-            _log.exception("control request %s failed", command)
-            return {"ok": False, "error": "the server failed to answer; its log has the story"}
+            return _UNKNOWN
+        return await answer_with(self._handlers, command, arguments)
+
+
+_UNKNOWN = {"ok": False, "error": "not a known control request"}
+
+
+async def answer_with(handlers: Mapping[str, Handler], command: Any, arguments: Any) -> dict[str, Any]:
+    """Give the answer to a request, whatever the handler does."""
+    handler = handlers.get(command) if isinstance(command, str) else None
+    if handler is None or not isinstance(arguments, dict):
+        return _UNKNOWN
+    try:
+        return {"ok": True, "result": await handler(arguments)}
+    except OperatorError as error:
+        return {"ok": False, "error": error.message, "hint": error.hint}
+    except Exception:
+        _log.exception("control request %s failed", command)
+        return {"ok": False, "error": "the server failed to answer; its log has the story"}

@@ -1,4 +1,4 @@
-"""The queue's control requests: list, show, hold, release, delete. In: arguments from the socket. Out: plain data.
+"""The queue's control requests: list, find, show, hold, release, delete. In: arguments from the socket. Out: plain data.
 
 Parses, calls one function of the queue, answers; the rules are the queue's.
 """
@@ -14,6 +14,10 @@ from hslpy.errors import OperatorError
 from hslpy.mail.address import Address
 from hslpy.queue.queue import Outcome, Queue, QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
+
+
+def nothing_has(text: str) -> OperatorError:
+    return OperatorError(f"nothing in the queue has the id {text}", hint="`hslpy queue list` shows what is there")
 
 
 def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
@@ -37,19 +41,26 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     def counted(outcome: Outcome) -> dict[str, Any]:
         return {"count": len(outcome.done) + len(outcome.later), "later": len(outcome.later)}
 
-    async def find(text: str) -> tuple[QueuedRecipient, ...]:
+    async def look_up(text: str) -> tuple[QueuedRecipient, ...]:
         if text.isdigit():
             entry = queue.get(int(text))
-            found: tuple[QueuedRecipient, ...] = (entry,) if entry is not None else ()
-        else:
-            found = await queue.of_transaction(text)
+            return (entry,) if entry is not None else ()
+        return await queue.of_transaction(text)
+
+    async def find(text: str) -> tuple[QueuedRecipient, ...]:
+        found = await look_up(text)
         if not found:
-            raise OperatorError(f"nothing in the queue has the id {text}", hint="`hslpy queue list` shows what is there")
+            raise nothing_has(text)
         return found
+
+    async def find_all(arguments: Mapping[str, Any]) -> dict[str, list[int]]:
+        texts = [str(text) for text in arguments["ids"]]
+        return {text: [entry.queue_id for entry in await look_up(text)] for text in texts}
 
     async def list_(arguments: Mapping[str, Any]) -> dict[str, Any]:
         state = "held" if arguments.get("held") else ""
-        count, rows = await queue.list(wanted(arguments, state), limit=int(arguments.get("limit", 100)))
+        limit, offset = int(arguments.get("limit", 100)), int(arguments.get("offset", 0))
+        count, rows = await queue.list(wanted(arguments, state), limit, offset)
         return {
             "recipients": [shown(row) for row in rows],
             "matching": count,
@@ -66,7 +77,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         return answer
 
     async def ids_of(arguments: Mapping[str, Any]) -> list[int]:
-        ids: list[int] = []
+        ids = [int(queue_id) for queue_id in arguments.get("queue_ids", ())]
         for text in arguments.get("ids", ()):
             ids += [entry.queue_id for entry in await find(str(text))]
         if not ids and (arguments.get("filter") or arguments.get("all")):
@@ -85,6 +96,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
 
     return {
         "queue.list": list_,
+        "queue.find": find_all,
         "queue.show": show,
         "queue.hold": hold,
         "queue.release": release,

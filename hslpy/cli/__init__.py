@@ -16,7 +16,7 @@ from typing import NoReturn
 from hslpy.cli.command import Command
 from hslpy.errors import OperatorError
 
-COMMAND_MODULES = ("serve", "run", "check", "test", "repl", "queue", "user", "config", "export", "demo")
+COMMAND_MODULES = ("serve", "run", "check", "test", "repl", "queue", "workers", "user", "config", "export", "demo")
 
 
 class _Parser(argparse.ArgumentParser):

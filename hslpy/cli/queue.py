@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +66,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--limit", type=int, default=100, metavar="N", help="print at most N recipients (default 100)"
             )
+            action.add_argument("--offset", type=int, default=0, metavar="N", help="leave out the first N")
             action.add_argument("--held", action="store_true", help="only held recipients")
         for field in FIELDS:
             action.add_argument(f"--{field}", metavar="VALUE", help=f"only where {field} is VALUE")
@@ -78,7 +80,8 @@ def _run(arguments: argparse.Namespace) -> int:
         result = request(path, "queue.show", {"id": arguments.id, "content": arguments.content})
         _print(arguments, result, _show)
     elif action == "list":
-        result = request(path, "queue.list", {"filter": filters, "limit": arguments.limit, "held": arguments.held})
+        wanted = {"filter": filters, "limit": arguments.limit, "offset": arguments.offset, "held": arguments.held}
+        result = request(path, "queue.list", wanted)
         _print(arguments, result, _list)
     else:
         if not arguments.ids and not filters and not arguments.all:
@@ -87,12 +90,14 @@ def _run(arguments: argparse.Namespace) -> int:
         done = {"hold": "held", "release": "released", "delete": "deleted"}[action]
         later = f" ({result['later']} once their attempt has ended)" if result["later"] else ""
         _print(arguments, result, lambda r: f"{done} {r['count']}{later}")
-        return 0 if result["count"] else 1
-    return 0
+        return 1 if result.get("missing") or not result["count"] else 0
+    return 1 if result.get("missing") else 0
 
 
 def _print(arguments: argparse.Namespace, result: Any, as_text: Callable[[Any], str]) -> None:
     print(json.dumps(result, indent=2) if arguments.json else as_text(result))
+    for each in result.get("missing", ()):
+        print(f"without worker {each['worker']}: {each['why']}", file=sys.stderr)
 
 
 def _list(result: Mapping[str, Any]) -> str:

@@ -68,6 +68,8 @@ def settings_page(rows: Sequence[Setting]) -> str:
 
 
 def _section(name: str) -> str:
+    if not name:
+        return "Above all tables"
     return f"`[[{name.removesuffix('[]')}]]`" if name.endswith("[]") else f"`[{name}]`"
 
 

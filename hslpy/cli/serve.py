@@ -14,6 +14,7 @@ from hslpy.cli.command import Command
 from hslpy.clock import SystemClock
 from hslpy.config import Settings, read_settings
 from hslpy.event_log import EventLog, set_up_logging
+from hslpy.supervisor import Supervisor
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,33 +39,39 @@ async def _serve(settings: Settings, events: EventLog) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    app = App(settings, Overrides(log=events.write))
-    await app.start()
+    server: App | Supervisor
+    if settings.workers == 1:
+        server = App(settings, Overrides(log=events.write))
+    else:
+        server = Supervisor(settings, events.write)
+    await server.start()
     reloads: set[asyncio.Task[bool]] = set()
 
     def reload() -> None:
-        task = asyncio.create_task(app.reload())
+        task = asyncio.create_task(server.reload())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    print(_greeting(app), flush=True)
+    print(_greeting(server), flush=True)
     await stopping.wait()
     print("stopping: letting transactions and attempts under way finish", flush=True)
-    await app.stop()
+    await server.stop()
 
 
-def _greeting(app: App) -> str:
-    settings = app.settings
+def _greeting(server: App | Supervisor) -> str:
+    settings = server.settings
     lines = [f"hslpy {settings.hostname}: settings from {settings.file or 'no file (the defaults)'}"]
-    lines += [f"  listening   {host} port {port} ({server_id})" for host, port, server_id in app.listening]
+    lines += [f"  listening   {host} port {port} ({server_id})" for host, port, server_id in server.listening]
     scripts = hook_settings(settings).scripts
     lines += [f"  script      {hook}: {', '.join(str(file) for file in files)}" for hook, files in scripts.items()]
     if not scripts:
         lines.append("  script      none: every hook takes its default, see docs/guide/hooks.md")
-    lines.append(f"  data        {settings.data_dir} ({len(app.queue)} queued)")
+    lines.append(f"  data        {settings.data_dir} ({server.queued} queued)")
+    if settings.workers > 1:
+        lines.append(f"  workers     {settings.workers}: `hslpy workers` shows how they fare")
     lines.append(f"  counters    {'in Redis' if settings.rate.store == 'redis' else 'in memory'}")
-    host, port, _ = app.listening[0]
+    host, port, _ = server.listening[0]
     config = f" --config {settings.file}" if settings.file else ""
     lines += [
         "Try next:",

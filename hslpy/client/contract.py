@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -128,6 +129,10 @@ class TransactionResult:
     reused: bool = False
 
 
+PURPOSE: ContextVar[str] = ContextVar("purpose", default="")
+"""What a task's connections are for: those that are kept can be counted and left by it."""
+
+
 class Client(Protocol):
     async def send(
         self,
@@ -144,6 +149,14 @@ class Client(Protocol):
         It ends after `limit_s` as a failure for now, unless the peer has the final dot: then the answer to that is
         waited for, as long as the route's timeouts say (for all answers of LMTP, once that on top of `limit_s`).
         """
+        ...
+
+    def kept(self, purpose: str) -> int:
+        """Give how many connections used for the purpose are kept for another message."""
+        ...
+
+    async def leave(self, purpose: str, connections: int) -> None:
+        """Leave that many of them at most, and return when they are closed."""
         ...
 
     async def close(self) -> None: ...

@@ -70,6 +70,7 @@ class Link:
         self.local_ip = ""
         self.messages = 0
         self.idle_since = 0.0  # of the loop's clock
+        self.purpose = ""  # of the task that put it aside
         self.spoiled = False
 
     @property

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hslpy.client.contract import RecipientResult, Route, TransactionResult
+from hslpy.client.contract import PURPOSE, RecipientResult, Route, TransactionResult
 from hslpy.client.link import Link, LinkFailed, open_link
 from hslpy.client.tls import TlsContexts
 from hslpy.client.transaction import Envelope, Transaction
@@ -93,6 +93,21 @@ class SmtpClient:
     def idle_connections(self) -> int:
         return self._idle_count
 
+    def kept(self, purpose: str) -> int:
+        """Give how many connections used for the purpose are kept. Source: `Client.kept`."""
+        return sum(link.purpose == purpose for links in self._idle.values() for link in links)
+
+    async def leave(self, purpose: str, connections: int) -> None:
+        """Leave that many of them at most, politely. Source: `Client.leave`."""
+        found = [link for links in self._idle.values() for link in links if link.purpose == purpose][:connections]
+        for link in found:
+            links = self._idle[link.route]
+            links.remove(link)
+            self._idle_count -= 1
+            if not links:
+                del self._idle[link.route]
+        await asyncio.gather(*(link.quit() for link in found), return_exceptions=True)
+
     async def _transact(
         self, link: Link, envelope: Envelope, content: bytes, started: float, until: float, *, reused: bool
     ) -> TransactionResult | None:
@@ -163,6 +178,7 @@ class SmtpClient:
         else:
             loop = asyncio.get_running_loop()
             link.idle_since = loop.time()
+            link.purpose = PURPOSE.get()
             self._idle.setdefault(link.route, []).append(link)
             self._idle_count += 1
             if self._sweeping is None:

@@ -46,8 +46,8 @@ from hslpy.store.settings import MemorySettings, RedisProfile, RedisSettings
 class Settings:
     """All settings, each room's in its own dataclass. `file` is None without a settings file.
 
-    `hooks` maps each hook to its script files; `values` has every setting by its dotted name and `given` what the file
-    has, both for `hslpy config`.
+    `hooks` maps each hook to its script files; `values` has every setting by its dotted name and `given` what file and
+    environment have, both for `hslpy config`.
     """
 
     file: Path | None
@@ -55,6 +55,7 @@ class Settings:
     given: Mapping[str, Any]
     hostname: str
     data_dir: Path
+    workers: int
     uvloop: bool
     smtp: SmtpSettings
     hooks: Mapping[str, tuple[Path, ...]]
@@ -122,7 +123,7 @@ def read_settings(file: Path | None = None, environment: Mapping[str, str] | Non
         raise OperatorError("\n  ".join([f"{place} have {len(errors)} error{'s' if len(errors) > 1 else ''}:", *errors]))
     if file is None:
         values["hooks.packaged"] = True
-    return _settings(file, values, given, folder, environment)
+    return _settings(file, values, merge(given, extra), folder, environment)
 
 
 def _settings(
@@ -155,13 +156,19 @@ def _settings(
             f"delivery.report_transport_id names {reports!r}, which is no configured transport",
             hint=f"the transports are {', '.join(sorted(transports))}",
         )
+    if values["workers"] > 1 and "store" not in given.get("memory", {}):
+        values["memory.store"] = "redis"
+    if values["workers"] > 1 and values["rate.store"] != "redis":
+        raise OperatorError(
+            f'workers = {values["workers"]} wants rate.store = "redis": counters in memory are one process\'s own',
+            hint='set [rate] store = "redis" and [redis] url, or workers = 1',
+        )
+    if values["workers"] > values["delivery.attempts"]:
+        raise OperatorError(
+            f"delivery.attempts = {values['delivery.attempts']} is less than workers = {values['workers']}",
+            hint="each worker has its part of them",
+        )
     scanners = given.get("scanners", {})
-    named = {row.name for row in ROWS if row.name.startswith("scanners.")}
-    in_environment = {name for name in named if "HSLPY_" + name.replace(".", "_").upper() in environment}
-
-    def wanted(scanner: str) -> bool:
-        return scanner in scanners or any(name.startswith(f"scanners.{scanner}.") for name in in_environment)
-
     redis = RedisSettings(**_section(values, "redis"))
     return Settings(
         file=file,
@@ -169,6 +176,7 @@ def _settings(
         given=given,
         hostname=hostname,
         data_dir=data_dir,
+        workers=values["workers"],
         uvloop=values["server.uvloop"],
         smtp=smtp,
         hooks={hook: tuple(folder / path for path in values[f"hooks.{hook}"]) for hook in MOMENTS},
@@ -198,9 +206,9 @@ def _settings(
         redis=redis,
         memory=MemorySettings(**_section(values, "memory")),
         http=HttpSettings(**_section(values, "http")),
-        spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if wanted("spamassassin") else None,
-        rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if wanted("rspamd") else None,
-        clamd=ClamdSettings(**_section(values, "scanners.clamd")) if wanted("clamd") else None,
+        spamassassin=SpamdSettings(**_section(values, "scanners.spamassassin")) if "spamassassin" in scanners else None,
+        rspamd=RspamdSettings(**_section(values, "scanners.rspamd")) if "rspamd" in scanners else None,
+        clamd=ClamdSettings(**_section(values, "scanners.clamd")) if "clamd" in scanners else None,
         dlp=DlpSettings(
             rules=tuple(DlpRule(**rule) for rule in values["scanners.dlp.rules[]"]), **_section(values, "scanners.dlp")
         ),
@@ -286,7 +294,8 @@ def as_toml(rows: list[Setting], values: Mapping[str, Any] | None, given: Mappin
             parent, _, key = name.rpartition(".")
             optional = section in OPTIONAL_TABLES and key not in (given or {}).get(parent, {})
             quiet = "# " if repeated or optional else ""
-            out.append(f"\n{quiet}[[{name}]]" if repeated else f"\n{quiet}[{name}]")
+            if name:  # settings above all tables come first, as TOML wants it
+                out.append(f"\n{quiet}[[{name}]]" if repeated else f"\n{quiet}[{name}]")
         unit = f" ({row.unit})" if row.unit else ""
         choices = f" One of: {', '.join(row.choices)}." if row.choices else ""
         out.append(f"# {row.help[0].upper()}{row.help[1:]}{unit}.{choices}")

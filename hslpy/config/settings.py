@@ -34,6 +34,14 @@ OPTIONAL_TABLES = frozenset({"scanners.spamassassin", "scanners.rspamd", "scanne
 
 ROWS: list[Setting] = [
     Setting(
+        "workers",
+        "integer",
+        1,
+        'processes that share the ports and the queue; more than one want `rate.store = "redis"`',
+        minimum=1,
+        maximum=64,
+    ),
+    Setting(
         "server.hostname", "text", "", "the server's own name, for greetings, Received and reports; empty: the machine's"
     ),
     Setting("server.data_dir", "path", None, "folder of the spool, the control socket and caches; made with mode 0700"),

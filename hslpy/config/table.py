@@ -6,7 +6,7 @@ Knows nothing of which settings there are: those are the rows of `settings.py`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -19,9 +19,10 @@ REQUIRED = object()
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row. `name` is dotted; in a repeated table it begins `table[].`. `unit` is for people, as in `bytes` or `s`.
+    """One row. `name` is dotted, but for settings above all tables; in a repeated table it begins `table[].`.
 
-    A `secret` is not printed. New values are taken up by a restart; a running server takes up scripts alone.
+    `unit` is for people, as in `bytes` or `s`. A `secret` is not printed. New values are taken up by a restart; a running
+    server takes up scripts alone.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     secret: bool = False
+    maximum: float | None = None
 
     @property
     def section(self) -> str:
@@ -108,6 +110,7 @@ def check(rows: Sequence[Setting], given: Mapping[str, Any], folder: Path) -> tu
     by_section: dict[str, dict[str, Setting]] = {}
     for row in rows:
         by_section.setdefault(row.section, {})[row.key] = row
+    above = by_section.get("", {})
     sections = {name.removesuffix("[]") for name in by_section}
     parents = {part for name in sections for part in _parents(name)}
     values: dict[str, Any] = {}
@@ -124,8 +127,8 @@ def check(rows: Sequence[Setting], given: Mapping[str, Any], folder: Path) -> tu
                 _table(table, entry, f"{section[:-2]}[{n}]", folder, errors) for n, entry in enumerate(entries, 1)
             ]
         else:
-            filled = _table(table, content if isinstance(content, dict) else {}, section, folder, errors)
-            values.update({f"{section}.{key}": value for key, value in filled.items()})
+            filled = _table(table, content if isinstance(content, dict) else {}, section, folder, errors, above)
+            values.update({f"{section}.{key}".lstrip("."): value for key, value in filled.items()})
     return values, errors
 
 
@@ -152,6 +155,8 @@ def _collect(
             _collect(inner, f"{name}.", sections, parents, found, by_section, errors)
         elif name in sections and isinstance(value, list):
             found[name] = value
+        elif not prefix and key in known_here:
+            found.setdefault("", {})[key] = value
         elif name in sections:
             errors.append(f"`{name}` is a table: write [{name}] and its settings below")
         elif name in parents and isinstance(value, dict):
@@ -160,7 +165,7 @@ def _collect(
         elif name in parents and isinstance(value, dict):
             _collect(value, f"{name}.", sections, parents, found, by_section, errors)
         elif key not in known_here:
-            errors.append(f"unknown table `{name}`" + _near(name, sorted(sections)))
+            errors.append(f"unknown table `{name}`" + _near(name, sorted({*sections, *known_here} - {""})))
 
 
 def _is_table(name: str, key: str, value: Any, sections: set[str], known: Mapping[str, Setting]) -> bool:
@@ -168,21 +173,28 @@ def _is_table(name: str, key: str, value: Any, sections: set[str], known: Mappin
 
 
 def _table(
-    table: Mapping[str, Setting], given: Mapping[str, Any], place: str, folder: Path, errors: list[str]
+    table: Mapping[str, Setting],
+    given: Mapping[str, Any],
+    place: str,
+    folder: Path,
+    errors: list[str],
+    above: Collection[str] = (),
 ) -> dict[str, Any]:
     out: dict[str, Any] = {}
+    within = f"{place}." if place else ""
     for key in given:
         if key not in table:
-            errors.append(f"unknown setting `{place}.{key}`" + _near(key, list(table)))
+            hint = f"; `{key}` stands above all tables" if key in above else _near(key, list(table))
+            errors.append(f"unknown setting `{within}{key}`{hint}")
     for key, row in table.items():
         if key in given:
             value, error = _value(row, given[key], folder)
             if error:
-                errors.append(f"`{place}.{key}` {error}")
+                errors.append(f"`{within}{key}` {error}")
             else:
                 out[key] = value
         elif row.default is REQUIRED:
-            errors.append(f"`{place}.{key}` is missing: {row.help}")
+            errors.append(f"`{within}{key}` is missing: {row.help}")
         else:
             out[key] = row.default
     return out
@@ -223,6 +235,8 @@ def _value(row: Setting, given: Any, folder: Path) -> tuple[Any, str | None]:
     if row.minimum is not None and any(v < row.minimum for v in (value if isinstance(value, tuple) else (value,))):
         unit = f" {row.unit}" if row.unit else ""
         return None, f"wants at least {row.minimum:g}{unit}, got {given!r}"
+    if row.maximum is not None and value > row.maximum:
+        return None, f"wants at most {row.maximum:g}, got {given!r}"
     return value, None
 
 
@@ -270,7 +284,7 @@ def from_environment(rows: Sequence[Setting], environment: Mapping[str, str]) ->
             errors.append(f"{variable} wants {_WANTED[row.kind]}, got {text!r}")
             continue
         node = tree
-        for part in row.section.split("."):
+        for part in row.section.split(".") if row.section else ():
             node = node.setdefault(part, {})
         node[row.key] = value
     return tree, errors

@@ -10,10 +10,12 @@ would hold all slots otherwise. What goes on so is bounded too, and of either bo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 J = TypeVar("J")
+Take = Callable[[str, int, int], bool]
 
 
 _FIRST_GUESS_S = 0.01  # a host nearby: coming back too early costs microseconds, too late an idle slot
@@ -52,6 +54,9 @@ class _Lane(Generic[J]):
     waiting: deque[J] = field(default_factory=deque)
     active: int = 0
     turned_away: int = 0  # since it last had room to spare
+    group: str = ""
+    whole: int = 0  # the limit over all processes
+    blocked: bool = False  # a slot of its own is free, but none of those of all processes
     job_s: float = _FIRST_GUESS_S
 
 
@@ -78,9 +83,14 @@ class Turn(Generic[J]):
 class Lanes(Generic[J]):
     """Each destination has `limit` slots of all, and room for `room` jobs that wait for one."""
 
-    def __init__(self, slots: Slots, room: int, crowded: int = 50_000) -> None:
-        """With `crowded` jobs waiting in all, each destination has room for a twentieth only."""
+    def __init__(self, slots: Slots, room: int, crowded: int = 50_000, take: Take | None = None) -> None:
+        """With `crowded` jobs waiting in all, each destination has room for a twentieth only.
+
+        `take(destination, limit, waiting)` says whether a slot is free in all processes that share them, and uses it;
+        where it says no, `resume` tells that there may be one.
+        """
         self._slots = slots
+        self._take = take
         self._room = room
         self._crowded = crowded
         self._waiting = 0
@@ -101,7 +111,7 @@ class Lanes(Generic[J]):
         lane = self._lanes.get(destination)
         if lane is None:
             lane = self._lanes[destination] = _Lane(limit)
-        lane.limit = min(limit, self._slots.of_destination)
+        lane.limit, lane.whole, lane.group = min(limit, self._slots.of_destination), limit, group
         room = self._room if self._waiting < self._crowded else max(self._room // 20, 1)
         if len(lane.waiting) >= room:
             lane.turned_away += 1
@@ -125,14 +135,28 @@ class Lanes(Generic[J]):
             group = self._groups[name]
             if group.quick_count >= most:
                 self._make_way(now, group)
-            if group.quick_count < most:
-                return self._begin(name, group, now)
-            self._in_turn.append(name)
+            if group.quick_count >= most:
+                self._in_turn.append(name)
+            elif (turn := self._begin(name, group, now)) is not None:
+                return turn
         return None
 
-    def _begin(self, name: str, group: _Group[J], now: float) -> Turn[J]:
-        destination = group.ready.popleft()
-        lane = self._lanes[destination]
+    def resume(self, destination: str) -> None:
+        """Count a destination as ready again for which `take` had no slot."""
+        lane = self._lanes.get(destination)
+        if lane is not None and lane.blocked:
+            lane.blocked = False
+            self._is_ready(destination, lane.group)
+
+    def _begin(self, name: str, group: _Group[J], now: float) -> Turn[J] | None:
+        while group.ready:
+            destination = group.ready.popleft()
+            lane = self._lanes[destination]
+            if self._take is None or self._take(destination, lane.whole, len(lane.waiting)):
+                break
+            lane.blocked = True
+        else:
+            return None
         turn = Turn(destination, name, lane.waiting.popleft(), now)
         self._waiting -= 1
         self._quick += 1
@@ -159,7 +183,8 @@ class Lanes(Generic[J]):
             group.quick.popleft()
         lane.job_s += _SHARE * (now - turn.started - lane.job_s)
         lane.turned_away = max(lane.turned_away - 1, 0)
-        was_full = lane.active >= lane.limit
+        was_full = lane.active >= lane.limit or lane.blocked
+        lane.blocked = False
         lane.active -= 1
         if lane.waiting:
             if was_full and lane.active < lane.limit:
@@ -213,6 +238,7 @@ class Lanes(Generic[J]):
                 del self._groups[name]
         for destination in list(self._lanes):
             self._lanes[destination].waiting.clear()
+            self._lanes[destination].blocked = False
             if not self._lanes[destination].active:
                 del self._lanes[destination]
         return jobs

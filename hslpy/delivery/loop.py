@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hslpy.client.contract import Client
+from hslpy.client.contract import PURPOSE, Client
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts
 from hslpy.delivery.job import Jobs
@@ -28,6 +28,7 @@ from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.mail.address import ascii_lower
 from hslpy.spool.contract import QueuedRecipient, Spool
+from hslpy.store.leases import Leases
 
 if TYPE_CHECKING:
     from hslpy.hooks.runner import Hooks
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _CLAIM = 500  # recipients claimed before others get a turn: a millisecond or two
 _LONGEST_TURN_AWAY_S = 60.0  # KumoMTA's, for what doesn't fit into a ready queue
 _SHORTEST_TURN_AWAY_S = 0.1
+_TO = "to:"  # begins the keys of slots that all processes of the node share: attempts by destination
 
 
 class Delivery:
@@ -53,7 +55,9 @@ class Delivery:
         clock: Clock,
         rng: random.Random,
         log: Log,
+        slots: Leases | None = None,
     ) -> None:
+        """`slots` are those of all processes that deliver for this node, None where this one is alone."""
         _check(settings, sources)
         self._settings = settings
         self._queue = queue
@@ -62,7 +66,15 @@ class Delivery:
         self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
         self.sender = Sender(settings, self._attempts)
         self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
-        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(slots_of(settings), max(settings.parked, 1))
+        self._slots = slots
+        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(
+            slots_of(settings),
+            max(settings.parked, 1),
+            take=None if slots is None else lambda place, limit, wanted: slots.take(_TO + place, limit, wanted),
+        )
+        if slots is not None:
+            slots.on_grant = self._resume
+            slots.keeper = _KeptConnections(client)
         self._waiting_for_slow: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -142,6 +154,12 @@ class Delivery:
         if self._waiting_for_slow is None and (again_s := self._lanes.again_s(now)) is not None:
             self._waiting_for_slow = asyncio.create_task(self._launch_after(again_s))
 
+    def _resume(self, key: str) -> None:
+        """Go on, as slots have come that were lacking."""
+        if key.startswith(_TO) and self._dispatcher is not None:
+            self._lanes.resume(key.removeprefix(_TO))
+            self._launch()
+
     async def _launch_after(self, seconds: float) -> None:
         """Launch again when attempts under way may have become slow ones, which make way for others."""
         await self._clock.sleep(seconds)
@@ -149,9 +167,13 @@ class Delivery:
         self._launch()
 
     async def _carry_out(self, turn: Turn[tuple[QueuedRecipient, ...]]) -> None:
+        if self._slots is not None:
+            PURPOSE.set(turn.destination)
         try:
             await self._jobs.run(self._still_wanted(turn.job))
         finally:
+            if self._slots is not None:
+                self._slots.give(_TO + turn.destination)
             self._lanes.done(turn, self._clock.monotonic())
 
     def _still_wanted(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
@@ -196,6 +218,19 @@ def slots_of(settings: DeliverySettings) -> Slots:
         group_share=1.0 if alone else share.group_share,
         destination_share=1.0 if only_hop else share.destination_share,
     )
+
+
+class _KeptConnections:
+    """Idle connections hold a slot of their destination, so that all processes together have no more than the limit."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def kept(self, key: str) -> int:
+        return self._client.kept(key.removeprefix(_TO)) if key.startswith(_TO) else 0
+
+    async def release(self, key: str, slots: int) -> None:
+        await self._client.leave(key.removeprefix(_TO), slots)
 
 
 def _check(settings: DeliverySettings, sources: Sources) -> None:

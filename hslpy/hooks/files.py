@@ -49,6 +49,25 @@ class Seen:
 _NOT_THERE = Seen(0, 0, None)
 
 
+Snapshot = dict[tuple[str, str | None], Source | None]
+"""What a path means to its importer (None for a hook's script); None where there is no such file."""
+
+
+class SnapshotReader:
+    """Gives the files of an earlier load, in this process or another, whatever has become of them on the disk."""
+
+    def __init__(self, snapshot: Snapshot, profiles: ProfileChoice) -> None:
+        self.snapshot = snapshot
+        self.profiles = profiles
+        self.seen: dict[Path, Seen] = {}
+
+    def __call__(self, name: str, importer: str | None) -> Source:
+        source = self.snapshot.get((name, importer))
+        if source is None:
+            raise OperatorError(f"there is no file `{name}`")
+        return source
+
+
 class FileReader:
     """Finds and reads the files of one load; `seen` is what it read, and what it looked for in vain.
 
@@ -63,11 +82,17 @@ class FileReader:
         self.folders = None if folders is None else [Path(os.path.abspath(folder)) for folder in (*folders, *library)]
         self.profiles = profiles
         self.seen: dict[Path, Seen] = {}
+        self.snapshot: Snapshot = {}
         self._sources: dict[Path, Source] = {}
         self._packaged = packaged_scripts()
 
     def __call__(self, name: str, importer: str | None) -> Source:
         """Give the file that `name` means in `importer`. Raises OperatorError when there is none, or it cannot be read."""
+        self.snapshot[name, importer] = None
+        source = self.snapshot[name, importer] = self._find(name, importer)
+        return source
+
+    def _find(self, name: str, importer: str | None) -> Source:
         if importer is None:
             return self._read(Path(name), name)
         scheme, wanted = _parts(name)

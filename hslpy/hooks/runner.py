@@ -22,6 +22,7 @@ from hslpy.clock import Clock
 from hslpy.errors import ScriptError
 from hslpy.hooks.bind import Facts
 from hslpy.hooks.facts import AuthEvent, DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent, ProxyEvent
+from hslpy.hooks.files import Snapshot
 from hslpy.hooks.scripts import HookSettings, Loader, ScriptSet
 from hslpy.hooks.suspend import Pool, wait
 from hslpy.hooks.table import BY_NAME, Hook
@@ -64,16 +65,19 @@ class Hooks:
 
     # ---- scripts --------------------------------------------------------------------------------
 
-    def load(self) -> ScriptSet:
-        """Compile all scripts and make them the current set. Raises OperatorError; the old set then stays."""
+    def load(self, snapshot: Snapshot | None = None) -> ScriptSet:
+        """Compile all scripts, of the disk or of a snapshot of it, and make them the current set.
+
+        Raises OperatorError; the old set then stays.
+        """
         self._loader.settings = self.settings
-        self.current = self._loader.load()
+        self.current = self._loader.load(snapshot)
         return self.current
 
-    async def reload(self) -> ScriptSet:
+    async def reload(self, snapshot: Snapshot | None = None) -> ScriptSet:
         """As `load`, in a worker thread, so that sessions go on meanwhile."""
         self._loader.settings = self.settings
-        self.current = await asyncio.to_thread(self._loader.load)
+        self.current = await asyncio.to_thread(self._loader.load, snapshot)
         return self.current
 
     def changed(self) -> bool:

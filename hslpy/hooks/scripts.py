@@ -15,7 +15,7 @@ from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
 from hslpy.errors import OperatorError
 from hslpy.hooks.data import DATA
-from hslpy.hooks.files import FileReader, Seen, differs
+from hslpy.hooks.files import FileReader, Seen, Snapshot, SnapshotReader, differs
 from hslpy.hooks.table import BY_NAME
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.load import Loaded, load_program
@@ -62,11 +62,19 @@ class Loader:
         self.settings = settings
         self._seen: dict[Path, Seen] = {}
         self._loaded_scripts: Mapping[str, tuple[Path, ...]] | None = None
+        self.snapshot: Snapshot = {}
 
-    def load(self) -> ScriptSet:
-        """Give a new set. Raises OperatorError holding all rendered errors; warnings are logged."""
+    def load(self, snapshot: Snapshot | None = None) -> ScriptSet:
+        """Give a new set, of the files on disk or of those that another load read.
+
+        Raises OperatorError holding all rendered errors; warnings are logged by the load that reads the disk.
+        `snapshot` has afterwards what that was.
+        """
         settings = self.settings
-        reader = FileReader(settings.library, settings.profiles, settings.folders)
+        if snapshot is None:
+            reader: FileReader | SnapshotReader = FileReader(settings.library, settings.profiles, settings.folders)
+        else:
+            reader = SnapshotReader(snapshot, settings.profiles)
         check_hooks(settings.scripts)
         programs: dict[str, tuple[Program, ...]] = {}
         errors: list[str] = []
@@ -94,10 +102,11 @@ class Loader:
         finally:
             self._seen = reader.seen
             self._loaded_scripts = dict(settings.scripts)
-        for text in warnings:
+        for text in warnings if snapshot is None else ():
             log.warning("%s", text)
         if errors:
             raise OperatorError("\n\n".join(errors), exit_code=1)
+        self.snapshot = reader.snapshot
         return ScriptSet(programs, tuple(sources.values()))
 
     def changed(self) -> bool:
@@ -107,7 +116,7 @@ class Loader:
         return any(differs(path, seen) for path, seen in self._seen.items())
 
 
-def load_hook(path: str, reader: FileReader, hook: str | None, cache: Path | None = None) -> Loaded:
+def load_hook(path: str, reader: FileReader | SnapshotReader, hook: str | None, cache: Path | None = None) -> Loaded:
     """Load one script for a hook (None: for outside of hooks), with that hook's functions and variables."""
     predefined = BY_NAME[hook].in_profile(reader.profiles.of(Path(path))).predefined if hook is not None else {}
     return load_program(

@@ -77,7 +77,7 @@ class Owner(Protocol):
 
     @property
     def tls_context(self) -> ssl.SSLContext | None: ...
-    def admit(self, connection: Connection) -> OwnReply | None: ...
+    async def admit(self, connection: Connection) -> OwnReply | None: ...
     def left(self, connection: Connection) -> None: ...
 
 
@@ -123,6 +123,7 @@ class Connection(SMTP):
         self.lingering = False
         self.done = False
         self.counted_ip = ""
+        self.slots: list[str] = []  # those it holds of what several processes share
         self._server_id = server_id
         self._starttls = starttls
         self._implicit_tls = implicit_tls
@@ -191,7 +192,7 @@ class Connection(SMTP):
             transport = self.transport
             session.placed(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
             # Counted before the handshake: one that never ends is a connection too.
-            refusal = self.owner.admit(self)
+            refusal = await self.owner.admit(self)
             if self._implicit_tls:
                 self.handshaking = True
                 if refusal is not None:

@@ -26,12 +26,18 @@ from hslpy.smtp.guesses import Guesses
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.store.leases import Leases
 from hslpy.users.contract import Logins
 
 # How late an idle client is closed, or a hook stopped, at most.
 _SWEEP_S = 5.0
 # After the grace, how long messages being stored may still take before the server leaves them to the spool.
 _COMMIT_WAIT_S = 10.0
+# How long the supervisor may take to say whether a connection is one too many: it takes a millisecond.
+_SLOT_WAIT_S = 5.0
+
+# Slots shared with other processes: connections in all, and by client.
+_CONNECTIONS, _CLIENT = "smtp", "smtp:"
 
 # Clients and users whose failed logins are counted in this process, at 200 bytes or so; scripts' own counters are others.
 _MOST_COUNTED = 300_000
@@ -65,13 +71,17 @@ class SmtpServer:
         lookup_ptr: PtrLookup | None = None,
         logins: Logins | None = None,
         rates: RateCounters | None = None,
+        slots: Leases | None = None,
     ) -> None:
-        """`rates` is where failed logins are counted: where None, in this process."""
+        """`rates` is where failed logins are counted: where None, in this process. `slots` are the connections of all
+        processes that share the ports, None where this one is alone.
+        """
         self.settings = settings
         self.certificates = Certificates(settings, clock, log)
         counters = rates or MemoryRateCounters(RateSettings(max_entries=_MOST_COUNTED), clock, log)
         guesses = Guesses(settings, counters, log)
         self.shared = Shared(settings, hooks, accept, clock, new_id, log, guesses, lookup_ptr, logins)
+        self._slots = slots
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._clients: Counter[str] = Counter()
@@ -136,7 +146,13 @@ class SmtpServer:
             return Connection(self, listener.server_id, starttls, loop, implicit_tls=listener.tls == "implicit")
 
         try:
-            return await loop.create_server(connect, listener.host, listener.port, backlog=self.settings.backlog)
+            return await loop.create_server(
+                connect,
+                listener.host,
+                listener.port,
+                backlog=self.settings.backlog,
+                reuse_port=self._slots is not None,
+            )
         except OSError as error:
             raise OperatorError(
                 f"cannot listen on {listener.host} port {listener.port}: {error.strerror or error}"
@@ -180,7 +196,7 @@ class SmtpServer:
 
     # what a connection calls --------------------------------------------------------------------------------------
 
-    def admit(self, connection: Connection) -> OwnReply | None:
+    async def admit(self, connection: Connection) -> OwnReply | None:
         """Count the connection; give the reply that refuses it, or None."""
         self._connections.add(connection)
         ip = connection.session.remote_ip
@@ -192,6 +208,21 @@ class SmtpServer:
             return replies.TOO_MANY_CONNECTIONS
         if self._clients[ip] > self.settings.max_connections_per_client:
             return replies.TOO_MANY_FROM_CLIENT
+        return None if self._slots is None else await self._admit_with_others(self._slots, connection, ip)
+
+    async def _admit_with_others(self, slots: Leases, connection: Connection, ip: str) -> OwnReply | None:
+        wanted = (
+            (_CONNECTIONS, self.settings.max_connections, replies.TOO_MANY_CONNECTIONS),
+            (_CLIENT + ip, self.settings.max_connections_per_client, replies.TOO_MANY_FROM_CLIENT),
+        )
+        for key, limit, refusal in wanted:
+            try:
+                async with asyncio.timeout(_SLOT_WAIT_S):
+                    if not await slots.acquire(key, limit):
+                        return refusal
+            except TimeoutError:
+                return refusal
+            connection.slots.append(key)
         return None
 
     def left(self, connection: Connection) -> None:
@@ -203,6 +234,10 @@ class SmtpServer:
         self._clients[ip] -= 1
         if self._clients[ip] <= 0:
             del self._clients[ip]
+        if self._slots is not None:
+            for key in connection.slots:
+                self._slots.give(key)
+            connection.slots.clear()
         if not self._connections:
             self._emptied.set()
         session = connection.session

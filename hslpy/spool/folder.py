@@ -9,16 +9,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 
 DATABASE = "spool.db"
 _LOCK = "spool.lock"
 _BODIES = "bodies"
 _DAMAGED = "damaged"
+_POLL_S = 0.02
 _RUN = 1024  # this many successive ids share a folder, so that a burst syncs few folders
+
+
+class FolderInUse(OperatorError):
+    """Another process has the folder."""
 
 
 class Folder:
@@ -31,7 +37,7 @@ class Folder:
     def open(self) -> None:
         """Make the folder where it is missing and lock it.
 
-        Raises OperatorError when another process has it, or when it cannot be written.
+        Raises FolderInUse when another process has it, OperatorError when it cannot be written.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,7 +53,7 @@ class Folder:
         except OSError as error:
             other = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
-            raise OperatorError(
+            raise FolderInUse(
                 f"the spool folder {self.path} is in use by process {other}",
                 hint="stop that server first, or give this one another folder",
             ) from error
@@ -119,6 +125,19 @@ class Folder:
 
     def _body_path(self, message_id: int, variant: int) -> Path:
         return self.path / _BODIES / f"{message_id // _RUN % 4096:03x}" / f"{message_id}.{variant}"
+
+
+async def when_free(step: Callable[[], Awaitable[None]], clock: Clock, wait_s: float) -> None:
+    """Do the step that locks a folder, again while another process has it, for `wait_s` at most. Raises as the step does."""
+    until = clock.monotonic() + wait_s
+    while True:
+        try:
+            await step()
+            return
+        except FolderInUse:
+            if clock.monotonic() >= until:
+                raise
+        await clock.sleep(_POLL_S)
 
 
 def sync_folder(path: Path) -> None:

@@ -46,7 +46,8 @@ _RECOVERY_ROWS = 2000  # about 10 ms of work a batch
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """`folder` holds everything. Bodies above `body_file_above_bytes` go to files; below `min_free_bytes` of free
-    disk new messages are refused; `max_batch` messages at most share a commit; `readers` threads read.
+    disk new messages are refused; `max_batch` messages at most share a commit; `readers` threads read. Ids
+    begin with `first_id`.
 
     Measured: up to 256 KiB the database stores 1.2 to 2.7 times as fast as files; from 512 KiB on files are removed
     twice as fast.
@@ -57,6 +58,7 @@ class SpoolSettings:
     min_free_bytes: int = 256 << 20
     max_batch: int = 256
     readers: int = 2
+    first_id: int = 1
 
 
 class SqliteSpool:
@@ -337,7 +339,7 @@ class SqliteSpool:
         except BaseException:
             self._folder.close()
             raise
-        return int(row[0]), connection
+        return max(int(row[0]), self._settings.first_id), connection
 
 
 def _check(message_id: int, variant: int, header: bytes | None, body: bytes | None, kept: int | None) -> None:

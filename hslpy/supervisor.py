@@ -1,0 +1,380 @@
+"""The supervisor of several workers: starts them, keeps them running, speaks for them all. In: `Settings`. Out: a server.
+
+It holds the ports (each worker listens on them by SO_REUSEPORT), loads the scripts and hands the same files to all, grants
+what is limited over all workers (`store/leases.py`), and has the control socket. Mail never passes through it. A worker that
+ends is started again with its shards; workers whose supervisor ends leave soon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hslpy.admin.control import ControlServer
+from hslpy.admin.hub import Link, NoAnswer
+from hslpy.admin.whole import LOOK_S, Whole
+from hslpy.app import LOCK_WAIT_S, STOP_GRACE_S, hook_settings
+from hslpy.clock import Clock, SystemClock
+from hslpy.config import Settings
+from hslpy.errors import OperatorError
+from hslpy.hooks.scripts import Loader
+from hslpy.log import Log
+from hslpy.smtp.settings import Listener
+from hslpy.spool.folder import Folder, when_free
+from hslpy.spool.shards import shard_folder, shards_of
+from hslpy.store.leases import Pools
+from hslpy.worker import Start, packed
+
+COMMAND = (sys.executable, "-m", "hslpy.worker")
+START_S = 120.0  # recovery of some million queued recipients
+LEAVE_S = 25.0  # beyond the grace: what is being stored, connections of scripts, the last commit
+HEALTHY_S = 1.0  # a worker that ran so long is started again at once
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0  # before one is started again that keeps dying as it starts
+RELOAD_S = 30.0
+CLOSED_S = 1.0  # for what an ended worker has said last
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    state: str = "starting"  # starting, running, waiting (to be started again), stopped
+    link: Link | None = None
+    process: asyncio.subprocess.Process | None = None
+    started_at: float = 0.0
+    restarts: int = 0
+    failures: int = 0  # in a row, as it started
+    version: int = 0  # of the scripts
+    queued: int = 0
+    why: str = ""  # it said that it can't start
+    ready: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    keeper: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    """The workers of `settings`: `start` once, `stop` once. `command` starts a worker; a benchmark has its own."""
+
+    def __init__(self, settings: Settings, log: Log, clock: Clock | None = None, command: Sequence[str] = COMMAND) -> None:
+        self.settings = settings
+        self.listening: list[tuple[str, int, str]] = []
+        self._log = log
+        self._clock = clock or SystemClock()
+        self._command = command
+        self._loader = Loader(hook_settings(settings))
+        self._version = 1
+        self._reloading = asyncio.Lock()
+        self._ports: list[socket.socket] = []
+        self._prepared: asyncio.Event = asyncio.Event()
+        self._stopping = False
+        self._listeners: tuple[Listener, ...] = ()
+        self._tasks: set[asyncio.Task[bool]] = set()
+        self._watcher: asyncio.Task[None] | None = None
+        self._workers = [_Worker(number) for number in range(settings.workers)]
+        self._pools = Pools(self._tell)
+        whole = Whole(settings.workers, self._ask)
+        self._control = ControlServer(settings.control_path, {**whole.handlers(), "workers": self._status})
+
+    @property
+    def queued(self) -> int:
+        """What the workers had in their queues when they started."""
+        return sum(worker.queued for worker in self._workers)
+
+    async def start(self) -> None:
+        """Start all workers, or none: raises OperatorError with what kept the first one from it."""
+        self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._control.check()
+        try:
+            for worker in self._workers:  # Python starts meanwhile
+                worker.keeper = asyncio.create_task(self._keep(worker))
+            await asyncio.to_thread(self._loader.load)
+            await when_free(self._look_at_shards, self._clock, LOCK_WAIT_S)
+            self._ports, listeners = _reserve(self.settings.smtp.listeners)
+            self.listening = [(each.host, each.port, each.server_id) for each in listeners]
+            self._listeners = listeners
+            await self._control.start()
+            self._prepared.set()
+            async with asyncio.timeout(START_S):
+                await asyncio.gather(*(worker.ready for worker in self._workers))
+        except BaseException as error:
+            await self.stop(0.0)
+            if isinstance(error, TimeoutError):
+                late = [str(worker.number) for worker in self._workers if worker.state != "running"]
+                raise OperatorError(f"not started after {START_S:g} s: worker {', '.join(late)}") from None
+            raise
+        if self.settings.reload_check_s > 0:
+            self._watcher = asyncio.create_task(self._watch_scripts())
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Let all workers stop in order within `grace_s` and a little, and end those that don't."""
+        self._stopping = True
+        if self._watcher is not None:
+            self._watcher.cancel()
+        keepers = []
+        for worker in self._workers:
+            if worker.keeper is None:
+                continue
+            keepers.append(worker.keeper)
+            if worker.link is not None:
+                worker.link.tell("stop", [grace_s])
+            elif worker.process is not None:
+                worker.process.kill()  # it does not know yet what it is to do
+            else:
+                worker.keeper.cancel()
+        if keepers:
+            await asyncio.wait(keepers, timeout=grace_s + LEAVE_S)
+        for worker in self._workers:
+            if worker.keeper is not None and not worker.keeper.done() and worker.process is not None:
+                self._log("worker.killed", {"level": "error", "worker": worker.number, "why": "it did not stop in time"})
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.kill()
+        if keepers:
+            await asyncio.gather(*keepers, return_exceptions=True)
+        for worker in self._workers:
+            if worker.ready.done() and not worker.ready.cancelled():
+                worker.ready.exception()  # one told the reason, and that is enough
+        await self._control.stop()
+        for port in self._ports:
+            port.close()
+
+    async def reload(self, everything: bool = True) -> bool:
+        """Load all scripts anew and hand them to all workers, and have those load their certificates (`everything`).
+
+        Give whether all can be used. What can't be stays as it was, in all workers.
+        """
+        async with self._reloading:
+            try:
+                await asyncio.to_thread(self._loader.load)
+            except OperatorError as error:
+                why = "the changed scripts have errors"
+                self._log("scripts.kept", {"level": "error", "why": why, "errors": error.message})
+                return False
+            self._version += 1
+            running = [worker for worker in self._workers if worker.state == "running"]
+            taken = await asyncio.gather(*(self._hand_scripts(worker, everything) for worker in running))
+            self._log("scripts.reloaded", {"files": len(self._loader.snapshot), "workers": sum(taken)})
+            return all(taken)
+
+    async def _look_at_shards(self) -> None:
+        """See that workers of a killed supervisor have left, so that their ports are free too. Raises OperatorError."""
+        await asyncio.to_thread(_try_locks, self.settings.spool.folder, self.settings.workers)
+
+    # --- workers
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Run the worker, again and again."""
+        while not self._stopping:
+            began = self._clock.monotonic()
+            status: int | None = None
+            try:
+                status = await self._run(worker)
+            except OSError as error:
+                worker.why = worker.why or f"it can't be started: {error.strerror or error}"
+            ran_s = self._clock.monotonic() - began if worker.state == "running" else 0.0
+            worker.state = "stopped"
+            if not worker.ready.done():
+                worker.ready.set_exception(
+                    OperatorError(worker.why or f"worker {worker.number} ended with status {status} as it started")
+                )
+                return
+            if self._stopping:
+                return
+            worker.failures = 0 if ran_s >= HEALTHY_S else worker.failures + 1
+            wait_s = min(FIRST_WAIT_S * 2.0 ** (worker.failures - 1), LONGEST_WAIT_S) if worker.failures else 0.0
+            fields = {"worker": worker.number, "status": status, "why": worker.why, "ran_s": round(ran_s, 3)}
+            self._log("worker.ended", {"level": "error", **fields, "again_in_s": wait_s})
+            worker.state = "waiting"
+            await self._clock.sleep(wait_s)
+            worker.restarts += 1
+
+    async def _run(self, worker: _Worker) -> int:
+        """Start a process, and give its status when it has ended. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        worker.state, worker.why = "starting", ""
+        closed = asyncio.Event()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            try:
+                worker.process = process = await asyncio.create_subprocess_exec(
+                    *(*self._command, "--worker", str(worker.number), "--hub", str(theirs.fileno())),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is the supervisor's to hear
+                )
+            finally:
+                theirs.close()
+            ended = asyncio.ensure_future(process.wait())
+            prepared = asyncio.ensure_future(self._prepared.wait())
+            try:
+                await asyncio.wait((ended, prepared), return_when=asyncio.FIRST_COMPLETED)
+                if not ended.done():
+                    worker.version = self._version
+                    settings = share_of(self.settings, worker.number, self._listeners)
+                    start = Start(settings, worker.number, len(self._workers), self._loader.snapshot)
+                    with contextlib.suppress(ConnectionError):
+                        await loop.sock_sendall(ours, start.frame())
+                    worker.link = Link(self._notes(worker), {}, closed.set)
+                    await worker.link.connect(ours)
+                status = await ended
+            finally:
+                prepared.cancel()
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+            if worker.link is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSED_S):
+                        await closed.wait()
+            return status
+        finally:
+            worker.process = None
+            if worker.link is not None:
+                worker.link.close()
+                worker.link = None
+            else:
+                ours.close()
+            self._pools.gone(worker.number)
+
+    def _notes(self, worker: _Worker) -> Mapping[str, Any]:
+        number = worker.number
+
+        def started(queued: int) -> None:
+            worker.state, worker.started_at, worker.queued = "running", self._clock.time(), queued
+            if worker.ready.done():
+                self._log("worker.started", {"worker": number, "pid": worker.process.pid if worker.process else 0})
+                if worker.version != self._version:
+                    task = asyncio.get_running_loop().create_task(self._hand_scripts(worker))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+            else:
+                worker.ready.set_result(None)
+
+        def failed(message: str, hint: str | None, exit_code: int) -> None:
+            worker.why = message
+            if not worker.ready.done():
+                worker.ready.set_exception(OperatorError(message, hint=hint, exit_code=exit_code))
+
+        return {
+            "started": started,
+            "failed": failed,
+            "want": lambda *values: self._pools.want(number, *values),
+            "gave": lambda *values: self._pools.gave(number, *values),
+        }
+
+    def _tell(self, number: int, kind: str, values: Sequence[object]) -> None:
+        link = self._workers[number].link
+        if link is not None:
+            link.tell(kind, values)
+
+    async def _ask(self, number: int, command: str, arguments: Mapping[str, Any], timeout_s: float) -> Any:
+        worker = self._workers[number]
+        if worker.link is None or worker.state != "running":
+            raise NoAnswer("it is not running")
+        return await worker.link.ask(command, arguments, timeout_s)
+
+    async def _hand_scripts(self, worker: _Worker, everything: bool = False) -> bool:
+        version = self._version
+        arguments = {"scripts": packed(self._loader.snapshot), "everything": everything}
+        try:
+            whole: bool = await self._ask(worker.number, "reload", arguments, RELOAD_S)
+        except (NoAnswer, OperatorError) as error:
+            fields = {"worker": worker.number, "why": "it did not take the changed scripts", "errors": str(error)}
+            self._log("scripts.kept", {"level": "error", **fields})
+            return False
+        worker.version = version
+        return whole
+
+    async def _watch_scripts(self) -> None:
+        while True:
+            await self._clock.sleep(self.settings.reload_check_s)
+            if await asyncio.to_thread(self._loader.changed):
+                await self.reload(everything=False)
+
+    async def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Give how each worker fares; source of `hslpy workers`."""
+
+        async def one(worker: _Worker) -> dict[str, Any]:
+            row = {"worker": worker.number, "state": worker.state, "pid": worker.process.pid if worker.process else None}
+            try:
+                row |= (await self._ask(worker.number, "workers", {}, LOOK_S))["workers"][0]
+            except (NoAnswer, OperatorError) as error:
+                row |= {"why": worker.why or str(error)}
+            return {**row, "restarts": worker.restarts}
+
+        return {"workers": await asyncio.gather(*map(one, self._workers))}
+
+
+def share_of(settings: Settings, worker: int, listeners: tuple[Listener, ...]) -> Settings:
+    """Give the settings that a worker runs by: real ports, and its part of the limits that are simply divided."""
+    workers = settings.workers
+
+    def part(whole: int) -> int:
+        return whole // workers + (worker < whole % workers)
+
+    smtp, delivery = settings.smtp, settings.delivery
+    memory = max(part(smtp.data_memory_bytes), min(smtp.data_memory_bytes, 2 * smtp.size_limit_bytes))
+    return replace(
+        settings,
+        smtp=replace(smtp, listeners=listeners, data_memory_bytes=memory),
+        delivery=replace(delivery, attempts=part(delivery.attempts), slow_attempts=part(delivery.slow_attempts)),
+    )
+
+
+def _try_locks(spool: Path, workers: int) -> None:
+    for shard in sorted({shard for worker in range(workers) for shard in shards_of(worker, workers, spool)}):
+        folder = shard_folder(spool, shard)
+        if folder.exists():
+            lock = Folder(folder)
+            lock.open()
+            lock.close()
+
+
+def _reserve(listeners: Sequence[Listener]) -> tuple[list[socket.socket], tuple[Listener, ...]]:
+    """Give sockets that hold the ports without listening, and a listener for each with the real address and port.
+
+    Raises OperatorError where one is in use, be it by a process that would share it.
+    """
+    held: list[socket.socket] = []
+    found: list[Listener] = []
+    try:
+        for listener in listeners:
+            try:
+                places = socket.getaddrinfo(
+                    listener.host or None, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )
+                for family, _, _, _, address in dict.fromkeys(places):
+                    if listener.port:
+                        _bound(family, address, share=False).close()
+                    held.append(_bound(family, address, share=True))
+                    name = held[-1].getsockname()
+                    found.append(replace(listener, host=name[0], port=name[1]))
+            except OSError as error:
+                raise OperatorError(
+                    f"cannot listen on {listener.host} port {listener.port}: {error.strerror or error}"
+                ) from error
+    except BaseException:
+        for each in held:
+            each.close()
+        raise
+    return held, tuple(found)
+
+
+def _bound(family: int, address: Any, *, share: bool) -> socket.socket:
+    port = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            port.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        port.bind(address)
+    except BaseException:
+        port.close()
+        raise
+    return port
