@@ -123,7 +123,7 @@ def _text_line(now: float, level: str, event: str, fields: Mapping[str, object])
     for key, value in fields.items():
         if key == "level":
             continue
-        text = str(value)
+        text = _shown(str(value))
         if "\n" in text:
             below += [f"\n    {_printable(line)}" for line in text.splitlines()]
         elif text.isprintable() and " " not in text and '"' not in text:
@@ -138,4 +138,19 @@ def _printable(line: str) -> str:
 
 
 def _json_line(now: float, level: str, event: str, fields: Mapping[str, object]) -> str:
-    return json.dumps({"time": now, "level": level, "event": event, **fields}, default=str)
+    line = json.dumps({"time": now, "level": level, "event": event, **fields}, default=str)
+    if "\\u00" in line:
+        kept = (int, float, bool, type(None), list, tuple, Mapping)
+        shown = {key: value if isinstance(value, kept) else _shown(str(value)) for key, value in fields.items()}
+        line = json.dumps({"time": now, "level": level, "event": event, **shown}, default=str)
+    return line
+
+
+def _shown(text: str) -> str:
+    """Give text of a character a byte, as mail and scripts have it, as the UTF-8 that it spells; other text as it is."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text

@@ -9,6 +9,7 @@ import logging
 
 from hslpy.clock import ManualClock
 from hslpy.event_log import EventLog, set_up_logging
+from hslpy.mail.address import Address
 
 
 def lines_of(log_format: str, *events: tuple[str, dict[str, object]]) -> list[str]:
@@ -33,6 +34,17 @@ def test_control_characters_of_a_peer_do_not_reach_the_terminal() -> None:
 def test_a_line_for_machines_is_json() -> None:
     (line,) = lines_of("json", ("a.b", {"x": 1, "y": "two words"}))
     assert json.loads(line) == {"time": 1_700_000_000.0, "level": "info", "event": "a.b", "x": 1, "y": "two words"}
+
+
+def test_addresses_beyond_ascii_are_shown_as_they_are_written() -> None:
+    as_bytes = "å@x.test".encode().decode("latin-1")
+    fields: dict[str, object] = {"sender": as_bytes, "recipient": Address("a", as_bytes), "other": "\xe5", "number": 1}
+    (line,) = lines_of("text", ("a.b", fields))
+    assert line.endswith(" sender=å@x.test recipient=a@å@x.test other=\xe5 number=1")
+    (line,) = lines_of("json", ("a.b", fields))
+    found = json.loads(line)
+    assert (found["sender"], found["recipient"]) == ("å@x.test", "a@å@x.test")
+    assert (found["other"], found["number"]) == ("\xe5", 1)
 
 
 def test_what_is_below_the_level_is_left_out() -> None:

@@ -18,7 +18,7 @@ from aiosmtplib import SMTPServerDisconnected
 from hslpy.client.contract import RecipientResult
 from hslpy.client.link import Link, LinkFailed
 from hslpy.mail.address import Address, ascii_domain
-from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
+from hslpy.mail.downgrade import NoSevenBitForm, has_8bit_header, to_7bit
 from hslpy.mail.parameters import ascii_orcpt
 from hslpy.mail.reply import Enhanced, Reply
 
@@ -58,6 +58,8 @@ class Transaction:
         self._is_7bit = content.isascii()
         self._convert = convert_8bit and not self._is_7bit
         self._no_form = ""  # why it cannot be made 7-bit
+        declared = not self._is_7bit and any(name.upper() == "SMTPUTF8" for name in envelope.sender_params)
+        self._utf8_header = declared and has_8bit_header(content)
 
     @property
     def over(self) -> bool:
@@ -254,11 +256,6 @@ class Transaction:
             self._is_7bit = True
         except NoSevenBitForm as error:
             self._no_form = str(error)
-
-    @property
-    def _utf8_header(self) -> bool:
-        declared = any(name.upper() == "SMTPUTF8" for name in self._envelope.sender_params)
-        return declared and not self._content.partition(b"\r\n\r\n")[0].isascii()
 
     def _mail_line(self) -> bytes:
         words = [b"MAIL FROM:<" + (_path(self._envelope.sender) or b"") + b">"]

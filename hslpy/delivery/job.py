@@ -269,10 +269,14 @@ class Jobs:
 
     def _report_facts(self, item: _Item, action: Action, outcome: Outcome) -> ReportFacts:
         """Give what a report on the failure says, as scripts see it."""
-        reports = action == "BOUNCE" and not self._queue.no_report_because(item.entry)
+        reports = ""
+        if action == "BOUNCE" and not self._queue.no_report_because(item.entry):
+            reports = "failed"
+        elif action == "QUEUE" and self._queue.warns_of_delay(item.entry, self._clock.time()):
+            reports = "delayed"
         kind = "smtp" if outcome.reply is not None else "x-error"
         text = str(outcome.reply) if outcome.reply is not None else outcome.text
-        return ReportFacts("failed" if reports else "", outcome.status, kind, text)
+        return ReportFacts(reports, outcome.status, kind, text)
 
     async def _verdict(self, scripts: ScriptSet, hook: str, event: PreDeliveryEvent | PostDeliveryEvent) -> QueueVerdict:
         verdict = await self._hooks.run(scripts, hook, event)

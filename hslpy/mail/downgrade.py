@@ -27,6 +27,15 @@ def to_7bit(content: bytes) -> bytes:
     return content if content.isascii() else _message(content, 0, ())
 
 
+def has_8bit_header(content: bytes) -> bool:
+    """Say whether its header, or that of a part or message within, is beyond ASCII: RFC 6531 calls it internationalised."""
+    if content.isascii():
+        return False
+    root = Part(content, 0, len(content))
+    parts = (root, *root.descendants(lambda _: None))
+    return any(not content[part.start : part.body_start].isascii() for part in parts)
+
+
 def _message(content: bytes, depth: int, delimiters: tuple[bytes, ...]) -> bytes:
     return _part(Part(content, 0, len(content)), "text/plain", depth, delimiters, is_message=True)
 

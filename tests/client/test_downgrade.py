@@ -84,6 +84,9 @@ def test_internationalised_mail() -> None:
             refused = await client.send(route(plain), local, rcpts("b"), EIGHT, declared, ({},))
             assert refused.results[0] is not None and refused.results[0].reply.enhanced == (5, 6, 7)
             assert len(plain.received) == 1
+            inner = b"Content-Type: message/rfc822\r\n\r\n" + header
+            refused = await client.send(route(plain), SENDER, rcpts("b"), inner, declared, ({},))
+            assert refused.results[0] is not None and refused.results[0].reply.enhanced == (5, 6, 9)
             # SMTPUTF8 only where it is needed; it brings 8-bit content along
             assert await sent(client, able, b"Subject: x\r\n\r\ny\r\n", declared) == [(250, "EOD")]
             assert await sent(client, able, header, declared) == [(250, "EOD")]
