@@ -11,6 +11,7 @@ import contextlib
 import errno
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable
@@ -38,6 +39,7 @@ _T = TypeVar("_T")
 
 NO_LOGIN = "a name or a password with a NUL is none"
 
+_WORD = re.compile(r"[!-~]+").fullmatch
 _VERIFIED_MODES = ("optional_verify", "require_verify")
 
 
@@ -160,6 +162,8 @@ async def open_link(route: Route, contexts: TlsContexts) -> Link:
 async def _open(route: Route, contexts: TlsContexts, *, try_tls: bool) -> Link:
     sock = await _connect(route)
     try:
+        if not _WORD(route.helo):
+            raise ValueError("not a word in ASCII")
         link = Link(route)
     except ValueError as error:
         sock.close()
@@ -311,6 +315,8 @@ async def _introduce(link: Link) -> None:
     """XCLIENT with the route's attributes, after which the dialogue starts anew. Source: Postfix XCLIENT_README."""
     if not link.offers("xclient"):
         raise LinkFailed("XCLIENT", "the peer offers no XCLIENT")
+    if any(not name.isascii() or not name.isalpha() for name, _ in link.route.xclient):
+        raise LinkFailed("XCLIENT", "the name of an attribute has letters only", temporary=False)
     words = " ".join(f"{name}={xtext.encode(value)}" for name, value in link.route.xclient)
     reply = await link.command("XCLIENT", f"XCLIENT {words}".encode("latin-1"))
     if reply.code != 220:

@@ -25,6 +25,8 @@ from hslpy.mail.reply import Enhanced, Reply
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _PARAM_VALUE = re.compile(r"[!-<>-~]+")  # esmtp-value, RFC 5321 section 4.1.2
 _BIG = 1 << 20  # content above this is looked through in a thread
+_DOMAIN = re.compile(r"[A-Za-z0-9._-]*|\[[A-Za-z0-9.:-]+\]").fullmatch  # after IDNA; RFC 5321 section 4.1.2
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
 _RCPT_AT_ONCE = 50  # commands in one go, well below what any receive buffer holds
 
 
@@ -224,6 +226,8 @@ class Transaction:
 
     def _refusal(self) -> Reply | None:
         link = self._link
+        if b"\0" in self._content:  # servers that drop it, or end a line there, may see dots that are not doubled
+            return _ours(554, (5, 6, 0), "The message has a NUL character, which mail cannot have")
         if self._utf8_header and not link.offers("smtputf8"):
             return _ours(550, (5, 6, 9), "The message's header is internationalised, and the receiving server takes none")
         if not self._is_7bit and not self._takes_8bit:
@@ -328,8 +332,9 @@ def dot_stuffed(content: bytes) -> bytes:
 @lru_cache(maxsize=4096)
 def _path(address: Address) -> bytes | None:
     """Give the path without `<>`, its domain in A-labels; None where it cannot be written."""
-    text = str(Address(address.local_part, ascii_domain(address.domain)))
-    if any(ch < " " or ch == "\x7f" for ch in text):
+    domain = ascii_domain(address.domain)
+    text = str(Address(address.local_part, domain))
+    if not _DOMAIN(domain) or _CONTROL(text):  # a script's may be any text
         return None
     return text.encode("latin-1", "replace")
 
