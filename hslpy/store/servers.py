@@ -35,6 +35,13 @@ MOST_REDIRECTS = 4
 ASK_S = 0.25
 """How long those who know the masters are waited for once one has answered: the newest answer counts, not the first."""
 
+WATCH_S = 0.5
+"""How often Sentinels are asked while all is well: a master that was replaced by order takes writes for 8 s more, which are
+lost. Source: redis' sentinel.c, SENTINEL_PUBLISH_PERIOD."""
+
+LINGER_S = 2.0
+"""How long the connections to a master that was replaced stay open for what is under way: above any timeout."""
+
 SLOTS = 16384  # of Redis Cluster
 
 HERE = "redis"
@@ -62,6 +69,8 @@ class Servers:
         self._room = asyncio.Semaphore(settings.max_connections)  # redis-py's pool refuses where it has no more
         self._advisers: dict[str, Redis] = {}
         self._finding: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._replaced: set[Redis] = set()
         if not self.is_cluster and not settings.sentinels:
             self._clients[HERE] = connect(settings)
 
@@ -147,13 +156,17 @@ class Servers:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._finding is not None:
-            self._finding.cancel()
-            await asyncio.wait([self._finding])
-        for clients in (self._clients, self._advisers):
-            while clients:
-                with suppress(RedisError, OSError):
-                    await clients.popitem()[1].aclose()
+        tasks = [task for task in (self._watching, self._finding) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for client in (*self._clients.values(), *self._advisers.values(), *self._replaced):
+            await self._close_one(client)
+
+    async def _close_one(self, client: Redis) -> None:
+        with suppress(RedisError, OSError):
+            await client.aclose()
 
     # ---- finding --------------------------------------------------------------------------------------
 
@@ -187,7 +200,21 @@ class Servers:
             before = self._clients.get(HERE)
             self._clients[HERE] = connect_to(self.settings, address)
             if before is not None:
-                await before.aclose()
+                self._replaced.add(before)
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Follow the master that the Sentinels name, without anyone's asking."""
+        while True:
+            lingering = set(self._replaced)
+            for _ in range(int(LINGER_S / WATCH_S)):
+                await asyncio.sleep(WATCH_S)
+                with suppress(RedisError, OSError):
+                    await self.find()
+            for client in lingering:
+                self._replaced.discard(client)
+                await self._close_one(client)
 
     async def _find_nodes(self) -> None:
         async def ask(node: Redis) -> dict[str, Any]:
@@ -212,7 +239,7 @@ class Servers:
         self._slots = slots
         self._nodes = set(slots) - {""}
         for name in set(self._clients) - self._nodes:
-            await self._clients.pop(name).aclose()
+            await self._close_one(self._clients.pop(name))
 
     def _advise(self, addresses: Iterable[str], make: Callable[[RedisSettings, str], Redis]) -> None:
         for address in addresses:

@@ -42,12 +42,12 @@ def own_server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def open_shared(
-    url: str, events: list[tuple[str, Mapping[str, object]]] | None = None, **settings: Any
+    redis: str | RedisSettings, events: list[tuple[str, Mapping[str, object]]] | None = None, **settings: Any
 ) -> AsyncIterator[RedisMemory]:
     log = [] if events is None else events
     memory = RedisMemory(
         MemorySettings("redis", **{"timeout_s": 5.0, **settings}),
-        Servers(RedisSettings(url)),
+        Servers(RedisSettings(redis) if isinstance(redis, str) else redis),
         uuid.uuid4().hex,
         SystemClock(),
         lambda event, fields: log.append((event, fields)),
