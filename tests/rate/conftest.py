@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ class Subject:
     advance: Callable[[float], None]
     now_us: Callable[[], int]
     log: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    flush: Callable[[], Awaitable[object]] | None = None
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Subject]]
@@ -51,7 +52,15 @@ async def open_memory(**settings: Any) -> AsyncIterator[Subject]:
 async def open_redis(url: str, **settings: Any) -> AsyncIterator[Subject]:
     client = connect(RedisSettings(url))
     await client.flushall()
+    async with open_other(url, **settings) as subject:
+        subject.flush = client.flushall
+        yield subject
     await client.aclose()
+
+
+@asynccontextmanager
+async def open_other(url: str, **settings: Any) -> AsyncIterator[Subject]:
+    """Open counters on a Redis that others count on."""
     log: list[tuple[str, Mapping[str, object]]] = []
     counters = RedisRateCounters(
         RateSettings(**{"timeout_s": 5.0, **settings}),

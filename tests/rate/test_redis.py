@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hslpy.clock import SystemClock
 from hslpy.errors import OperatorError
@@ -15,7 +17,7 @@ from hslpy.rate.contract import ABOVE_ANY_LIMIT, OnUnreachable, RateSettings, ke
 from hslpy.rate.redis import RedisRateCounters
 from hslpy.store.redis import RedisSettings, connect
 from hslpy.store.servers import Servers
-from tests.rate.conftest import open_redis
+from tests.rate.conftest import open_other, open_redis
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.xdist_group("redis")
@@ -219,3 +221,36 @@ def test_two_processes_count_together(redis_server: RedisServer) -> None:
 def test_a_wrong_url_is_the_operators_error() -> None:
     with pytest.raises(OperatorError, match="URL"):
         connect(RedisSettings("localhost:6379"))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    interval=st.sampled_from([0.5, 7.0, 3600.0]),
+    limit=st.integers(1, 6),
+    steps=st.lists(st.tuples(st.floats(0, 0.4), st.lists(st.integers(0, 1), max_size=8)), max_size=25),
+    forget=st.none() | st.integers(0, 24),
+)
+def test_two_nodes_against_an_exact_log(
+    redis_server: RedisServer, interval: float, limit: int, steps: list[tuple[float, list[int]]], forget: int | None
+) -> None:
+    """Checks of two nodes in each other's way: no window holds more than the limit, nor for one node where Redis forgets."""
+
+    async def run() -> None:
+        span = int(interval * 1e6)
+        async with open_redis(redis_server.url) as one, open_other(redis_server.url) as other:
+            nodes = [one.counters, other.counters]
+            log: list[tuple[int, int]] = []
+            for number, (gap, asked) in enumerate(steps):
+                if number == forget:
+                    await one.flush()
+                for subject in (one, other):
+                    subject.advance(gap * interval)
+                answers = await asyncio.gather(*(nodes[node].check("two", "e", limit, interval) for node in asked))
+                now = max(one.now_us(), other.now_us())
+                log += [(now, node) for node, answer in zip(asked, answers, strict=True) if answer]
+                for whose in ([0], [1]) if forget is not None and number >= forget else ([0], [1], [0, 1]):
+                    # what was let through an instant ago may have been so a little before `now`
+                    recent = [at for at, node in log if node in whose and now - at <= span - 200_000]
+                    assert len(recent) <= limit
+
+    asyncio.run(run())

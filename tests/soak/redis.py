@@ -61,7 +61,7 @@ async def sentinels(rounds: int, clients: int, chance: random.Random) -> None:
                     await asyncio.sleep(0.02)
                 changed = time.monotonic()
                 address = (await asyncio.to_thread(redis.master)).address
-                await until(lambda: work.reachable and all(address == node._redis._master for node in work.nodes))
+                await until(lambda: work.reachable and {node._redis._master for node in work.nodes} == {address})  # noqa: B023
                 recovered.append(time.monotonic() - changed)
                 if kind == "kill":
                     master.start("--replicaof", "127.0.0.1", str((await asyncio.to_thread(redis.master)).port))

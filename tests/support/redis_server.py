@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -28,7 +28,10 @@ def free_port() -> int:
 def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Wait for the condition, which looks at what other processes do."""
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with suppress(subprocess.CalledProcessError):  # a server that is only just starting
+            if condition():
+                return
         if time.monotonic() > end:
             raise TimeoutError(what)
         time.sleep(0.02)
