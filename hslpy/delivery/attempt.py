@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from hslpy.client.contract import Client, RecipientResult, Route, Timeouts, TlsWanted, TransactionResult
 from hslpy.clock import Clock
-from hslpy.delivery.outcome import Outcome, outcome_of_error, outcome_of_problem, outcome_of_reply, waiting
+from hslpy.delivery.outcome import Outcome, Success, outcome_of_error, outcome_of_problem, outcome_of_reply, waiting
 from hslpy.delivery.plan import OwnListeners, Target, TargetRules
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.delivery.targets import find_targets
@@ -200,12 +200,9 @@ class Attempts:
 
     def _outcomes(self, route: Route, source: Source, result: TransactionResult) -> tuple[Outcome, ...]:
         base = _facts(route, source, result)
-        outcomes = tuple(_outcome(base, said, result) for said in result.results)
-        if result.dsn:
-            return outcomes
         # RFC 3461 section 5.2.3: who offers no DSN says nothing of success; over LMTP success is delivery
-        success: Literal["relayed", "delivered"] = "delivered" if route.protocol == "lmtp" else "relayed"
-        return tuple(one if one.action is not None else replace(one, success=success) for one in outcomes)
+        success: Success = "" if result.dsn else "delivered" if route.protocol == "lmtp" else "relayed"
+        return tuple(_outcome(base, said, result, success) for said in result.results)
 
     def _record(
         self,
@@ -269,14 +266,14 @@ def _facts(route: Route, source: Source, result: TransactionResult) -> AttemptFa
     )
 
 
-def _outcome(base: AttemptFacts, said: RecipientResult | None, result: TransactionResult) -> Outcome:
+def _outcome(base: AttemptFacts, said: RecipientResult | None, result: TransactionResult, success: Success) -> Outcome:
     if said is None:
         error = result.error or "nothing was said"
         facts = replace(base, error=error, error_temporary=result.error_temporary, state=result.error_state)
         return outcome_of_error(result, facts)
     reply = said.reply
     return outcome_of_reply(
-        said, replace(base, code=reply.code, enhanced=reply.enhanced, reason=reply.lines, state=said.state)
+        said, replace(base, code=reply.code, enhanced=reply.enhanced, reason=reply.lines, state=said.state), success
     )
 
 

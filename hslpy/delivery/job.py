@@ -232,7 +232,7 @@ class Jobs:
             return
         if action is None:  # nothing a script says can change it any more, and a lost reply is a duplicate
             item.settled = True
-            report = self._success_report(item, outcome) if outcome.success else None
+            report = self._success_report(item, outcome) if outcome.success and item.recipient_params else None
             await self._queue.finish(entry, report)
             more = {"report": report.transaction_id} if report is not None else None
             self._done(item, "delivered", outcome.text, more)

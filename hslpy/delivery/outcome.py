@@ -14,6 +14,7 @@ from hslpy.hooks.facts import AttemptFacts
 from hslpy.mail.reply import Enhanced, Reply
 
 Action = Literal["QUEUE", "BOUNCE", "DELETE"]
+Success = Literal["", "relayed", "delivered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Outcome:
     wait_s: float | None = None
     hold: bool = False
     reply: Reply | None = None
-    success: Literal["", "relayed", "delivered"] = ""
+    success: Success = ""
 
 
 def action_of(reply: Reply, state: str) -> Action | None:
@@ -51,7 +52,7 @@ def action_of(reply: Reply, state: str) -> Action | None:
     return "BOUNCE"
 
 
-def outcome_of_reply(result: RecipientResult, facts: AttemptFacts) -> Outcome:
+def outcome_of_reply(result: RecipientResult, facts: AttemptFacts, success: Success = "") -> Outcome:
     """`facts` are the attempt's, with `code`, `enhanced`, `reason` and `state` from the reply."""
     reply = result.reply
     action = action_of(reply, result.state)
@@ -60,7 +61,7 @@ def outcome_of_reply(result: RecipientResult, facts: AttemptFacts) -> Outcome:
     host = "" if result.ours else facts.remote_mx
     kind = {None: 2, "QUEUE": 4}.get(action, 5)
     status = (kind, *(reply.enhanced or (0, 0, 0))[1:])  # a peer's enhanced code may be of another class than its reply
-    return Outcome(action, text, facts, status, host, reply=reply)
+    return Outcome(action, text, facts, status, host, reply=reply, success="" if action is not None else success)
 
 
 def outcome_of_error(result: TransactionResult, facts: AttemptFacts) -> Outcome:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from hslpy.mail.message import field_text
+from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
+from hslpy.mail.message import field_text, split_content
 from hslpy.mail.transfer import base64_lines, with_crlf
 
 MOST_DEPTH = 50  # parts within parts; readers stop sooner
@@ -95,6 +97,10 @@ def render(part: NewPart, is_root: bool = True) -> bytes:
         return part.raw
     header = _header(part, is_root)
     body = _body(part)
+    if part.signers and is_root and not body.isascii():
+        with suppress(NoSevenBitForm):  # RFC 6376 section 5.3: so that no server on the way has to change it
+            header, body = split_content(to_7bit(header + b"\r\n" + body))
+            header = header.removesuffix(b"\r\n")
     for sign in part.signers:
         header = sign(header + b"\r\n", body) + header
     return header + b"\r\n" + body

@@ -10,9 +10,8 @@ import re
 
 from hslpy.mail.message import Field
 from hslpy.mail.parts import MOST_DEPTH, Part, decoded
-from hslpy.mail.transfer import encoded
+from hslpy.mail.transfer import encoded, has_long_line
 
-_LONG_LINE = re.compile(rb"[^\n]{1000}").search  # RFC 5322 section 2.1.1: 998, and the CR
 _BEYOND = re.compile(rb"[\x80-\xff]").sub
 _TRUNCATED = {"too_deep", "too_many_parts", "bad_header"}
 _AS_IT_IS = ("", "7bit", "8bit", "binary")
@@ -45,7 +44,7 @@ def _part(part: Part, default_type: str, depth: int, delimiters: tuple[bytes, ..
     head, body = part.content[part.start : part.body_start], part.content[part.body_start : part.end]
     if not head.isascii():
         raise NoSevenBitForm("a header holds 8-bit text")
-    needed = not body.isascii() or _LONG_LINE(body) is not None
+    needed = not body.isascii() or has_long_line(body)
     if not needed and part.encoding not in ("8bit", "binary"):
         return head + body
     if depth > MOST_DEPTH:
@@ -91,7 +90,7 @@ def _between(text: bytes) -> bytes:
     """Give a delimiter and what stands around it, a preamble or an epilogue, which nobody is shown."""
     if not text.isascii():
         text = _BEYOND(b"?", text)
-    if _LONG_LINE(text):
+    if has_long_line(text):
         text = b"\r\n".join(line[at : at + 998] for line in text.split(b"\r\n") for at in range(0, max(len(line), 1), 998))
     return text
 

@@ -64,6 +64,17 @@ def encoded(
     return result, name
 
 
+def has_long_line(data: bytes) -> bool:
+    """Say whether a line is longer than LINE_LIMIT. Looks at about one place every so many bytes."""
+    start, most = 0, LINE_LIMIT + 2
+    while len(data) - start > most:
+        end = data.rfind(b"\n", start, start + most)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
+
+
 def has_line(data: bytes, start: bytes) -> bool:
     """Say whether a line begins so."""
     return data.startswith(start) or b"\n" + start in data

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hslpy.mail.compose import NewPart, render
 from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
 from hslpy.mail.parts import Part
+from hslpy.mail.transfer import has_long_line
 
 AE = "å".encode()
 MIXED = b"Content-Type: multipart/mixed; boundary=b\r\n"
@@ -201,3 +203,22 @@ def test_content_stays_the_same(entity: bytes) -> None:
     content = b"From: a@b.test\r\nMIME-Version: 1.0\r\n" + entity
     if not content.isascii():
         checked(content)
+
+
+def test_what_was_built_is_made_7bit_before_it_is_signed() -> None:
+    seen: list[bytes] = []
+
+    def sign(header: bytes, body: bytes) -> bytes:
+        seen.append(header + body)
+        return b"X-Signature: y\r\n"
+
+    fields = [("content-transfer-encoding", "Content-Transfer-Encoding: 8bit\r\n")]
+    part = NewPart(fields=fields, body="the letter " + AE.decode("latin-1") + "\r\n", signers=[sign])
+    content = render(part)
+    assert content == b"X-Signature: y\r\n" + seen[0] and content.isascii()
+    assert leaves(content) == [("text/plain", b"the letter " + AE + b"\r\n")]
+
+
+def test_long_lines() -> None:
+    assert not has_long_line(b"") and not has_long_line(b"x" * 998 + b"\r\n") and not has_long_line(b"x" * 998)
+    assert has_long_line(b"a\r\n" * 400 + b"x" * 999 + b"\r\n" + b"a\r\n")

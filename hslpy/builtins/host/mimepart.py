@@ -67,6 +67,8 @@ def book_rendering(call: Run, message: EditedMessage) -> None:
     if not message.is_edited:
         return
     size = message.parts.size_bytes + (len(message.message.content) if message.parts else len(message.message.header))
+    if message.signers and not message.message.content.isascii():
+        size += 2 * len(message.message.content)  # it is made 7-bit first
     call.charge(10 + (size >> 8) + 500 * len(message.signers))
     call.reserve(3 * size)
     if size > _OFFLOAD_BYTES:
