@@ -12,6 +12,7 @@ import json
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +29,9 @@ _BATCH_BYTES = 8 << 20  # a commit of this size takes about 50 ms; others should
 _IDLE_S = 1.0  # how long nothing may come before free pages are given back to the disk
 _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for milliseconds
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
+_IDS_RESERVED = 1000
+_MEASURE_S = 0.05  # how old the free space may be that a batch is judged by; a disk takes 50 MiB in that time
+_NEAR_FULL = 4  # with less than this many times the watermark free, it is measured for each batch
 
 
 @dataclass(slots=True)
@@ -55,21 +59,20 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
     "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
-_ROWS_A_STATEMENT = 64  # 1,408 parameters for recipients, of 32,766 that SQLite takes
+_SIZES = (64, 32, 16)  # rows a statement, and any number below; 64 recipients are 1,408 of the 32,766 parameters allowed
 
 
 def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
-    """Insert the rows by statements of 64, 32, ... 1 rows.
+    """Insert the rows by as few statements as may be, of sizes that recur so that they stay compiled.
 
-    Each step of a statement lets go of Python's lock and has to wait for it again: a step a row doubled what this thread
+    Each step of a statement lets go of Python's lock and then waits for it again: a step a row doubled what this thread
     takes from the sessions.
     """
-    at, size = 0, _ROWS_A_STATEMENT
-    while at < len(rows):
-        while size > len(rows) - at:
-            size //= 2
+    at, left = 0, len(rows)
+    while left:
+        size = next((size for size in _SIZES if size <= left), left)
         connection.execute(_insert(table, size), [value for row in rows[at : at + size] for value in row])
-        at += size
+        at, left = at + size, left - size
 
 
 @cache
@@ -121,11 +124,13 @@ class Writer(threading.Thread):
         self.commits = 0
         self.stored = 0
         self.removed = 0
+        self._free_id = 0
+        self._measured_at = 0.0
         self._measure(connection)  # `full` is asked for before the first work comes
 
     @property
     def full(self) -> bool:
-        """Whether new messages are refused, by the latest measurement: with each commit, and each second without one."""
+        """Whether new messages are refused, by the latest measurement: a second old at most, and of this commit when near."""
         return self.free_bytes < self._min_free_bytes
 
     def submit(self, work: Work) -> None:
@@ -207,7 +212,8 @@ class Writer(threading.Thread):
 
     def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
         try:
-            self._measure(connection)
+            if self.free_bytes < self._min_free_bytes * _NEAR_FULL or time.monotonic() - self._measured_at >= _MEASURE_S:
+                self._measure(connection)
             if self.full:
                 full = f"{self.free_bytes >> 20} MiB free in {self._folder.path}, {self._min_free_bytes >> 20} MiB wanted"
                 for work in batch:
@@ -235,6 +241,7 @@ class Writer(threading.Thread):
             return
         connection.execute("BEGIN IMMEDIATE")
         self._at("begun")
+        free_id = self._reserve_ids(connection, batch)
         stored = removed = 0
         if together:
             try:
@@ -259,9 +266,22 @@ class Writer(threading.Thread):
         self._at("written")
         connection.execute("COMMIT")
         self._at("committed")
+        self._free_id = free_id
         self.commits += 1
         self.stored += stored
         self.removed += removed
+
+    def _reserve_ids(self, connection: sqlite3.Connection, batch: list[Work]) -> int:
+        """Have the mark that keeps an id from being given twice above those of the batch, and give it.
+
+        It moves in leaps, as each move is another page to write: what is left of one is lost in a crash.
+        """
+        ids = [work.message[0] + len(work.recipients) for work in batch if work.message is not None]
+        if not ids or max(ids) <= self._free_id:
+            return self._free_id
+        free_id = max(ids) + _IDS_RESERVED
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'next_id'", (free_id,))
+        return free_id
 
     def _execute(self, connection: sqlite3.Connection, batch: list[Work]) -> tuple[int, int]:
         new = [work for work in batch if work.message is not None]
@@ -271,9 +291,6 @@ class Writer(threading.Thread):
             _insert_rows(connection, "contents", [work.content for work in new if work.content is not None])
             _insert_rows(connection, "variants", [row for work in new for row in work.variants])
             _insert_rows(connection, "recipients", recipients)
-            # the mark that keeps an id from being given twice, even after its recipient has gone
-            highest = max(row[0] for row in recipients if isinstance(row[0], int))
-            connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_id'", (highest + 1,))
         for work in batch:
             for columns, values in work.updates:
                 if columns:
@@ -299,6 +316,7 @@ class Writer(threading.Thread):
         return removed
 
     def _measure(self, connection: sqlite3.Connection) -> None:
+        self._measured_at = time.monotonic()
         free_pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         self.database_bytes = (pages - free_pages) * PAGE_BYTES
