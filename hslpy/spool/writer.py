@@ -13,9 +13,11 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
@@ -23,7 +25,7 @@ from hslpy.spool.mending import Mender, is_damage
 from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS
 from hslpy.spool.schema import PAGE_BYTES
 
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 
 _BATCH_BYTES = 8 << 20  # a commit of this size takes about 50 ms; others should not wait longer for theirs
 _IDLE_S = 1.0  # how long nothing may come before free pages are given back to the disk
@@ -84,6 +86,7 @@ def _insert(table: str, rows: int) -> str:
 
 _IDS = "(SELECT value FROM json_each(?))"
 _MESSAGES_OF = f"SELECT json_group_array(DISTINCT message_id) FROM recipients WHERE queue_id IN {_IDS}"
+_SET_NEXT_ID = "UPDATE meta SET value = ? WHERE key = 'next_id'"
 _DELETE_RECIPIENTS = f"DELETE FROM recipients WHERE queue_id IN {_IDS}"
 _DONE_WITH = (
     "SELECT json_group_array(id), json_group_array(id) FILTER (WHERE has_files) FROM messages"
@@ -118,26 +121,37 @@ class Writer(threading.Thread):
         self._max_batch = max_batch
         self._at = at
         self._mender = mender
-        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
+        self._submitted: list[Work] = []
+        self._waiting: deque[Work] = deque()  # taken from the queue and not yet in a batch
         self.free_bytes = 0
         self.database_bytes = 0
         self.commits = 0
         self.stored = 0
         self.removed = 0
-        self._free_id = 0
+        self._free_id = self._reserved_id = 0  # above all stored, and as the database has it
         self._measured_at = 0.0
         self._measure(connection)  # `full` is asked for before the first work comes
 
     @property
     def full(self) -> bool:
-        """Whether new messages are refused, by the latest measurement: a second old at most, and of this commit when near."""
+        """Whether new messages are refused, by the latest measurement: a second old at most, this commit's when near."""
         return self.free_bytes < self._min_free_bytes
 
     def submit(self, work: Work) -> None:
-        self._work.put(work)
+        """Have the work done, together with all that is submitted in this turn of the loop: a wake-up is a turn's price."""
+        if not self._submitted:
+            self._loop.call_soon(self._hand_over)
+        self._submitted.append(work)
+
+    def _hand_over(self) -> None:
+        works, self._submitted = self._submitted, []
+        if works:
+            self._work.put(works)
 
     def stop(self) -> None:
         """Let the thread write what was submitted and end; then `join` it."""
+        self._hand_over()
         self._work.put(None)
 
     def run(self) -> None:
@@ -150,6 +164,7 @@ class Writer(threading.Thread):
                     self._mend(batch)
                     self._wake(batch)
                 if last:
+                    self._return_ids(self._connection)
                     break
         finally:
             with contextlib.suppress(sqlite3.Error):  # readers are open still, so closing would leave the WAL
@@ -164,6 +179,7 @@ class Writer(threading.Thread):
             return
         why = str(failed[0].error) if failed else "a reader found the database damaged"
         self._connection = self._mender.mend(self._connection, why)
+        self._reserved_id = 0  # the new database does not know of it
         for work in failed:
             work.error = None
         if failed:
@@ -171,23 +187,22 @@ class Writer(threading.Thread):
 
     def _take(self, connection: sqlite3.Connection) -> tuple[list[Work], bool]:
         """Wait for work, then take all there is up to the cap; the flag says that `stop` was reached."""
-        while True:
-            try:
-                first = self._work.get(timeout=_IDLE_S)
-                break
-            except queue.Empty:
-                self._give_back(connection)
-        if first is None:
-            return [], True
-        batch = [first]
-        size = first.size_bytes
+        waiting = self._waiting
+        batch: list[Work] = []
+        size = 0
         while len(batch) < self._max_batch and size < _BATCH_BYTES:
-            try:
-                work = self._work.get_nowait()
-            except queue.Empty:
-                break
-            if work is None:
-                return batch, True
+            if not waiting:
+                try:
+                    works = self._work.get_nowait() if batch else self._work.get(timeout=_IDLE_S)
+                except queue.Empty:
+                    if batch:
+                        break
+                    self._give_back(connection)
+                    continue
+                if works is None:
+                    return batch, True
+                waiting.extend(works)
+            work = waiting.popleft()
             batch.append(work)
             size += work.size_bytes
         return batch, False
@@ -241,7 +256,7 @@ class Writer(threading.Thread):
             return
         connection.execute("BEGIN IMMEDIATE")
         self._at("begun")
-        free_id = self._reserve_ids(connection, batch)
+        ids = self._reserve_ids(connection, batch)
         stored = removed = 0
         if together:
             try:
@@ -266,22 +281,27 @@ class Writer(threading.Thread):
         self._at("written")
         connection.execute("COMMIT")
         self._at("committed")
-        self._free_id = free_id
+        self._free_id, self._reserved_id = ids
         self.commits += 1
         self.stored += stored
         self.removed += removed
 
-    def _reserve_ids(self, connection: sqlite3.Connection, batch: list[Work]) -> int:
-        """Have the mark that keeps an id from being given twice above those of the batch, and give it.
+    def _reserve_ids(self, connection: sqlite3.Connection, batch: list[Work]) -> tuple[int, int]:
+        """Have the mark that keeps an id from being given twice above those of the batch; give the first free id, and it.
 
-        It moves in leaps, as each move is another page to write: what is left of one is lost in a crash.
+        It moves in leaps, as each move is another page to write: what is left of one is not used after a crash.
         """
-        ids = [work.message[0] + len(work.recipients) for work in batch if work.message is not None]
-        if not ids or max(ids) <= self._free_id:
-            return self._free_id
-        free_id = max(ids) + _IDS_RESERVED
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'next_id'", (free_id,))
-        return free_id
+        ends = [work.message[0] + len(work.recipients) for work in batch if work.message is not None]
+        free_id = max([self._free_id, *ends])
+        if free_id <= self._reserved_id:
+            return free_id, self._reserved_id
+        connection.execute(_SET_NEXT_ID, (free_id + _IDS_RESERVED,))
+        return free_id, free_id + _IDS_RESERVED
+
+    def _return_ids(self, connection: sqlite3.Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):  # they are only not used
+            if self._free_id < self._reserved_id:
+                connection.execute(_SET_NEXT_ID, (self._free_id,))
 
     def _execute(self, connection: sqlite3.Connection, batch: list[Work]) -> tuple[int, int]:
         new = [work for work in batch if work.message is not None]
