@@ -94,9 +94,9 @@ class Pool:
 
     async def _drive(self, worker: Any, asked: Any, wall_s: float) -> _Ended:
         """Await what the function asks for, until it has ended."""
-        task = asyncio.current_task()
-        assert task is not None
         loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None
         expiry = _Expiry(task, loop.time() + wall_s)
         self._expiries.add(expiry)
         if self._sweeping is not loop:
