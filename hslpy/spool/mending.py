@@ -31,9 +31,10 @@ class Damage(sqlite3.DatabaseError):
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Say whether SQLite's error means that the file is not what was written."""
+    """Say whether SQLite's error means that the file is not what was written: its own, or the module's that met no text."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    no_text = isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+    return no_text or (isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 
 class Mender:
