@@ -31,8 +31,6 @@ _IDLE_S = 1.0  # how long nothing may come before free pages are given back to t
 _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for milliseconds
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _IDS_RESERVED = 1000
-_MEASURE_BATCHES = 16  # so many are judged by one measurement: 128 MiB at most, and commonly a few
-_NEAR_FULL = 4  # with less than this many times the watermark free, it is measured for each batch
 
 
 @dataclass(slots=True)
@@ -129,12 +127,11 @@ class Writer(threading.Thread):
         self.stored = 0
         self.removed = 0
         self._free_id = self._reserved_id = 0  # above all stored, and as the database has it
-        self._unmeasured = 0
         self._measure(connection)  # `full` is asked for before the first work comes
 
     @property
     def full(self) -> bool:
-        """Whether new messages are refused, by the latest measurement: some commits old at most, this one's when near."""
+        """Whether new messages are refused, by the latest measurement: with each commit, and each second without one."""
         return self.free_bytes < self._min_free_bytes
 
     def submit(self, work: Work) -> None:
@@ -226,9 +223,7 @@ class Writer(threading.Thread):
 
     def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
         try:
-            self._unmeasured += 1
-            if self._unmeasured >= _MEASURE_BATCHES or self.free_bytes < self._min_free_bytes * _NEAR_FULL:
-                self._measure(connection)
+            self._measure(connection)
             if self.full:
                 full = f"{self.free_bytes >> 20} MiB free in {self._folder.path}, {self._min_free_bytes >> 20} MiB wanted"
                 for work in batch:
@@ -336,7 +331,6 @@ class Writer(threading.Thread):
         return removed
 
     def _measure(self, connection: sqlite3.Connection) -> None:
-        self._unmeasured = 0
         free_pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         self.database_bytes = (pages - free_pages) * PAGE_BYTES
