@@ -43,7 +43,7 @@ class ForgetfulResolver(ScriptedResolver):
 
 
 async def _watch(app: App, clock: SteppedClock, folder: Path) -> None:
-    objects, turn = 0, 0
+    objects, turn, lag_s = 0, 0, 0.0
     while True:
         with contextlib.suppress(OSError, ValueError):
             clock.offset_s = float((folder / "offset").read_text())
@@ -57,10 +57,17 @@ async def _watch(app: App, clock: SteppedClock, folder: Path) -> None:
             "connections": len(app.smtp.connections),
             "data_bytes": app.smtp.shared.data_bytes,
             "objects": objects,
+            "lag_ms": round(lag_s * 1000),  # how much longer than wanted the loop slept, at most in ten seconds
         }
         (folder / "stats.new").write_text(json.dumps(stats))
         (folder / "stats.new").replace(folder / "stats.json")
-        await asyncio.sleep(1.0)
+        if turn % 10 == 0:
+            lag_s = 0.0
+        before = clock.monotonic()
+        while clock.monotonic() - before < 1.0:
+            at = clock.monotonic()
+            await asyncio.sleep(0.05)
+            lag_s = max(lag_s, clock.monotonic() - at - 0.05)
 
 
 async def serve(folder: Path, clock: SteppedClock, events: EventLog) -> None:
