@@ -298,6 +298,7 @@ class Dialogue(RuleBasedStateMachine):
             stored = [message.header + message.body for message in world.spool.messages]
             wrong = [fields for event, fields in world.log if event == "smtp.fault"]
             world.log.clear()
+            world.hooks.events.clear()
             return stored, wrong, world.server.shared.data_bytes
 
         stored, wrong, _ = server.call(look)
