@@ -1,6 +1,7 @@
 """The accept path against Postfix: messages a second and CPU a message, as ratios from one interleaved run.
 
-usage: python -m tests.bench.accept [--seconds S] [--passes N] [--cells NAME,...] [--against FOLDER] [--check]
+usage: python -m tests.bench.accept [--seconds S] [--passes N] [--cells NAME,...] [--workers N] [--against FOLDER]
+       [--check]
 
 Ours: source hashing at RCPT, the DATA policy of `scripts/examples/seeds/data.hsl` with its limits raised so that nothing is
 deferred, and three rate checks a message in a real Redis; the 250 follows the durable write; delivery is not started.
@@ -72,7 +73,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def ours(folder: Path, redis_url: str, checkout: Path = ROOT) -> Iterator[tuple[int, int]]:
+def ours(folder: Path, redis_url: str, checkout: Path = ROOT, workers: int = 1) -> Iterator[tuple[int, int]]:
     """Give port and process id of a server with the policies above, as `checkout` has it."""
     data = (ROOT / "scripts/examples/seeds/data.hsl").read_text()
     data = data.replace("300, 28800", "1000000000, 28800").replace("100, 28800", "1000000000, 28800")
@@ -81,6 +82,7 @@ def ours(folder: Path, redis_url: str, checkout: Path = ROOT) -> Iterator[tuple[
     port = free_port()
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "tests.bench.accept_server", str(port), str(folder), redis_url]
+        command += [str(workers)] if workers > 1 else []
         process = subprocess.Popen(command, cwd=checkout, stderr=log)
     try:
         wait_for_port(port, process)
@@ -131,6 +133,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long a counted run takes")
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--cells", default=",".join(CELLS), help=f"of {', '.join(CELLS)}")
+    parser.add_argument("--workers", type=int, default=1, help="processes of ours")
     parser.add_argument("--against", type=Path, help="another checkout, in place of Postfix")
     parser.add_argument("--check", action="store_true", help="exit 1 below the goals")
     arguments = parser.parse_args()
@@ -139,7 +142,7 @@ def main() -> int:
         base = Path(temporary)
         for name in ("redis", "ours", "theirs"):
             (base / name).mkdir()
-        with redis_server(base / "redis") as url, ours(base / "ours", url) as our_server:
+        with redis_server(base / "redis") as url, ours(base / "ours", url, workers=arguments.workers) as our_server:
             theirs = ours(base / "theirs", url, arguments.against) if arguments.against else postfix(base / "theirs")
             with theirs as their_server:
                 servers = {"hslpy": our_server, "other" if arguments.against else "postfix": their_server}

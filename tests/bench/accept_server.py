@@ -1,18 +1,21 @@
 """The server under `accept.py`: the real one, with scanners that answer at once and without delivery.
 
-usage: python -m tests.bench.accept_server PORT FOLDER REDIS_URL
+usage: python -m tests.bench.accept_server PORT FOLDER REDIS_URL [WORKERS]
 """
 
 import asyncio
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from hslpy import worker
 from hslpy.app import App, Overrides, run
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.event_log import EventLog, set_up_logging
 from hslpy.scan.contract import RspamdResult, ScanRequest, SpamScore
+from hslpy.supervisor import Supervisor
 
 
 class InstantSpamAssassin:
@@ -35,20 +38,31 @@ class InstantRspamd:
         pass
 
 
+STAND_INS = Overrides(spamassassin=InstantSpamAssassin(), rspamd=InstantRspamd(), deliver=False)
+
+
 async def serve(folder: Path, events: EventLog) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    overrides = Overrides(spamassassin=InstantSpamAssassin(), rspamd=InstantRspamd(), deliver=False, log=events.write)
-    app = App(read_settings(folder / "hslpy.toml", {}), overrides)
-    await app.start()
+    settings = read_settings(folder / "hslpy.toml", {})
+    server: App | Supervisor
+    if settings.workers == 1:
+        server = App(settings, replace(STAND_INS, log=events.write))
+    else:
+        server = Supervisor(settings, events.write, command=(sys.executable, "-m", "tests.bench.accept_server"))
+    await server.start()
     await stopping.wait()
-    await app.stop(1.0)
+    await server.stop(1.0)
 
 
 def main() -> None:
+    if sys.argv[1] == "--worker":
+        sys.exit(worker.main(overrides=STAND_INS))
     port, folder, redis_url = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    workers = f"workers = {sys.argv[4]}" if len(sys.argv) > 4 else ""
     (folder / "hslpy.toml").write_text(
-        f"""[server]
+        f"""{workers}
+[server]
 hostname = "bench.test"
 data_dir = "data"
 [[listen]]
