@@ -20,7 +20,7 @@ from pathlib import Path
 from hslpy.errors import OperatorError
 from hslpy.spool.folder import Folder, sync_folder
 from hslpy.spool.pages import Image, Unreadable, Values
-from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS
+from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS, unpack
 from hslpy.spool.schema import PAGE_BYTES, VERSION, connect_writer
 
 _READY = ".salvaged"  # a new database that only has to be put in place
@@ -41,6 +41,7 @@ _COLUMNS = {
     "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
+_PACKED = frozenset({"sender_params", "recipient_params", "metadata"})
 _TYPES: dict[str, tuple[type, ...]] = {"i": (int,), "n": (int, float), "t": (str,), "b": (bytes,)}
 
 
@@ -179,8 +180,20 @@ def _looks_like(table: str, values: Values) -> bool:
 
 def _row(table: str, rowid: int, values: Values) -> Values:
     own = (rowid, *values[1:]) if _LOOKS[table][0][0] == "k" else values
+    if table == "recipients":  # mail without its metadata is better than none
+        own = tuple(
+            _sound(value) if column in _PACKED else value for column, value in zip(RECIPIENT_COLUMNS, own, strict=False)
+        )
     missing = len(_COLUMNS[table]) - len(own)
     return own + (("" if table == "recipients" else None),) * missing
+
+
+def _sound(text: object) -> object:
+    """Give a packed mapping, None where it is none any more."""
+    try:
+        return text if text is None or unpack(str(text)) is not None else None
+    except (ValueError, AttributeError):
+        return None
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Values]) -> None:

@@ -363,4 +363,7 @@ def _load(connection: sqlite3.Connection, after: int, end: int) -> list[QueuedRe
     ).fetchall()
     if any(row[-1] is None for row in rows):  # an inner join would leave out mail without a word
         raise Damage("recipients of messages that are not there")
-    return list(entries_from(rows))
+    try:
+        return list(entries_from(rows))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Damage(f"a recipient's row is not what was written: {error}") from error

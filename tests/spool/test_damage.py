@@ -454,3 +454,22 @@ def test_a_head_of_the_wal_that_was_being_written_anew_is_no_damage(settings: Sp
 
     with_spool(settings, step)
     assert aside(settings) == []
+
+
+@pytest.mark.parametrize("text", ["\xff\xfe{", "not json", "[1]"])
+def test_a_recipients_row_that_cannot_be_understood_is_no_hindrance(settings: SpoolSettings, text: str) -> None:
+    with_spool(settings, fill)
+    connection = sqlite3.connect(settings.folder / "spool.db")
+    (first,) = connection.execute("SELECT min(queue_id) FROM recipients").fetchone()
+    value = text.encode("latin-1")
+    connection.execute("UPDATE recipients SET metadata = cast(? AS text) WHERE queue_id = ?", (value, first))
+    connection.commit()
+    connection.close()
+    found: list[QueuedRecipient] = []
+
+    async def step(spool: SqliteSpool) -> None:
+        found.extend(await everything(spool))
+
+    with_spool(settings, step)
+    assert len(found) == len(WHOLE) - (text[0] == "\xff")
+    assert text[0] == "\xff" or found[0].metadata == {}
