@@ -17,6 +17,7 @@ VERSION = 3
 # Measured on 2 cores, ext4, group commits of 50: 16 KiB pages store 50 KiB messages 1.6 to 2 times as fast as
 # 4 KiB pages, and 4 KiB messages as fast.
 PAGE_BYTES = 16384
+BUSY_MS = 10_000
 CHECKPOINT_PAGES = 1000  # a checkpoint each 16 MiB of WAL: SQLite's own page count
 WAL_KEEP_BYTES = 64 << 20  # a WAL grown past this by a burst is cut back
 
@@ -86,7 +87,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
     Raises OperatorError when the file is not a spool, or one of a later version.
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=256, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=256, check_same_thread=False
+    )
     try:
         if not connection.execute("PRAGMA page_count").fetchone()[0]:  # of one with content they write to it
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")

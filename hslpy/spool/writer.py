@@ -22,13 +22,14 @@ from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
 from hslpy.spool.mending import Mender, is_damage
 from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS
-from hslpy.spool.schema import PAGE_BYTES
+from hslpy.spool.schema import BUSY_MS, PAGE_BYTES
 
 Row = tuple[Any, ...]
 
 _BATCH_BYTES = 8 << 20  # a commit of this size takes about 50 ms; others should not wait longer for theirs
 _IDLE_S = 1.0  # how long nothing may come before free pages are given back to the disk
 _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for milliseconds
+_VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a second
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _IDS_RESERVED = 1000
 
@@ -127,6 +128,7 @@ class Writer(threading.Thread):
         self.stored = 0
         self.removed = 0
         self._free_id = self._reserved_id = 0  # above all stored, and as the database has it
+        self._tidy_at = 0  # commits when the WAL was cut back
         self._measure(connection)  # `full` is asked for before the first work comes
 
     @property
@@ -159,6 +161,8 @@ class Writer(threading.Thread):
                     self._write(self._connection, batch)
                     self._mend(batch)
                     self._wake(batch)
+                    if self.commits % _VACUUM_EACH == 0:
+                        self._give_back(self._connection, idle=False)
                 if last:
                     self._return_ids(self._connection)
                     break
@@ -193,7 +197,7 @@ class Writer(threading.Thread):
                 except queue.Empty:
                     if batch:
                         break
-                    self._give_back(connection)
+                    self._give_back(connection, idle=True)
                     continue
                 if works is None:
                     return batch, True
@@ -336,16 +340,26 @@ class Writer(threading.Thread):
         self.database_bytes = (pages - free_pages) * PAGE_BYTES
         self.free_bytes = self._folder.free_bytes() + free_pages * PAGE_BYTES
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        """Shrink the file while nobody waits, when more than half of it is free."""
+    def _give_back(self, connection: sqlite3.Connection, *, idle: bool) -> None:
+        """Shrink the file when more than half of it is free: all while nobody waits, else a step. Then cut the WAL back."""
         try:
-            while self._work.empty():
+            while self._work.empty() or not idle:
                 free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
                 pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
                 if free < _SPARE_PAGES or free * 2 < pages:
                     break
-                connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._measure(connection)
+                connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # `execute` ends after a page
+                if not idle:
+                    return
+            if idle and self.commits != self._tidy_at and self._work.empty():
+                self._tidy_at = self.commits
+                connection.execute("PRAGMA busy_timeout=0")  # readers go first
+                try:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            if idle:
+                self._measure(connection)
         except (sqlite3.Error, OSError):
             _roll_back(connection)  # it can be done later
 

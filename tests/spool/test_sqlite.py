@@ -373,3 +373,41 @@ def test_spools_of_earlier_versions_survive_anything_on_the_way_to_this_one(tmp_
     done = subprocess.run(command, env=disk_shim.environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("version") == 3 * (schema.VERSION - 1)
+
+
+def test_the_file_shrinks_on_a_server_that_is_never_idle(settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hslpy.spool.writer._SPARE_PAGES", 10)
+    monkeypatch.setattr("hslpy.spool.writer._IDLE_S", 60.0)
+    monkeypatch.setattr("hslpy.spool.writer._VACUUM_EACH", 2)
+
+    async def step(spool: SqliteSpool) -> None:
+        await asyncio.gather(*(spool.store(message(body=b"x" * 900)) for _ in range(3000)))
+        ids = [entry.queue_id async for batch in spool.recover() for entry in batch]
+        await spool.apply([Remove(queue_id) for queue_id in ids])
+        pages = 0
+        for _ in range(100):
+            (entry,) = await spool.store(message())
+            await spool.apply([Remove(entry.queue_id)])
+            connection = sqlite3.connect(settings.folder / "spool.db")
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.close()
+            if pages < 60:
+                break
+        assert pages < 60
+
+    with_spool(settings, step)
+
+
+def test_the_log_is_cut_back_while_nobody_waits(settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hslpy.spool.writer._IDLE_S", 0.02)
+
+    async def step(spool: SqliteSpool) -> None:
+        for _ in range(20):
+            await asyncio.gather(*(spool.store(message(body=b"x" * 900)) for _ in range(50)))
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            if (settings.folder / "spool.db-wal").stat().st_size == 0:
+                return
+        raise AssertionError("the log stays long")
+
+    with_spool(settings, step)
