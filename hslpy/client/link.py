@@ -141,10 +141,8 @@ class Link:
 
     def close(self) -> None:
         self.spoiled = True
-        transport = self.protocol.transport
+        self.protocol.hang_up()
         self.smtp.close()
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()  # a closing transport would still wait for its buffer to drain
 
 
 async def open_link(route: Route, contexts: TlsContexts) -> Link:

@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from aiosmtplib import SMTPReadTimeoutError, SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
@@ -59,8 +60,8 @@ class ReplyProtocol(SMTPProtocol):
                 return
         else:
             self._surprised = True
-        if self._surprised and isinstance(self.transport, asyncio.WriteTransport):
-            self.transport.abort()
+        if self._surprised:
+            self.hang_up()
         if self._replies:
             self._wake(True)
 
@@ -110,6 +111,17 @@ class ReplyProtocol(SMTPProtocol):
     def _wake(self, arrived: bool) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(arrived)
+
+    def hang_up(self) -> None:
+        """Close at once: a closing transport would still wait for its buffer to drain."""
+        transport: Any = self.transport  # uvloop's are no asyncio.WriteTransport by class
+        if transport is not None:
+            transport.abort()
+
+    @property
+    def unsent_bytes(self) -> int:
+        transport: Any = self.transport
+        return 0 if transport is None else int(transport.get_write_buffer_size())
 
     async def arrives(self, limit_s: float | None) -> bool:
         """Wait until there is a reply to read, or none will come; False when that takes too long."""

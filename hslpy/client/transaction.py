@@ -178,10 +178,10 @@ class Transaction:
             link.close()
             raise LinkFailed(self.state, "the peer closed the connection") from error
         try:
-            while (left := self._unsent()) and not await link.protocol.arrives(
+            while (left := link.protocol.unsent_bytes) and not await link.protocol.arrives(
                 min(timeouts.block_s, self._until - self._now())
             ):
-                unsent = self._unsent()
+                unsent = link.protocol.unsent_bytes
                 if unsent >= left or (unsent and self.over):
                     raise _stalled(link)
             self._until = max(self._until, self._now()) + timeouts.of("EOD")
@@ -190,16 +190,12 @@ class Transaction:
         except BaseException:
             link.close()
             raise
-        early = bool(self._unsent())
+        early = bool(link.protocol.unsent_bytes)
         reply = await self._next(self.state)
         if early:  # it answered before it had everything: it cannot have taken that, and would read the rest as commands
             link.close()
             return _no_success(reply)
         return reply
-
-    def _unsent(self) -> int:
-        transport = self._link.protocol.transport
-        return transport.get_write_buffer_size() if isinstance(transport, asyncio.WriteTransport) else 0
 
     async def _reset(self) -> None:
         if self._open and self._link.usable:

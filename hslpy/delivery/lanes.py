@@ -18,7 +18,7 @@ J = TypeVar("J")
 Take = Callable[[str, int, int], bool]
 
 
-_FIRST_GUESS_S = 0.01  # a host nearby: coming back too early costs microseconds, too late an idle slot
+_FIRST_GUESS_S = 0.002  # a host nearby: coming back too early costs microseconds, too late an idle slot
 _SHARE = 0.1  # of the newest job in the average
 
 
@@ -53,10 +53,10 @@ class _Lane(Generic[J]):
     limit: int
     waiting: deque[J] = field(default_factory=deque)
     active: int = 0
-    turned_away: int = 0  # since it last had room to spare
     group: str = ""
     whole: int = 0  # the limit over all processes
     blocked: bool = False  # a slot of its own is free, but none of those of all processes
+    back_at: float = 0.0  # when the last one that was turned away comes back
     job_s: float = _FIRST_GUESS_S
 
 
@@ -103,8 +103,8 @@ class Lanes(Generic[J]):
     def __len__(self) -> int:
         return self._waiting
 
-    def offer(self, destination: str, limit: int, job: J, group: str = "") -> float | None:
-        """Take the job in and give None; without room, give the seconds after which to offer it again.
+    def offer(self, destination: str, limit: int, job: J, group: str, now: float) -> float | None:
+        """Take the job in and give None; without room, give the seconds from `now` after which to offer it again.
 
         A destination is always of the same group.
         """
@@ -114,8 +114,9 @@ class Lanes(Generic[J]):
         lane.limit, lane.whole, lane.group = min(limit, self._slots.of_destination), limit, group
         room = self._room if self._waiting < self._crowded else max(self._room // 20, 1)
         if len(lane.waiting) >= room:
-            lane.turned_away += 1
-            return (len(lane.waiting) / 2 + lane.turned_away) * lane.job_s / limit / 2  # early, as the guess may be bad
+            step_s = lane.job_s / lane.limit / 2  # they come back twice as fast as they can be taken: none must be missing
+            lane.back_at = max(lane.back_at + step_s, now + len(lane.waiting) * step_s)
+            return lane.back_at - now
         lane.waiting.append(job)
         self._waiting += 1
         if len(lane.waiting) == 1 and lane.active < lane.limit:
@@ -182,7 +183,6 @@ class Lanes(Generic[J]):
         while group.quick and group.quick[0].over:
             group.quick.popleft()
         lane.job_s += _SHARE * (now - turn.started - lane.job_s)
-        lane.turned_away = max(lane.turned_away - 1, 0)
         was_full = lane.active >= lane.limit or lane.blocked
         lane.blocked = False
         lane.active -= 1

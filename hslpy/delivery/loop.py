@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _CLAIM = 500  # recipients claimed before others get a turn: a millisecond or two
 _LONGEST_TURN_AWAY_S = 60.0  # KumoMTA's, for what doesn't fit into a ready queue
-_SHORTEST_TURN_AWAY_S = 0.1
+_TOGETHER_S = 0.1  # those that come back within this come back together
 _TO = "to:"  # begins the keys of slots that all processes of the node share: attempts by destination
 
 
@@ -136,12 +136,13 @@ class Delivery:
             limit = self._limit(entries[0])
             for start in range(0, len(entries), most):
                 job = tuple(entries[start : start + most])
-                wait_s = self._lanes.offer(str(destination), limit, job, entries[0].transport_id)
+                wait_s = self._lanes.offer(str(destination), limit, job, entries[0].transport_id, self._clock.monotonic())
                 if wait_s is not None:
                     self._turn_away(job, wait_s)
 
     def _turn_away(self, job: Sequence[QueuedRecipient], wait_s: float) -> None:
-        due_at = self._clock.time() + min(max(wait_s, _SHORTEST_TURN_AWAY_S), _LONGEST_TURN_AWAY_S)
+        due_at = self._clock.time() + min(wait_s, _LONGEST_TURN_AWAY_S)
+        due_at = (due_at // _TOGETHER_S + 1) * _TOGETHER_S
         for entry in job:
             self._queue.postpone(entry, due_at)
 
@@ -171,7 +172,7 @@ class Delivery:
             PURPOSE.set(turn.destination)
         try:
             await self._jobs.run(self._still_wanted(turn.job))
-        finally:
+        finally:  # not before the result is in the spool: what cannot be recorded must not make room for more of the kind
             if self._slots is not None:
                 self._slots.give(_TO + turn.destination)
             self._lanes.done(turn, self._clock.monotonic())

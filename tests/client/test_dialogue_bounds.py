@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +73,20 @@ def run(main: Callable[[SmtpClient], Awaitable[None]]) -> None:
         finally:
             await client.close()
 
-    asyncio.run(asyncio.wait_for(whole(), 30))
+    with asyncio.Runner(loop_factory=_Loop.new) as runner:
+        runner.run(asyncio.wait_for(whole(), 30))
+
+
+class _Loop:
+    new: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+
+
+@pytest.fixture(
+    scope="module", autouse=True, params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def loop_factory(request: pytest.FixtureRequest) -> None:
+    """Have each test on both kinds of event loop: their transports differ."""
+    _Loop.new = request.param
 
 
 async def send(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 from collections import Counter
 
@@ -145,7 +146,7 @@ def test_lanes_keep_their_limits_and_lose_nothing(data: st.DataObject) -> None:
         step = data.draw(st.sampled_from(["offer", "next", "next", "done", "later"]))
         if step == "offer":
             where = data.draw(st.sampled_from("abc"))
-            if lanes.offer(where, limits[where], number, groups[where]) is None:
+            if lanes.offer(where, limits[where], number, groups[where], now) is None:
                 offered.add(number)
         elif step == "next":
             turn = lanes.next(now)
@@ -185,31 +186,31 @@ def jobs(lanes: Lanes[str], now: float = 0.0) -> list[str]:
 def test_destinations_take_turns() -> None:
     lanes: Lanes[str] = Lanes(Slots(10), room=10)
     for job in ("a1", "a2", "a3", "b1", "c1"):
-        lanes.offer(job[0], 5, job)
+        lanes.offer(job[0], 5, job, "", 0.0)
     assert jobs(lanes) == ["a1", "b1", "c1", "a2", "a3"]
 
 
 def test_transports_take_turns_and_none_takes_all_slots() -> None:
     lanes: Lanes[str] = Lanes(Slots(8), room=10)
     for job in ("a1", "b1", "c1", "d1", "e1", "f1", "g1", "h1"):
-        lanes.offer(job[0], 5, job, "one")
-    lanes.offer("z", 5, "z1", "two")
+        lanes.offer(job[0], 5, job, "one", 0.0)
+    lanes.offer("z", 5, "z1", "two", 0.0)
     assert jobs(lanes) == ["a1", "z1", "b1", "c1", "d1", "e1", "f1"]  # of eight slots six are for one transport
-    lanes.offer("y", 5, "y1", "two")
+    lanes.offer("y", 5, "y1", "two", 0.0)
     assert jobs(lanes) == ["y1"]
 
 
 def test_a_destination_takes_three_quarters_of_all_slots_at_most() -> None:
     lanes: Lanes[str] = Lanes(Slots(8, group_share=1.0), room=10)
     for n in range(8):
-        lanes.offer("a", 100, f"a{n}")
+        lanes.offer("a", 100, f"a{n}", "", 0.0)
     assert len(jobs(lanes)) == 6
 
 
 def test_what_lasts_makes_way_within_bounds() -> None:
     lanes: Lanes[str] = Lanes(Slots(2, 3, 10.0, group_share=1.0), room=10)
     for n in range(9):
-        lanes.offer(f"d{n}", 1, f"{n}")
+        lanes.offer(f"d{n}", 1, f"{n}", "", 0.0)
     assert jobs(lanes, 0.0) == ["0", "1"] and lanes.again_s(4.0) == 6.0
     assert jobs(lanes, 9.9) == [] and jobs(lanes, 10.0) == ["2", "3"]
     assert jobs(lanes, 20.0) == ["4"] and lanes.again_s(20.0) is None  # three slow ones and two quick ones
@@ -218,18 +219,43 @@ def test_what_lasts_makes_way_within_bounds() -> None:
 
 def test_who_finds_no_room_comes_back_when_its_turn_is_near() -> None:
     lanes: Lanes[int] = Lanes(Slots(10), room=10)
-    now = 0.0
-    waits = [lanes.offer("a", 2, number) for number in range(210)]
+    waits = [lanes.offer("a", 2, number, "", 0.0) for number in range(210)]
     assert waits[:10] == [None] * 10
-    assert waits[10:] == [(5 + k) * 0.01 / 2 / 2 for k in range(1, 201)]
+    assert waits[10:] == pytest.approx([(10 + k) * 0.002 / 2 / 2 for k in range(200)])
+    now = 0.0
     for _ in range(100):
         turn = lanes.next(now)
         assert turn is not None
         now += 2.0
         lanes.done(turn, now)
-        lanes.offer("a", 2, 0)
-    slow = [wait for wait in (lanes.offer("a", 2, 0) for _ in range(20)) if wait is not None]
+        lanes.offer("a", 2, 0, "", now)
+    slow = [wait for wait in (lanes.offer("a", 2, 0, "", now) for _ in range(20)) if wait is not None]
     assert slow[0] > 2
+
+
+@pytest.mark.parametrize(("job_s", "room"), [(0.001, 1000), (0.005, 500), (0.2, 20)])
+def test_a_lane_with_a_long_queue_is_never_empty_and_seldom_asked(job_s: float, room: int) -> None:
+    """One destination, ten slots, far more jobs than it has room for; those turned away come back as they are told."""
+    lanes: Lanes[int] = Lanes(Slots(100), room)
+    total, offers, idle, done, now = 20 * room, 0, 0, 0, 0.0
+    back = [(0.0, number) for number in range(total)]
+    running: list[tuple[float, Turn[int]]] = []
+    while done < total:
+        while back and back[0][0] <= now:
+            _, number = heapq.heappop(back)
+            offers += 1
+            wait_s = lanes.offer("a", 10, number, "", now)
+            if wait_s is not None:
+                heapq.heappush(back, ((now + wait_s) // 0.1 * 0.1 + 0.1, number))
+        while (turn := lanes.next(now)) is not None:
+            running.append((now + job_s, turn))
+        idle += len(running) < min(10, total - done) and done > room
+        now += job_s
+        for _, turn in running:
+            lanes.done(turn, now)
+            done += 1
+        running.clear()
+    assert (idle, offers / total) < (total / 10 * 0.05, 6.0), (idle, offers / total)
 
 
 def test_a_zone_of_thousands_of_hosts_does_not_hold_the_slot() -> None:
