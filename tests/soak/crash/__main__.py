@@ -186,8 +186,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--keep", action="store_true", help="keep the spools of all rounds")
     arguments = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="hslpy-crash-", dir=arguments.folder))
-    if not disk_shim.loaded():
+    if disk_shim.loaded():
+        place = Path(os.environ["LD_PRELOAD"]).parent
+    else:
+        place = Path(tempfile.mkdtemp(prefix="hslpy-crash-", dir=arguments.folder))
         environment = disk_shim.environment(place)
         os.execve(sys.executable, [sys.executable, "-m", "tests.soak.crash", *sys.argv[1:]], environment)
     suite = Suite(place, arguments.seed, arguments.keep)
