@@ -137,7 +137,8 @@ class App:
         self.sources = Sources(settings.sources, self._clock)
         self._node = node
         slots = node.slots if node is not None else None
-        self.spool = sharded_spool(settings.spool, *((node.worker, node.workers) if node is not None else (0, 1)))
+        place = (node.worker, node.workers) if node is not None else (0, 1)
+        self.spool = sharded_spool(settings.spool, *place, self._clock, self.log)
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
         self.client = SmtpClient(settings.client, self._clock)
         rates = rate_counters(settings, self._clock, self.log)

@@ -1,7 +1,8 @@
 """The log as lines of text: one an event, for people or for machines. In: events with fields. Out: lines to a stream.
 
 Lines are gathered for one turn of the event loop and written together, errors at once: a write a line was a tenth of what
-accepting a message costs. Records of the `logging` module go the same way, so that nothing changes places.
+accepting a message costs. Records of the `logging` module, which libraries make, go the same way, so that nothing changes
+places.
 """
 
 from __future__ import annotations
@@ -69,27 +70,25 @@ class EventLog:
 
 
 class LogHandler(logging.Handler):
-    """Takes the records of the `logging` module to an EventLog."""
+    """Takes the records of the `logging` module, which are other people's code's, to an EventLog."""
 
     def __init__(self, log: EventLog) -> None:
         super().__init__(log.least)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
-        fields: dict[str, object] = {}
+        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        fields: dict[str, object] = {"logger": record.name, "text": record.getMessage()}
         if record.exc_info:
             fields["exception"] = logging.Formatter().formatException(record.exc_info)
-        self._log.put(level, self._log.line(record.created, level, record.getMessage(), fields))
+        self._log.put(level, self._log.line(record.created, level, "python.log", fields))
 
 
 def set_up_logging(stream: TextIO, level: str, log_format: str, clock: Clock, **always: object) -> EventLog:
-    """Give the log of a process, with the `logging` records of our own modules going to it too."""
+    """Give the log of a process, to which warnings and errors of libraries and of the event loop go too."""
     log = EventLog(stream, level, log_format, clock, **always)
-    root = logging.getLogger("hslpy")
-    root.handlers = [LogHandler(log)]
-    root.setLevel(level.upper())
-    root.propagate = False
+    root = logging.getLogger()
+    root.handlers = [*(each for each in root.handlers if not isinstance(each, LogHandler)), LogHandler(log)]
 
     def note(unraisable: sys.UnraisableHookArgs) -> None:
         # Of bytes alone: ssl, for a client that asks for a server name which is not ASCII.

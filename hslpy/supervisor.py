@@ -66,7 +66,7 @@ class Supervisor:
         self._log = log
         self._clock = clock or SystemClock()
         self._command = command
-        self._loader = Loader(hook_settings(settings))
+        self._loader = Loader(hook_settings(settings), log)
         self._version = 1
         self._reloading = asyncio.Lock()
         self._ports: list[socket.socket] = []

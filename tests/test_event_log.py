@@ -69,15 +69,17 @@ def test_lines_of_one_turn_are_written_together_and_errors_at_once() -> None:
 
 def test_records_of_the_logging_module_go_the_same_way() -> None:
     stream = io.StringIO()
-    root = logging.getLogger("hslpy")
-    before = (list(root.handlers), root.level, root.propagate)
+    root = logging.getLogger()
+    before = list(root.handlers)
     try:
+        set_up_logging(io.StringIO(), "info", "text", ManualClock())
         set_up_logging(stream, "info", "text", ManualClock())
-        logging.getLogger("hslpy.smtp").error("a fault")
-        logging.getLogger("hslpy.smtp").debug("not this")
+        logging.getLogger("asyncio").error("a fault")
+        logging.getLogger("asyncio").debug("not this")
     finally:
-        root.handlers, root.level, root.propagate = before
-    assert stream.getvalue().endswith(" error a fault\n") and "not this" not in stream.getvalue()
+        root.handlers = before
+    assert stream.getvalue().endswith(' error python.log logger=asyncio text="a fault"\n')
+    assert stream.getvalue().count("\n") == 1
 
 
 def test_mail_goes_on_where_nobody_reads_the_log_any_more() -> None:

@@ -14,6 +14,8 @@ ROOT = Path(hslpy.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 LONGEST = 800  # lines; a file that is longer is to be split
 
+NOT_HANDED_A_LOG = {"event_log.py", "admin/control.py"}
+
 # Real time as a measure of what a run costs, which is no instant that a script or a message could see.
 MEASURES = {"lang/run.py", "lang/regex.py", "scan/dlp.py"}
 OUTSIDE = re.compile(
@@ -35,6 +37,11 @@ def test_time_and_chance_are_passed_in(name: str) -> None:
     text = (ROOT / name).read_text()
     assert not [match[0] for match in OUTSIDE.finditer(text)]
     assert name in MEASURES or not COSTS.search(text)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in NOT_HANDED_A_LOG])
+def test_the_log_is_passed_in(name: str) -> None:
+    assert "getLogger" not in (ROOT / name).read_text()
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("config/")])

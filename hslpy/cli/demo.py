@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -93,8 +92,6 @@ def _run(arguments: argparse.Namespace) -> int:
         log: Log = set_up_logging(sys.stderr, "info", "text", SystemClock()).write
     else:
         log = no_log
-        logging.getLogger("hslpy").addHandler(logging.NullHandler())
-        logging.getLogger("hslpy").propagate = False
     return asyncio.run(_demo(log))
 
 

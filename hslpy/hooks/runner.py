@@ -59,7 +59,7 @@ class Hooks:
         self.current = ScriptSet()
         self.failures = 0
         self.observers: list[Observer] = []
-        self._loader = Loader(settings)
+        self._loader = Loader(settings, log)
         self._pool = Pool()
         self._run_kind: type[Run] = Run
 

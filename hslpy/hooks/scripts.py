@@ -6,7 +6,6 @@ Must not know events or verdicts.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,7 @@ from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.run import Limits, Program
 from hslpy.lang.source import Source
-
-log = logging.getLogger("hslpy.hooks")
+from hslpy.log import Log, no_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,9 @@ class ScriptSet:
 class Loader:
     """Compiles what the settings name, and says whether the files have changed since."""
 
-    def __init__(self, settings: HookSettings) -> None:
+    def __init__(self, settings: HookSettings, log: Log = no_log) -> None:
         self.settings = settings
+        self._log = log
         self._seen: dict[Path, Seen] = {}
         self._loaded_scripts: Mapping[str, tuple[Path, ...]] | None = None
         self.snapshot: Snapshot = {}
@@ -103,7 +102,7 @@ class Loader:
             self._seen = reader.seen
             self._loaded_scripts = dict(settings.scripts)
         for text in warnings if snapshot is None else ():
-            log.warning("%s", text)
+            self._log("scripts.warning", {"level": "warning", "text": text})
         if errors:
             raise OperatorError("\n\n".join(errors), exit_code=1)
         self.snapshot = reader.snapshot

@@ -5,21 +5,21 @@ Decides whether what is found is damage; how a new database is made is `salvage`
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sqlite3
+import traceback
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
+from hslpy.log import Log, no_log
 from hslpy.spool.folder import Folder, sync_folder
 from hslpy.spool.pages import Image, commits_of
 from hslpy.spool.salvage import finish, kept_aside, new_place, salvage
 from hslpy.spool.schema import PAGE_BYTES, connect_writer
-
-_LOG = logging.getLogger("hslpy.spool")
 
 _AGAIN_S = 600.0  # a disk that damages the new database as well wants an operator, not another copy
 
@@ -40,9 +40,11 @@ def is_damage(error: BaseException | None) -> bool:
 class Mender:
     """Opens the database and mends it. `generation` counts the databases; connections to an earlier one are stale."""
 
-    def __init__(self, folder: Folder, clock: Clock) -> None:
+    def __init__(self, folder: Folder, clock: Clock, log: Log = no_log) -> None:
+        """`log` is called from whatever thread opens or writes."""
         self._folder = folder
         self._clock = clock
+        self._log = log
         self._mended_at: float | None = None
         self.generation = 0
         self.set_aside: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class Mender:
             ) from error
         self.set_aside = kept_aside(folder)
         for name in self.set_aside:
-            _LOG.warning("spool.set_aside folder=%s", name)
+            self._log("spool.set_aside", {"level": "warning", "folder": name})
         return connection
 
     def mend(self, connection: sqlite3.Connection, why: str) -> sqlite3.Connection:
@@ -94,7 +96,8 @@ class Mender:
             connection.close()
             return self._salvaged(place, why)
         except Exception as error:  # this thread must live on, whatever is in that file
-            _LOG.error("spool.not_salvaged why=%s", why, exc_info=error)
+            text = "".join(traceback.format_exception(error))
+            self._log("spool.not_salvaged", {"level": "error", "why": why, "error": repr(error), "text": text})
         finally:
             self._mended_at = self._clock.monotonic()
         try:
@@ -133,14 +136,15 @@ class Mender:
         sync_folder(place)
         if beyond > 1:
             raise _WalDamage(f"{beyond} commits stand behind damage in the WAL", place)
-        _LOG.warning("spool.wal_cut_short kept=%s: the last commit is not whole, as a power cut leaves it", place)
+        why = "the last commit is not whole, as a power cut leaves it"
+        self._log("spool.wal_cut_short", {"level": "warning", "kept": place, "why": why})
 
     def _salvaged(self, place: Path, why: str) -> sqlite3.Connection:
         report = salvage(self._folder, place, why)
         connection = connect_writer(self._folder.database)
         self.generation += 1
         self.set_aside = kept_aside(self._folder)
-        _LOG.error("spool.salvaged why=%s %s", why, report)
+        self._log("spool.salvaged", {"level": "error", "why": why, **asdict(report)})
         return connection
 
     def _new_place(self) -> Path:
@@ -157,7 +161,7 @@ class Mender:
                 path.unlink(missing_ok=True)
             else:
                 os.rename(path, place / f"body-{path.name}")
-        _LOG.info("spool.orphans %s=%d", "removed" if place is None else f"moved_to={place} files", len(orphans))
+        self._log("spool.orphans", {"files": len(orphans), "kept": "" if place is None else place})
 
 
 class _WalDamage(Damage):

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -60,9 +60,6 @@ class Salvage:
     without_recipients: int
     made_up: int
     damaged_pages: int
-
-    def __str__(self) -> str:
-        return " ".join(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
 
 
 def kept_aside(folder: Folder) -> tuple[str, ...]:
@@ -129,7 +126,7 @@ def salvage(folder: Folder, place: Path, why: str) -> Salvage:
             connection.execute("COMMIT")
         finally:
             connection.close()
-    (place / "report.txt").write_text(f"{why}\n{str(report).replace(' ', chr(10))}\n")
+    (place / "report.txt").write_text("\n".join([why, *(f"{name}={value}" for name, value in asdict(report).items()), ""]))
     sync_folder(place)
     os.rename(new, _beside(folder, _READY))
     sync_folder(folder.path)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hslpy.clock import Clock
+from hslpy.log import Log, no_log
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, SpoolError, SpoolStats, Then, Update
 from hslpy.spool.sqlite import SpoolSettings, SqliteSpool
 
@@ -38,11 +40,14 @@ def shards_of(worker: int, workers: int, spool: Path) -> list[int]:
     return [worker, *(shard for shard in there if shard >= workers and shard % workers == worker)]
 
 
-def sharded_spool(settings: SpoolSettings, worker: int = 0, workers: int = 1) -> SqliteSpool | Shards:
+def sharded_spool(
+    settings: SpoolSettings, worker: int = 0, workers: int = 1, clock: Clock | None = None, log: Log = no_log
+) -> SqliteSpool | Shards:
     """Give the spool over the shards that a worker owns."""
 
     def made(shard: int) -> SqliteSpool:
-        return SqliteSpool(replace(settings, folder=shard_folder(settings.folder, shard), first_id=shard * IDS + 1))
+        own = replace(settings, folder=shard_folder(settings.folder, shard), first_id=shard * IDS + 1)
+        return SqliteSpool(own, clock=clock, log=log)
 
     own, *others = shards_of(worker, workers, settings.folder)
     return Shards({own: made(own), **{shard: made(shard) for shard in others}}) if others else made(own)

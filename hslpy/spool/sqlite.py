@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import queue
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hslpy.clock import Clock, SystemClock
+from hslpy.log import Log, no_log
 from hslpy.spool.contract import (
     NewMessage,
     QueuedRecipient,
@@ -35,7 +35,6 @@ from hslpy.spool.rows import LOAD_COLUMNS, checksum, entries_from, queued_recipi
 from hslpy.spool.schema import connect_reader
 from hslpy.spool.writer import Work, Writer, spool_error
 
-_LOG = logging.getLogger("hslpy.spool")
 _T = TypeVar("_T")
 
 _Unread = tuple[int, int, asyncio.Future[bytes]]
@@ -65,12 +64,16 @@ class SqliteSpool:
     """The spool in `settings.folder`, from `open` to `close`. `at` is told each step of writing: tests kill there."""
 
     def __init__(
-        self, settings: SpoolSettings, at: Callable[[str], None] = lambda step: None, clock: Clock | None = None
+        self,
+        settings: SpoolSettings,
+        at: Callable[[str], None] = lambda step: None,
+        clock: Clock | None = None,
+        log: Log = no_log,
     ) -> None:
         self._settings = settings
         self._at = at
         self._folder = Folder(settings.folder)
-        self._mender = Mender(self._folder, clock or SystemClock())
+        self._mender = Mender(self._folder, clock or SystemClock(), log)
         self._writer: Writer | None = None
         self._next_id = 1
         self._connections: queue.SimpleQueue[tuple[int, sqlite3.Connection]] = queue.SimpleQueue()  # by generation

@@ -6,13 +6,14 @@ import asyncio
 import random
 import sqlite3
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from hslpy.clock import ManualClock
 from hslpy.errors import OperatorError
+from hslpy.log import Log, no_log
 from hslpy.spool import schema
 from hslpy.spool.contract import QueuedRecipient, Remove, SpoolDamaged, SpoolError, Update
 from hslpy.spool.pages import Image
@@ -73,10 +74,13 @@ async def readable(spool: SqliteSpool) -> set[str]:
 
 
 def with_spool(
-    settings: SpoolSettings, step: Callable[[SqliteSpool], Awaitable[None]], clock: ManualClock | None = None
+    settings: SpoolSettings,
+    step: Callable[[SqliteSpool], Awaitable[None]],
+    clock: ManualClock | None = None,
+    log: Log = no_log,
 ) -> None:
     async def run() -> None:
-        spool = SqliteSpool(settings, clock=clock or ManualClock(1e9))
+        spool = SqliteSpool(settings, clock=clock or ManualClock(1e9), log=log)
         await spool.open()
         try:
             await step(spool)
@@ -196,9 +200,7 @@ def test_a_file_cut_short_keeps_what_is_left(settings: SpoolSettings) -> None:
     assert len(WHOLE) / 3 < len(found) < len(WHOLE)
 
 
-def test_a_file_that_is_no_database_is_set_aside_and_mail_flows(
-    settings: SpoolSettings, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_no_database_is_set_aside_and_mail_flows(settings: SpoolSettings) -> None:
     settings.folder.mkdir()
     (settings.folder / "spool.db").write_bytes(b"not a database" * 1000)
 
@@ -207,9 +209,11 @@ def test_a_file_that_is_no_database_is_set_aside_and_mail_flows(
         await spool.store(message())
         assert len(spool.stats().set_aside) == 1
 
-    with_spool(settings, step)
+    logged: list[tuple[str, Mapping[str, object]]] = []
+    with_spool(settings, step, log=lambda event, fields: logged.append((event, fields)))
     assert aside(settings) == ["report.txt", "spool.db"]
-    assert "spool.salvaged" in caplog.text
+    assert [event for event, _ in logged] == ["spool.salvaged", "spool.set_aside"]
+    assert logged[0][1]["level"] == "error" and logged[0][1]["recipients"] == 0
 
 
 def test_bodies_of_rows_that_are_lost_are_set_aside_too(settings: SpoolSettings) -> None:

@@ -65,8 +65,8 @@ def install(at: At) -> None:
     made = spool.__init__
 
     @functools.wraps(made)
-    def init(self: Any, settings: Any, *_: Any) -> None:
-        made(self, settings, at)
+    def init(self: Any, settings: Any, *_: Any, **named: Any) -> None:
+        made(self, settings, at, **named)
 
     spool.__init__ = init
 
