@@ -11,10 +11,12 @@ import asyncio
 import atexit
 import json
 import logging
+import os
+import select
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TextIO
 
@@ -27,7 +29,7 @@ class EventLog:
     """Writes to `stream` what is at least of `level`. `close` writes what is still held; so does the end of the process."""
 
     def __init__(self, stream: TextIO, level: str, log_format: str, clock: Clock, **always: object) -> None:
-        """`always` are fields that each line has."""
+        """`always` are fields that each line has, those of one of several processes that share the stream."""
         self.least = _LEVELS[level]
         self._always = always
         self._stream = stream
@@ -65,8 +67,31 @@ class EventLog:
         lines, self._lines = self._lines, []
         if lines:
             with suppress(OSError, ValueError):  # nobody reads the log any more: mail goes on
-                self._stream.write("\n".join(lines) + "\n")
-                self._stream.flush()
+                if self._always:
+                    _write_whole(self._stream.fileno(), lines)
+                else:
+                    self._stream.write("\n".join(lines) + "\n")
+                    self._stream.flush()
+
+
+def _write_whole(descriptor: int, lines: Sequence[str]) -> None:
+    """Write lines so that those of several processes stay apart: whole ones together, as many as a pipe takes at once.
+
+    Only a line that is longer than that may be cut into by another's.
+    """
+    chunk = b""
+    for line in lines:
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        if chunk and len(chunk) + len(data) > select.PIPE_BUF:
+            _write_all(descriptor, chunk)
+            chunk = b""
+        chunk += data
+    _write_all(descriptor, chunk)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 class LogHandler(logging.Handler):
