@@ -14,13 +14,14 @@ import ipaddress
 import os
 import random
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hslpy.admin.control import ControlServer
+from hslpy.admin.exchange import Exchange
 from hslpy.admin.queue_commands import queue_commands
 from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.bounce_lists import BounceLists
@@ -107,6 +108,7 @@ class Node:
     workers: int
     slots: Leases
     scripts: Snapshot
+    queues: Exchange
 
 
 class _Outbox:
@@ -142,8 +144,8 @@ class App:
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
         self.client = SmtpClient(settings.client, self._clock)
         rates = rate_counters(settings, self._clock, self.log)
-        services = make_services(settings, self._clock, rates, self.queue.metric, self.log, over)
-        self.services = replace(services, outbox=_Outbox(self), queue_metric_ready=self.queue.metric_ready)
+        services = make_services(settings, self._clock, rates, self._metric, self.log, over)
+        self.services = replace(services, outbox=_Outbox(self), queue_metric_ready=self._metric_ready)
         self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
         self.delivery = Delivery(
             settings.delivery,
@@ -195,6 +197,15 @@ class App:
         except MailError:
             return None
         return answer.records[0] if answer.records else None
+
+    def _metric(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
+        own = self.queue.metric(metric, filters)
+        return own if self._node is None else own + self._node.queues.metric(metric, filters)
+
+    def _metric_ready(self, fields: Collection[str]) -> asyncio.Future[None] | None:
+        own = self.queue.metric_ready(fields)
+        others = None if self._node is None else self._node.queues.ready(fields)
+        return asyncio.ensure_future(_both(own, others)) if own is not None and others is not None else own or others
 
     async def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Give how this process fares, in the form of several: source of `hslpy workers`."""
@@ -351,6 +362,11 @@ class Ids:
             self._drawn = [bits[start : start + 32] for start in range(0, len(bits), 32)]
         text = self._drawn.pop()
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+
+
+async def _both(one: asyncio.Future[None], other: asyncio.Future[None]) -> None:
+    await one
+    await other
 
 
 def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:

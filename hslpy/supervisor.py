@@ -12,12 +12,13 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hslpy.admin.control import ControlServer
+from hslpy.admin.control import ControlServer, Handler
 from hslpy.admin.hub import Link, NoAnswer
 from hslpy.admin.whole import LOOK_S, Whole
 from hslpy.app import LOCK_WAIT_S, STOP_GRACE_S, hook_settings
@@ -38,6 +39,7 @@ LEAVE_S = 25.0  # beyond the grace: what is being stored, connections of scripts
 HEALTHY_S = 1.0  # a worker that ran so long is started again at once
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0  # before one is started again that keeps dying as it starts
 RELOAD_S = 30.0
+TELL_S = 1.5  # below what the worker that asks waits
 CLOSED_S = 1.0  # for what an ended worker has said last
 
 
@@ -73,10 +75,11 @@ class Supervisor:
         self._prepared: asyncio.Event = asyncio.Event()
         self._stopping = False
         self._listeners: tuple[Listener, ...] = ()
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._workers = [_Worker(number) for number in range(settings.workers)]
         self._pools = Pools(self._tell)
+        self._tracked: dict[tuple[str, ...], None] = {}  # sets of fields that scripts ask for, the latest last
         whole = Whole(settings.workers, self._ask)
         self._control = ControlServer(settings.control_path, {**whole.handlers(), "workers": self._status})
 
@@ -219,7 +222,8 @@ class Supervisor:
                     start = Start(settings, worker.number, len(self._workers), self._loader.snapshot)
                     with contextlib.suppress(ConnectionError):
                         await loop.sock_sendall(ours, start.frame())
-                    worker.link = Link(self._notes(worker), {}, closed.set)
+                    questions: dict[str, Handler] = {"track": partial(self._track, worker)}
+                    worker.link = Link(self._notes(worker), questions, closed.set)
                     await worker.link.connect(ours)
                 status = await ended
             finally:
@@ -241,6 +245,11 @@ class Supervisor:
                 ours.close()
             self._pools.gone(worker.number)
 
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _notes(self, worker: _Worker) -> Mapping[str, Any]:
         number = worker.number
 
@@ -248,10 +257,10 @@ class Supervisor:
             worker.state, worker.started_at, worker.queued = "running", self._clock.time(), queued
             if worker.ready.done():
                 self._log("worker.started", {"worker": number, "pid": worker.process.pid if worker.process else 0})
+                for fields in self._tracked:
+                    self._spawn(self._ask_to_tell(worker, {"fields": fields, "known": False}))
                 if worker.version != self._version:
-                    task = asyncio.get_running_loop().create_task(self._hand_scripts(worker))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    self._spawn(self._hand_scripts(worker))
             else:
                 worker.ready.set_result(None)
 
@@ -263,9 +272,31 @@ class Supervisor:
         return {
             "started": started,
             "failed": failed,
+            "total": lambda *values: self._pass_on(worker, "total", values),
+            "cells": lambda *values: self._pass_on(worker, "cells", values),
             "want": lambda *values: self._pools.want(number, *values),
             "gave": lambda *values: self._pools.gave(number, *values),
         }
+
+    def _pass_on(self, worker: _Worker, kind: str, values: Sequence[object]) -> None:
+        """Tell the others what a worker has in its queue."""
+        for other in self._workers:
+            if other is not worker and other.state == "running":
+                self._tell(other.number, kind, [worker.number, *values])
+
+    async def _track(self, worker: _Worker, arguments: Mapping[str, Any]) -> bool:
+        """Have the others tell a set of fields, which a script of the worker has asked for."""
+        self._tracked.pop(fields := tuple(arguments["fields"]), None)
+        self._tracked[fields] = None
+        if len(self._tracked) > self.settings.queue.max_metric_sets:
+            del self._tracked[next(iter(self._tracked))]
+        others = [other for other in self._workers if other is not worker]
+        await asyncio.gather(*(self._ask_to_tell(other, arguments) for other in others))
+        return True
+
+    async def _ask_to_tell(self, worker: _Worker, arguments: Mapping[str, Any]) -> None:
+        with contextlib.suppress(NoAnswer, OperatorError):
+            await self._ask(worker.number, "track", arguments, TELL_S)
 
     def _tell(self, number: int, kind: str, values: Sequence[object]) -> None:
         link = self._workers[number].link

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hslpy.admin.control import Handler
+from hslpy.admin.exchange import Exchange
 from hslpy.admin.hub import Link
 from hslpy.app import STOP_GRACE_S, App, Node, Overrides, run
 from hslpy.clock import SystemClock
@@ -97,10 +98,14 @@ async def _work(start: Start, hub: socket.socket, overrides: Overrides, events: 
     questions: dict[str, Handler] = {}
     notes: dict[str, Callable[..., None]] = {"granted": slots.granted, "recall": slots.recall, "stop": stop}
     link = Link(notes, questions, lambda: stop(ORPHAN_GRACE_S))
+    queues = Exchange(link, SystemClock(), start.settings.queue.max_metric_sets)
+    notes |= {"total": queues.told_total, "cells": queues.told_cells}
     await link.connect(hub)
     try:
         app = App(
-            start.settings, replace(overrides, log=events.write), Node(start.worker, start.workers, slots, start.scripts)
+            start.settings,
+            replace(overrides, log=events.write),
+            Node(start.worker, start.workers, slots, start.scripts, queues),
         )
         await app.start()
     except OperatorError as error:
@@ -113,9 +118,13 @@ async def _work(start: Start, hub: socket.socket, overrides: Overrides, events: 
         await app.hooks.reload(pickle.loads(base64.b64decode(arguments["scripts"])))
         return not arguments["everything"] or await app.refresh(everything=True)
 
-    questions |= {**app.commands, "reload": reload}
+    queues.queue = app.queue
+    questions |= {**app.commands, "reload": reload, "track": queues.track}
     link.tell("started", [len(app.queue)])
-    await app.stop(await stopping)
+    publishing = asyncio.create_task(queues.keep_publishing())
+    grace_s = await stopping
+    publishing.cancel()
+    await app.stop(grace_s)
     return 0
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from hslpy.queue.entries import field_key, wanted_value
 from hslpy.spool.contract import QueuedRecipient
 
-_Cells = dict[Hashable, list[int]]  # key of a set of fields: [recipients, bytes]
+METRICS = ("count", "bytes")
+
+Cells = dict[Hashable, list[int]]  # key of a set of fields: [recipients, bytes]
 _EntryKey = Callable[[QueuedRecipient], Hashable]
 
 
@@ -26,7 +28,7 @@ class Build:
     def __init__(self, fields: tuple[str, ...], entries: Mapping[int, QueuedRecipient]) -> None:
         self.fields = fields
         self.key_of = _key_of(fields)
-        self.cells: _Cells = {}
+        self.cells: Cells = {}
         self._entries = entries
         self._ids = sorted(entries)
         self._next = 0
@@ -58,8 +60,9 @@ class QueueMetrics:
         self._entries = entries
         self._max_sets = max_sets
         self._total = [0, 0]
-        self._sets: dict[tuple[str, ...], tuple[_EntryKey, _Cells]] = {}
+        self._sets: dict[tuple[str, ...], tuple[_EntryKey, Cells]] = {}
         self._builds: dict[tuple[str, ...], Build] = {}
+        self._published: dict[tuple[str, ...], tuple[_EntryKey, set[Hashable]]] = {}  # with the keys that have changed
 
     def add(self, entry: QueuedRecipient, *, new: bool = False) -> None:
         """Count an entry that came (`new`), or the new form of one that changes."""
@@ -76,6 +79,8 @@ class QueueMetrics:
         self._total[1] += size
         for key_of, cells in self._sets.values():
             _count_in(cells, key_of(entry), size)
+        for key_of, changed in self._published.values():
+            changed.add(key_of(entry))
 
     def remove(self, entry: QueuedRecipient) -> None:
         """Take an entry off, exactly as it was when it was counted."""
@@ -86,6 +91,8 @@ class QueueMetrics:
         self._total[1] -= size
         for key_of, cells in self._sets.values():
             _count_out(cells, key_of(entry), size)
+        for key_of, changed in self._published.values():
+            changed.add(key_of(entry))
         for build in self._builds.values():
             if build.has_counted(entry):
                 _count_out(build.cells, build.key_of(entry), size)
@@ -114,33 +121,52 @@ class QueueMetrics:
 
         Raises ValueError for another metric, or an unknown field.
         """
-        if metric not in ("count", "bytes"):
+        if metric not in METRICS:
             raise ValueError(f"unknown queue metric `{metric}`, wanted `count` or `bytes`")
-        which = 0 if metric == "count" else 1
+        which = METRICS.index(metric)
         if not filters:
             return float(self._total[which])
         fields = tuple(sorted(filters))
-        cells = self._cells(fields)
-        wanted = [dict.fromkeys(wanted_value(field, value) for value in filters[field]) for field in fields]
-        if len(fields) == 1:
-            return float(sum(cells[value][which] for value in wanted[0] if value in cells))
-        combinations = 1
-        for values in wanted:
-            combinations *= len(values)
-        if combinations <= len(cells):
-            return float(sum(cells[key][which] for key in itertools.product(*wanted) if key in cells))
-        matching = (cell for key, cell in cells.items() if _matches(key, wanted))
-        return float(sum(cell[which] for cell in matching))
+        return sum_of(self._cells(fields), fields, filters, which)
 
     def track(self, fields: Iterable[str]) -> None:
         """Count this set of fields from now on, before somebody asks. Raises ValueError for an unknown field."""
         self._cells(tuple(sorted(fields)))
 
     @property
+    def total(self) -> tuple[int, int]:
+        """How many recipients and bytes there are."""
+        return self._total[0], self._total[1]
+
+    def publish(self, fields: tuple[str, ...]) -> None:
+        """Have `changes` give this set, all of it at first. Raises ValueError for an unknown field."""
+        self._published[fields] = (_key_of(fields), set(self._cells(fields)))
+
+    def publishes(self, fields: tuple[str, ...]) -> bool:
+        """Say whether `changes` gives this set; it is used by that."""
+        if fields not in self._published:
+            return False
+        self._cells(fields)
+        return True
+
+    def changes(self, limit: int) -> Iterator[tuple[tuple[str, ...], list[tuple[Hashable, int, int]]]]:
+        """Give what has changed in published sets since it was given last: (key, recipients, bytes), `limit` at a time."""
+        for fields, (_, changed) in list(self._published.items()):
+            if fields not in self._sets:  # others have been asked for since
+                del self._published[fields]
+                continue
+            while changed:
+                cells = self._sets[fields][1]
+                keys = [changed.pop() for _ in range(min(limit, len(changed)))]
+                yield fields, [(key, *cells.get(key, (0, 0))) for key in keys]
+                if fields not in self._sets:
+                    break
+
+    @property
     def tracked(self) -> tuple[tuple[str, ...], ...]:
         return tuple(self._sets)
 
-    def _cells(self, fields: tuple[str, ...]) -> _Cells:
+    def _cells(self, fields: tuple[str, ...]) -> Cells:
         found = self._sets.pop(fields, None)
         if found is None:
             found = (_key_of(fields), {})
@@ -148,18 +174,32 @@ class QueueMetrics:
         self._keep(fields, found)
         return found[1]
 
-    def _keep(self, fields: tuple[str, ...], found: tuple[_EntryKey, _Cells]) -> None:
+    def _keep(self, fields: tuple[str, ...], found: tuple[_EntryKey, Cells]) -> None:
         if len(self._sets) >= self._max_sets:
             del self._sets[next(iter(self._sets))]
         self._sets[fields] = found  # at the end: the order is that of the last use
 
-    def _count(self, key_of: _EntryKey, cells: _Cells) -> None:
+    def _count(self, key_of: _EntryKey, cells: Cells) -> None:
         for entry in self._entries():
             if entry.quarantine_id is None:
                 _count_in(cells, key_of(entry), entry.size_bytes)
 
 
-def _count_in(cells: _Cells, key: Hashable, size: int) -> None:
+def sum_of(cells: Cells, fields: Sequence[str], filters: Mapping[str, Sequence[str]], which: int) -> float:
+    """Give recipients (`which` 0) or bytes (1) in the cells that match the filters, which are by `fields`, sorted."""
+    wanted = [dict.fromkeys(wanted_value(field, value) for value in filters[field]) for field in fields]
+    if len(fields) == 1:
+        return float(sum(cells[value][which] for value in wanted[0] if value in cells))
+    combinations = 1
+    for values in wanted:
+        combinations *= len(values)
+    if combinations <= len(cells):
+        return float(sum(cells[key][which] for key in itertools.product(*wanted) if key in cells))
+    matching = (cell for key, cell in cells.items() if _matches(key, wanted))
+    return float(sum(cell[which] for cell in matching))
+
+
+def _count_in(cells: Cells, key: Hashable, size: int) -> None:
     cell = cells.get(key)
     if cell is None:
         cells[key] = [1, size]
@@ -168,7 +208,7 @@ def _count_in(cells: _Cells, key: Hashable, size: int) -> None:
         cell[1] += size
 
 
-def _count_out(cells: _Cells, key: Hashable, size: int) -> None:
+def _count_out(cells: Cells, key: Hashable, size: int) -> None:
     cell = cells[key]
     if cell[0] == 1:
         del cells[key]

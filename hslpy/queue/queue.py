@@ -19,7 +19,7 @@ from hslpy.mail.dsn import Action, wants_report
 from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.entries import compact, field_key, wanted_value
 from hslpy.queue.index import Index
-from hslpy.queue.metrics import Build
+from hslpy.queue.metrics import Build, QueueMetrics
 from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, passed, spread_over
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
@@ -288,6 +288,11 @@ class Queue:
     def metric(self, metric: str, filters: Mapping[str, Sequence[str]]) -> float:
         """Give `count` or `bytes` of what is queued. Source: `QueueMetrics.metric`."""
         return self._index.metrics.metric(metric, filters)
+
+    @property
+    def metrics(self) -> QueueMetrics:
+        """The counts, as far as they are published."""
+        return self._index.metrics
 
     def metric_ready(self, fields: Collection[str]) -> asyncio.Task[None] | None:
         """Give what to wait for so that a metric by these fields does not hold up the loop; None when it will not.

@@ -245,12 +245,19 @@ def test_a_killed_supervisor_takes_its_workers_along_and_a_new_one_has_their_mai
             await n.process.wait()
             async with node(tmp_path, redis, 2) as again:
                 assert len(await again.queued()) == 2
-                assert not any(Path(f"/proc/{pid}").exists() for pid in old)
+                await n.until(lambda: asyncio.sleep(0, not any(map(_runs, old))))
                 second = await begin(tmp_path)  # a second server on the same data
                 assert await asyncio.wait_for(second.wait(), LIMIT_S) == 2
                 assert "another server" in (tmp_path / "log").read_text()
 
     asyncio.run(scenario())
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_limits_are_those_of_the_whole(tmp_path: Path, redis: RedisServer) -> None:
@@ -286,6 +293,46 @@ def test_limits_are_those_of_the_whole(tmp_path: Path, redis: RedisServer) -> No
                 assert sink.peak == 3
 
     asyncio.run(scenario())
+
+
+def test_a_metric_counts_the_queues_of_all(tmp_path: Path, redis: RedisServer) -> None:
+    async def scenario() -> None:
+        (tmp_path / "mailfrom.hsl").write_text(
+            'if ($senderlocalpart == "ask") {\n'
+            '    $of_domain = GetMailQueueMetric(["filter" => ["senderdomain" => $senderdomain]]);\n'
+            '    Reject($of_domain . "/" . GetMailQueueMetric());\n}\n'
+        )
+        async with node(
+            tmp_path, redis, 2, '[hooks]\nmailfrom = "mailfrom.hsl"\n[smtp]\nmax_errors = 9999\n' + NOWHERE
+        ) as n:
+
+            async def answers(clients: list[Client]) -> list[str]:
+                return [(await client.say("MAIL FROM:<ask@one.example>")).split()[-1] for client in clients]
+
+            clients = await n.one_on_each(2)
+            for number, client in enumerate(clients):
+                for _ in range(2 + number):
+                    assert (await client.send("a@one.example", "x@example.net")).startswith("250 ")
+                assert (await client.send("a@two.example", "x@example.net")).startswith("250 ")
+            assert (await answers(clients[:1]))[0].startswith("5/")  # exact at the first time, as the others were asked
+            await n.until(lambda: _are(answers(clients), ["5/7", "5/7"]))
+            await n.command("queue.delete", filter={"senderdomain": "two.example"})
+            assert (await clients[1].send("a@one.example", "x@example.net")).startswith("250 ")
+            await n.until(lambda: _are(answers(clients), ["6/6", "6/6"]))
+            os.kill((await n.workers())[1]["pid"], signal.SIGKILL)
+            assert await answers(clients[:1]) == ["6/6"]  # its mail is there, though it is not
+            await n.until(lambda: asyncio.sleep(0, n.logged("worker.started")))
+            clients = await n.one_on_each(2)
+            for client in clients:
+                await client.say("EHLO client.example.com")
+            assert (await clients[1].send("a@one.example", "x@example.net")).startswith("250 ")
+            await n.until(lambda: _are(answers(clients), ["7/7", "7/7"]))
+
+    asyncio.run(scenario())
+
+
+async def _are(found: Awaitable[list[str]], wanted: list[str]) -> bool:
+    return await found == wanted
 
 
 def test_all_workers_have_the_same_scripts(tmp_path: Path, redis: RedisServer) -> None:
