@@ -1,7 +1,7 @@
 """Whose turn it is: jobs by destination, so that slow ones don't keep the others waiting. No I/O, no clock.
 
 In: jobs with their destination and its group (the transport), the time. Out: the next job that has a free slot, groups in
-turn and in each its destinations in turn; when a job for which there was no room had better come back.
+turn and in each its destinations in turn; which jobs that found no room are to be offered again, as there is room now.
 
 A job that has held its slot for long gives it up to others and goes on beside them: hosts that answer a byte a minute
 would hold all slots otherwise. What goes on so is bounded too, and of either bound no group can take everything.
@@ -9,17 +9,15 @@ would hold all slots otherwise. What goes on so is bounded too, and of either bo
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 J = TypeVar("J")
+Ticket = tuple[int, ...]
 Take = Callable[[str, int, int], bool]
-
-
-_FIRST_GUESS_S = 0.002  # a host nearby: coming back too early costs microseconds, too late an idle slot
-_SHARE = 0.1  # of the newest job in the average
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,7 @@ class _Lane(Generic[J]):
     group: str = ""
     whole: int = 0  # the limit over all processes
     blocked: bool = False  # a slot of its own is free, but none of those of all processes
-    back_at: float = 0.0  # when the last one that was turned away comes back
-    job_s: float = _FIRST_GUESS_S
+    turned_away: dict[Ticket, None] = field(default_factory=dict)  # in the order in which they were
 
 
 @dataclass(slots=True)
@@ -99,12 +96,13 @@ class Lanes(Generic[J]):
         self._lanes: dict[str, _Lane[J]] = {}
         self._groups: dict[str, _Group[J]] = {}
         self._in_turn: deque[str] = deque()  # groups with a destination that is ready, each once
+        self._with_room: set[str] = set()  # destinations to which jobs that were turned away may come back
 
     def __len__(self) -> int:
         return self._waiting
 
-    def offer(self, destination: str, limit: int, job: J, group: str, now: float) -> float | None:
-        """Take the job in and give None; without room, give the seconds from `now` after which to offer it again.
+    def offer(self, destination: str, limit: int, job: J, group: str, ticket: Ticket) -> bool:
+        """Take the job in, or where there is no room keep its ticket until `come_back` gives it; say which.
 
         A destination is always of the same group.
         """
@@ -112,16 +110,35 @@ class Lanes(Generic[J]):
         if lane is None:
             lane = self._lanes[destination] = _Lane(limit)
         lane.limit, lane.whole, lane.group = min(limit, self._slots.of_destination), limit, group
-        room = self._room if self._waiting < self._crowded else max(self._room // 20, 1)
-        if len(lane.waiting) >= room:
-            step_s = lane.job_s / lane.limit / 2  # they come back twice as fast as they can be taken: none must be missing
-            lane.back_at = max(lane.back_at + step_s, now + len(lane.waiting) * step_s)
-            return lane.back_at - now
+        if len(lane.waiting) >= self._room_now:
+            lane.turned_away[ticket] = None
+            return False
+        lane.turned_away.pop(ticket, None)
         lane.waiting.append(job)
         self._waiting += 1
         if len(lane.waiting) == 1 and lane.active < lane.limit:
             self._is_ready(destination, group)
-        return None
+        return True
+
+    @property
+    def _room_now(self) -> int:
+        return self._room if self._waiting < self._crowded else max(self._room // 20, 1)
+
+    def come_back(self) -> list[Ticket]:
+        """Give the tickets of jobs that found no room and would now: they are to be offered again, or forgotten."""
+        tickets: list[Ticket] = []
+        room = self._room_now
+        for destination in list(self._with_room):
+            lane = self._lanes.get(destination)
+            if lane is None or not lane.turned_away or len(lane.waiting) > room // 2:
+                self._with_room.discard(destination)
+                continue
+            for ticket in list(itertools.islice(lane.turned_away, room - len(lane.waiting))):
+                del lane.turned_away[ticket]
+                tickets.append(ticket)
+            if not (lane.waiting or lane.active or lane.turned_away):
+                del self._lanes[destination]
+        return tickets
 
     def next(self, now: float) -> Turn[J] | None:
         """Give the next job to begin at `now`, None when none may begin."""
@@ -164,13 +181,15 @@ class Lanes(Generic[J]):
         lane.active += 1
         group.quick_count += 1
         group.quick.append(turn)
+        if lane.turned_away and len(lane.waiting) <= self._room_now // 2:
+            self._with_room.add(destination)
         if lane.waiting and lane.active < lane.limit:
             group.ready.append(destination)
         if group.ready:
             self._in_turn.append(name)
         return turn
 
-    def done(self, turn: Turn[J], now: float) -> None:
+    def done(self, turn: Turn[J]) -> None:
         """Give a slot back."""
         group, lane = self._groups[turn.group], self._lanes[turn.destination]
         turn.over = True
@@ -182,14 +201,13 @@ class Lanes(Generic[J]):
             group.quick_count -= 1
         while group.quick and group.quick[0].over:
             group.quick.popleft()
-        lane.job_s += _SHARE * (now - turn.started - lane.job_s)
         was_full = lane.active >= lane.limit or lane.blocked
         lane.blocked = False
         lane.active -= 1
         if lane.waiting:
             if was_full and lane.active < lane.limit:
                 self._is_ready(turn.destination, turn.group)
-        elif lane.active == 0:
+        elif lane.active == 0 and not lane.turned_away:
             del self._lanes[turn.destination]
         if not (group.quick_count or group.slow_count or group.ready):
             del self._groups[turn.group]
@@ -238,6 +256,7 @@ class Lanes(Generic[J]):
                 del self._groups[name]
         for destination in list(self._lanes):
             self._lanes[destination].waiting.clear()
+            self._lanes[destination].turned_away.clear()
             self._lanes[destination].blocked = False
             if not self._lanes[destination].active:
                 del self._lanes[destination]

@@ -7,6 +7,7 @@ Must not know what an attempt does.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import traceback
 from collections import Counter
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from hslpy.queue.queue import Queue
 
 _CLAIM = 500  # recipients claimed before others get a turn: a millisecond or two
-_LONGEST_TURN_AWAY_S = 60.0  # KumoMTA's, for what doesn't fit into a ready queue
-_TOGETHER_S = 0.1  # those that come back within this come back together
+_AGAIN_S = 600.0  # what found no room is called back when there is; this is for whatever may have been missed
 _TO = "to:"  # begins the keys of slots that all processes of the node share: attempts by destination
 
 
@@ -136,22 +136,21 @@ class Delivery:
             limit = self._limit(entries[0])
             for start in range(0, len(entries), most):
                 job = tuple(entries[start : start + most])
-                wait_s = self._lanes.offer(str(destination), limit, job, entries[0].transport_id, self._clock.monotonic())
-                if wait_s is not None:
-                    self._turn_away(job, wait_s)
-
-    def _turn_away(self, job: Sequence[QueuedRecipient], wait_s: float) -> None:
-        due_at = self._clock.time() + min(wait_s, _LONGEST_TURN_AWAY_S)
-        due_at = (due_at // _TOGETHER_S + 1) * _TOGETHER_S
-        for entry in job:
-            self._queue.postpone(entry, due_at)
+                ticket = tuple([entry.queue_id for entry in job])
+                if not self._lanes.offer(str(destination), limit, job, entries[0].transport_id, ticket):
+                    for entry in job:
+                        self._queue.postpone(entry, self._clock.time() + _AGAIN_S)
 
     def _launch(self) -> None:
         now = self._clock.monotonic()
-        while (turn := self._lanes.next(now)) is not None:
-            task = asyncio.create_task(self._carry_out(turn))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+        while True:
+            while (turn := self._lanes.next(now)) is not None:
+                task = asyncio.create_task(self._carry_out(turn))
+                self._running.add(task)
+                task.add_done_callback(self._ended)
+            if self._queue.paused or not (tickets := self._lanes.come_back()):
+                break
+            self._admit(self._queue.claim_those(itertools.chain.from_iterable(tickets)))
         if self._waiting_for_slow is None and (again_s := self._lanes.again_s(now)) is not None:
             self._waiting_for_slow = asyncio.create_task(self._launch_after(again_s))
 
@@ -175,7 +174,7 @@ class Delivery:
         finally:  # not before the result is in the spool: what cannot be recorded must not make room for more of the kind
             if self._slots is not None:
                 self._slots.give(_TO + turn.destination)
-            self._lanes.done(turn, self._clock.monotonic())
+            self._lanes.done(turn)
 
     def _still_wanted(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
         """Give those of the job that no operator has held or deleted while they were parked; the others go back."""

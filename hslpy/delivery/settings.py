@@ -60,7 +60,7 @@ class DeliverySettings:
     slow_attempts: int = 400
     slow_after_s: float = 10.0
     destination_connections: int = 10
-    parked: int = 1000
+    parked: int = 200
     target_addresses: int = 5
     recipients_per_transaction: int = 100
     prefer_family: Literal[4, 6] = 4

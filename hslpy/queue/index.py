@@ -109,6 +109,16 @@ class Index:
             claimed.append(entry)
         return claimed
 
+    def claim_those(self, queue_ids: Iterable[int]) -> list[QueuedRecipient]:
+        """Mark those of the entries that wait as in flight, and give them."""
+        claimed: list[QueuedRecipient] = []
+        for queue_id in queue_ids:
+            entry = self._entries.get(queue_id)
+            if entry is not None and not entry.hold and queue_id not in self._in_flight:
+                self._in_flight.add(queue_id)
+                claimed.append(entry)
+        return claimed
+
     def put_back(self, entry: QueuedRecipient) -> None:
         """End an entry's flight: it waits for its due time again, or is held."""
         self._in_flight.discard(entry.queue_id)
