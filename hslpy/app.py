@@ -67,8 +67,6 @@ from hslpy.store.profiles import RedisProfiles
 
 if TYPE_CHECKING:
     from hslpy.store.shared import RedisMemory
-
-if TYPE_CHECKING:
     from hslpy.users.file import UsersFile
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
@@ -272,7 +270,7 @@ class App:
         steps += [("connections", self.client.close), ("queue", self.queue.close), ("spool", self.spool.close)]
         steps.append(("services", self.services.close))
         if self.users is not None:
-            self.users.close()
+            steps.append(("users", self.users.close))
         for name, step in steps:
             try:
                 await step()

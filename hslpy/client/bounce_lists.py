@@ -7,12 +7,12 @@ vendor's plugin. Matching is the caller's, which has the time limits of scripts.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hslpy.errors import OperatorError
+from hslpy.filestamp import Stamp, stamp_of
 from hslpy.lang import regex
 from hslpy.log import Log, no_log
 
@@ -75,7 +75,7 @@ def _error_in(row: Sequence[str]) -> str | None:
 
 @dataclass(slots=True)
 class _Kept:
-    seen: tuple[int, int]
+    seen: Stamp
     rules: tuple[Rule, ...]
 
 
@@ -101,7 +101,7 @@ class BounceLists:
         if found is None:
             return None
         kept = self._kept.get(name)
-        seen = _seen(found.path)
+        seen = stamp_of(found.path)
         if kept is not None and kept.seen == seen:
             return kept.rules
         try:
@@ -114,7 +114,7 @@ class BounceLists:
             return kept.rules
 
     def _read(self, which: BounceListSettings) -> tuple[Rule, ...]:
-        seen = _seen(which.path)
+        seen = stamp_of(which.path)
         try:
             with open(which.path, "rb") as file:
                 content = file.read(MOST_BYTES + 1)
@@ -125,11 +125,3 @@ class BounceLists:
         rules = read_rules(content.decode("latin-1"), str(which.path))
         self._kept[which.id] = _Kept(seen, rules)
         return rules
-
-
-def _seen(path: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, -1)
-    return (status.st_mtime_ns, status.st_size)

@@ -8,13 +8,13 @@ barrier.
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 from collections.abc import Awaitable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from hslpy.errors import ScriptError
+from hslpy.filestamp import NO_FILE, stamp_of
 from hslpy.lang.conversions import normalise_key, truth
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.growth import ELEMENT_BYTES
@@ -387,9 +387,7 @@ def _mark(run: Run, shared: Shared, namespace: str) -> object:
     own_folder = [Path(program.sources[0].path).parent] if program is not None and program.sources else []
     for folder in (*own_folder, *shared.folders):
         for suffix in ("", ".hsl"):
-            try:
-                status = os.stat(folder / (name + suffix))
-            except (OSError, ValueError):
-                continue
-            return (status.st_mtime_ns, status.st_size, status.st_ino)
-    return ("missing",)
+            stamp = stamp_of(folder / (name + suffix))
+            if stamp != NO_FILE:
+                return stamp
+    return NO_FILE

@@ -64,11 +64,11 @@ def encoded(
     return result, name
 
 
-def has_long_line(data: bytes) -> bool:
-    """Say whether a line is longer than LINE_LIMIT. Looks at about one place every so many bytes."""
-    start, most = 0, LINE_LIMIT + 2
-    while len(data) - start > most:
-        end = data.rfind(b"\n", start, start + most)
+def has_long_line(data: bytes, limit: int = LINE_LIMIT + 2) -> bool:
+    """Say whether a line is longer than `limit` bytes, its CRLF included. Looks at about one place every `limit` bytes."""
+    start, size = 0, len(data)
+    while size - start > limit:
+        end = data.rfind(b"\n", start, start + limit)
         if end < 0:
             return True
         start = end + 1

@@ -7,7 +7,6 @@ listeners or connections. Source: RFC 6066 section 3 (SNI), RFC 6125 section 6.4
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from hslpy.client.tls import PROTOCOLS
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
+from hslpy.filestamp import Stamp, stamp_of
 from hslpy.log import Log
 from hslpy.smtp.settings import CertificateFiles, SmtpSettings
 
@@ -29,7 +29,7 @@ DAY_S = 86_400.0
 WARN_DAYS, WARN_SHARE = 30, 1 / 3
 ALARM_DAYS, ALARM_SHARE = 7, 1 / 12
 
-Stamp = tuple[tuple[int, int, int], ...]
+Stamps = tuple[Stamp, Stamp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class _Kept:
     """`seen` is what the files were when last loaded or refused; `doubted` what they were when that failed just now."""
 
     files: CertificateFiles
-    seen: Stamp
+    seen: Stamps
     current: Certificate
-    doubted: Stamp | None = None
+    doubted: Stamps | None = None
 
 
 def read_certificate(files: CertificateFiles, minimum_version: str) -> Certificate:
@@ -131,7 +131,7 @@ class Certificates:
         self._reading = asyncio.Lock()
         self._tell_at = 0.0
         for files in settings.certificate_files:
-            seen = _stamp(files)
+            seen = _stamps(files)
             self._kept.append(_Kept(files, seen, read_certificate(files, self._minimum_version)))
         self.context = self._joined()
 
@@ -164,17 +164,17 @@ class Certificates:
     def _look(self, everything: bool) -> list[tuple[_Kept, Certificate | OperatorError]]:
         results: list[tuple[_Kept, Certificate | OperatorError]] = []
         for kept in self._kept:
-            stamp = _stamp(kept.files)
-            if stamp == kept.seen and not everything:
+            stamps = _stamps(kept.files)
+            if stamps == kept.seen and not everything:
                 continue
             try:
                 result: Certificate | OperatorError = read_certificate(kept.files, self._minimum_version)
             except OperatorError as error:
-                if kept.doubted != stamp and not everything:
-                    kept.doubted = stamp
+                if kept.doubted != stamps and not everything:
+                    kept.doubted = stamps
                     continue
                 result = error
-            kept.seen, kept.doubted = stamp, None
+            kept.seen, kept.doubted = stamps, None
             results.append((kept, result))
         return results
 
@@ -217,12 +217,5 @@ def _about(certificate: Certificate) -> dict[str, object]:
     }
 
 
-def _stamp(files: CertificateFiles) -> Stamp:
-    stamps = []
-    for file in (files.certificate, files.key or files.certificate):
-        try:
-            status = os.stat(file)
-            stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
-        except OSError:
-            stamps.append((0, -1, 0))
-    return tuple(stamps)
+def _stamps(files: CertificateFiles) -> Stamps:
+    return stamp_of(files.certificate), stamp_of(files.key or files.certificate)

@@ -68,17 +68,6 @@ def unstuff(content: bytes) -> bytes:
     return content[1:] if content[:1] == b"." else content
 
 
-def has_long_line(content: bytes, limit: int) -> bool:
-    """Say whether a line is longer than `limit` bytes, its CRLF included. Looks at about one place every `limit` bytes."""
-    start, size = 0, len(content)
-    while size - start > limit:
-        end = content.rfind(b"\n", start, start + limit)
-        if end < 0:
-            return True
-        start = end + 1
-    return False
-
-
 def split_header(content: bytes, most: int) -> tuple[bytes, bytes] | None:
     """Give header and body, or None for a header over `most` bytes; no line is longer than `most`.
 

@@ -15,6 +15,7 @@ from hslpy.hooks.facts import DataEvent
 from hslpy.mail.policy_replies import refusal_at
 from hslpy.mail.received import received_end
 from hslpy.mail.reply import Reply
+from hslpy.mail.transfer import has_long_line
 from hslpy.mail.verdict import DataVerdict, Delivery
 from hslpy.smtp import framing, replies
 from hslpy.smtp.replies import OwnReply
@@ -80,7 +81,7 @@ def refused(session: Session, own: OwnReply) -> bytes:
 def _content_fault(content: bytes, settings: SmtpSettings) -> OwnReply | None:
     if len(content) > settings.size_limit_bytes:
         return replies.TOO_BIG
-    if framing.has_long_line(content, settings.line_limit_bytes):
+    if has_long_line(content, settings.line_limit_bytes):
         return replies.TEXT_LINE_TOO_LONG
     # Servers that drop it, or end a line with it, would see lone dots where there are none (SMTP smuggling).
     if b"\0" in content:

@@ -106,8 +106,8 @@ def _options(settings: RedisSettings, secure: bool) -> dict[str, Any]:
         "protocol": 2,
     }
     if secure:
-        options["ssl_check_hostname"] = settings.tls_check_hostname
-        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.certificate, "ssl_keyfile": settings.key}
+        options["ssl_check_hostname"] = settings.tls_verify_host
+        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
         options |= {name: str(file) for name, file in files.items() if file is not None}
     return options
 

@@ -30,10 +30,10 @@ class RedisSettings:
     password: str = ""
     database: int = 0
     tls: bool = False
-    tls_check_hostname: bool = True
+    tls_verify_host: bool = True
     ca_file: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     connect_timeout_s: float = 0.5
     max_connections: int = 16
 
@@ -49,7 +49,7 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True)
 class RedisProfile:
-    """A server by the name that scripts have for it; `url` as in `store.redis.RedisSettings`, `login` the rest."""
+    """A server by the name that scripts have for it, `timeout_s` for each command; `login` has all else of `[redis]`."""
 
     id: str
     url: str
@@ -65,7 +65,11 @@ class RedisProfile:
 
 @dataclass(frozen=True, slots=True)
 class MemorySettings:
-    """Where `memory_*` and `barrier` keep their values. `kept_s` is since the last change; only in Redis is there an end."""
+    """Where `memory_*` and `barrier` keep their values; the rest is for those in Redis.
+
+    A call has `timeout_s`; a Redis that is away is looked for every `retry_s`. A lock ends `lock_s` after its holder died,
+    a value `kept_s` after its last change.
+    """
 
     store: Literal["memory", "redis"] = "memory"
     timeout_s: float = 0.5

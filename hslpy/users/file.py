@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hslpy.errors import OperatorError
+from hslpy.filestamp import stamp_of
 from hslpy.log import Log
 from hslpy.users.argon import HashPool, PoolFull, fault_in, parameters_of, stand_in
 from hslpy.users.contract import ACCEPTED, UNKNOWN_USER, WRONG_PASSWORD, LoginResult
@@ -81,7 +82,7 @@ class UsersFile:
         self._log = log
         self._secret = os.urandom(32)
         self._reading = asyncio.Lock()
-        self._seen = self._glimpsed = _stamp(path)
+        self._seen = self._glimpsed = stamp_of(path)
         self._take(*load_users(path))
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class UsersFile:
         may still be under way.
         """
         async with self._reading:
-            seen = await asyncio.to_thread(_stamp, self._path)
+            seen = await asyncio.to_thread(stamp_of, self._path)
             settled = seen == self._glimpsed
             self._glimpsed = seen
             if not everything and (seen == self._seen or not settled):
@@ -133,13 +134,6 @@ class UsersFile:
         self._parameters = tuple(map(parameters_of, users.values() or (stand_in(),)))
         self._stand_ins = {parameters: stand_in(parameters) for parameters in set(self._parameters)}
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Let hashes under way end by themselves; drop what waits."""
         self._pool.close()
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, -1, 0)
-    return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from hslpy.mail.transfer import has_long_line
 from hslpy.smtp import framing
 from tests.smtp.harness import FakeHooks, run, serving
 
@@ -311,7 +312,7 @@ def test_long_lines_are_found_wherever_they_are() -> None:
         for length in (8, 9, 10, 11, 25):
             content = b"ab\r\n" * 3 + b"c" * before + b"\r\n" + b"d" * (length - 2) + b"\r\n" + b"ef\r\n"
             longest = max(len(line) for line in content.splitlines(keepends=True))
-            assert framing.has_long_line(content, 10) == (longest > 10)
+            assert has_long_line(content, 10) == (longest > 10)
 
 
 def test_ends_and_line_ends_do_not_depend_on_the_chunks() -> None:

@@ -83,7 +83,7 @@ def test_users_sign_in_under_tls_alone(tmp_path: Path) -> None:
             assert await client.ask(b64encode(b"p")) == SIGNED_IN
             reasons = [fields["reason"] for event, fields in world.log if event == "smtp.login_failed"]
             assert reasons == ["wrong password", "unknown user"]
-        users.close()
+        await users.close()
 
     run(work)
 

@@ -117,7 +117,7 @@ def test_who_may_sign_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
                 assert await users.verify(name, password, "192.0.2.1") == UNKNOWN_USER
         assert len(compared) == 8, "a stranger costs what a user does, also with somebody's password that is known again"
         assert {each.rsplit("$", 2)[0] for each in compared} == {"$argon2id$v=19$m=8,t=1,p=1"}
-        users.close()
+        await users.close()
         assert not log
 
     asyncio.run(work())
@@ -132,7 +132,7 @@ def test_an_empty_file_compares_too(tmp_path: Path) -> None:
         log: list[Any] = []
         users = UsersFile(path, HashPool(1, 5, ManualClock()), lambda *entry: log.append(entry))
         assert await users.verify("alice", b"secret", "192.0.2.1") == UNKNOWN_USER
-        users.close()
+        await users.close()
         assert [event for event, _ in log] == ["users.readable_by_all"]
 
     asyncio.run(work())
@@ -173,7 +173,7 @@ def test_changes_are_taken_up_once_they_have_settled(tmp_path: Path) -> None:
         await users.refresh()
         await users.refresh()
         assert log.pop()[0] == "users.kept" and len(users) == 2
-        users.close()
+        await users.close()
 
     asyncio.run(work())
 
