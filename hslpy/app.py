@@ -178,7 +178,7 @@ class App:
             slots,
         )
         self.commands = {**queue_commands(self.queue, self.spool), "workers": self._status}
-        self._control = ControlServer(settings.control_path, self.commands) if node is None else None
+        self._control = ControlServer(settings.control_path, self.commands, self.log) if node is None else None
         self._started_at = self._clock.time()
         self._storage_full = False
         self._watchers: list[asyncio.Task[None]] = []

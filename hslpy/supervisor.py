@@ -38,7 +38,7 @@ START_S = 120.0  # recovery of some million queued recipients
 LEAVE_S = 25.0  # beyond the grace: what is being stored, connections of scripts, the last commit
 HEALTHY_S = 1.0  # a worker that ran so long is started again at once
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0  # before one is started again that keeps dying as it starts
-RELOAD_S = 30.0
+RELOAD_S = 30.0  # for a worker to take up changed scripts: compiled already, a second at most
 TELL_S = 1.5  # below what the worker that asks waits
 CLOSED_S = 1.0  # for what an ended worker has said last
 
@@ -81,7 +81,7 @@ class Supervisor:
         self._pools = Pools(self._tell)
         self._tracked: dict[tuple[str, ...], None] = {}  # sets of fields that scripts ask for, the latest last
         whole = Whole(settings.workers, self._ask)
-        self._control = ControlServer(settings.control_path, {**whole.handlers(), "workers": self._status})
+        self._control = ControlServer(settings.control_path, {**whole.handlers(), "workers": self._status}, log)
 
     @property
     def queued(self) -> int:
@@ -223,7 +223,7 @@ class Supervisor:
                     with contextlib.suppress(ConnectionError):
                         await loop.sock_sendall(ours, start.frame())
                     questions: dict[str, Handler] = {"track": partial(self._track, worker)}
-                    worker.link = Link(self._notes(worker), questions, closed.set)
+                    worker.link = Link(self._notes(worker), questions, closed.set, self._log)
                     await worker.link.connect(ours)
                 status = await ended
             finally:

@@ -97,7 +97,7 @@ async def _work(start: Start, hub: socket.socket, overrides: Overrides, events: 
     slots = Leases(lambda kind, values: link.tell(kind, values))
     questions: dict[str, Handler] = {}
     notes: dict[str, Callable[..., None]] = {"granted": slots.granted, "recall": slots.recall, "stop": stop}
-    link = Link(notes, questions, lambda: stop(ORPHAN_GRACE_S))
+    link = Link(notes, questions, lambda: stop(ORPHAN_GRACE_S), events.write)
     queues = Exchange(link, SystemClock(), start.settings.queue.max_metric_sets)
     notes |= {"total": queues.told_total, "cells": queues.told_cells}
     await link.connect(hub)

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hslpy.errors import OperatorError
-
-LONGEST_REQUEST_BYTES = 1 << 20  # an id list of a hundred thousand recipients fits
+from hslpy.log import Log
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
-_log = logging.getLogger("hslpy.admin")
 
+LONGEST_REQUEST_BYTES = 1 << 20  # an id list of a hundred thousand recipients fits
 
 LONGEST_PATH = 107  # sun_path of Linux, less its final NUL
 
@@ -58,9 +57,10 @@ async def process_at(path: Path) -> int | None:
 class ControlServer:
     """Listens at `path` and answers with what `handlers` give, by command name."""
 
-    def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, path: Path, handlers: Mapping[str, Handler], log: Log) -> None:
         self.path = path
         self._handlers = handlers
+        self._log = log
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -110,14 +110,14 @@ class ControlServer:
             command, arguments = request["command"], request.get("arguments", {})
         except (ValueError, TypeError, KeyError, AttributeError):
             return _UNKNOWN
-        return await answer_with(self._handlers, command, arguments)
+        return await answer_with(self._handlers, command, arguments, self._log)
 
 
 _UNKNOWN = {"ok": False, "error": "not a known control request"}
 
 
-async def answer_with(handlers: Mapping[str, Handler], command: Any, arguments: Any) -> dict[str, Any]:
-    """Give the answer to a request, whatever the handler does."""
+async def answer_with(handlers: Mapping[str, Handler], command: Any, arguments: Any, log: Log) -> dict[str, Any]:
+    """Give the answer to a request, whatever the handler does; a fault of ours is logged in full."""
     handler = handlers.get(command) if isinstance(command, str) else None
     if handler is None or not isinstance(arguments, dict):
         return _UNKNOWN
@@ -125,6 +125,7 @@ async def answer_with(handlers: Mapping[str, Handler], command: Any, arguments: 
         return {"ok": True, "result": await handler(arguments)}
     except OperatorError as error:
         return {"ok": False, "error": error.message, "hint": error.hint}
-    except Exception:
-        _log.exception("control request %s failed", command)
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        log("control.fault", {"level": "error", "command": command, "error": repr(error), "text": text})
         return {"ok": False, "error": "the server failed to answer; its log has the story"}

@@ -14,6 +14,7 @@ from typing import Any
 
 from hslpy.admin.control import Handler, answer_with
 from hslpy.errors import OperatorError
+from hslpy.log import Log
 
 # What the other side has not read is kept in memory: one so far behind has stopped working.
 MOST_UNREAD_BYTES = 64 << 20
@@ -33,10 +34,12 @@ class Link(asyncio.Protocol):
         notes: Mapping[str, Callable[..., None]],
         questions: Mapping[str, Handler],
         closed: Callable[[], None],
+        log: Log,
     ) -> None:
         self._notes = notes
         self._questions = questions
         self._closed = closed
+        self._log = log
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._seen = 0
@@ -117,7 +120,7 @@ class Link(asyncio.Protocol):
             self._notes[kind](*values)
 
     async def _answer(self, kind: str, arguments: Mapping[str, Any], number: int) -> None:
-        self._write([None, await answer_with(self._questions, kind, arguments), number])
+        self._write([None, await answer_with(self._questions, kind, arguments, self._log), number])
 
     def _write(self, message: list[object]) -> None:
         transport = self._transport

@@ -24,7 +24,8 @@ Take = Callable[[str, int, int], bool]
 class Slots:
     """`quick` jobs at a time, and `slow` beside them that have lasted for `slow_after_s`.
 
-    Of the quick ones a destination may have `destination_share` at most; of either a group `group_share`.
+    Of the quick ones a destination may have `destination_share` at most; of either a group `group_share`: whatever one of
+    them does, a quarter is left for the others.
     """
 
     quick: int

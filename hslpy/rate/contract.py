@@ -53,7 +53,11 @@ class RateHealth:
 
 @dataclass(frozen=True, slots=True)
 class RateSettings:
-    """How counters are kept. `max_entries` bounds those in memory: a new entry beyond it is refused, not counted."""
+    """How counters are kept. `max_entries` bounds those in memory: a new entry beyond it is refused, not counted.
+
+    A call of Redis has `timeout_s` and `batch_max` checks at most, for which Redis does nothing else for some 4 ms. One
+    that is away is looked for every `retry_s`, to be in use well within a second of its return.
+    """
 
     store: Literal["memory", "redis"] = "memory"
     on_unreachable: OnUnreachable = "local"

@@ -46,6 +46,7 @@ class SmtpSettings:
     auth_mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     auth_delay_s: float = 1.0
     max_auth_failures: int = 3
+    # Limits of failed logins: more than people behind one address mistype, far less than guessing wants.
     auth_window_s: float = 600.0
     auth_block_s: float = 900.0
     auth_failures_per_client: int = 20

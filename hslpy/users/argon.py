@@ -21,13 +21,13 @@ from hslpy.clock import Clock
 
 # What `make_hash` takes: the least that OWASP's cheat sheet on password storage names, as each connection signs in anew.
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
-SALT_BYTES, HASH_BYTES = 16, 32
+SALT_BYTES, HASH_BYTES = 16, 32  # RFC 9106 section 4
 # What a hash may ask for: above it one login, or a few at a time, would take what the server needs for mail.
 MOST_MEMORY_KIB = 256 * 1024
 MOST_WORK_KIB = 512 * 1024  # memory times passes: half a second or so
 MOST_LANES = 16
-KNOWN_S = 300.0
-MOST_KNOWN = 20_000
+KNOWN_S = 300.0  # a client that sends now and then is compared once in a while, and a changed password is another hash
+MOST_KNOWN = 20_000  # at 150 bytes or so
 
 _ENCODED = re.compile(
     r"\$argon2(id|i|d)(?:\$v=(\d{1,3}))?\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)",
