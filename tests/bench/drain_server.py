@@ -30,7 +30,7 @@ async def serve(settings_file: Path, events: EventLog) -> None:
         if not stopping.is_set():
             released.clear()
             await app.delivery.start(own)
-            while len(app.queue):
+            while len(app.queue) and not stopping.is_set():
                 await asyncio.sleep(0.05)
             await app.delivery.stop()  # the next filling is kept again
     await app.stop(1.0)
