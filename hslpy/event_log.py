@@ -147,11 +147,13 @@ def _text_line(now: float, level: str, event: str, fields: Mapping[str, object])
     for key, value in fields.items():
         if key == "level":
             continue
-        text = _shown(str(value))
-        if "\n" in text:
-            below += [f"\n    {_printable(line)}" for line in text.splitlines()]
-        elif text.isprintable() and " " not in text and '"' not in text:
+        text = value if value.__class__ is str else str(value)
+        if not text.isascii():
+            text = _shown(text)
+        if text.isprintable() and " " not in text and '"' not in text:
             parts.append(f"{key}={text}")
+        elif "\n" in text:
+            below += [f"\n    {_printable(line)}" for line in text.splitlines()]
         else:
             parts.append(f"{key}={json.dumps(text)}")
     return " ".join(parts) + "".join(below)

@@ -92,35 +92,19 @@ class Hooks:
 
         Raises nothing for a script's fault; CancelledError when the task is cancelled.
         """
-        verdict = await self._verdict(scripts, hook, event)
-        for observer in self.observers:
-            observer(hook, event, verdict)
-        return verdict
-
-    async def _verdict(self, scripts: ScriptSet, hook: str, event: Event) -> Verdict:
         row = BY_NAME[hook]
         programs = scripts.programs.get(hook)
         if not programs:
-            return implicit_verdict(row, event)
-        execution = _Execution(self, row, programs, event)
-        try:
-            return await self._pool.run(execution.run, self.settings.limits.wall_s)
-        except (ScriptError, LimitExceeded) as error:
-            if hook in CONCEALING:
-                error.message = _concealed(error)
-            return self._failed(
-                execution.row,
-                execution.host,
-                error,
-                without_secrets(
-                    rendered_fault(error, f", hook {row.name}", f"outcome: hook {row.name} {execution.row.outcome}"),
-                    _secrets(event),
-                ),
-            )
-        except Exception as error:  # a fault of ours: the hook fails, the log has it in full
-            text = "".join(traceback.format_exception(error))
-            story = f"{text} = outcome: hook {row.name} {execution.row.outcome}"
-            return self._failed(execution.row, execution.host, error, without_secrets(story, _secrets(event)))
+            verdict = implicit_verdict(row, event)
+        else:
+            execution = _Execution(self, row, programs, event)
+            try:
+                verdict = await self._pool.run(execution.run, self.settings.limits.wall_s)
+            except (Exception, LimitExceeded) as error:
+                verdict = self._failed(execution, error)
+        for observer in self.observers:
+            observer(hook, event, verdict)
+        return verdict
 
     def run_kind(self) -> type[Run]:
         """Give the class of runs under the limits of the day."""
@@ -134,9 +118,19 @@ class Hooks:
             )
         return self._run_kind
 
-    def _failed(self, row: Hook, host: HookHost, error: BaseException, text: str) -> Verdict:
+    def _failed(self, execution: _Execution, error: Exception | LimitExceeded) -> Verdict:
+        """Give the failure's verdict, and log what happened in full: a fault of the script, or of ours."""
+        row, host, event = execution.row, execution.host, execution.event
+        outcome = f"outcome: hook {row.name} {row.outcome}"
+        if isinstance(error, ScriptError | LimitExceeded):
+            if row.name in CONCEALING:
+                error.message = _concealed(error)
+            story = rendered_fault(error, f", hook {row.name}", outcome)
+        else:
+            story = f"{''.join(traceback.format_exception(error))} = {outcome}"
         self.failures += 1
         code = getattr(error, "code", "internal")
+        text = without_secrets(story, _secrets(event))
         self.log("hooks.script_error", {"level": "error", **host.ids, "hook": row.name, "code": code, "text": text})
         return row.failure
 

@@ -41,6 +41,15 @@ def hit(packed: bytes | None, now_us: int, width: int, limit: int) -> bytes | No
             return None
         if counts[0] < 255:
             return b"%b%c%b" % (packed[:8] if age == 0 else bucket.to_bytes(8, "little"), counts[0] + 1, counts[1:])
+    else:
+        form = _FORM_OF[len(packed)]
+        values = form.unpack(packed)
+        if values[0] == bucket:  # a busy entry: all but the newest slot stays (a quarter of the time)
+            if sum(values) - bucket >= limit:
+                return None
+            size = (form.size - _HEAD.size) // BUCKETS
+            if (values[1] + 1) >> 8 * size == 0:
+                return b"%b%b%b" % (packed[:8], (values[1] + 1).to_bytes(size, "little"), packed[8 + size :])
     slots = _slots(packed, bucket)
     if sum(slots) >= limit:
         return None

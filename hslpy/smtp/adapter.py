@@ -168,6 +168,10 @@ class Connection(SMTP):
         self._handler_coroutine = self._tls_protocol = None
         self._client_connected_cb = None
 
+    def data_received(self, data: bytes) -> None:
+        """Give it to the reader, which the inherited method looks for by a weak reference."""
+        self._reader.feed_data(data)
+
     def eof_received(self) -> bool:
         """Let what was sent be worked off: a client may close its side and still read (aiosmtpd would drop it all)."""
         reader = self._reader
@@ -251,7 +255,12 @@ class Connection(SMTP):
                 line = bytes(buffer[: end + 1])
                 del buffer[: end + 1]
                 try:
-                    await self._command(session, line)
+                    if session.proxying and _is_framed(line):
+                        line = await self._proxied(session, line)
+                    found = self._find_command(session, line) if line else None
+                    if found is not None:
+                        method, argument = found
+                        await method(self, argument)
                 except PeerGone:
                     raise
                 except Exception as error:
@@ -278,7 +287,15 @@ class Connection(SMTP):
         try:
             if self.transport.get_write_buffer_size() > OUTPUT_LIMIT:
                 await self._writer.drain()
-            await reader._wait_for_data("hslpy")
+            if reader._paused:
+                reader._paused = False
+                self.transport.resume_reading()
+            # What the reader's own method does, once for each piece of input; `feed_data` and `feed_eof` wake it.
+            reader._waiter = waiter = self.loop.create_future()
+            try:
+                await waiter
+            finally:
+                reader._waiter = None
         except OSError as error:  # ssl.SSLError is one
             raise PeerGone from error
         self.waiting_since = math.inf
@@ -323,32 +340,34 @@ class Connection(SMTP):
         del buffer[: end + 1]
         await self.push(session.fault(replies.LINE_TOO_LONG))
 
-    async def _command(self, session: Session, line: bytes) -> None:
-        # A line that is not even framed is refused below, and the hook asked about the next one.
-        if session.proxying and _is_framed(line):
-            command, answer = await session.proxied(line[:-2])
-            if answer:
-                self._out.append(answer)
-                return
-            line = command + b"\r\n"
+    async def _proxied(self, session: Session, line: bytes) -> bytes:
+        """Give the line to run in place of a framed one, empty where the proxy hook answered."""
+        command, answer = await session.proxied(line[:-2])
+        if answer:
+            self._out.append(answer)
+            return b""
+        return command + b"\r\n"
+
+    def _find_command(self, session: Session, line: bytes) -> tuple[Method, str] | None:
+        """Give the method for a line and its argument, None for one that was refused."""
         sound = _SOUND_LINE(line) or (_UTF8_LINE(line) if is_sound_utf8(line[:-2]) else None)
         if sound is None:
             wrong = line_fault(line)
             self._out.append(session.unrecognized() if wrong is replies.UNKNOWN else session.fault(wrong))
-            return
+            return None
         verb, argument = sound[1].upper(), sound[2]
         if len(line) > COMMAND_LIMIT and len(line) > COMMAND_LIMITS.get(verb, COMMAND_LIMIT):
             self._out.append(session.fault(replies.LINE_TOO_LONG))
-            return
+            return None
         method = COMMANDS.get(verb)
         if method is None:
             self._out.append(session.unrecognized(verb))
-            return
+            return None
         # Only what may be followed by other commands in one write may have any input behind it (RFC 2920 section 3.1).
         if verb in LAST_IN_GROUP and self._reader._buffer:
             self._out.append(self._early_talk(session))
-            return
-        await method(self, argument.decode("latin-1").strip(" \t") if argument else "")
+            return None
+        return method, argument.decode("latin-1").strip(" \t") if argument else ""
 
     def _early_talk(self, session: Session) -> bytes:
         self._reader._buffer.clear()
@@ -471,7 +490,7 @@ class Connection(SMTP):
         if refusal is not None:
             await self.push(refusal)
             return
-        await self.push(replies.GO_AHEAD.wire)
+        self._out.append(replies.GO_AHEAD.wire)
         try:
             raw = await self._read_message(session)
         except PeerGone:
@@ -484,7 +503,7 @@ class Connection(SMTP):
             if isinstance(raw, OwnReply):
                 await self.push(receive.refused(session, raw))
             else:
-                await self.push(await receive.end_of_data(session, raw, self.watch, self._hung_up))
+                self._out.append(await receive.end_of_data(session, raw, self.watch, self._hung_up))
         finally:
             self._release()
 

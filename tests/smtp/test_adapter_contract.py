@@ -111,6 +111,13 @@ def test_what_we_use_of_the_stream_reader() -> None:
         reader.feed_data(b"abc")
         await waiting
         assert reader._buffer == b"abc"
+        # the adapter waits by itself: what comes sets the waiter's result and forgets the waiter
+        for feed in (lambda: reader.feed_data(b"d"), reader.feed_eof):
+            waiter = reader._waiter = asyncio.get_running_loop().create_future()
+            feed()
+            assert waiter.done() and reader._waiter is None
+        reader = asyncio.StreamReader(limit=10)
+        assert reader._paused is False
         # pausing: over twice the limit; waiting for more resumes
         calls: list[str] = []
 
