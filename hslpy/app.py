@@ -177,7 +177,7 @@ class App:
             rates if settings.rate.store == "redis" else None,
             slots,
         )
-        self.commands = {**queue_commands(self.queue, self.spool), "workers": self._status}
+        self.commands = {**queue_commands(self.queue, self.spool), "workers": self._status, "user.unblock": self._unblock}
         self._control = ControlServer(settings.control_path, self.commands, self.log) if node is None else None
         self._started_at = self._clock.time()
         self._storage_full = False
@@ -219,9 +219,18 @@ class App:
         }
         return {"workers": [figures]}
 
+    async def _unblock(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Hear a client or a user again whose logins failed too often; source of `hslpy user unblock`."""
+        name = arguments.get("name")
+        username = name.encode("utf-8", "surrogateescape").decode("latin-1") if name else None
+        try:
+            return {"unblocked": await self.smtp.shared.guesses.forget(arguments.get("ip"), username)}
+        except OSError as error:
+            raise OperatorError(f"the counters in Redis cannot be changed: {error or 'no answer'}") from error
+
     async def start(self) -> None:
         """Start everything, or nothing: raises OperatorError with all that was started stopped again."""
-        self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_data_dir(self.settings.data_dir)
         async with contextlib.AsyncExitStack() as undo:
             if self._control is not None:
                 await self._control.check()  # before the spool is waited for, which a killed server's workers may still have
@@ -250,6 +259,8 @@ class App:
                 await self.delivery.start(await self._own_listeners())
             undo.pop_all()
         self._watchers.append(asyncio.create_task(self._watch_storage()))
+        if self.settings.rate.store == "redis":
+            self._watchers.append(asyncio.create_task(self._look_at_rates()))
         if self._node is not None:
             self._watchers.append(asyncio.create_task(self._tidy_slots(self._node.slots)))
         if self.settings.reload_check_s > 0:
@@ -289,6 +300,10 @@ class App:
                 async with asyncio.timeout(OWN_NAME_S):
                     local |= set((await self.services.resolver.query(self.settings.hostname, kind)).records)
         return replace(bound, local=frozenset(local))
+
+    async def _look_at_rates(self) -> None:
+        """Ask for a counter, so that the log tells at the start already where the store cannot be used."""
+        await self.services.rates.check("server:started", "", 0, 1.0)
 
     async def _watch_storage(self) -> None:
         while True:
@@ -453,6 +468,15 @@ def server_of(transport: Transport) -> Server:
 def packaged_hooks() -> dict[str, tuple[Path, ...]]:
     """Give the packaged script of each hook that has one: `hooks/<hook>.hsl`."""
     return {file.stem: (file,) for file in sorted((packaged_scripts() / "hooks").glob("*.hsl"))}
+
+
+def make_data_dir(folder: Path) -> None:
+    """Make the data folder where it is missing. Raises OperatorError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "server.data_dir names it; the server's user must be able to write there"
+        raise OperatorError(f"cannot make the data folder {folder}: {error.strerror}", hint=hint) from error
 
 
 def hook_settings(settings: Settings) -> HookSettings:

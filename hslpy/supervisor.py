@@ -21,12 +21,13 @@ from typing import Any
 from hslpy.admin.control import ControlServer, Handler
 from hslpy.admin.hub import Link, NoAnswer
 from hslpy.admin.whole import LOOK_S, Whole
-from hslpy.app import LOCK_WAIT_S, STOP_GRACE_S, hook_settings
+from hslpy.app import LOCK_WAIT_S, STOP_GRACE_S, hook_settings, make_data_dir
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import Loader
 from hslpy.log import Log
+from hslpy.smtp.server import cannot_listen
 from hslpy.smtp.settings import Listener
 from hslpy.spool.folder import Folder, when_free
 from hslpy.spool.shards import shard_folder, shards_of
@@ -90,7 +91,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start all workers, or none: raises OperatorError with what kept the first one from it."""
-        self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_data_dir(self.settings.data_dir)
         await self._control.check()
         try:
             for worker in self._workers:  # Python starts meanwhile
@@ -386,9 +387,7 @@ def _reserve(listeners: Sequence[Listener]) -> tuple[list[socket.socket], tuple[
                     name = held[-1].getsockname()
                     found.append(replace(listener, host=name[0], port=name[1]))
             except OSError as error:
-                raise OperatorError(
-                    f"cannot listen on {listener.host} port {listener.port}: {error.strerror or error}"
-                ) from error
+                raise cannot_listen(listener, error) from error
     except BaseException:
         for each in held:
             each.close()

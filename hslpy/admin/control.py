@@ -19,6 +19,7 @@ from typing import Any
 
 from hslpy.errors import OperatorError
 from hslpy.log import Log
+from hslpy.spool.contract import SpoolError
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -125,6 +126,8 @@ async def answer_with(handlers: Mapping[str, Handler], command: Any, arguments: 
         return {"ok": True, "result": await handler(arguments)}
     except OperatorError as error:
         return {"ok": False, "error": error.message, "hint": error.hint}
+    except SpoolError as error:  # the disk's fault, or what it gave back is not what was written
+        return {"ok": False, "error": str(error), "hint": "see `When things go wrong` in docs/guide/operating.md"}
     except Exception as error:
         text = "".join(traceback.format_exception(error))
         log("control.fault", {"level": "error", "command": command, "error": repr(error), "text": text})

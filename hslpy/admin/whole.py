@@ -40,6 +40,7 @@ class Whole:
             "queue.hold": lambda arguments: self._order("queue.hold", arguments),
             "queue.release": lambda arguments: self._order("queue.release", arguments),
             "queue.delete": lambda arguments: self._order("queue.delete", arguments),
+            "user.unblock": self._unblock,
         }
 
     async def of_all(
@@ -93,6 +94,11 @@ class Whole:
             "later": sum(answer["later"] for answer in answers.values()),
             "missing": missing + more,
         }
+
+    async def _unblock(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        answers, missing = await self.of_all("user.unblock", dict.fromkeys(range(self._workers), arguments), LOOK_S)
+        scopes = {scope for answer in answers.values() for scope in answer["unblocked"]}
+        return {"unblocked": sorted(scopes), "missing": missing}
 
     async def _find(self, texts: list[str]) -> tuple[dict[int, list[int]], list[dict[str, Any]]]:
         """Give the queue ids that ids mean, by worker, and who could not be asked. Raises OperatorError for one unknown."""

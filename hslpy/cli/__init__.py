@@ -60,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the console script's entry."""
     words = sys.argv[1:] if argv is None else list(argv)
     gc.disable()  # what is imported stays: looking for garbage in it is an eighth of the start
-    arguments = parser(words[:1] if words and words[0] in COMMAND_MODULES else COMMAND_MODULES).parse_args(words)
+    top = parser(words[:1] if words and words[0] in COMMAND_MODULES else COMMAND_MODULES)
+    arguments, unknown = top.parse_known_args(words)
+    if unknown:
+        _asked_for(top, words).error(f"unrecognized arguments: {' '.join(unknown)}")
     gc.freeze()
     gc.enable()
     try:
@@ -77,6 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _asked_for(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
+    """Give the parser of the command, or of its order, that the words name: its options are what was meant."""
+    for word in words:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                parser = action.choices[word]
+    return parser
 
 
 def _version() -> str:

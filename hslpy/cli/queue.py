@@ -41,6 +41,12 @@ def request(path: Path, command: str, arguments: Mapping[str, Any]) -> Any:
     return answer["result"]
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"wants a whole number, got {text!r}")
+    return int(text)
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the server's settings (default: those of `hslpy serve`)"
@@ -64,9 +70,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--all", action="store_true", help="every recipient in the queue")
         else:
             action.add_argument(
-                "--limit", type=int, default=100, metavar="N", help="print at most N recipients (default 100)"
+                "--limit", type=_count, default=100, metavar="N", help="print at most N recipients (default 100)"
             )
-            action.add_argument("--offset", type=int, default=0, metavar="N", help="leave out the first N")
+            action.add_argument("--offset", type=_count, default=0, metavar="N", help="leave out the first N")
             action.add_argument("--held", action="store_true", help="only held recipients")
         for field in FIELDS:
             action.add_argument(f"--{field}", metavar="VALUE", help=f"only where {field} is VALUE")
@@ -105,14 +111,15 @@ def _list(result: Mapping[str, Any]) -> str:
     aside = [f"damaged, set aside: {folder} (see docs/guide/operating.md)" for folder in result["set_aside"]]
     if not rows:
         return "\n".join(["the queue is empty" if not result["total"] else "nothing in the queue matches", *aside])
-    lines = [f"{'id':>8}  {'state':<9} {'next try':<20} {'tries':>5} {'bytes':>9}  sender → recipient"]
+    width = max(8, *(len(str(row["queue_id"])) for row in rows))
+    lines = [f"{'id':>{width}}  {'state':<9} {'next try':<20} {'tries':>5} {'bytes':>9}  sender → recipient"]
     for row in rows:
         lines.append(
-            f"{row['queue_id']:>8}  {row['state']:<9} {_when(row['due_at']) if row['state'] == 'waiting' else '-':<20}"
+            f"{row['queue_id']:>{width}}  {row['state']:<9} {_when(row['due_at']) if row['state'] == 'waiting' else '-':<20}"
             f" {row['retries']:>5} {row['size_bytes']:>9}  <{row['sender']}> → <{row['recipient']}>"
         )
         if row["last_error"]:
-            lines.append(f"{'':>10}{row['last_error']}")
+            lines.append(f"{'':>{width + 2}}{row['last_error']}")
     if result["matching"] > len(rows):
         lines.append(f"({len(rows)} of {result['matching']}; --limit N shows more)")
     return "\n".join(lines + aside)

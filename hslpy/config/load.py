@@ -143,6 +143,7 @@ def _settings(
         ids = [entry["id"] for entry in values[f"{table}[]"]]
         if len(set(ids)) < len(ids):
             raise OperatorError(f"two [[{table}]] tables have the same id", hint="give each an `id` of its own")
+    _check_together(values, given)
     certificates = tuple(CertificateFiles(**entry) for entry in values["smtp.certificates[]"])
     smtp = SmtpSettings(**_section(values, "smtp"), listeners=listeners, hostname=hostname, certificates=certificates)
     _check_networks("relay_networks", smtp.relay_networks)
@@ -259,6 +260,29 @@ def _check_networks(setting: str, networks: Sequence[str]) -> None:
             ip_network(text, strict=False)
         except ValueError as error:
             raise OperatorError(f"smtp.{setting}: {error}", hint="write networks as in 192.0.2.0/24") from None
+
+
+def _check_together(values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raises OperatorError for settings of which one leaves another without effect."""
+    places = [(entry["host"], entry["port"]) for entry in values["listen[]"] if entry["port"]]
+    for host, port in places:
+        if places.count((host, port)) > 1:
+            raise OperatorError(f"two [[listen]] tables have {host} port {port}", hint="leave one of them out")
+    if values["smtp.tls_key"] and not values["smtp.tls_certificate"]:
+        raise OperatorError("smtp.tls_key is set without smtp.tls_certificate", hint="name the certificate's file too")
+    own = [name for name in values["smtp.auth_mechanisms"] if name.upper() not in ("PLAIN", "LOGIN")]
+    if own and not values["hooks.auth"]:
+        raise OperatorError(
+            f"smtp.auth_mechanisms has {', '.join(own)}, which a script at auth would carry out, and there is none",
+            hint="set hooks.auth, or offer PLAIN and LOGIN alone",
+        )
+    for name in ("ca_file", "tls_certificate", "tls_key"):
+        file = values[f"redis.{name}"]
+        if file is not None and not file.is_file():
+            raise OperatorError(f"redis.{name}: there is no file {file}")
+    for other in ("sentinels", "cluster"):
+        if values[f"redis.{other}"] and "url" in given.get("redis", {}):
+            raise OperatorError(f"redis.url and redis.{other} are both set", hint="leave out the one that is not meant")
 
 
 def _check_source_names(sources: tuple[Source, ...], transports: Mapping[str, Transport], defaults: tuple[str, ...]) -> None:

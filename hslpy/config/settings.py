@@ -51,7 +51,7 @@ ROWS: list[Setting] = [
         Listener,
         {
             "host": About("address to listen on"),
-            "port": About("port to listen on; 0 takes a free one", minimum=0),
+            "port": About("port to listen on; 0 takes a free one", minimum=0, maximum=65535),
             "server_id": About("what scripts see as `$serverid`"),
             "tls": About("`starttls` offers it where a certificate is set"),
         },
@@ -231,7 +231,7 @@ ROWS: list[Setting] = [
         {
             "id": About("the transport's id, as in `mailtransport:1`"),
             "next_hop": About("host or IP that takes all its mail; left out: the recipient domain's MX"),
-            "port": About("the port", minimum=1),
+            "port": About("the port", minimum=1, maximum=65535),
             "protocol": About("smtp or lmtp"),
             "sources": About("ids of its sources"),
             "helo": About("EHLO name where its source has none"),
@@ -281,7 +281,7 @@ ROWS: list[Setting] = [
         ResolverSettings,
         {
             "nameservers": About("name servers' addresses; empty: those of /etc/resolv.conf"),
-            "port": About("their port", minimum=1),
+            "port": About("their port", minimum=1, maximum=65535),
             "try_s": About("time for one server to answer", "s", minimum=0.1),
             "lifetime_s": About("time for the whole question", "s", minimum=0.1),
             "cache_entries": About("answers kept", minimum=0),

@@ -6,6 +6,7 @@ Knows nothing of which settings there are: those are the rows of `settings.py`.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -53,6 +54,7 @@ class About:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     secret: bool = False
+    maximum: float | None = None
 
 
 def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Setting]:
@@ -80,6 +82,7 @@ def rows_of(section: str, room: type, about: Mapping[str, About]) -> list[Settin
                 text.choices or choices,
                 text.minimum,
                 text.secret,
+                text.maximum,
             )
         )
     return rows
@@ -230,6 +233,8 @@ def _value(row: Setting, given: Any, folder: Path) -> tuple[Any, str | None]:
         inner = str if kind == "texts by text" else (int, float)
         if not isinstance(given, dict) or not all(isinstance(v, inner) for v in given.values()):
             return None, f"wants {wanted}, got {given!r}"
+    if any(isinstance(v, float) and not math.isfinite(v) for v in (value if isinstance(value, tuple) else (value,))):
+        return None, f"wants {wanted}, got {given!r}"
     if row.choices and any(v not in row.choices for v in (value if isinstance(value, tuple) else (value,))):
         return None, f"wants one of {', '.join(row.choices)}, got {given!r}{_near(str(given), row.choices)}"
     if row.minimum is not None and any(v < row.minimum for v in (value if isinstance(value, tuple) else (value,))):

@@ -32,11 +32,11 @@ class RetrySchedule:
 
     def __post_init__(self) -> None:
         if self.wait_s <= 0 or self.ceiling_s < self.wait_s:
-            raise OperatorError("a retry schedule wants a wait above 0 seconds, and a ceiling not below it")
+            raise OperatorError("queue.schedule: wait_s must be above 0, and ceiling_s not below it")
         if self.factor < 1 or not 0 <= self.jitter < 1:
-            raise OperatorError("a retry schedule wants a factor of at least 1 and a jitter of at least 0 and below 1")
+            raise OperatorError("queue.schedule: factor must be at least 1, and jitter at least 0 and below 1")
         if self.lifetime_s <= 0 or self.bounce_lifetime_s <= 0:
-            raise OperatorError("a retry schedule wants lifetimes above 0 seconds")
+            raise OperatorError("queue.schedule: lifetime_s and bounce_lifetime_s must be above 0")
 
 
 class QueueExpired(Exception):

@@ -35,6 +35,10 @@ class RateCounters(Protocol):
         """
         ...
 
+    async def forget(self, namespace: str, entry: str, interval_s: float) -> None:
+        """Forget a counter's hits, this process's and the shared ones. Raises OSError where the store does not answer."""
+        ...
+
     @property
     def health(self) -> RateHealth: ...
 

@@ -69,6 +69,9 @@ class MemoryRateCounters:
             heapq.heappush(self._due, (ring.expires_us(changed, width), key, width))
         return True
 
+    async def forget(self, namespace: str, entry: str, interval_s: float) -> None:
+        self._rings.pop(key_of(namespace, entry, interval_us(0, interval_s)), None)
+
     def take_back(self, key: bytes, width: int, at_us: int) -> None:
         """Uncount a hit of `at_us`, where it was counted."""
         packed = self._rings.get(key)
@@ -88,10 +91,11 @@ class MemoryRateCounters:
             if not self._due or self._due[0][0] > now:
                 return
             _, key, width = self._due[0]
-            expires = ring.expires_us(self._rings[key], width)
+            packed = self._rings.get(key)  # None where it was forgotten
+            expires = ring.expires_us(packed, width) if packed is not None else 0
             if expires <= now:
                 heapq.heappop(self._due)
-                del self._rings[key]
+                self._rings.pop(key, None)
             else:
                 heapq.heapreplace(self._due, (expires, key, width))
 

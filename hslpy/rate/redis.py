@@ -24,6 +24,7 @@ from hslpy.store.redis import AskError, Lane, MovedError, NoScriptError, RedisEr
 from hslpy.store.servers import MOST_REDIRECTS, RedisUnknown, Servers
 
 SCRIPT = Script(resources.files("hslpy.rate").joinpath("ring.lua").read_text())
+FORGET = Script("return redis.call('DEL', KEYS[1])")
 
 _ASKING = pack((b"ASKING",))
 
@@ -112,6 +113,16 @@ class RedisRateCounters:
         self._enqueue(server, check)
         return await check.answer
 
+    async def forget(self, namespace: str, entry: str, interval_s: float) -> None:
+        for own in (self._own, self._unshared):
+            await own.forget(namespace, entry, interval_s)
+        key = self._prefix + key_of(namespace, entry, interval_us(0, interval_s))
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._redis.call(FORGET, key)
+        except RedisError as error:
+            raise OSError(str(error)) from error
+
     async def close(self) -> None:
         """Wait for the batches under way, each within its deadline, and close the connections."""
         self._closed = True
@@ -134,7 +145,8 @@ class RedisRateCounters:
     def _server(self, name: str) -> _Server:
         server = self._servers.get(name)
         if server is None:
-            fields = {"answers": self._settings.on_unreachable, **({"server": name} if self._redis.is_cluster else {})}
+            fields = {"redis": self._redis.place, "answers": self._settings.on_unreachable}
+            fields |= {"server": name} if self._redis.is_cluster else {}
             times = self._settings.timeout_s, self._settings.retry_s
             probe = partial(self._redis.probe, name, self._prefix + b"?")
             circuit = Circuit("rate", probe, *times, self._clock, self._log, fields, self._changed)

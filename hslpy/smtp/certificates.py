@@ -57,7 +57,7 @@ def read_certificate(files: CertificateFiles, minimum_version: str) -> Certifica
     """Give the certificate and its context. Blocks. Raises OperatorError that says which file is wrong, and how."""
     chain = _read(files.certificate)
     key = files.key or files.certificate
-    _read(key)
+    pem = _read(key)
     try:
         leaf = x509.load_pem_x509_certificates(chain)[0]
     except ValueError:
@@ -75,7 +75,11 @@ def read_certificate(files: CertificateFiles, minimum_version: str) -> Certifica
         context.load_cert_chain(files.certificate, key, refuse)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise OperatorError(f"the key {key} is not that of the certificate {files.certificate}") from None
+            hint = "`openssl pkey -pubout -in KEY` and `openssl x509 -pubkey -noout -in CERTIFICATE` say the same for a pair"
+            raise OperatorError(f"the key {key} is not that of the certificate {files.certificate}", hint=hint) from None
+        if b"PRIVATE KEY-----" not in pem:
+            hint = "name the file of the private key beside it: tls_key, or `key` in [[smtp.certificates]]"
+            raise OperatorError(f"{key} holds no private key in PEM", hint=hint) from None
         raise OperatorError(f"cannot use the certificate {files.certificate} with the key {key}: {error}") from None
     except OSError as error:
         raise OperatorError(f"cannot read {files.certificate} or {key}: {error.strerror}") from None

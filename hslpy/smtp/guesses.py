@@ -56,7 +56,13 @@ class Guesses:
             # The failure that reaches the limit blocks; it is not counted, so that the limit is one lower afterwards.
             under = limit > 1 and await self._hit(_FAILED, scope, entry, limit - 1, window_s)
             if not under and await self._hit(_BLOCKED, scope, entry, 1, block_s):
-                fields = {"level": "warning", "remote_ip": ip, "username": username or "", "by": scope, "for_s": block_s}
+                fields = {
+                    "level": "warning",
+                    "remote_ip": ip,
+                    "username": _readable(username),
+                    "by": scope,
+                    "for_s": block_s,
+                }
                 self._log("smtp.login_blocked", fields)
         return max(1, await self._count(_FAILED, "client", _client(ip), window_s))
 
@@ -64,11 +70,27 @@ class Guesses:
         """Remember from where the user signs in."""
         await self._hit(_KNOWN, "", _user_network(ip, username), 1, _KNOWN_S)
 
-    def _scopes(self, ip: str, username: str | None) -> Iterator[tuple[str, str, int]]:
+    async def forget(self, ip: str | None, username: str | None) -> list[str]:
+        """Forget the failed logins of the client, of the user, and of that user from there; give who was refused.
+
+        Raises OSError where the store of the counters does not answer.
+        """
+        refused = []
+        for scope, entry, _ in self._scopes(ip, username):
+            if await self._is_blocked(scope, entry):
+                refused.append(scope)
+            await self._rates.forget(_FAILED + scope, entry, self._settings.auth_window_s)
+            await self._rates.forget(_BLOCKED + scope, entry, self._settings.auth_block_s)
+        self._log("smtp.login_unblocked", {"remote_ip": ip or "", "username": _readable(username), "by": " ".join(refused)})
+        return refused
+
+    def _scopes(self, ip: str | None, username: str | None) -> Iterator[tuple[str, str, int]]:
         settings = self._settings
-        yield "client", _client(ip), settings.auth_failures_per_client
-        if username is not None:
+        if ip is not None:
+            yield "client", _client(ip), settings.auth_failures_per_client
+        if ip is not None and username is not None:
             yield "user-network", _user_network(ip, username), settings.auth_failures_per_user_network
+        if username is not None:
             yield "user", _user(username), settings.auth_failures_per_user
 
     async def _is_blocked(self, scope: str, entry: str) -> bool:
@@ -87,6 +109,10 @@ class Guesses:
             if rates.health.reachable:
                 return answer
         return await rates.check(namespace, entry, limit, interval_s, shared=False)
+
+
+def _readable(username: str | None) -> str:
+    return (username or "").encode("latin-1", "replace").decode("utf-8", "replace")  # names have a character a byte
 
 
 def _client(ip: str) -> str:

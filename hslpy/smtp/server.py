@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import math
+import os
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -154,9 +156,7 @@ class SmtpServer:
                 reuse_port=self._slots is not None,
             )
         except OSError as error:
-            raise OperatorError(
-                f"cannot listen on {listener.host} port {listener.port}: {error.strerror or error}"
-            ) from error
+            raise cannot_listen(listener, error) from error
 
     async def stop(self, grace_s: float) -> None:
         """Stop accepting, say 421 to idle clients, let transactions end for `grace_s`, then close what is left.
@@ -265,3 +265,15 @@ class SmtpServer:
                     connection.sweep(now)
                 except Exception as error:
                     self.shared.log_fault(error, {"session": connection.session.id})
+
+
+def cannot_listen(listener: Listener, error: OSError) -> OperatorError:
+    """Give what is wrong with the listener's address, and what to do about it."""
+    number = error.errno or 0
+    hint = {
+        errno.EADDRINUSE: f"`ss -ltnp 'sport = :{listener.port}'` shows which process has it",
+        errno.EADDRNOTAVAIL: "`ip address` shows the addresses of this machine",
+        errno.EACCES: "ports below 1024 want root or CAP_NET_BIND_SERVICE",
+    }.get(number)
+    why = os.strerror(number) if number > 0 else error.strerror or str(error)
+    return OperatorError(f"cannot listen on {listener.host} port {listener.port}: {why}", hint=hint)

@@ -20,6 +20,7 @@ _LOCK = "spool.lock"
 _BODIES = "bodies"
 _DAMAGED = "damaged"
 _POLL_S = 0.02
+_CURE = "is its disk in order and writable, and the folder the server's user's?"
 _RUN = 1024  # this many successive ids share a folder, so that a burst syncs few folders
 
 
@@ -47,7 +48,7 @@ class Folder:
             sync_folder(self.path)
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise OperatorError(f"the spool folder {self.path} cannot be used: {error.strerror}") from error
+            raise OperatorError(f"the spool folder {self.path} cannot be used: {error.strerror}", hint=_CURE) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

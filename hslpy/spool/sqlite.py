@@ -292,7 +292,7 @@ class SqliteSpool:
         try:
             return self._folder.read_body(message_id, variant)
         except FileNotFoundError as error:
-            raise SpoolDamaged(f"the body of message {message_id} is not in its file") from error
+            raise SpoolDamaged(f"the body of message {message_id} is not in its file {error.filename}") from error
         except OSError as error:
             raise SpoolError(f"the body of message {message_id} cannot be read: {error.strerror}") from error
 

@@ -74,6 +74,16 @@ class Servers:
         if not self.is_cluster and not settings.sentinels:
             self._clients[HERE] = connect(settings)
 
+    @property
+    def place(self) -> str:
+        """Where the settings say that Redis is, for people: without a password."""
+        if self.is_cluster:
+            return f"cluster of {', '.join(self.settings.cluster)}"
+        if self.settings.sentinels:
+            return f"{self.settings.sentinel_service}, by {', '.join(self.settings.sentinels)}"
+        kwargs = self._clients[HERE].connection_pool.connection_kwargs
+        return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
+
     def name_of(self, key: bytes) -> str:
         """Give the name of the server that has the key, "" where it is not known yet."""
         if self._slots:

@@ -220,7 +220,7 @@ class RedisMemory:
         if circuit is None:
             times = self._settings.timeout_s, self._settings.retry_s
             probe = partial(self._servers.probe, server, self._settings.key_prefix.encode() + b"?")
-            fields = {"server": server} if self._servers.is_cluster else {}
+            fields = {"redis": self._servers.place} | ({"server": server} if self._servers.is_cluster else {})
             circuit = self._circuits[server] = Circuit("memory", probe, *times, self._clock, self._log, fields)
         return circuit
 

@@ -87,6 +87,14 @@ def test_what_scripts_reach(tmp_path):
         ("[delivery]\nreport_from = 'postmaster'\n", "`delivery.report_from` is no address: postmaster"),
         ("[queue]\ndelay_warning_after_s = [60, '4h']\n", "wants a number or a list of numbers, got [60, '4h']"),
         ("[queue]\ndelay_warning_after_s = [60, 0]\n", "wants at least 1 s, got [60, 0]"),
+        ("[[listen]]\nport = 99999\n", "`listen[1].port` wants at most 65535, got 99999"),
+        ("[[listen]]\nport = 25\n[[listen]]\nport = 25\n", "two [[listen]] tables have 127.0.0.1 port 25"),
+        ("[smtp]\nauth_delay_s = nan\n", "`smtp.auth_delay_s` wants a number, got nan"),
+        ("[smtp]\ntls_key = 'key.pem'\n", "smtp.tls_key is set without smtp.tls_certificate"),
+        ("[smtp]\nauth_mechanisms = ['PLAINN']\n", "smtp.auth_mechanisms has PLAINN, which a script at auth"),
+        ("[redis]\nurl = 'redis://a'\nsentinels = ['b:1']\n", "redis.url and redis.sentinels are both set"),
+        ("[redis]\nca_file = 'none.pem'\n", "redis.ca_file: there is no file "),
+        ("[queue.schedule]\nwait_s = 20000\n", "queue.schedule: wait_s must be above 0, and ceiling_s not below it"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_wanted(tmp_path, text, error):

@@ -30,6 +30,21 @@ def test_reading_counts_nothing(open_counters: Opener) -> None:
     asyncio.run(run())
 
 
+def test_what_is_forgotten_begins_anew(open_counters: Opener) -> None:
+    async def run() -> None:
+        async with open_counters() as subject:
+            check, forget = subject.counters.check, subject.counters.forget
+            for _ in range(2):
+                assert [await check("n", "a", 2, 60) for _ in range(3)] == [True, True, False]
+                await forget("n", "a", 60)
+                await forget("n", "nobody", 60)
+            assert await check("n", "a", 1, 60) is True
+            subject.advance(3600)
+            assert await check("n", "b", 1, 60) is True
+
+    asyncio.run(run())
+
+
 def test_another_limit_keeps_the_history_and_another_interval_does_not(open_counters: Opener) -> None:
     async def run() -> None:
         async with open_counters() as subject:

@@ -172,8 +172,8 @@ def test_what_is_wrong_with_a_pair_is_said(tmp_path: Path) -> None:
     assert fault(*hidden) == f"the key {hidden[1]} has a passphrase"
     assert fault(nothing, one[1]) == f"{nothing} holds no certificate in PEM"
     assert fault(one[1], one[0]) == f"{one[1]} holds no certificate in PEM"
-    assert "cannot use" in fault(one[0], nothing)
-    assert "cannot use" in fault(one[0], None)
+    assert fault(one[0], nothing) == f"{nothing} holds no private key in PEM"
+    assert fault(one[0], None) == f"{one[0]} holds no private key in PEM"
     assert fault(gone, one[1]) == f"cannot read {gone}: No such file or directory"
     assert fault(one[0], gone) == f"cannot read {gone}: No such file or directory"
 

@@ -269,6 +269,19 @@ def test_a_block_ends() -> None:
     run(work)
 
 
+def test_a_block_is_lifted_by_order() -> None:
+    async def work() -> None:
+        guesses = counted(ManualClock(), auth_failures_per_client=3, auth_failures_per_user_network=3)
+        for _ in range(3):
+            await guesses.failed("192.0.2.1", "joe")
+        assert await guesses.forget(None, "joe") == [], "where he was refused is not known"
+        assert await guesses.forget("192.0.2.1", "Joe") == ["client", "user-network"]
+        assert not await guesses.client_blocked("192.0.2.1") and not await guesses.user_blocked("192.0.2.1", "joe")
+        assert await guesses.failed("192.0.2.1", "joe") == 1
+
+    run(work)
+
+
 def test_clients_are_networks_in_ipv6() -> None:
     async def work() -> None:
         guesses = counted(ManualClock(), auth_failures_per_client=3)
