@@ -155,7 +155,7 @@ def test_mail_through_both_workers_and_commands_over_the_whole(tmp_path: Path, r
                 await n.command("queue.delete", ids=["77"])
             assert (await n.command("queue.delete", filter={"senderdomain": "two.example"}))["count"] == 3
             assert (await n.command("queue.release", all=True))["count"] == 6
-            assert await n.command("user.unblock", name="joé") == {"unblocked": [], "missing": []}
+            assert await n.command("user.unblock", ip="192.0.2.1") == {"unblocked": [], "missing": []}
             status = await n.workers()
             assert [(row["state"], row["queued"]) for row in status] == [("running", 6), ("running", 0)]
             shown = await asyncio.create_subprocess_exec(
