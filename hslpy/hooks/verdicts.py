@@ -22,12 +22,12 @@ def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
     if not state.outcomes:
         assert isinstance(hook.implicit, DataVerdict)
         return hook.implicit
-    number = max(range(len(state.outcomes)), key=lambda each: _weight(state.outcomes[each]))
-    outcome, by = state.outcomes[number], state.places.get(number, "")
-    disconnect = any(one.disconnect for one in state.outcomes)
+    outcomes = state.outcomes
+    number = 0 if len(outcomes) == 1 else max(range(len(outcomes)), key=lambda each: _weight(outcomes[each]))
+    outcome, by = outcomes[number], state.places.get(number, "")
+    disconnect = any(one.disconnect for one in outcomes)
     client: dict[str, Any] = {"remote_ip": state.remote_ip, "helo": state.helo}
-    rejects = outcome.kind == "reject" or outcome.keeps_held
-    if rejects:
+    if outcome.kind == "reject" or outcome.keeps_held:
         kept = tuple(_quarantined(order) for order in state.orders if order.survives_reject)
         return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept), by=by, **client)
     if outcome.kind == "defer":
@@ -47,23 +47,25 @@ def _quarantined(order: Order) -> Order:
 
 def _deliveries(state: DataState, orders: tuple[Order, ...]) -> tuple[Delivery, ...]:
     return tuple(
-        Delivery(
-            sender=order.sender if order.sender is not None else state.sender,
-            recipient=order.recipient,
-            transport_id=order.transport_id,
-            sender_params=order.sender_params if order.sender_params is not None else state.sender_params,
-            recipient_params=order.recipient_params,
-            metadata=order.metadata,
-            header=order.header,
-            body=order.body,
-            delay_s=order.delay_s,
-            hold=order.hold,
-            quarantine_id=order.quarantine_id,
-            job_id=order.job_id,
-            priority=order.priority,
-            tenant_id=order.tenant_id,
-        )
-        for order in orders
+        [
+            Delivery(
+                sender=order.sender if order.sender is not None else state.sender,
+                recipient=order.recipient,
+                transport_id=order.transport_id,
+                sender_params=order.sender_params if order.sender_params is not None else state.sender_params,
+                recipient_params=order.recipient_params,
+                metadata=order.metadata,
+                header=order.header,
+                body=order.body,
+                delay_s=order.delay_s,
+                hold=order.hold,
+                quarantine_id=order.quarantine_id,
+                job_id=order.job_id,
+                priority=order.priority,
+                tenant_id=order.tenant_id,
+            )
+            for order in orders
+        ]
     )
 
 

@@ -270,13 +270,12 @@ class Run:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
             raise RuntimeError("this run has no waiter: a builtin that waits was called outside an event loop")
-        if not self._deadline:
-            self.begin()
-        self._stop_watch()
+        now = time.perf_counter() if self._deadline else self.begin()
+        self._cpu_s += now - self._slice_started
         try:
             return self.waiter(awaitable)
         finally:
-            self._start_watch()
+            self._slice_started = time.perf_counter()
             self._check_wall()
 
     def pause(self) -> None:

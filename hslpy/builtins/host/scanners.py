@@ -24,6 +24,8 @@ TOPIC = Topic("scanners")
 
 _HOOKS = ("data", "eod")
 _CLASS_NAMES = {0: "unknown", 10: "suspect", 40: "valid-bulk", 50: "bulk", 100: "spam"}
+_SA_OPTIONS = {"rules": BOOLEAN, "extended_result": BOOLEAN}
+_RPD_OPTIONS = {"outbound": BOOLEAN, "extended_result": BOOLEAN}
 _DEFERS = object()  # the kept result of a scanner that failed where the setting says `defer`
 _DEFERRED = Reply(451, (4, 3, 0), ("Temporary content scanner failure",))
 
@@ -36,8 +38,10 @@ _DEFERRED = Reply(451, (4, 3, 0), ("Temporary content scanner failure",))
 )
 def scan_sa(call: Run, options: Array | None = None) -> float | Array:
     """Give SpamAssassin's score (5 and more is spam); with "rules" => true the scores of the rules that hit."""
-    given = read_options("ScanSA", options, {"rules": BOOLEAN, "extended_result": BOOLEAN})
+    given = read_options("ScanSA", options, _SA_OPTIONS)
     result: SpamScore | None = _scan(call, "ScanSA", "spamassassin")
+    if not given:
+        return float(result.score) if result else 0.0
     rules = Array.mapping(dict(result.rules) if result else {})
     if given.get("extended_result"):
         fields = {"rules": rules, "score": result.score} if result else {"rules": rules, "error": True}
@@ -59,7 +63,7 @@ def scan_rpd(call: Run, options: Array | None = None) -> float | Array:
     With "extended_result" => true an array: "spam_score" is that number, "spam_class" its name, "rules" the symbols that
     hit, and "error" is true where the scan failed. "outbound" is taken and changes nothing.
     """
-    given = read_options("ScanRPD", options, {"outbound": BOOLEAN, "extended_result": BOOLEAN}, ("refid",))
+    given = read_options("ScanRPD", options, _RPD_OPTIONS, ("refid",))
     result: RspamdResult | None = _scan(call, "ScanRPD", "rspamd")
     spam_class = result.spam_class if result else 0
     if not given.get("extended_result"):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hslpy.errors import ScriptError
@@ -201,16 +201,16 @@ class DataState(EditedMessage):
         """Give the copy for the current recipient, with `changes` of its fields."""
         assert self.recipient is not None
         header, body = self.leaving()
-        fields: dict[str, Any] = {
-            "recipient": self.recipient,
-            "transport_id": self.transport_id,
-            "metadata": dict(self.metadata),
-            "recipient_params": self.recipient_params,
-            "header": header,
-            "body": body,
-            "delay_s": self.delay_s,
-        }
-        return Order(**(fields | changes))
+        order = Order(
+            self.recipient,
+            self.transport_id,
+            dict(self.metadata),
+            recipient_params=self.recipient_params,
+            header=header,
+            body=body,
+            delay_s=self.delay_s,
+        )
+        return replace(order, **changes) if changes else order
 
     def act(self, outcome: Outcome, order: Order | None = None) -> None:
         """Note an action on the message, and what it means for the reply."""
