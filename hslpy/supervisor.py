@@ -42,6 +42,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0  # before one is started again that ke
 RELOAD_S = 30.0  # for a worker to take up changed scripts: compiled already, a second at most
 TELL_S = 1.5  # below what the worker that asks waits
 CLOSED_S = 1.0  # for what an ended worker has said last
+# A worker that hangs still gets its part of the connections: one that does not answer so often in a row is killed.
+WATCH_S, ANSWER_S, MISSES = 10.0, 20.0, 3
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class _Worker:
     version: int = 0  # of the scripts
     queued: int = 0
     why: str = ""  # it said that it can't start
+    misses: int = 0  # questions in a row that it did not answer
     ready: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     keeper: asyncio.Task[None] | None = None
 
@@ -77,7 +80,7 @@ class Supervisor:
         self._stopping = False
         self._listeners: tuple[Listener, ...] = ()
         self._tasks: set[asyncio.Task[object]] = set()
-        self._watcher: asyncio.Task[None] | None = None
+        self._watchers: list[asyncio.Task[None]] = []
         self._workers = [_Worker(number) for number in range(settings.workers)]
         self._pools = Pools(self._tell)
         self._tracked: dict[tuple[str, ...], None] = {}  # sets of fields that scripts ask for, the latest last
@@ -111,14 +114,15 @@ class Supervisor:
                 late = [str(worker.number) for worker in self._workers if worker.state != "running"]
                 raise OperatorError(f"not started after {START_S:g} s: worker {', '.join(late)}") from None
             raise
+        self._watchers.append(asyncio.create_task(self._watch_workers()))
         if self.settings.reload_check_s > 0:
-            self._watcher = asyncio.create_task(self._watch_scripts())
+            self._watchers.append(asyncio.create_task(self._watch_scripts()))
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Let all workers stop in order within `grace_s` and a little, and end those that don't."""
         self._stopping = True
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
         keepers = []
         for worker in self._workers:
             if worker.keeper is None:
@@ -199,7 +203,7 @@ class Supervisor:
     async def _run(self, worker: _Worker) -> int:
         """Start a process, and give its status when it has ended. Raises OSError."""
         loop = asyncio.get_running_loop()
-        worker.state, worker.why = "starting", ""
+        worker.state, worker.why, worker.misses = "starting", "", 0
         closed = asyncio.Event()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -327,6 +331,30 @@ class Supervisor:
             await self._clock.sleep(self.settings.reload_check_s)
             if await asyncio.to_thread(self._loader.changed):
                 await self.reload(everything=False)
+
+    async def _watch_workers(self) -> None:
+        """End workers that hang, which are started again then; what they had accepted is in their shards."""
+        while True:
+            await self._clock.sleep(WATCH_S)
+            await asyncio.gather(*(self._look_at(worker) for worker in self._workers if worker.state == "running"))
+
+    async def _look_at(self, worker: _Worker) -> None:
+        process = worker.process
+        try:
+            await self._ask(worker.number, "alive", {}, ANSWER_S)
+        except OperatorError:
+            pass  # an answer of a kind
+        except NoAnswer:
+            if worker.process is not process or process is None or process.returncode is not None:
+                return  # it has ended meanwhile
+            worker.misses += 1
+            if worker.misses >= MISSES:
+                worker.why = f"it hung: no answer to {MISSES} questions, {ANSWER_S:g} s each"
+                self._log("worker.killed", {"level": "error", "worker": worker.number, "why": worker.why})
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            return
+        worker.misses = 0
 
     async def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Give how each worker fares; source of `hslpy workers`."""

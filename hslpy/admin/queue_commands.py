@@ -16,6 +16,23 @@ from hslpy.queue.queue import Outcome, Queue, QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
 
 
+MOST_ROWS = 10_000  # of an answer: making more takes so long that mail would wait for it
+
+
+def queue_id_of(text: str) -> int | None:
+    """Give the queue id that the text is, None where it is the id of a transaction."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else None
+
+
+def window(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    """Give limit and offset. Raises OperatorError."""
+    try:
+        limit, offset = int(arguments.get("limit", 100)), int(arguments.get("offset", 0))
+    except (TypeError, ValueError, OverflowError):
+        raise OperatorError("limit and offset are numbers") from None
+    return max(min(limit, MOST_ROWS), 0), max(offset, 0)
+
+
 def nothing_has(text: str) -> OperatorError:
     return OperatorError(f"nothing in the queue has the id {text}", hint="`hslpy queue list` shows what is there")
 
@@ -42,8 +59,9 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         return {"count": len(outcome.done) + len(outcome.later), "later": len(outcome.later)}
 
     async def look_up(text: str) -> tuple[QueuedRecipient, ...]:
-        if text.isdigit():
-            entry = queue.get(int(text))
+        queue_id = queue_id_of(text)
+        if queue_id is not None:
+            entry = queue.get(queue_id)
             return (entry,) if entry is not None else ()
         return await queue.of_transaction(text)
 
@@ -59,7 +77,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
 
     async def list_(arguments: Mapping[str, Any]) -> dict[str, Any]:
         state = "held" if arguments.get("held") else ""
-        limit, offset = int(arguments.get("limit", 100)), int(arguments.get("offset", 0))
+        limit, offset = window(arguments)
         count, rows = await queue.list(wanted(arguments, state), limit, offset)
         return {
             "recipients": [shown(row) for row in rows],

@@ -14,7 +14,7 @@ from typing import Any
 
 from hslpy.admin.control import Handler
 from hslpy.admin.hub import NoAnswer
-from hslpy.admin.queue_commands import nothing_has
+from hslpy.admin.queue_commands import MOST_ROWS, nothing_has, queue_id_of, window
 from hslpy.errors import OperatorError
 from hslpy.spool.shards import worker_of
 
@@ -59,7 +59,12 @@ class Whole:
         return {worker: answer for worker, answer in answers.items() if not isinstance(answer, NoAnswer)}, missing
 
     async def _list(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        limit, offset = int(arguments.get("limit", 100)), int(arguments.get("offset", 0))
+        limit, offset = window(arguments)
+        if offset + limit > MOST_ROWS:
+            raise OperatorError(
+                f"of the queues of several workers the first {MOST_ROWS} rows can be listed",
+                hint="use a filter, or a lower --limit and --offset",
+            )
         part = {**arguments, "limit": offset + limit, "offset": 0}
         answers, missing = await self.of_all("queue.list", dict.fromkeys(range(self._workers), part), LOOK_S)
         rows = heapq.merge(*(answer["recipients"] for answer in answers.values()), key=lambda row: row["received_at"])
@@ -104,7 +109,8 @@ class Whole:
         """Give the queue ids that ids mean, by worker, and who could not be asked. Raises OperatorError for one unknown."""
         wanted: dict[int, list[str]] = {}
         for text in texts:
-            owners = [worker_of(int(text), self._workers)] if text.isdigit() else range(self._workers)
+            queue_id = queue_id_of(text)
+            owners = range(self._workers) if queue_id is None else [worker_of(queue_id, self._workers)]
             for worker in owners:
                 wanted.setdefault(worker, []).append(text)
         parts = {worker: {"ids": ids} for worker, ids in wanted.items()}

@@ -110,16 +110,17 @@ def _list(result: Mapping[str, Any]) -> str:
     rows = result["recipients"]
     aside = [f"damaged, set aside: {folder} (see docs/guide/operating.md)" for folder in result["set_aside"]]
     if not rows:
-        return "\n".join(["the queue is empty" if not result["total"] else "nothing in the queue matches", *aside])
+        nothing = "nothing in the queue matches" if result["total"] else "the queue is empty"
+        return "\n".join([nothing + (", as far as could be asked" if result.get("missing") else ""), *aside])
     width = max(8, *(len(str(row["queue_id"])) for row in rows))
     lines = [f"{'id':>{width}}  {'state':<9} {'next try':<20} {'tries':>5} {'bytes':>9}  sender → recipient"]
     for row in rows:
         lines.append(
             f"{row['queue_id']:>{width}}  {row['state']:<9} {_when(row['due_at']) if row['state'] == 'waiting' else '-':<20}"
-            f" {row['retries']:>5} {row['size_bytes']:>9}  <{row['sender']}> → <{row['recipient']}>"
+            f" {row['retries']:>5} {row['size_bytes']:>9}  <{_line(row['sender'])}> → <{_line(row['recipient'])}>"
         )
         if row["last_error"]:
-            lines.append(f"{'':>{width + 2}}{row['last_error']}")
+            lines.append(f"{'':>{width + 2}}{_line(row['last_error'])}")
     if result["matching"] > len(rows):
         lines.append(f"({len(rows)} of {result['matching']}; --limit N shows more)")
     return "\n".join(lines + aside)
@@ -128,14 +129,19 @@ def _list(result: Mapping[str, Any]) -> str:
 def _show(result: Mapping[str, Any]) -> str:
     parts = ["\n".join(f"{name:<16} {_shown(name, value)}" for name, value in row.items()) for row in result["recipients"]]
     if "content" in result:
-        parts.append(result["content"])
+        parts.append("\n".join(map(_line, result["content"].split("\n"))))
     return "\n\n".join(parts)
 
 
 def _shown(name: str, value: Any) -> str:
     if name in ("received_at", "due_at", "first_at", "last_at"):
         return _when(value) if value else "-"
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    return json.dumps(value) if isinstance(value, dict) else _line(str(value))
+
+
+def _line(text: str) -> str:
+    """Give text of clients and peers as one line, without what a terminal would obey."""
+    return text if text.isprintable() else "".join(ch if ch.isprintable() or ch == "\t" else "?" for ch in text)
 
 
 def _when(seconds: float) -> str:

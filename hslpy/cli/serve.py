@@ -25,6 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.config)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a server to reload, it would end this process
     umask = os.umask(0o077)  # mail and its envelope are nobody else's
     try:
         events = set_up_logging(sys.stderr, settings.log_level, settings.log_format, SystemClock())
@@ -44,15 +45,21 @@ async def _serve(settings: Settings, events: EventLog) -> None:
         server = App(settings, Overrides(log=events.write))
     else:
         server = Supervisor(settings, events.write)
-    await server.start()
     reloads: set[asyncio.Task[bool]] = set()
+    started = asyncio.Event()
 
-    def reload() -> None:
-        task = asyncio.create_task(server.reload())
+    async def reload() -> bool:
+        await started.wait()  # what has changed since may have been read before
+        return await server.reload()
+
+    def hang_up() -> None:
+        task = asyncio.create_task(reload())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    await server.start()
+    started.set()
     print(_greeting(server), flush=True)
     await stopping.wait()
     print("stopping: letting transactions and attempts under way finish", flush=True)

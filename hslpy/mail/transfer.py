@@ -7,19 +7,41 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 ENCODINGS = ("7bit", "8bit", "binary", "quoted-printable", "base64")
 LINE_LIMIT = 998  # RFC 5322 section 2.1.1
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+# Large data is worked on in pieces: in a thread, nobody else runs while one call goes through all of it.
+_PIECE_BYTES = 256 * 1024
 _BASE64_BYTES = 57  # 76 characters a line: RFC 2045 section 6.8
 _READABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
 def with_crlf(data: bytes) -> bytes:
     """Give the data with every line end as CRLF."""
-    return _LINE_END.sub(b"\r\n", data) if _BARE_LINE_END.search(data) else data
+    pieces = _pieces(data)
+    return b"".join([_LINE_END.sub(b"\r\n", piece) for piece in pieces]) if any(map(_has_bare, pieces)) else data
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    """Give the data in pieces; all but the last end with LF, and are larger where a line is."""
+    if len(data) <= _PIECE_BYTES:
+        return [data]
+    return list(_cut(data))
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + _PIECE_BYTES) + 1 or len(data)
+        yield data[start:end]
+        start = end
+
+
+def _has_bare(data: bytes) -> bool:
+    """Say whether a CR stands without its LF, or an LF without its CR: there are more of the two than pairs account for."""
+    return len(data) - len(data.translate(None, b"\r\n")) != 2 * data.count(b"\r\n")
 
 
 def base64_lines(data: bytes) -> bytes:
@@ -31,7 +53,8 @@ def base64_lines(data: bytes) -> bytes:
 
 def quoted_printable(data: bytes) -> bytes:
     """Give data whose lines end in CRLF as quoted-printable."""
-    return with_crlf(binascii.b2a_qp(data, istext=True))  # its soft line breaks are bare where the data has no line end
+    # its soft line breaks are bare where the data has no line end
+    return with_crlf(b"".join([binascii.b2a_qp(piece, istext=True) for piece in _pieces(data)]))
 
 
 def encoded(
@@ -50,10 +73,10 @@ def encoded(
         return with_crlf(data), ""
     if kind == "text":
         data = with_crlf(data)
-    if b"\0" in data or _BARE_LINE_END.search(data):
+    if b"\0" in data or any(map(_has_bare, _pieces(data))):
         return base64_lines(data), "base64"
-    strange = len(data.translate(None, _READABLE))
-    if not strange and all(len(line) <= LINE_LIMIT for line in data.split(b"\r\n")):
+    strange = sum(len(piece.translate(None, _READABLE)) for piece in _pieces(data))
+    if not strange and not has_long_line(data):
         result, name = data, "7bit"
     elif strange * 4 <= len(data):
         result, name = quoted_printable(data), "quoted-printable"
@@ -72,7 +95,7 @@ def has_long_line(data: bytes, limit: int = LINE_LIMIT + 2) -> bool:
         if end < 0:
             return True
         start = end + 1
-    return False
+    return len(data) - max(start, data.rfind(b"\n") + 1) > LINE_LIMIT and not data.endswith(b"\n")
 
 
 def has_line(data: bytes, start: bytes) -> bool:

@@ -122,7 +122,7 @@ class Connection(SMTP):
         self.gone = False
         self.lingering = False
         self.done = False
-        self.counted_ip = ""
+        self.client = ""  # as which it is counted
         self.slots: list[str] = []  # those it holds of what several processes share
         self._server_id = server_id
         self._starttls = starttls
@@ -523,11 +523,11 @@ class Connection(SMTP):
                 size = len(buffer)
                 self.unit_bytes += size - seen
                 if refusal is None:
-                    shared.data_bytes += size - seen
                     self._held_bytes += size - seen
+                    has_memory = shared.has_memory(self.client, size - seen)
                     if (end if end >= 0 else size) > most:
                         refusal = replies.TOO_BIG
-                    elif shared.data_bytes > settings.data_memory_bytes:
+                    elif not has_memory:
                         refusal = replies.NO_MEMORY
                 if end >= 0:
                     break
@@ -553,8 +553,9 @@ class Connection(SMTP):
         return raw if refusal is None else refusal
 
     def _release(self) -> None:
-        self.shared.data_bytes -= self._held_bytes
-        self._held_bytes = 0
+        if self._held_bytes:
+            self.shared.forget_memory(self.client, self._held_bytes)
+            self._held_bytes = 0
 
     def _hung_up(self) -> bool:
         """The client is known to have left: closed, or closed its side with nothing (no QUIT) behind the message."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from hslpy.hooks.facts import AuthEvent, AuthFacts
 from hslpy.mail.verdict import SmtpVerdict
 from hslpy.smtp import replies
+from hslpy.smtp.networks import client_of
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Session
 
@@ -110,7 +111,7 @@ async def _by_users(session: Session, mechanism: str, username: str, password: s
     if logins is None:  # an auth script that is gone since: `mechanisms` says so from the next session on
         return session.fault(replies.NOT_IMPLEMENTED)
     raw = username.encode("latin-1")
-    result = await logins.verify(raw.decode("utf-8", "replace"), password.encode("latin-1"), session.remote_ip)
+    result = await logins.verify(raw.decode("utf-8", "replace"), password.encode("latin-1"), client_of(session.remote_ip))
     if result.accepted:
         return await _signed_in(session, mechanism, username) or replies.AUTH_OK.wire
     if result.temporary:

@@ -6,16 +6,20 @@ otherwise anybody could lock anybody out. Must not know passwords, or what a log
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Iterator
 
 from hslpy.log import Log
 from hslpy.rate.contract import RateCounters
-from hslpy.smtp.networks import is_inside, network_of, networks
+from hslpy.smtp.networks import client_of, is_inside, network_of, networks
 from hslpy.smtp.settings import SmtpSettings
 
 _KNOWN_S = 30 * 86_400.0  # how long a network is known as one from which the user signs in
 # Namespaces of counters, none of which scripts can name by accident.
 _FAILED, _BLOCKED, _KNOWN = "smtp:login-failed:", "smtp:login-blocked:", "smtp:login-known:"
+
+_LONGEST_NAME = 64  # names are kept by the hundred thousand: longer ones as digests
 
 
 class Guesses:
@@ -32,7 +36,7 @@ class Guesses:
 
     async def client_blocked(self, ip: str) -> bool:
         """Say whether the client is not to be heard at all."""
-        return not is_inside(ip, self._exempt) and await self._is_blocked("client", _client(ip))
+        return not is_inside(ip, self._exempt) and await self._is_blocked("client", client_of(ip))
 
     async def user_blocked(self, ip: str, username: str) -> bool:
         """Say whether the client is not to be heard as this user."""
@@ -64,7 +68,7 @@ class Guesses:
                     "for_s": block_s,
                 }
                 self._log("smtp.login_blocked", fields)
-        return max(1, await self._count(_FAILED, "client", _client(ip), window_s))
+        return max(1, await self._count(_FAILED, "client", client_of(ip), window_s))
 
     async def succeeded(self, ip: str, username: str) -> None:
         """Remember from where the user signs in."""
@@ -87,7 +91,7 @@ class Guesses:
     def _scopes(self, ip: str | None, username: str | None) -> Iterator[tuple[str, str, int]]:
         settings = self._settings
         if ip is not None:
-            yield "client", _client(ip), settings.auth_failures_per_client
+            yield "client", client_of(ip), settings.auth_failures_per_client
         if ip is not None and username is not None:
             yield "user-network", _user_network(ip, username), settings.auth_failures_per_user_network
         if username is not None:
@@ -115,12 +119,14 @@ def _readable(username: str | None) -> str:
     return (username or "").encode("latin-1", "replace").decode("utf-8", "replace")  # names have a character a byte
 
 
-def _client(ip: str) -> str:
-    return network_of(ip, 32, 64)
-
-
 def _user(username: str) -> str:
-    return username.lower()  # where case does not count, it must not multiply the guesses
+    """Give a short key for a name of a character a byte, the same for all that a directory may take for the same user.
+
+    Where case, blanks or ways to write a letter do not count (RFC 4518, LDAP), they must not multiply the guesses.
+    """
+    text = username.encode("latin-1", "replace").decode("utf-8", "replace")
+    key = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode()
+    return key.decode("latin-1") if len(key) <= _LONGEST_NAME else hashlib.blake2b(key, digest_size=16).hexdigest()
 
 
 def _user_network(ip: str, username: str) -> str:

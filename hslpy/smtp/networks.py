@@ -35,6 +35,11 @@ def is_inside(ip: str, those: tuple[Network, ...]) -> bool:
     return any(address in network for network in those)
 
 
+def client_of(ip: str) -> str:
+    """Give what counts as one client: an IPv4 address, or the /64 of an IPv6 one, of which a host has as many as it likes."""
+    return network_of(ip, 32, 64) if ":" in ip else ip
+
+
 def network_of(ip: str, ipv4_bits: int, ipv6_bits: int) -> str:
     """Give the network around an address, of so many bits; an address that is none stands for itself."""
     try:

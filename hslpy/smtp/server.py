@@ -25,6 +25,7 @@ from hslpy.smtp import replies
 from hslpy.smtp.adapter import Connection
 from hslpy.smtp.certificates import Certificates
 from hslpy.smtp.guesses import Guesses
+from hslpy.smtp.networks import client_of
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, PtrLookup, Shared
 from hslpy.smtp.settings import Listener, SmtpSettings
@@ -199,21 +200,21 @@ class SmtpServer:
     async def admit(self, connection: Connection) -> OwnReply | None:
         """Count the connection; give the reply that refuses it, or None."""
         self._connections.add(connection)
-        ip = connection.session.remote_ip
-        self._clients[ip] += 1
-        connection.counted_ip = ip
+        client = client_of(connection.session.remote_ip)
+        self._clients[client] += 1
+        connection.client = client
         if self.shared.stopping:
             return replies.SHUTTING_DOWN
         if len(self._connections) > self.settings.max_connections:
             return replies.TOO_MANY_CONNECTIONS
-        if self._clients[ip] > self.settings.max_connections_per_client:
+        if self._clients[client] > self.settings.max_connections_per_client:
             return replies.TOO_MANY_FROM_CLIENT
-        return None if self._slots is None else await self._admit_with_others(self._slots, connection, ip)
+        return None if self._slots is None else await self._admit_with_others(self._slots, connection)
 
-    async def _admit_with_others(self, slots: Leases, connection: Connection, ip: str) -> OwnReply | None:
+    async def _admit_with_others(self, slots: Leases, connection: Connection) -> OwnReply | None:
         wanted = (
             (_CONNECTIONS, self.settings.max_connections, replies.TOO_MANY_CONNECTIONS),
-            (_CLIENT + ip, self.settings.max_connections_per_client, replies.TOO_MANY_FROM_CLIENT),
+            (_CLIENT + connection.client, self.settings.max_connections_per_client, replies.TOO_MANY_FROM_CLIENT),
         )
         for key, limit, refusal in wanted:
             try:
@@ -230,10 +231,10 @@ class SmtpServer:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        ip = connection.counted_ip
-        self._clients[ip] -= 1
-        if self._clients[ip] <= 0:
-            del self._clients[ip]
+        client = connection.client
+        self._clients[client] -= 1
+        if self._clients[client] <= 0:
+            del self._clients[client]
         if self._slots is not None:
             for key in connection.slots:
                 self._slots.give(key)

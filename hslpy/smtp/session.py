@@ -82,10 +82,32 @@ class Shared:
     stopping: bool = False
     storage_full: bool = False
     data_bytes: int = 0
+    data_of: dict[str, int] = field(default_factory=dict)  # the same by client
     relay_networks: tuple[Network, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.relay_networks = networks("relay_networks", self.settings.relay_networks)
+
+    def has_memory(self, client: str, size_bytes: int) -> bool:
+        """Count what came of a message; say whether there is memory for it.
+
+        One client has half of it, or room for one message: who sends many large ones slowly keeps no others from theirs.
+        """
+        settings = self.settings
+        self.data_bytes += size_bytes
+        self.data_of[client] = own = self.data_of.get(client, 0) + size_bytes
+        if self.data_bytes > settings.data_memory_bytes:
+            return False
+        return own <= max(settings.data_memory_bytes // 2, settings.size_limit_bytes * 4 // 3)
+
+    def forget_memory(self, client: str, size_bytes: int) -> None:
+        """A message that was counted is stored or refused."""
+        self.data_bytes -= size_bytes
+        left = self.data_of[client] - size_bytes
+        if left:
+            self.data_of[client] = left
+        else:
+            del self.data_of[client]
 
     def log_fault(self, error: BaseException, ids: Mapping[str, object]) -> None:
         """Log a fault of ours in full."""

@@ -26,8 +26,8 @@ WRONG_PASSWORD = LoginResult(False, "wrong password")
 class Logins(Protocol):
     """Answers for passwords. It takes as long for a user that there is not as for a wrong password."""
 
-    async def verify(self, username: str, password: bytes, remote_ip: str) -> LoginResult:
-        """Say whether the password is that of the user, who signs in from `remote_ip`.
+    async def verify(self, username: str, password: bytes, client: str) -> LoginResult:
+        """Say whether the password is that of the user. `client` is who asks: no one client has all that may wait.
 
         `username` is text without NUL; what was not UTF-8 in it is U+FFFD. Raises nothing for what could not be found
         out: the result is `temporary` then.

@@ -88,10 +88,10 @@ class UsersFile:
     def __len__(self) -> int:
         return len(self._users)
 
-    async def verify(self, username: str, password: bytes, remote_ip: str) -> LoginResult:
+    async def verify(self, username: str, password: bytes, client: str) -> LoginResult:
         encoded = self._users.get(username)
         try:
-            right = await self._pool.matches(encoded or self._stand_in(username), password, remote_ip)
+            right = await self._pool.matches(encoded or self._stand_in(username), password, client)
         except PoolFull:
             return _BUSY
         if encoded is None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hslpy.mail import transfer
 from hslpy.mail.compose import NewPart, render
 from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
 from hslpy.mail.parts import Part
-from hslpy.mail.transfer import has_long_line
+from hslpy.mail.transfer import has_long_line, quoted_printable, with_crlf
 
 AE = "å".encode()
 MIXED = b"Content-Type: multipart/mixed; boundary=b\r\n"
@@ -222,3 +223,15 @@ def test_what_was_built_is_made_7bit_before_it_is_signed() -> None:
 def test_long_lines() -> None:
     assert not has_long_line(b"") and not has_long_line(b"x" * 998 + b"\r\n") and not has_long_line(b"x" * 998)
     assert has_long_line(b"a\r\n" * 400 + b"x" * 999 + b"\r\n" + b"a\r\n")
+
+
+@given(st.lists(st.sampled_from([b"a", b" ", b"\xe9", b".", b"\t", b"=", b"x" * 80, b"\r\n", b"\r\n.\r\n", b"\r", b"\n"])))
+def test_large_data_in_pieces_is_as_in_one(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    lines = transfer._LINE_END.sub(b"\r\n", data)
+    assert with_crlf(data) == lines
+    whole = quoted_printable(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "_PIECE_BYTES", 5)
+        assert with_crlf(data) == lines
+        assert quoted_printable(lines) == whole

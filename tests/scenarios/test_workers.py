@@ -9,14 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hslpy import supervisor
 from hslpy.cli.queue import request
+from hslpy.config import read_settings
 from tests.scenarios.harness import LIMIT_S, ROOT, Client
 from tests.support.redis_server import RedisServer
 from tests.support.smtp_sink import Sink
@@ -140,6 +142,13 @@ def test_mail_through_both_workers_and_commands_over_the_whole(tmp_path: Path, r
             page = await n.command("queue.list", limit=3, offset=4)
             assert [row["queue_id"] for row in page["recipients"]] == [row["queue_id"] for row in rows[4:7]]
             assert (page["matching"], page["total"], page["missing"]) == (9, 9, [])
+            assert (await n.command("queue.list", limit=-1, offset=-(10**30)))["recipients"] == []
+            for strange in ({"limit": 1, "offset": 10**30}, {"limit": "x"}, {"limit": 1e400}):
+                with pytest.raises(Exception, match="can be listed|are numbers"):
+                    await n.command("queue.list", **strange)
+            for unknown in ("²", "9" * 5000, "-1", "\0", "1" * 19):
+                with pytest.raises(Exception, match="nothing in the queue has the id"):
+                    await n.command("queue.show", id=unknown)
 
             await n.until(lambda: _no_attempt_under_way(n))
             of_each = [ids["a0@one.examplex@example.net"], ids["a0@two.examplex@example.net"]]
@@ -384,5 +393,65 @@ def test_what_keeps_one_worker_from_starting_is_told_once(tmp_path: Path, redis:
         assert log.count("error") == 1 or what == "script", log
         assert {"shard": "spool-1 cannot be used", "port": "cannot listen on", "script": "error[E"}[what] in log
         assert not (tmp_path / "data/control.sock").exists()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_hangs_is_killed_and_started_again(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It still gets its part of the connections, which nobody answers."""
+    monkeypatch.setattr(supervisor, "WATCH_S", 0.05)
+    monkeypatch.setattr(supervisor, "ANSWER_S", 0.5)
+    monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
+    write_settings(tmp_path, redis, 2)
+    logged: list[tuple[str, Mapping[str, object]]] = []
+
+    async def scenario() -> None:
+        server = supervisor.Supervisor(
+            read_settings(tmp_path / "hslpy.toml"), lambda event, fields: logged.append((event, fields))
+        )
+        await server.start()
+        try:
+            path = tmp_path / "data/control.sock"
+            before = (await asyncio.to_thread(request, path, "workers", {}))["workers"]
+            os.kill(before[1]["pid"], signal.SIGSTOP)
+            async with asyncio.timeout(PATIENCE_S):
+                while not any(event == "worker.started" for event, _ in logged):
+                    await asyncio.sleep(0.05)
+            after = (await asyncio.to_thread(request, path, "workers", {}))["workers"]
+            assert after[1]["pid"] != before[1]["pid"]
+            assert ("worker.killed", 1) in [(event, fields.get("worker")) for event, fields in logged]
+        finally:
+            await server.stop(1.0)
+
+    asyncio.run(scenario())
+
+
+def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path, redis: RedisServer) -> None:
+    """An operator, or a rotation of logs, may be that quick."""
+
+    async def scenario() -> None:
+        write_settings(tmp_path, redis, 2)
+        process = await begin(tmp_path)
+        try:
+            assert process.stdout is not None
+            greeted = asyncio.ensure_future(process.stdout.read(1))
+
+            def ignored() -> bool:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                masks = dict(line.split(":", 1) for line in status.splitlines() if line.startswith("Sig"))
+                return bool((int(masks["SigIgn"], 16) | int(masks["SigCgt"], 16)) & 1)
+
+            async with asyncio.timeout(PATIENCE_S):
+                while not ignored():
+                    await asyncio.sleep(0.005)
+                while not greeted.done():
+                    process.send_signal(signal.SIGHUP)
+                    await asyncio.sleep(0.02)
+            assert await greeted == b"h"
+        finally:
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
 
     asyncio.run(scenario())

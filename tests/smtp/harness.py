@@ -142,14 +142,16 @@ class World:
         self.server, self.hooks, self.spool, self.log, self.port = server, hooks, spool, log, port
         self.clients: list[Client] = []
 
-    async def connect(self, ssl: Any = None, server_hostname: str = "localhost") -> Client:
-        names = {"server_hostname": server_hostname} if ssl else {}
+    async def connect(self, ssl: Any = None, server_hostname: str = "localhost", source: str = "127.0.0.1") -> Client:
+        names: dict[str, Any] = {"server_hostname": server_hostname} if ssl else {}
+        if source != "127.0.0.1":
+            names["local_addr"] = (source, 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=ssl, **names)
         self.clients.append(Client(reader, writer))
         return self.clients[-1]
 
-    async def greeted(self) -> Client:
-        client = await self.connect()
+    async def greeted(self, source: str = "127.0.0.1") -> Client:
+        client = await self.connect(source=source)
         await client.hello()
         return client
 

@@ -10,7 +10,8 @@ import pytest
 
 from hslpy.mail.transfer import has_long_line
 from hslpy.smtp import framing
-from tests.smtp.harness import FakeHooks, run, serving
+from hslpy.smtp.networks import client_of
+from tests.smtp.harness import FakeHooks, run, serving, until
 
 SESSION = (
     b"MAIL FROM:<a@sender.test> SIZE=100\r\nRCPT TO:<b@dest.test>\r\nRCPT TO:<c@dest.test>\r\n",
@@ -279,6 +280,36 @@ def test_memory_of_all_messages_is_limited() -> None:
             assert (await client.data(b"\r\n" + b"y\r\n" * 3_000))[:3] == b"250"
 
     run(work)
+
+
+def test_one_client_has_half_of_the_memory() -> None:
+    """It may send a little now and then for hours."""
+
+    async def work() -> None:
+        async with serving(data_memory_bytes=50_000, size_limit_bytes=12_000) as world:
+            slow = [await world.greeted() for _ in range(2)]
+            for client in slow:
+                await client.envelope()
+                await client.ask(b"DATA")
+                client.send(b"x: y\r\n" * 1_500)
+            await until(lambda: world.server.shared.data_of.get("127.0.0.1") == 18_000)
+            third = await world.greeted()
+            await third.envelope()
+            assert (await third.data(b"x: y\r\n" * 1_500))[:9] == b"452 4.3.1"
+            other = await world.greeted(source="127.0.0.2")
+            await other.envelope()
+            assert (await other.data(b"\r\n" + b"y\r\n" * 3_000))[:3] == b"250"
+            for client in slow:
+                client.close()
+            await until(lambda: not world.server.shared.data_of)
+            assert world.server.shared.data_bytes == 0
+
+    run(work)
+
+
+def test_what_counts_as_one_client() -> None:
+    assert client_of("192.0.2.1") == "192.0.2.1"
+    assert client_of("2001:db8::1") == client_of("2001:db8::ffff:2") != client_of("2001:db8:0:1::1")
 
 
 @pytest.mark.parametrize(

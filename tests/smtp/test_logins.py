@@ -293,6 +293,24 @@ def test_clients_are_networks_in_ipv6() -> None:
     run(work)
 
 
+def test_ways_to_write_a_name_make_no_further_guesses() -> None:
+    """A directory takes them all for one (RFC 4518)."""
+    ways = ["Joé Doe", "joe\u0301 doe", " joé  doe ", "JOÉ DOE", "joé\u00a0doe", "ｊoé doe"]
+
+    async def work() -> None:
+        for way in ways:
+            guesses = counted(ManualClock(), auth_failures_per_user_network=1)
+            await guesses.failed("192.0.2.1", way.encode().decode("latin-1"))
+            for other in ways:
+                assert await guesses.user_blocked("192.0.2.2", other.encode().decode("latin-1")), (way, other)
+        for name in ("\xff\xfe", "x" * 9000, "\u20ac"):  # neither UTF-8, nor short, nor of a character a byte
+            await guesses.failed("192.0.2.1", name)
+            assert await guesses.user_blocked("192.0.2.2", name)
+        assert not await guesses.user_blocked("192.0.2.2", "x" * 9001)
+
+    run(work)
+
+
 def test_a_user_is_blocked_where_the_guesses_come_from() -> None:
     async def work() -> None:
         guesses = counted(ManualClock(), auth_failures_per_user_network=4)
