@@ -15,7 +15,6 @@ from hslpy.mail.address import Address
 from hslpy.queue.queue import Outcome, Queue, QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
 
-
 MOST_ROWS = 10_000  # of an answer: making more takes so long that mail would wait for it
 
 

@@ -35,6 +35,7 @@ class ReplyProtocol(SMTPProtocol):
         self._surprised = False
         self._failure: Exception | None = None  # why no more replies will come
         self._waiting: asyncio.Future[bool] | None = None
+        self._room: asyncio.Future[bool] | None = None
         self._lines: list[bytes] = []  # of the reply that is coming
         self._reply_bytes = 0
         self._looked_at = 0  # bytes of the buffer that hold no line end
@@ -111,6 +112,15 @@ class ReplyProtocol(SMTPProtocol):
     def _wake(self, arrived: bool) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(arrived)
+        self._make_room(arrived)
+
+    def _make_room(self, there_is: bool) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(there_is)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._make_room(True)
 
     def hang_up(self) -> None:
         """Close at once: a closing transport would still wait for its buffer to drain."""
@@ -136,6 +146,23 @@ class ReplyProtocol(SMTPProtocol):
             self._waiting = None
             if timer is not None:
                 timer.cancel()
+
+    async def has_room(self, limit_s: float) -> bool:
+        """Wait until most of what was written is sent, a reply is here, or none will come; False when it takes too long."""
+        if not self._paused or self._replies or self._failure is not None:
+            return True
+        self._room = self._loop.create_future()
+        timer = self._loop.call_later(limit_s, self._make_room, False)
+        try:
+            return await self._room
+        finally:
+            self._room = None
+            timer.cancel()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no reply to read, and one may still come."""
+        return not self._replies and self._failure is None
 
     def here(self) -> SMTPResponse | None:
         """Give the next reply, None where it has not come."""

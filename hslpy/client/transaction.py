@@ -24,6 +24,7 @@ from hslpy.mail.reply import Enhanced, Reply
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _PARAM_VALUE = re.compile(r"[!-<>-~]+")  # esmtp-value, RFC 5321 section 4.1.2
+_PIECE = 256 << 10  # of content that is written at a time
 _BIG = 1 << 20  # content above this is looked through in a thread
 _DOMAIN = re.compile(r"[A-Za-z0-9._-]*|\[[A-Za-z0-9.:-]+\]").fullmatch  # after IDNA; RFC 5321 section 4.1.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
@@ -158,26 +159,39 @@ class Transaction:
         self.state = "EOD"
         self.content_sent = True
         lmtp = self._link.route.protocol == "lmtp"
-        data = dot_stuffed(self._content)
         if not lmtp:
-            self._settle(accepted, _final(await self._send(data, 1)), "EOD")
+            self._settle(accepted, _final(await self._send(self._content, 1)), "EOD")
         else:
-            reply = await self._send(data, len(accepted))
+            reply = await self._send(self._content, len(accepted))
             for count, index in enumerate(accepted):
                 if count:
                     reply = await self._next("EOD")
                 self._settle([index], _final(reply), "EOD")
         self._open = False
 
-    async def _send(self, data: bytes, replies: int) -> Reply:
-        """Send content that ends in a line end (or is empty), the dot after it, and give the first reply."""
+    async def _send(self, content: bytes, replies: int) -> Reply:
+        """Send the content, the dot after it, and give the first reply.
+
+        Large content goes piece by piece: of what a slow peer has not taken yet there is no second copy.
+        """
         link, timeouts = self._link, self._link.route.timeouts
+        data, at = _piece(content, 0)
         try:
-            link.protocol.write_commands(data + b".\r\n", replies)
+            link.protocol.write_commands(data, replies)
         except SMTPServerDisconnected as error:
             link.close()
             raise LinkFailed(self.state, "the peer closed the connection") from error
         try:
+            while at < len(content):
+                left = link.protocol.unsent_bytes
+                if not await link.protocol.has_room(min(timeouts.block_s, self._until - self._now())):
+                    if link.protocol.unsent_bytes >= left or self.over:
+                        raise _stalled(link)
+                elif not link.protocol.is_quiet:
+                    break
+                else:
+                    data, at = _piece(content, at)
+                    link.protocol.write(data)
             while (left := link.protocol.unsent_bytes) and not await link.protocol.arrives(
                 min(timeouts.block_s, self._until - self._now())
             ):
@@ -190,7 +204,7 @@ class Transaction:
         except BaseException:
             link.close()
             raise
-        early = bool(link.protocol.unsent_bytes)
+        early = bool(link.protocol.unsent_bytes) or at < len(content)
         reply = await self._next(self.state)
         if early:  # it answered before it had everything: it cannot have taken that, and would read the rest as commands
             link.close()
@@ -323,6 +337,15 @@ def dot_stuffed(content: bytes) -> bytes:
     if content.startswith(b"."):
         content = b"." + content
     return content.replace(b"\r\n.", b"\r\n..")
+
+
+def _piece(content: bytes, start: int) -> tuple[bytes, int]:
+    """Give what goes over the wire for the content's next lines, with the dot after the last, and where they end."""
+    end = len(content)
+    if end - start > _PIECE:
+        end = content.find(b"\n", start + _PIECE) + 1 or end
+    data = dot_stuffed(content if end - start == len(content) else content[start:end])
+    return (data + b".\r\n" if end == len(content) else data), end
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Parcel
@@ -36,7 +37,14 @@ if TYPE_CHECKING:
 _AS_SET = TryOptions()
 
 
-_BIG = 1 << 20  # a report on a message above this is made in a thread
+_BIG = 1 << 20  # of a message above this there is one copy; a report on it is made in a thread
+
+
+@dataclass(slots=True, weakref_slot=True)
+class _Content:
+    """A large message, in memory once for all attempts at it."""
+
+    data: bytes
 
 
 @dataclass(slots=True)
@@ -48,6 +56,7 @@ class _Item:
     options: TryOptions = _AS_SET
     metadata: Mapping[str, str] | None = None
     content: bytes | None = None  # what was tried: it may be gone from the spool afterwards
+    shared: _Content | None = None  # what has it, where it is large
     dsn: DsnOptions | None = None  # what a report on it is to be like
     by: str = ""  # the line of the script that decided what becomes of it
     attempt_by: str = ""  # the line that decided how it is tried, or from where
@@ -133,6 +142,8 @@ class Jobs:
         self._log = log
         self._reports = report_settings(settings)
         self.counts: Counter[str] = Counter()
+        self._large: WeakValueDictionary[tuple[int, int], _Content] = WeakValueDictionary()
+        self._reading: dict[tuple[int, int], asyncio.Task[_Content]] = {}
 
     async def run(self, entries: Sequence[QueuedRecipient]) -> None:
         """Take the entries through. Never raises but when cancelled; entries under way then are due again at once."""
@@ -151,7 +162,7 @@ class Jobs:
                     item.settled = True
                     self._queue.postpone(item.entry, self._clock.time())
                 # It and what scripts were shown know each other: the message would stay until the collector comes by.
-                item.seen = item.content = None
+                item.seen = item.content = item.shared = None
 
     async def _each(self, steps: Sequence[tuple[_Item, Awaitable[None]]]) -> None:
         """Take a step with each item, side by side so that they share commits; a fault of ours puts its item back."""
@@ -198,9 +209,7 @@ class Jobs:
         transport = self._transport(first)
         assert transport is not None
         try:
-            content = await self._spool.read(first.entry.message_id, first.entry.variant)
-            for item in group:
-                item.content = content
+            content = await self._read(group)
             parcel = Parcel(
                 sender=first.sender,
                 recipients=tuple(item.recipient for item in group),
@@ -220,6 +229,34 @@ class Jobs:
         except Exception as error:
             self._fault(first, error)
             return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
+
+    async def _read(self, group: Sequence[_Item]) -> bytes:
+        """Read the content of the group's message. Raises SpoolError."""
+        entry = group[0].entry
+        key = entry.message_id, entry.variant
+        shared = None
+        if entry.size_bytes > _BIG:
+            shared = self._large.get(key) or await self._read_large(key)
+        content = await self._spool.read(*key) if shared is None else shared.data
+        for item in group:
+            item.content, item.shared = content, shared
+        return content
+
+    async def _read_large(self, key: tuple[int, int]) -> _Content:
+        async def read() -> _Content:
+            content = self._large[key] = _Content(await self._spool.read(*key))
+            return content
+
+        def ended(task: asyncio.Task[_Content]) -> None:
+            del self._reading[key]
+            if not task.cancelled():
+                task.exception()  # who waited for it may be gone
+
+        task = self._reading.get(key)
+        if task is None:
+            task = self._reading[key] = asyncio.create_task(read())
+            task.add_done_callback(ended)
+        return await asyncio.shield(task)
 
     async def _after(self, scripts: ScriptSet | None, item: _Item, outcome: Outcome) -> None:
         """Settle the item by its outcome and what the post-delivery hook makes of it; without scripts it is not asked."""

@@ -36,7 +36,7 @@ def is_inside(ip: str, those: tuple[Network, ...]) -> bool:
 
 
 def client_of(ip: str) -> str:
-    """Give what counts as one client: an IPv4 address, or the /64 of an IPv6 one, of which a host has as many as it likes."""
+    """Give what counts as one client: an IPv4 address, or the /64 of an IPv6 one, as a host has all of that."""
     return network_of(ip, 32, 64) if ":" in ip else ip
 
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hslpy.client import transaction
 from hslpy.client.contract import Route, Timeouts, TransactionResult
 from hslpy.client.smtp import ClientSettings, SmtpClient
 from hslpy.clock import SystemClock
@@ -331,3 +332,57 @@ def test_a_hostile_server_takes_little_memory() -> None:
                 assert peak < 5_000_000
 
     run(work)
+
+
+async def _slow_to_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, then: bytes, seen: bytearray) -> None:
+    """Take a message a little at a time; say `then` in the middle of it, or nothing where empty."""
+    writer.write(b"220 wire\r\n")
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while not (await reader.readuntil(b"\r\n")).startswith(b"DATA"):
+            writer.write(b"250 ok\r\n")
+        writer.write(b"354 go\r\n")
+        while not seen.endswith(b"\r\n.\r\n"):
+            part = await reader.read(1 << 16)
+            if not part:
+                break
+            seen += part
+            if then and len(seen) > 1 << 20:
+                transport: Any = writer.transport
+                transport.pause_reading()
+                writer.write(then)
+                then = b""
+                await asyncio.sleep(0.3)
+                transport.resume_reading()
+        writer.write(b"250 taken\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize("early", [b"", b"452 4.3.1 no room\r\n", b"250 ok\r\n"])
+def test_large_content_goes_piece_by_piece(early: bytes) -> None:
+    line = b".leading dots\r\n..\r\n.\r\nand a bare\nand\r" + b"x" * 900 + b"\r\n"
+    content = b"Subject: x\r\n\r\n" + line * 25_000
+
+    async def work() -> None:
+        seen = bytearray()
+        async with serving(lambda reader, writer: _slow_to_read(reader, writer, early, seen)) as port:
+            result = await send(route(port, LONG), content)
+        assert result.results[0] is not None
+        if early:  # what it says before it has everything is never a yes, and the rest is not sent
+            assert result.results[0].reply.code in (452, 451)
+            assert len(seen) < len(content)
+        else:
+            assert result.results[0].reply.code == 250
+            assert seen == transaction.dot_stuffed(content) + b".\r\n"
+
+    run(work)
+
+
+@given(st.lists(st.sampled_from([b"a", b".", b"\r\n", b"\n", b"\r", b"\r\n.\r\n", b"x" * 9]), max_size=60))
+def test_pieces_are_the_whole(parts: list[bytes]) -> None:
+    content, sent, at = b"".join(parts), [], 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transaction, "_PIECE", 7)
+        while not sent or at < len(content):
+            data, at = transaction._piece(content, at)
+            sent.append(data)
+    assert b"".join(sent) == transaction.dot_stuffed(content) + b".\r\n"
