@@ -18,6 +18,7 @@ from hslpy.errors import OperatorError
 DATABASE = "spool.db"
 _LOCK = "spool.lock"
 _BODIES = "bodies"
+_SEGMENTS = "segments"
 _DAMAGED = "damaged"
 _POLL_S = 0.02
 _CURE = "is its disk in order and writable, and the folder the server's user's?"
@@ -44,6 +45,7 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.chmod(self.path, 0o700)
             (self.path / _BODIES).mkdir(mode=0o700, exist_ok=True)
+            self.segments.mkdir(mode=0o700, exist_ok=True)
             sync_folder(self.path.parent)
             sync_folder(self.path)
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -72,6 +74,10 @@ class Folder:
     @property
     def database(self) -> Path:
         return self.path / DATABASE
+
+    @property
+    def segments(self) -> Path:
+        return self.path / _SEGMENTS
 
     @property
     def damaged(self) -> Path:

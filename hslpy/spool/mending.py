@@ -20,6 +20,7 @@ from hslpy.spool.folder import Folder, sync_folder
 from hslpy.spool.pages import Image, commits_of
 from hslpy.spool.salvage import finish, kept_aside, new_place, salvage
 from hslpy.spool.schema import PAGE_BYTES, connect_writer
+from hslpy.spool.segments import Segments
 
 _AGAIN_S = 600.0  # a disk that damages the new database as well wants an operator, not another copy
 
@@ -40,9 +41,10 @@ def is_damage(error: BaseException | None) -> bool:
 class Mender:
     """Opens the database and mends it. `generation` counts the databases; connections to an earlier one are stale."""
 
-    def __init__(self, folder: Folder, clock: Clock, log: Log = no_log) -> None:
+    def __init__(self, folder: Folder, segments: Segments, clock: Clock, log: Log = no_log) -> None:
         """`log` is called from whatever thread opens or writes."""
         self._folder = folder
+        self._segments = segments
         self._clock = clock
         self._log = log
         self._mended_at: float | None = None
@@ -111,6 +113,7 @@ class Mender:
             connection.execute("SELECT value FROM meta WHERE key = 'next_id'").fetchone()
             if commits:
                 self._compare(connection, commits, wal)
+            self._segments.load(connection)
             self._orphans(connection, aside=empty)
         except BaseException:
             connection.close()
@@ -142,6 +145,7 @@ class Mender:
     def _salvaged(self, place: Path, why: str) -> sqlite3.Connection:
         report = salvage(self._folder, place, why)
         connection = connect_writer(self._folder.database)
+        self._segments.load(connection)
         self.generation += 1
         self.set_aside = kept_aside(self._folder)
         self._log("spool.salvaged", {"level": "error", "why": why, **asdict(report)})
@@ -152,7 +156,7 @@ class Mender:
 
     def _orphans(self, connection: sqlite3.Connection, *, aside: bool) -> None:
         """Remove the files that no row wants: those of messages not committed, or removed just before a crash."""
-        orphans = _unwanted(connection, self._folder)
+        orphans = [*_unwanted(connection, self._folder), *self._segments.unwanted()]
         if not orphans:
             return
         place = self._new_place() if aside else None
@@ -160,7 +164,7 @@ class Mender:
             if place is None:
                 path.unlink(missing_ok=True)
             else:
-                os.rename(path, place / f"body-{path.name}")
+                os.rename(path, place / f"{'segment' if path.parent == self._folder.segments else 'body'}-{path.name}")
         self._log("spool.orphans", {"files": len(orphans), "kept": "" if place is None else place})
 
 

@@ -35,6 +35,7 @@ MESSAGE_COLUMNS = (
     "has_files",
 )
 CONTENT_COLUMNS = ("message_id", "header", "body", "checksum")
+PLACE_COLUMNS = ("message_id", "segment", "offset", "length")
 VARIANT_COLUMNS = ("message_id", "variant", "same_header", "same_body", "header", "body", "checksum")
 LOAD_COLUMNS = ", ".join(
     [

@@ -6,6 +6,7 @@ read. A crash at any moment is safe: the old database is in its place until the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -20,8 +21,9 @@ from pathlib import Path
 from hslpy.errors import OperatorError
 from hslpy.spool.folder import Folder, sync_folder
 from hslpy.spool.pages import Image, Unreadable, Values
-from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS, unpack
+from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, PLACE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS, unpack
 from hslpy.spool.schema import PAGE_BYTES, VERSION, connect_writer
+from hslpy.spool.segments import Segments
 
 _READY = ".salvaged"  # a new database that only has to be put in place
 _ROWS = 1000
@@ -32,12 +34,14 @@ _IDS_SKIPPED = 100_000  # where nobody can say which ids were given already
 _LOOKS = {
     "messages": ("ktnttttii", 9),
     "contents": ("kbBI", 3),
+    "places": ("kiii", 4),
     "variants": ("iiiiBBI", 6),
     "recipients": ("kittttt" + "nii" + "innti" + "Tti" + "TTT" + "t", 21),
 }
 _COLUMNS = {
     "messages": MESSAGE_COLUMNS,
     "contents": CONTENT_COLUMNS,
+    "places": PLACE_COLUMNS,
     "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
@@ -105,6 +109,10 @@ def salvage(folder: Folder, place: Path, why: str) -> Salvage:
         kept = _with(place / database.name, suffix)
         if _with(database, suffix).exists() and not kept.exists():
             _keep(_with(database, suffix), kept)
+    segments = Segments(folder.segments)
+    for path, number in segments.files():  # what they have for rows that are lost
+        with contextlib.suppress(OSError):  # a copy would be too large
+            os.link(path, place / f"segment-{number}")
     sync_folder(place)
     image = Image(place / database.name, _with(place / database.name, "-wal"), PAGE_BYTES)
     with closing(image):
@@ -121,7 +129,8 @@ def salvage(folder: Folder, place: Path, why: str) -> Salvage:
         try:
             connection.execute("BEGIN IMMEDIATE")
             _copy(image, roots, connection)
-            report = _tidied(connection, folder, place, len(image.damaged))
+            _add_places(connection, segments)
+            report = _tidied(connection, folder, segments, place, len(image.damaged))
             _set_next_id(connection, folder, meta.get("next_id"))
             connection.execute("COMMIT")
         finally:
@@ -159,6 +168,14 @@ def _copy(image: Image, roots: Mapping[str, int], connection: sqlite3.Connection
             for table in _LOOKS:
                 if _looks_like(table, values):
                     _insert(connection, table, [_row(table, rowid, values)])
+
+
+def _add_places(connection: sqlite3.Connection, segments: Segments) -> None:
+    """Find the bodies of messages whose place is lost: a segment says itself what it holds."""
+    lost = "SELECT message_id FROM contents WHERE body IS NULL AND message_id NOT IN (SELECT message_id FROM places)"
+    wanted = {row[0] for row in connection.execute(lost)}
+    if wanted:
+        _insert(connection, "places", (place for place in segments.found() if place[0] in wanted))
 
 
 def _looks_like(table: str, values: Values) -> bool:
@@ -205,7 +222,7 @@ def _in_parts(rows: Iterator[Values]) -> Iterator[list[Values]]:
         yield some
 
 
-def _tidied(connection: sqlite3.Connection, folder: Folder, place: Path, damaged_pages: int) -> Salvage:
+def _tidied(connection: sqlite3.Connection, folder: Folder, segments: Segments, place: Path, damaged_pages: int) -> Salvage:
     """Make the tables agree with each other, and give the counts."""
     made_up = connection.execute(
         "INSERT INTO messages SELECT message_id, 'salvaged-' || message_id, min(due_at), '', '', '', '',"
@@ -218,8 +235,9 @@ def _tidied(connection: sqlite3.Connection, folder: Folder, place: Path, damaged
     )
     nobodys = [row[0] for row in connection.execute(lonely).fetchall()]
     for message_id in nobodys:
-        _put_out(connection, folder, place, message_id)
-    for table, key in (("messages", "id"), ("contents", "message_id"), ("variants", "message_id")):
+        _put_out(connection, folder, segments, place, message_id)
+    for table in ("messages", "contents", "places", "variants"):
+        key = "id" if table == "messages" else "message_id"
         connection.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(message_id,) for message_id in nobodys])
     without_content = "SELECT count(*) FROM messages WHERE id NOT IN (SELECT message_id FROM contents)"
     queries = ("SELECT count(*) FROM recipients", "SELECT count(*) FROM messages", without_content)
@@ -227,15 +245,19 @@ def _tidied(connection: sqlite3.Connection, folder: Folder, place: Path, damaged
     return Salvage(place, recipients, messages, contentless, len(nobodys), max(made_up, 0), damaged_pages)
 
 
-def _put_out(connection: sqlite3.Connection, folder: Folder, place: Path, message_id: int) -> None:
+def _put_out(connection: sqlite3.Connection, folder: Folder, segments: Segments, place: Path, message_id: int) -> None:
     """Write a message without recipients as a file beside the damaged database."""
-    row = connection.execute("SELECT header, body FROM contents WHERE message_id = ?", (message_id,)).fetchone()
+    row = connection.execute(
+        "SELECT header, body, segment, offset, length FROM contents LEFT JOIN places USING (message_id)"
+        " WHERE message_id = ?",
+        (message_id,),
+    ).fetchone()
     if row is None:
         return
     body = row[1]
     if body is None:
         try:
-            body = folder.read_body(message_id, -1)
+            body = folder.read_body(message_id, -1) if row[2] is None else segments.read(*row[2:])
         except OSError:
             body = b""
     (place / f"{message_id}.eml").write_bytes(row[0] + body)

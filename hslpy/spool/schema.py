@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hslpy.errors import OperatorError
 
-VERSION = 3
+VERSION = 4
 
 # Measured on 2 cores, ext4, group commits of 50: 16 KiB pages store 50 KiB messages 1.6 to 2 times as fast as
 # 4 KiB pages, and 4 KiB messages as fast.
@@ -21,7 +21,11 @@ BUSY_MS = 10_000
 CHECKPOINT_PAGES = 1000  # a checkpoint each 16 MiB of WAL: SQLite's own page count
 WAL_KEEP_BYTES = 64 << 20  # a WAL grown past this by a burst is cut back
 
-_TABLES = """
+_PLACES = """CREATE TABLE places (
+    message_id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL
+)"""
+
+_TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY,
@@ -34,9 +38,10 @@ CREATE TABLE messages (
     recipients INTEGER NOT NULL CHECK (recipients > 0),
     has_files INTEGER NOT NULL
 );
--- apart from messages, so that recovery reads no content; a body of NULL is in a file; what an older version stored has
--- no checksum
+-- apart from messages, so that recovery reads no content; a body of NULL is in a segment, where
+-- places has it, or in a file of its own; what an older version stored has no checksum
 CREATE TABLE contents (message_id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB, checksum INTEGER);
+{_PLACES};
 -- a part that is `same` is the received message's
 CREATE TABLE variants (
     message_id INTEGER NOT NULL,
@@ -72,13 +77,14 @@ CREATE TABLE recipients (
     metadata TEXT,
     tenant_id TEXT NOT NULL DEFAULT ''
 );
-INSERT INTO meta VALUES ('version', 3), ('next_id', 1);
+INSERT INTO meta VALUES ('version', 4), ('next_id', 1);
 """
 
 # A step from the version that is its key to the next one, run inside one transaction with the change of the number.
 MIGRATIONS: Mapping[int, Sequence[str]] = {
     1: ("ALTER TABLE recipients ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''",),
     2: ("ALTER TABLE contents ADD COLUMN checksum INTEGER", "ALTER TABLE variants ADD COLUMN checksum INTEGER"),
+    3: (_PLACES,),
 }
 
 

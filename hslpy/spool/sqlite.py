@@ -33,11 +33,16 @@ from hslpy.spool.folder import Folder
 from hslpy.spool.mending import Damage, Mender, is_damage
 from hslpy.spool.rows import LOAD_COLUMNS, checksum, entries_from, queued_recipients, recipient_row, update_row
 from hslpy.spool.schema import connect_reader
+from hslpy.spool.segments import Segments
 from hslpy.spool.writer import Work, Writer, spool_error
 
 _T = TypeVar("_T")
 
 _Unread = tuple[int, int, asyncio.Future[bytes]]
+_CONTENT = (
+    "SELECT header, body, checksum, segment, offset, length FROM contents LEFT JOIN places USING (message_id)"
+    " WHERE message_id = ?"
+)
 _PARTS = "same_header, same_body, header, body, checksum"
 _RECOVERY_ROWS = 2000  # about 10 ms of work a batch
 
@@ -73,7 +78,8 @@ class SqliteSpool:
         self._settings = settings
         self._at = at
         self._folder = Folder(settings.folder)
-        self._mender = Mender(self._folder, clock or SystemClock(), log)
+        self._segments = Segments(self._folder.segments, log)
+        self._mender = Mender(self._folder, self._segments, clock or SystemClock(), log)
         self._writer: Writer | None = None
         self._next_id = 1
         self._connections: queue.SimpleQueue[tuple[int, sqlite3.Connection]] = queue.SimpleQueue()  # by generation
@@ -97,6 +103,7 @@ class SqliteSpool:
             max_batch=self._settings.max_batch,
             at=self._at,
             mender=self._mender,
+            segments=self._segments,
         )
         self._writer.start()
 
@@ -276,17 +283,35 @@ class SqliteSpool:
                 body = self._body_file(message_id, variant)
             _check(message_id, variant, header, body, kept)
         if same_header or same_body:
-            query = "SELECT header, body, checksum FROM contents WHERE message_id = ?"
-            row = connection.execute(query, (message_id,)).fetchone()
+            row = connection.execute(_CONTENT, (message_id,)).fetchone()
             if row is None:
                 raise SpoolDamaged(f"no content of message {message_id} in the spool")
-            first_header, first_body, kept = row
+            first_header, first_body, kept, *place = row
             if first_body is None and same_body:
-                first_body = self._body_file(message_id, -1)
+                if place[0] is None:
+                    first_body = self._body_file(message_id, -1)
+                else:
+                    first_body = self._in_segment(connection, message_id, *place)
             header = first_header if same_header else header
             body = first_body if same_body else body
             _check(message_id, -1, header if same_header else None, body if same_body else None, kept)
         return (header or b"") + (body or b"")
+
+    def _in_segment(self, connection: sqlite3.Connection, message_id: int, number: int, offset: int, length: int) -> bytes:
+        try:
+            body = self._segments.read(number, offset, length)
+        except FileNotFoundError as error:
+            row = connection.execute("SELECT body FROM contents WHERE message_id = ?", (message_id,)).fetchone()
+            if row is not None and row[0] is not None:  # moved between the two looks
+                return bytes(row[0])
+            raise SpoolDamaged(f"the body of message {message_id} is lost with segment {number}") from error
+        except OSError as error:
+            raise SpoolError(f"the body of message {message_id} cannot be read: {error.strerror}") from error
+        except TypeError as error:
+            raise SpoolDamaged(f"nobody can say where the body of message {message_id} is") from error
+        if len(body) != length:
+            raise SpoolDamaged(f"the body of message {message_id} is lost: segment {number} is cut short")
+        return body
 
     def _body_file(self, message_id: int, variant: int) -> bytes:
         try:

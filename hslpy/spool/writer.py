@@ -21,8 +21,9 @@ from typing import Any
 from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
 from hslpy.spool.mending import Mender, is_damage
-from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS
+from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, PLACE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS
 from hslpy.spool.schema import BUSY_MS, PAGE_BYTES
+from hslpy.spool.segments import SOUND, Place, Segments
 
 Row = tuple[Any, ...]
 
@@ -32,6 +33,8 @@ _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for 
 _VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a second
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _IDS_RESERVED = 1000
+_SEGMENT_BODY_BYTES = 4 << 10  # bodies above this go to a segment
+_SEGMENT_BATCH_BYTES = 128 << 10  # when a batch has so much of them: else the second sync costs more than it saves
 
 
 @dataclass(slots=True)
@@ -50,12 +53,21 @@ class Work:
     then: Callable[[], None] | None = None  # called in the loop when it is durable, though nobody wait for it
     suspect: int | None = None  # the database of this generation was found damaged
     error: BaseException | None = None
-    gone: list[int] = field(default_factory=list)  # messages with body files that this work, or its batch, removed
+    place: Place | None = None  # of the content's body, when it is in a segment
+    # what this work, or its batch, removed: messages with body files, and bodies in segments
+    gone: list[int] = field(default_factory=list)
+    freed: list[Place] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Forget what was removed: it was not."""
+        self.gone.clear()
+        self.freed.clear()
 
 
 _COLUMNS: Mapping[str, Sequence[str]] = {
     "messages": MESSAGE_COLUMNS,
     "contents": CONTENT_COLUMNS,
+    "places": PLACE_COLUMNS,
     "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
@@ -73,6 +85,12 @@ def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[Row]
         size = next((size for size in _SIZES if size <= left), left)
         connection.execute(_insert(table, size), [value for row in rows[at : at + size] for value in row])
         at, left = at + size, left - size
+
+
+def _content_row(work: Work) -> Row:
+    assert work.content is not None
+    message_id, header, body, checksum = work.content
+    return message_id, header, body if work.place is None else None, checksum
 
 
 @cache
@@ -95,6 +113,11 @@ _DELETE_ALL_OF = tuple(
     f"DELETE FROM {table} WHERE {column} IN {_IDS}"
     for table, column in (("messages", "id"), ("contents", "message_id"), ("variants", "message_id"))
 )
+_PLACES_OF = (
+    "SELECT json_group_array(json_array(message_id, segment, offset, length)) FROM places"
+    f" WHERE message_id IN {_IDS} AND {SOUND}"
+)
+_DELETE_PLACES = f"DELETE FROM places WHERE message_id IN {_IDS}"
 
 
 class Writer(threading.Thread):
@@ -110,6 +133,7 @@ class Writer(threading.Thread):
         max_batch: int,
         at: Callable[[str], None],
         mender: Mender,
+        segments: Segments,
     ) -> None:
         super().__init__(name="spool-writer", daemon=True)
         self._connection = connection
@@ -119,6 +143,7 @@ class Writer(threading.Thread):
         self._max_batch = max_batch
         self._at = at
         self._mender = mender
+        self._segments = segments
         self._work: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
         self._submitted: list[Work] = []
         self._waiting: deque[Work] = deque()  # taken from the queue and not yet in a batch
@@ -167,7 +192,10 @@ class Writer(threading.Thread):
                     self._return_ids(self._connection)
                     break
         finally:
+            self._segments.seal()
             with contextlib.suppress(sqlite3.Error):  # readers are open still, so closing would leave the WAL
+                while self._segments.some_empty and self._segments.move_some(self._connection):
+                    pass
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._connection.close()
 
@@ -233,6 +261,7 @@ class Writer(threading.Thread):
                 for work in batch:
                     if work.message is not None and not work.may_use_reserve:
                         work.error = SpoolFull(full)
+            self._append([work for work in batch if work.error is None])
             try:
                 self._commit(connection, [work for work in batch if work.error is None], together=True)
             except _StatementFailed:
@@ -241,10 +270,28 @@ class Writer(threading.Thread):
             _roll_back(connection)
             for work in batch:
                 work.error = work.error or spool_error(error)
-            return
+                work.forget()
         for work in batch:
             for message_id in work.gone:
                 self._folder.remove_bodies(message_id)
+            self._segments.free(work.freed)
+            if work.error is not None and work.place is not None:
+                self._segments.free([work.place])
+                work.place = None
+
+    def _append(self, batch: list[Work]) -> None:
+        """Have the larger bodies of a batch that has many of them in a segment. Where that fails the database gets them,
+        as it does in small batches.
+        """
+        large = [(work, work.content[0], work.content[2]) for work in batch if work.content is not None]
+        large = [each for each in large if each[2] is not None and len(each[2]) > _SEGMENT_BODY_BYTES]
+        if sum(len(body) for _, _, body in large) < _SEGMENT_BATCH_BYTES:
+            return
+        places = self._segments.append([(message_id, body) for _, message_id, body in large])
+        if places is not None:
+            self._at("appended")
+            for (work, _, _), place in zip(large, places, strict=True):
+                work.place = place
 
     def _commit(self, connection: sqlite3.Connection, batch: list[Work], *, together: bool) -> None:
         """Write the batch in one transaction; statement by statement for all, or apart with a savepoint for each.
@@ -263,7 +310,7 @@ class Writer(threading.Thread):
             except Exception as error:
                 _roll_back(connection)
                 for work in batch:
-                    work.gone.clear()
+                    work.forget()
                 raise _StatementFailed from error
         else:
             for work in batch:
@@ -271,7 +318,7 @@ class Writer(threading.Thread):
                 try:
                     counts = self._execute(connection, [work])
                 except Exception as error:
-                    work.gone.clear()
+                    work.forget()
                     work.error = spool_error(error)
                     connection.execute("ROLLBACK TO piece")
                 else:
@@ -307,7 +354,8 @@ class Writer(threading.Thread):
         recipients = [row for work in new for row in work.recipients]
         if new:
             _insert_rows(connection, "messages", [work.message for work in new if work.message is not None])
-            _insert_rows(connection, "contents", [work.content for work in new if work.content is not None])
+            _insert_rows(connection, "contents", [_content_row(work) for work in new if work.content is not None])
+            _insert_rows(connection, "places", [work.place for work in new if work.place is not None])
             _insert_rows(connection, "variants", [row for work in new for row in work.variants])
             _insert_rows(connection, "recipients", recipients)
         for work in batch:
@@ -332,17 +380,26 @@ class Writer(threading.Thread):
         for statement in _DELETE_ALL_OF:
             connection.execute(statement, (gone,))
         batch[0].gone.extend(json.loads(with_files or "[]"))
+        if self._segments.some:
+            batch[0].freed.extend(json.loads(connection.execute(_PLACES_OF, (gone,)).fetchone()[0]))
+            connection.execute(_DELETE_PLACES, (gone,))
         return removed
 
     def _measure(self, connection: sqlite3.Connection) -> None:
         free_pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
-        self.database_bytes = (pages - free_pages) * PAGE_BYTES
-        self.free_bytes = self._folder.free_bytes() + free_pages * PAGE_BYTES
+        self.database_bytes = (pages - free_pages) * PAGE_BYTES + self._segments.live_bytes
+        self.free_bytes = self._folder.free_bytes() + free_pages * PAGE_BYTES + self._segments.room_bytes
 
     def _give_back(self, connection: sqlite3.Connection, *, idle: bool) -> None:
-        """Shrink the file when more than half of it is free: all while nobody waits, else a step. Then cut the WAL back."""
+        """Shrink the file when more than half of it is free, and empty segments that hold little: all while nobody waits,
+        else a step. Then cut the WAL back.
+        """
         try:
+            if idle:
+                self._segments.rest()
+            while self._segments.move_some(connection) and idle and self._work.empty():
+                pass
             while self._work.empty() or not idle:
                 free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
                 pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
