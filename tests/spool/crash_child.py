@@ -16,8 +16,9 @@ import signal
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
-from hslpy.spool import schema
+from hslpy.spool import schema, segments, writer
 from hslpy.spool.contract import QueuedRecipient, Remove, Update
 from hslpy.spool.sqlite import SpoolSettings, SqliteSpool
 from tests.spool.messages import message, recipient
@@ -40,6 +41,9 @@ async def main(folder: Path, seed: int, point: str, count: int) -> None:
             if passed == count:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    small: Any = writer  # most bodies in segments, many of these, and emptied often
+    small._SEGMENT_BODY_BYTES, small._SEGMENT_BATCH_BYTES, small._VACUUM_EACH = 2000, 10_000, 3
+    segments.SEGMENT_BYTES = 200_000
     if point == "record":
         schema.CHECKPOINT_PAGES = 40  # several checkpoints in a short record
         disk_shim.record(folder.with_suffix(".record"), folder)

@@ -14,7 +14,7 @@ import pytest
 
 from hslpy.spool.sqlite import SpoolSettings, SqliteSpool
 
-_POINTS = ("taken", "begun", "written", "committed", "woken", "body written", "body renamed", "body synced")
+_POINTS = ("taken", "appended", "begun", "written", "committed", "woken", "body written", "body renamed", "body synced")
 
 
 class Ledger:

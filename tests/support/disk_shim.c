@@ -144,6 +144,23 @@ ssize_t write(int fd, const void *data, size_t length) {
 PWRITE(pwrite)
 PWRITE(pwrite64)
 
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    char path[4096];
+    REAL(writev);
+    if (turn(1)) {
+        int whole = count / 2;
+        if (whole) syscall(SYS_writev, fd, parts, whole);
+        return torn_write(fd, parts[whole].iov_base, parts[whole].iov_len, -1);
+    }
+    if (fails(fd, 0, 0)) return -1;
+    if (path_of(fd, path)) {
+        int64_t offset = lseek(fd, 0, SEEK_CUR);
+        for (int at = 0; at < count; offset += (int64_t)parts[at++].iov_len)
+            put('W', fd, offset, parts[at].iov_base, parts[at].iov_len);
+    }
+    return real(fd, parts, count);
+}
+
 ssize_t send(int fd, const void *data, size_t length, int flags) { REAL(send); turn(0); return real(fd, data, length, flags); }
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) { REAL(sendmsg); turn(0); return real(fd, message, flags); }
 
@@ -170,6 +187,15 @@ int fdatasync(int fd) { REAL(fdatasync); return synced(fd, real); }
     return real(fd, size); }
 TRUNCATE(ftruncate)
 TRUNCATE(ftruncate64)
+
+#define ALLOCATE(name) int name(int fd, off_t offset, off_t length) { \
+    char path[4096]; REAL(name); turn(0); \
+    if (fails(fd, 0, 0)) return errno; \
+    int result = real(fd, offset, length); \
+    if (result == 0 && path_of(fd, path)) put('T', fd, offset + length, "", 0); /* of a file that was shorter */ \
+    return result; }
+ALLOCATE(posix_fallocate)
+ALLOCATE(posix_fallocate64)
 
 static int opened(const char *path, int flags, mode_t mode, int (*real)(const char *, int, ...)) {
     int creates = (flags & O_CREAT) != 0;

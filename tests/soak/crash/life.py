@@ -18,7 +18,7 @@ from typing import Any
 from hslpy.app import App, Overrides, run
 from hslpy.config import Settings
 from hslpy.dns.scripted import ScriptedResolver
-from hslpy.spool import schema, writer
+from hslpy.spool import schema, segments, writer
 from tests.soak.crash import marks
 from tests.support import disk_shim
 
@@ -73,8 +73,11 @@ def live(settings: Settings, notes: Path, reached: Path, ready: int, plan: Plan)
                 os.kill(os.getpid(), signal.SIGKILL)
 
     marks.install(at)
+    small: Any = writer
+    small._SEGMENT_BODY_BYTES, small._SEGMENT_BATCH_BYTES = 2000, 3000  # six clients fill no large batch
+    segments.SEGMENT_BYTES = 1 << 20
     if plan.small:
-        small: Any = writer
+        segments.SEGMENT_BYTES = 50_000
         small._SPARE_PAGES, small._IDLE_S, small._VACUUM_PAGES = 2, 0.01, 4
         schema.CHECKPOINT_PAGES = 20
     if plan.calls >= 0 and plan.calls_from == "start":

@@ -22,6 +22,8 @@ FUNCTIONS: Sequence[tuple[str, str, str]] = (
     ("storing", "hslpy.spool.sqlite", "SqliteSpool.store"),
     ("a body file", "hslpy.spool.folder", "Folder.write_body"),
     ("removing body files", "hslpy.spool.folder", "Folder.remove_bodies"),
+    ("appending bodies", "hslpy.spool.segments", "Segments.append"),
+    ("emptying a segment", "hslpy.spool.segments", "Segments.move_some"),
     ("the reply", "hslpy.smtp.receive", "_answer"),
     ("claiming", "hslpy.queue.queue", "Queue.claim"),
     ("the pre-delivery step", "hslpy.delivery.job", "Jobs._before"),
@@ -43,7 +45,7 @@ FUNCTIONS: Sequence[tuple[str, str, str]] = (
     ("removing what a crash left", "hslpy.spool.mending", "Mender._orphans"),
     ("closing the spool", "hslpy.spool.sqlite", "SqliteSpool.close"),
 )
-SPOOL = ("taken", "begun", "written", "committed", "woken", "body written", "body renamed", "body synced")
+SPOOL = ("taken", "appended", "begun", "written", "committed", "woken", "body written", "body renamed", "body synced")
 MARKS = (*(f"{when} {name}" for name, _, _ in FUNCTIONS for when in ("before", "after")), *SPOOL)
 # steps of the starting or stopping server, which a load does not reach
 AT_START_OR_STOP = tuple(
