@@ -89,6 +89,19 @@ class Folder:
         stat = os.statvfs(self.path)
         return stat.f_bavail * stat.f_frsize
 
+    def has_room(self, size_bytes: int) -> bool:
+        """Say whether the disk takes so much more, whatever it says of itself."""
+        path = self.path / "room.new"
+        try:
+            with open(path, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size_bytes)
+            return True
+        except OSError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
     def write_body(self, message_id: int, variant: int, body: bytes, at: Callable[[str], None]) -> None:
         """Make the body durable under its name. `at` is told each step (tests kill the process there)."""
         path = self._body_path(message_id, variant)

@@ -201,6 +201,7 @@ class Writer(threading.Thread):
 
     def _mend(self, batch: list[Work]) -> None:
         """Have a damaged database made anew, and write what failed by the damage."""
+        self._doubt(batch)
         failed = [work for work in batch if isinstance(work.error, SpoolDamaged)]
         suspected = any(work.suspect == self._mender.generation for work in batch)
         if not (failed or suspected) or not self._mender.may_mend:
@@ -212,6 +213,21 @@ class Writer(threading.Thread):
             work.error = None
         if failed:
             self._write(self._connection, failed)
+
+    def _doubt(self, batch: list[Work]) -> None:
+        """Take a database for damaged that SQLite calls full with room on the disk: it says so where a page leads beyond."""
+        full = [
+            work for work in batch if isinstance(work.error, SpoolFull) and isinstance(work.error.__cause__, sqlite3.Error)
+        ]
+        if not full or not self._mender.may_mend:
+            return
+        with contextlib.suppress(sqlite3.Error):
+            pages: int = self._connection.execute("PRAGMA page_count").fetchone()[0]
+            most: int = self._connection.execute("PRAGMA max_page_count").fetchone()[0]
+            if pages + _SPARE_PAGES >= most or not self._folder.has_room(2 * _BATCH_BYTES):
+                return
+        for work in full:
+            work.error = SpoolDamaged(f"{work.error}, and there is room")
 
     def _take(self, connection: sqlite3.Connection) -> tuple[list[Work], bool]:
         """Wait for work, then take all there is up to the cap; the flag says that `stop` was reached."""
@@ -320,6 +336,8 @@ class Writer(threading.Thread):
                 except Exception as error:
                     work.forget()
                     work.error = spool_error(error)
+                    if not connection.in_transaction:  # a full disk, a bad one: SQLite has rolled all of it back
+                        raise
                     connection.execute("ROLLBACK TO piece")
                 else:
                     stored, removed = stored + counts[0], removed + counts[1]

@@ -33,8 +33,11 @@ class Place:
         return spool
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(params=["memory", "sqlite", "segments"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "segments":  # all bodies that are not in files
+        monkeypatch.setattr("hslpy.spool.writer._SEGMENT_BODY_BYTES", 0)
+        monkeypatch.setattr("hslpy.spool.writer._SEGMENT_BATCH_BYTES", 1)
     return Place(request.param, tmp_path)
 
 
