@@ -20,6 +20,7 @@ _LOCK = "spool.lock"
 _BODIES = "bodies"
 _SEGMENTS = "segments"
 _DAMAGED = "damaged"
+_ROOM = "room.new"
 _POLL_S = 0.02
 _CURE = "is its disk in order and writable, and the folder the server's user's?"
 _RUN = 1024  # this many successive ids share a folder, so that a burst syncs few folders
@@ -46,6 +47,7 @@ class Folder:
             os.chmod(self.path, 0o700)
             (self.path / _BODIES).mkdir(mode=0o700, exist_ok=True)
             self.segments.mkdir(mode=0o700, exist_ok=True)
+            (self.path / _ROOM).unlink(missing_ok=True)
             sync_folder(self.path.parent)
             sync_folder(self.path)
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -91,7 +93,7 @@ class Folder:
 
     def has_room(self, size_bytes: int) -> bool:
         """Say whether the disk takes so much more, whatever it says of itself."""
-        path = self.path / "room.new"
+        path = self.path / _ROOM
         try:
             with open(path, "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size_bytes)
