@@ -94,7 +94,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     Raises OperatorError when the file is not a spool, or one of a later version.
     """
     connection = sqlite3.connect(
-        path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=256, check_same_thread=False
+        path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=512, check_same_thread=False
     )
     try:
         if not connection.execute("PRAGMA page_count").fetchone()[0]:  # of one with content they write to it

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from time import monotonic
 from typing import Any
 
 from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
@@ -71,20 +72,18 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
     "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
-_SIZES = (64, 32, 16)  # rows a statement, and any number below; 64 recipients are 1,408 of the 32,766 parameters allowed
+_MOST_ROWS = 64  # a statement; 64 recipients are 1,408 of the 32,766 parameters allowed
 
 
 def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
-    """Insert the rows by as few statements as may be, of sizes that recur so that they stay compiled.
+    """Insert the rows by as few statements as may be; those of each number of rows stay compiled.
 
     Each step of a statement lets go of Python's lock and then waits for it again: a step a row doubled what this thread
     takes from the sessions.
     """
-    at, left = 0, len(rows)
-    while left:
-        size = next((size for size in _SIZES if size <= left), left)
-        connection.execute(_insert(table, size), [value for row in rows[at : at + size] for value in row])
-        at, left = at + size, left - size
+    for at in range(0, len(rows), _MOST_ROWS):
+        some = rows[at : at + _MOST_ROWS]
+        connection.execute(_insert(table, len(some)), [value for row in some for value in row])
 
 
 def _content_row(work: Work) -> Row:
@@ -153,6 +152,7 @@ class Writer(threading.Thread):
         self.stored = 0
         self.removed = 0
         self._free_id = self._reserved_id = 0  # above all stored, and as the database has it
+        self._measure_at = 0.0
         self._tidy_at = 0  # commits when the WAL was cut back
         self._measure(connection)  # `full` is asked for before the first work comes
 
@@ -271,7 +271,9 @@ class Writer(threading.Thread):
 
     def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
         try:
-            self._measure(connection)
+            if self._measure_at <= (now := monotonic()):
+                self._measure_at = now + 0.05
+                self._measure(connection)
             if self.full:
                 full = f"{self.free_bytes >> 20} MiB free in {self._folder.path}, {self._min_free_bytes >> 20} MiB wanted"
                 for work in batch:
