@@ -8,7 +8,8 @@ know scripts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -20,11 +21,14 @@ from hslpy.rate import ring
 from hslpy.rate.contract import ABOVE_ANY_LIMIT, RateHealth, RateSettings, interval_us, key_of
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.store.circuit import LOG_EVERY_S, Circuit
-from hslpy.store.redis import AskError, Lane, MovedError, NoScriptError, RedisError, Script, is_away, pack
+from hslpy.store.lane import Lane, Replies
+from hslpy.store.redis import AskError, MovedError, NoScriptError, RedisError, Script, is_away, pack
 from hslpy.store.servers import MOST_REDIRECTS, RedisUnknown, Servers
 
 SCRIPT = Script(resources.files("hslpy.rate").joinpath("ring.lua").read_text())
 FORGET = Script("return redis.call('DEL', KEYS[1])")
+
+_BATCH = 16  # checks: 0.15 ms of Redis' time
 
 _ASKING = pack((b"ASKING",))
 
@@ -44,10 +48,10 @@ class _Check:
 
 
 class _Server:
-    """The checks for one server. One batch is under way at a time, and the next gathers meanwhile: fewer calls under load,
-    none later when there is none (measured)."""
+    """The checks for one server. While a batch is under way the next gathers, but not past `_BATCH`: Redis then works on it
+    while the event loop runs what asks for more."""
 
-    __slots__ = ("circuit", "flush_due", "lane", "name", "pending", "sending")
+    __slots__ = ("circuit", "flush_due", "idle", "lane", "name", "pending", "tasks", "timer", "under_way")
 
     def __init__(self, name: str, circuit: Circuit) -> None:
         self.name = name
@@ -55,7 +59,14 @@ class _Server:
         self.lane: Lane | None = None
         self.pending: list[_Check] = []
         self.flush_due = False
-        self.sending: asyncio.Task[None] | None = None
+        self.under_way: deque[list[_Check]] = deque()  # sent, where no task looks after them
+        self.timer: asyncio.TimerHandle | None = None  # set to the deadline of these, or of earlier ones
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.idle: asyncio.Future[None] | None = None  # whoever closes waits for what is under way
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.under_way or self.tasks)
 
     def take(self, most: int) -> list[_Check]:
         batch = self.pending[:most]
@@ -129,9 +140,12 @@ class RedisRateCounters:
         servers = list(self._servers.values())
         for server in servers:
             await server.circuit.close()
-        while sending := [server.sending for server in servers if server.sending is not None]:
-            await asyncio.wait(sending)
         for server in servers:
+            while server.busy:
+                server.idle = asyncio.get_running_loop().create_future()
+                await server.idle
+            if server.timer is not None:
+                server.timer.cancel()
             self._answer_unreachable(server, server.take(len(server.pending)))
             if server.lane is not None:
                 await server.lane.close()
@@ -168,21 +182,74 @@ class RedisRateCounters:
 
     def _enqueue(self, server: _Server, check: _Check) -> None:
         server.pending.append(check)
-        if not server.flush_due:
+        if server.busy:
+            if len(server.pending) == _BATCH:
+                self._flush(server)
+        elif not server.flush_due:
             server.flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush, server)
+            (self._loop or self._running_loop()).call_soon(self._flush, server)
 
     def _flush(self, server: _Server) -> None:
+        """Send what waits: at once where the connection is ready, else by a task that sees to it, one at a time."""
         server.flush_due = False
-        if server.pending and server.sending is None and server.circuit.reachable:
-            task = asyncio.get_running_loop().create_task(self._send(server, server.take(self._settings.batch_max)))
-            server.sending = task
-            task.add_done_callback(partial(self._sent, server))
+        if not server.pending or not server.circuit.reachable:
+            return
+        loop = self._loop or self._running_loop()
+        deadline = server.pending[0].asked_at + self._settings.timeout_s
+        lane = server.lane
+        ready = lane is not None and lane.ready and lane.client is self._redis.client(server.name)
+        if lane is None or not ready or self._redis.is_cluster or loop.time() >= deadline:
+            if not server.busy:
+                self._see_to(server, self._send(server, server.take(self._settings.batch_max)))
+            return
+        batch = server.take(self._settings.batch_max)
+        server.under_way.append(batch)
+        if server.timer is None:
+            server.timer = loop.call_at(deadline, self._look, server)
+        lane.send(pack((b"EVALSHA", SCRIPT.sha.encode(), *self._words(batch))), 1, partial(self._replied, server))
 
-    def _sent(self, server: _Server, task: asyncio.Task[None]) -> None:
-        server.sending = None
-        if server.pending and not server.flush_due:
-            self._flush(server)
+    def _look(self, server: _Server) -> None:
+        """Give up what has had its time. One timer serves many batches: it comes again for one that was sent since."""
+        server.timer = None
+        if not server.under_way or server.lane is None:
+            return
+        deadline = server.under_way[0][0].asked_at + self._settings.timeout_s
+        loop = self._loop or self._running_loop()
+        if loop.time() < deadline:
+            server.timer = loop.call_at(deadline, self._look, server)
+        else:
+            server.lane.break_off(TimeoutError())
+
+    def _replied(self, server: _Server, replies: Replies) -> None:
+        batch = server.under_way.popleft()
+        answer = replies[0] if isinstance(replies, list) else replies
+        if isinstance(answer, list):
+            self.answered_at_us = int(answer.pop())
+            if self._take_replies(server, batch, answer):
+                self._see_to(server, self._leave(server))
+        elif isinstance(answer, NoScriptError):
+            self._see_to(server, self._send(server, batch))
+        else:
+            self._fail(server, batch, answer)
+            self._see_to(server, self._leave(server))
+        self._go_on(server)
+
+    def _see_to(self, server: _Server, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        server.tasks.add(task)
+        task.add_done_callback(partial(self._seen_to, server))
+
+    def _seen_to(self, server: _Server, task: asyncio.Task[None]) -> None:
+        server.tasks.discard(task)
+        self._go_on(server)
+
+    def _go_on(self, server: _Server) -> None:
+        if server.busy:
+            return
+        self._flush(server)
+        if server.idle is not None and not server.busy:
+            server.idle.set_result(None)
+            server.idle = None
 
     async def _send(self, server: _Server, batch: list[_Check]) -> None:
         """Have one batch answered. An exception other than a failing store is our bug: it rises in every check."""
@@ -197,8 +264,8 @@ class RedisRateCounters:
                 else:
                     await self._redis.find()
         except (RedisError, OSError, TimeoutError) as error:
-            await self._went_away(server, error)
-            self._answer_unreachable(server, batch)
+            self._fail(server, batch, error)
+            await self._leave(server)
         except BaseException as error:
             for check in batch:
                 if not check.answer.done():
@@ -207,7 +274,8 @@ class RedisRateCounters:
                 raise
         else:
             if server.name:
-                await self._take_replies(server, batch, replies)
+                if self._take_replies(server, batch, replies):
+                    await self._leave(server)
             else:
                 self._hand_out(server, batch)
 
@@ -218,15 +286,19 @@ class RedisRateCounters:
             server.lane = Lane(client)
         if self._redis.is_cluster:
             return await self._call_each(server.lane, batch)
-        words = [b"%d" % len(batch), *[self._prefix + check.key for check in batch], b"%d" % self.time_offset_us]
-        for check in batch:
-            words += (b"%d" % check.limit, b"%d" % check.width)
+        words = self._words(batch)
         try:
             replies: list[Any] = await server.lane.call(pack((b"EVALSHA", SCRIPT.sha.encode(), *words)))
         except NoScriptError:  # nothing ran: a new server, or one whose scripts were flushed
             replies = await server.lane.call(pack((b"EVAL", SCRIPT.text.encode(), *words)))
         self.answered_at_us = int(replies.pop())
         return replies
+
+    def _words(self, batch: Sequence[_Check]) -> list[bytes]:
+        words = [b"%d" % len(batch), *[self._prefix + check.key for check in batch], b"%d" % self.time_offset_us]
+        for check in batch:
+            words += (b"%d" % check.limit, b"%d" % check.width)
+        return words
 
     async def _call_each(self, lane: Lane, batch: Sequence[_Check]) -> list[Any]:
         replies = await self._each(lane, batch, b"EVALSHA", SCRIPT.sha.encode())
@@ -256,7 +328,8 @@ class RedisRateCounters:
 
     # ---- answers ---------------------------------------------------------------------------------------
 
-    async def _take_replies(self, server: _Server, batch: Sequence[_Check], replies: Sequence[Any]) -> None:
+    def _take_replies(self, server: _Server, batch: Sequence[_Check], replies: Sequence[Any]) -> bool:
+        """Answer the checks; say whether the server is taken for away by what it replied."""
         away: object = None
         failed: list[_Check] = []
         for check, reply in zip(batch, replies, strict=True):
@@ -281,8 +354,10 @@ class RedisRateCounters:
                     self._key_failed(text)
                 failed.append(check)
         if away is not None:
-            await self._went_away(server, away)
-        self._answer_unreachable(server, failed)
+            self._fail(server, failed, away)
+        else:
+            self._answer_unreachable(server, failed)
+        return away is not None
 
     def _hand_out(self, server: _Server, batch: Sequence[_Check]) -> None:
         """Give checks whose server was not known to theirs."""
@@ -329,12 +404,15 @@ class RedisRateCounters:
             fields = {"level": "error", "error": str(reply), "answers": self._settings.on_unreachable}
             self._log("rate.counter_failed", fields)
 
-    async def _went_away(self, server: _Server, error: object) -> None:
-        """Take the server for away: its checks are answered by the setting, and the connection, which may lead to a server
-        that is no master any longer, is left."""
+    def _fail(self, server: _Server, batch: Sequence[_Check], error: object) -> None:
+        """Take the server for away: its checks are answered by the setting."""
         if not self._closed:
             server.circuit.failed(error)
             self._answer_unreachable(server, server.take(len(server.pending)))
+        self._answer_unreachable(server, batch)
+
+    async def _leave(self, server: _Server) -> None:
+        """Leave the connection: it may lead to a server that is no master any longer."""
         lane, server.lane = server.lane, None
         if lane is not None:
             await lane.close()

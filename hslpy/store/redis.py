@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -24,7 +24,6 @@ from hslpy.store.settings import RedisSettings, split_address
 
 __all__ = [
     "AskError",
-    "Lane",
     "MovedError",
     "NoScriptError",
     "Redis",
@@ -115,54 +114,6 @@ def _options(settings: RedisSettings, secure: bool) -> dict[str, Any]:
 def _login(settings: RedisSettings) -> dict[str, Any]:
     login = {"username": settings.username, "password": settings.password}
     return {name: value for name, value in login.items() if value}
-
-
-class Lane:
-    """One connection of a client's pool, kept for commands that are many and small: each takes a third of a client's time.
-
-    One command at a time. The caller sets the deadline; a command cut short closes the connection, and the next one
-    opens another.
-    """
-
-    def __init__(self, client: Redis) -> None:
-        self.client = client
-        self._pool = client.connection_pool
-        self._connection: Connection | None = None
-
-    async def call(self, command: bytes) -> Any:
-        """Send a command packed by `pack` and give the reply. Raises what a client's command raises."""
-        (reply,) = await self.calls(command, 1)
-        if isinstance(reply, ResponseError):
-            raise reply
-        return reply
-
-    async def calls(self, commands: bytes, count: int) -> list[Any]:
-        """Send `count` commands at once and give the replies, a ResponseError in the place of each that was refused."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        elif await connection.can_read():  # closed by the server, or a reply that nobody waited for
-            await connection.disconnect()
-        try:
-            await connection.send_packed_command(commands, check_health=False)
-            replies: list[Any] = []
-            for _ in range(count):
-                try:
-                    replies.append(await connection.read_response())
-                except ResponseError as error:
-                    replies.append(error)
-        except BaseException:
-            await self._pool.release(connection)
-            raise
-        self._connection = connection
-        return replies
-
-    async def close(self) -> None:
-        """Close the connection; another call opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
 
 
 def pack(parts: Sequence[bytes]) -> bytes:
