@@ -154,7 +154,6 @@ class Index:
             self._rebuild()
         elif len(self._heap) > self._split_above:
             self._rebuild()
-            self._split_above = max(_SPLIT_ABOVE, 2 * len(self._heap))
 
     def _place(self, entry: QueuedRecipient) -> None:
         minute = _minute(entry.due_at)
@@ -174,6 +173,7 @@ class Index:
         there = (entry for entry in entries if entry is not None and _minute(entry.due_at) == self._near)
         self._heap = list({(entry.due_at, entry.queue_id) for entry in there})
         heapq.heapify(self._heap)
+        self._split_above = max(_SPLIT_ABOVE, 2 * len(self._heap))  # what is of one minute cannot be spread
 
     def _rebuild(self) -> None:
         self._heap, self._later, self._minutes, self._places = [], {}, [], 0

@@ -73,3 +73,20 @@ def test_a_long_queue_takes_little_for_its_order():
         index.add(entry(queue_id, 1e9 + queue_id * 10))
     assert index.next_due() == 1e9 + 10
     assert len(index._heap) < 10
+
+
+def test_many_due_at_the_same_time_are_not_sorted_again_with_each(monkeypatch):
+    monkeypatch.setattr("hslpy.queue.index._SPLIT_ABOVE", 100)
+    rebuilt = 0
+
+    class Counted(Index):
+        def _rebuild(self) -> None:
+            nonlocal rebuilt
+            rebuilt += 1
+            super()._rebuild()
+
+    index = Counted()
+    for queue_id in range(1, 20_001):
+        index.add(entry(queue_id, 1000.0))
+        assert index.next_due() == 1000.0
+    assert rebuilt < 12
