@@ -1,7 +1,7 @@
 """Rate counters that many processes share, in Redis. In: checks. Out: answers, or what `on_unreachable` says.
 
-All checks of one turn of the event loop go out as one call of `ring.lua`, on a Redis Cluster as one write of single-key
-calls to each node; while a server is away nobody waits for it. What this process let through it counts itself, too. Must not
+Checks that come while others are under way go out together as one call of `ring.lua`, on a Redis Cluster as one write of
+single-key calls to each node; while a server is away nobody waits for it. What this process let through it counts itself, too. Must not
 know scripts.
 """
 
@@ -28,7 +28,7 @@ from hslpy.store.servers import MOST_REDIRECTS, RedisUnknown, Servers
 SCRIPT = Script(resources.files("hslpy.rate").joinpath("ring.lua").read_text())
 FORGET = Script("return redis.call('DEL', KEYS[1])")
 
-_BATCH = 16  # checks: 0.15 ms of Redis' time
+_GATHERED = 16  # checks: 0.15 ms of Redis' time
 
 _ASKING = pack((b"ASKING",))
 
@@ -48,17 +48,16 @@ class _Check:
 
 
 class _Server:
-    """The checks for one server. While a batch is under way the next gathers, but not past `_BATCH`: Redis then works on it
+    """The checks for one server. While a batch is under way the next gathers, but not past `_GATHERED`: Redis then works on it
     while the event loop runs what asks for more."""
 
-    __slots__ = ("circuit", "flush_due", "idle", "lane", "name", "pending", "tasks", "timer", "under_way")
+    __slots__ = ("circuit", "idle", "lane", "name", "pending", "tasks", "timer", "under_way")
 
     def __init__(self, name: str, circuit: Circuit) -> None:
         self.name = name
         self.circuit = circuit
         self.lane: Lane | None = None
         self.pending: list[_Check] = []
-        self.flush_due = False
         self.under_way: deque[list[_Check]] = deque()  # sent, where no task looks after them
         self.timer: asyncio.TimerHandle | None = None  # set to the deadline of these, or of earlier ones
         self.tasks: set[asyncio.Task[None]] = set()
@@ -96,6 +95,7 @@ class RedisRateCounters:
         self._clock = clock
         self._log = log
         self._prefix = settings.key_prefix.encode()
+        self._gathered = min(_GATHERED, settings.batch_max)
         self._own = MemoryRateCounters(settings, clock, log)
         self._unshared = MemoryRateCounters(settings, clock, log)
         self._servers: dict[str, _Server] = {}
@@ -182,16 +182,11 @@ class RedisRateCounters:
 
     def _enqueue(self, server: _Server, check: _Check) -> None:
         server.pending.append(check)
-        if server.busy:
-            if len(server.pending) == _BATCH:
-                self._flush(server)
-        elif not server.flush_due:
-            server.flush_due = True
-            (self._loop or self._running_loop()).call_soon(self._flush, server)
+        if len(server.pending) == self._gathered or not server.busy:
+            self._flush(server)
 
     def _flush(self, server: _Server) -> None:
         """Send what waits: at once where the connection is ready, else by a task that sees to it, one at a time."""
-        server.flush_due = False
         if not server.pending or not server.circuit.reachable:
             return
         loop = self._loop or self._running_loop()

@@ -53,6 +53,9 @@ class _Protocol(asyncio.Protocol):
                 if not self._waiting:
                     self.end(RedisConnectionError("a reply that nobody waited for"))
                     return
+                if isinstance(reply, RedisConnectionError):  # not signed in, loading: what comes next fails as well
+                    self.end(reply)
+                    return
                 self._replies.append(reply)
                 count, done = self._waiting[0]
                 if len(self._replies) == count:

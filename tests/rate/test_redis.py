@@ -74,16 +74,16 @@ def test_keys_expire_by_themselves(redis_server: RedisServer) -> None:
     asyncio.run(run())
 
 
-def test_checks_of_one_turn_go_out_as_one_call_and_large_turns_as_several(redis_server: RedisServer) -> None:
+def test_checks_that_come_while_one_is_under_way_go_out_together(redis_server: RedisServer) -> None:
     async def run() -> None:
-        async with open_redis(redis_server.url, batch_max=50) as subject:
+        async with open_redis(redis_server.url, batch_max=10) as subject:
             client = connect(RedisSettings(redis_server.url))
             await subject.counters.check("warm", "up", 1, 60)
             await client.config_resetstat()
-            await asyncio.gather(*(subject.counters.check("n", f"{n}", 1, 60) for n in range(50)))
-            assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1
-            await asyncio.gather(*(subject.counters.check("m", f"{n}", 1, 60) for n in range(120)))
-            assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 4
+            await asyncio.gather(*(subject.counters.check("n", f"{n}", 1, 60) for n in range(9)))
+            assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 2
+            await asyncio.gather(*(subject.counters.check("m", f"{n}", 1, 60) for n in range(101)))
+            assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 13
             await client.aclose()
 
     asyncio.run(run())
@@ -169,7 +169,7 @@ def test_a_frozen_store_costs_one_deadline_and_its_batch_is_not_sent_again(own_s
             own_server.thaw()
             await until(lambda: subject.counters.health.reachable)
             counted = await check("n", "a", 0, 60)
-            assert counted in (1.0, 11.0)  # the batch that timed out was read by the server once, or not at all
+            assert 1.0 <= counted <= 11.0  # what timed out was read by the server once, or not at all
 
     asyncio.run(run())
 
