@@ -150,9 +150,8 @@ class Index:
         if entry.hold:
             return
         self._place(entry)
-        if self._places + len(self._heap) > 2 * len(self._entries) + 1000:  # mostly places that are no longer true
-            self._rebuild()
-        elif len(self._heap) > self._split_above:
+        untrue = self._places + len(self._heap) > 2 * len(self._entries) + 1000  # mostly
+        if untrue or len(self._heap) > self._split_above:
             self._rebuild()
 
     def _place(self, entry: QueuedRecipient) -> None:

@@ -1,8 +1,8 @@
 """Rate counters that many processes share, in Redis. In: checks. Out: answers, or what `on_unreachable` says.
 
 Checks that come while others are under way go out together as one call of `ring.lua`, on a Redis Cluster as one write of
-single-key calls to each node; while a server is away nobody waits for it. What this process let through it counts itself, too. Must not
-know scripts.
+single-key calls to each node; while a server is away nobody waits for it. What this process let through it counts itself,
+too. Must not know scripts.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class _Check:
 
 
 class _Server:
-    """The checks for one server. While a batch is under way the next gathers, but not past `_GATHERED`: Redis then works on it
-    while the event loop runs what asks for more."""
+    """The checks for one server. While a batch is under way the next gathers, but not past `_GATHERED`: Redis then works on
+    it while the event loop runs what asks for more."""
 
     __slots__ = ("circuit", "idle", "lane", "name", "pending", "tasks", "timer", "under_way")
 
