@@ -7,11 +7,12 @@ Times are Unix seconds. Source: the HSL manual's hook pages.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.mail.address import Address
 from hslpy.mail.attempt import AttemptFacts as AttemptFacts
 from hslpy.mail.attempt import TlsFacts as TlsFacts
+from hslpy.records import record
 
 
 class Context:
@@ -29,19 +30,19 @@ class Context:
         self.scans: tuple[str, dict[str, object]] = ("", {})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeloFacts:
     verb: str
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AuthFacts:
     mechanism: str
     username: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectionFacts:
     """The connection as it stands. `server_id` is the listener's name, as in `mailserver:1`."""
 
@@ -58,14 +59,14 @@ class ConnectionFacts:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecipientFacts:
     address: Address
     params: Mapping[str, str]
     transport_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TransactionFacts:
     """The transaction as it stands: `sender` from MAIL on, `recipients` those accepted so far."""
 
@@ -75,13 +76,13 @@ class TransactionFacts:
     recipients: tuple[RecipientFacts, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectEvent:
     connection: ConnectionFacts
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProxyEvent:
     """A command line, without CRLF, as it came (latin-1). `transaction` from MAIL on."""
 
@@ -91,7 +92,7 @@ class ProxyEvent:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeloEvent:
     connection: ConnectionFacts
     context: Context
@@ -100,7 +101,7 @@ class HeloEvent:
     extensions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AuthEvent:
     """One step of AUTH. With PLAIN and LOGIN the server decodes `username` and `password` itself, `state` is 0."""
 
@@ -113,7 +114,7 @@ class AuthEvent:
     response: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MailFromEvent:
     """`transaction` has the new id and the sender as given; the verdict may rewrite it."""
 
@@ -122,7 +123,7 @@ class MailFromEvent:
     transaction: TransactionFacts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RcptToEvent:
     connection: ConnectionFacts
     context: Context
@@ -130,7 +131,7 @@ class RcptToEvent:
     recipient: RecipientFacts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataEvent:
     """End of DATA: `content` is the message as it would be stored, our Received header included, CRLF line ends."""
 
@@ -141,7 +142,7 @@ class DataEvent:
     received_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DisconnectEvent:
     """`closed_by` is `local` or `remote`."""
 
@@ -151,7 +152,7 @@ class DisconnectEvent:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueuedFacts:
     """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far, `most_retries` how
     many the schedule has room for; `content` and `received` read the message as it is sent and as it came, and raise
@@ -182,7 +183,7 @@ class QueuedFacts:
     received: Callable[[], Awaitable[bytes]] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PreDeliveryEvent:
     """Before an attempt. `destination` and `port` are the transport's next hop, "" and 25 for MX delivery."""
 
@@ -192,7 +193,7 @@ class PreDeliveryEvent:
     port: int = 25
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReportFacts:
     """What a report on a failure says: `action` is "failed" where there will be one, else empty; `kind` is `smtp` where a
     server said the diagnostic, else `x-error`.
@@ -204,7 +205,7 @@ class ReportFacts:
     diagnostic: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PostDeliveryEvent:
     """After an attempt, an expiry, or a pre-delivery script's order to delete or bounce.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 import idna
 
+from hslpy.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Address:
     """A reverse-path or forward-path; both parts keep the case they came in. The null sender has both empty.
 

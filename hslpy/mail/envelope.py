@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from hslpy.mail.address import NULL_SENDER, Address, parse_address
+from hslpy.records import record
 
 Fault = Literal["syntax", "address", "params"]
 
@@ -28,7 +28,7 @@ _PARAM = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?\Z").m
 _NO_PARAMS: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Path:
     """An address with its ESMTP parameters: keys in upper case, values as sent, "" for a parameter without one."""
 

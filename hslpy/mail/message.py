@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from hslpy.mail.encoded_word import decode_words, encode_words
+from hslpy.records import record
 
 LINE_WIDTH = 78  # RFC 5322 section 2.1.1: lines SHOULD be no longer, without CRLF
 LINE_LIMIT = 998  # the same: MUST be no longer
@@ -24,7 +24,7 @@ _FOLD = re.compile(r"\r\n(?=[ \t])")
 _BREAKS = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One header field. `raw` is its text with folds and the last CRLF; `name` "" marks a line that is no field.
 

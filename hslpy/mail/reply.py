@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from hslpy.records import record
 
 Enhanced = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """What one side says: `code`, `enhanced` status where there is one, and the text lines without codes (latin-1)."""
 

@@ -8,16 +8,17 @@ the field's: nothing is changed. Source: the HSL manual's hook pages.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
+from hslpy.records import record
 
 SmtpAction = Literal["accept", "reject", "defer", "reply", "pass"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SmtpVerdict:
     """The verdict of connect, proxy, HELO, AUTH, MAIL FROM, RCPT TO and disconnect.
 
@@ -42,7 +43,7 @@ class SmtpVerdict:
     by: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delivery:
     """One recipient to be queued. `header` and `body` replace the received ones where not None (a variant).
 
@@ -65,7 +66,7 @@ class Delivery:
     tenant_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataVerdict:
     """The verdict of end of DATA over all recipients. `deliveries` are committed only when `action` is accept,
     or when it is a reject that keeps a quarantined copy (then only the held ones). Source: design.md section 3.
@@ -82,7 +83,7 @@ class DataVerdict:
     by: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceChoice:
     """A source that a script named: a configured `id` (`netaddr:1`), or a literal `address` (nonlocal); its HELO."""
 
@@ -94,7 +95,7 @@ class SourceChoice:
 TlsMode = Literal["disabled", "optional", "optional_verify", "dane", "dane_require", "require", "require_verify"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TryOptions:
     """How the attempt is to be made, where it differs from the transport. `host` None looks up the MX.
 
@@ -130,7 +131,7 @@ class TryOptions:
     connect_timeout_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueOptions:
     """How to put a recipient back: `delay_s` None follows the retry schedule."""
 
@@ -142,7 +143,7 @@ class QueueOptions:
     transport_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DsnOptions:
     """What a delivery report is to be like, where it differs from others. `sender` and `sender_name` are those in From;
     `sign` makes a field of its header and body, put on top.
@@ -157,7 +158,7 @@ class DsnOptions:
     sign: Callable[[bytes, bytes], bytes] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueVerdict:
     """The verdict of pre-delivery (try, queue, bounce, delete) or post-delivery (default, queue, bounce, delete).
 

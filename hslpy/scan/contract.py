@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from hslpy.errors import MailError
+from hslpy.records import record
 
 
 class ScannerFailed(MailError):
     """A scanner could not be reached, was too slow or answered nonsense; always temporary."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScanRequest:
     """What a scanner may know besides the bytes (CRLF line ends)."""
 
@@ -26,7 +27,7 @@ class ScanRequest:
     transaction_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpamScore:
     """`score` (5 and above is spam to SpamAssassin) and the scores of the rules that hit."""
 
@@ -39,7 +40,7 @@ class SpamAssassin(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RspamdResult:
     """rspamd's verdict: `score`, `required_score`, `action` (`no action`, `greylist`, `add header`, `reject`, ...)
     and the symbols with their scores; `spam_class` is 0, 10, 40, 50 or 100 by the mapping in the settings.
@@ -57,7 +58,7 @@ class Rspamd(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClamResult:
     """`names` of the signatures that ClamAV found, none of a clean message."""
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from hslpy.errors import MailError
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
+from hslpy.records import record
 
 
 class SpoolError(MailError):
@@ -40,7 +41,7 @@ class SpoolFull(SpoolError):
         self.reply = Reply(452, (4, 3, 1), ("Insufficient system storage",))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewRecipient:
     """A recipient to be queued. `variant` indexes `NewMessage.variants`, -1 for the content as received."""
 
@@ -59,7 +60,7 @@ class NewRecipient:
     tenant_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewMessage:
     """A message to be made durable. `header` ends with the empty line; `variants` are (header or None, body or None)."""
 
@@ -111,7 +112,7 @@ class QueuedRecipient:
     tenant_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Update:
     """New values for one recipient, by field name of QueuedRecipient. The names allowed are CHANGEABLE's."""
 
@@ -119,7 +120,7 @@ class Update:
     values: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remove:
     """The recipient is done with; its message goes with the last of them."""
 
@@ -134,7 +135,7 @@ CHANGEABLE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpoolStats:
     """`free_bytes` is the disk's free space with the store's own free pages; `database_bytes` excludes body files.
     `set_aside` are the folders that hold what was found damaged, for the operator to look at and remove.

@@ -18,6 +18,7 @@ from hslpy.mail.parts import Part
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DsnOptions
+from hslpy.records import record
 
 MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipients are
 
@@ -25,7 +26,7 @@ MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipien
 OutcomeKind = Literal["reject", "defer", "quarantine", "delete", "deliver"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """What is to be said to the client for one action. `keeps_held`: a quarantine that answers 5xx and keeps its copy."""
 
@@ -35,7 +36,7 @@ class Outcome:
     keeps_held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Order:
     """One copy to be queued. `sender` None is the message's, which a later recipient's script may still change.
 
