@@ -33,6 +33,7 @@ _IDLE_S = 1.0  # how long nothing may come before free pages are given back to t
 _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for milliseconds
 _VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a second
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
+_MEASURE_EACH_S = 0.05  # how long the free space is taken to be as it was: three calls that wait for Python's lock
 _IDS_RESERVED = 1000
 _SEGMENT_BODY_BYTES = 4 << 10  # bodies above this go to a segment
 _SEGMENT_BATCH_BYTES = 128 << 10  # when a batch has so much of them: else the second sync costs more than it saves
@@ -158,7 +159,7 @@ class Writer(threading.Thread):
 
     @property
     def full(self) -> bool:
-        """Whether new messages are refused, by the latest measurement: with each commit, and each second without one."""
+        """Whether new messages are refused, by a measurement not older than a second, with commits _MEASURE_EACH_S."""
         return self.free_bytes < self._min_free_bytes
 
     def submit(self, work: Work) -> None:
@@ -272,7 +273,7 @@ class Writer(threading.Thread):
     def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
         try:
             if self._measure_at <= (now := monotonic()):
-                self._measure_at = now + 0.05
+                self._measure_at = now + _MEASURE_EACH_S
                 self._measure(connection)
             if self.full:
                 full = f"{self.free_bytes >> 20} MiB free in {self._folder.path}, {self._min_free_bytes >> 20} MiB wanted"

@@ -103,6 +103,7 @@ def test_redis_fails_and_comes_back(server: RedisServer, fault: Fault) -> None:
             await aside(fault.begin, server)
             await until(lambda: not any(node.health.reachable for node in work.nodes))
             await asyncio.sleep(AWAY_S)
+            errors = [node.health.error for node in work.nodes]  # of later looks: a call may see only an end
             await aside(fault.end, server)
             assert await until(lambda: work.reachable) < RECOVERED_S
             count = work.answered_otherwise
@@ -110,8 +111,8 @@ def test_redis_fails_and_comes_back(server: RedisServer, fault: Fault) -> None:
             assert work.answered_otherwise == count
         work.check_each_node()
         assert work.names().count("rate.store_unreachable") == work.names().count("rate.store_reachable") >= 2
-        errors = [str(fields["error"]) for event, fields in work.events if event == "rate.store_unreachable"]
-        assert fault.says in errors[0], errors
+        errors += [str(fields["error"]) for event, fields in work.events if event == "rate.store_unreachable"]
+        assert any(fault.says in error for error in errors), errors
 
     asyncio.run(run())
 

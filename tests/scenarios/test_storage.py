@@ -14,6 +14,7 @@ FULL = "452 4.3.1 Insufficient system storage"
 def test_mail_is_refused_while_the_disk_is_full_and_taken_again_when_there_is_room(tmp_path, monkeypatch):
     free = 1 << 40
     monkeypatch.setattr(Folder, "free_bytes", lambda folder: free)
+    monkeypatch.setattr("hslpy.spool.writer._MEASURE_EACH_S", 0.0)
     clock = ManualClock()
 
     async def scenario():
