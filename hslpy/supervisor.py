@@ -39,6 +39,7 @@ START_S = 120.0  # recovery of some million queued recipients
 LEAVE_S = 25.0  # beyond the grace: what is being stored, connections of scripts, the last commit
 HEALTHY_S = 1.0  # a worker that ran so long is started again at once
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0  # before one is started again that keeps dying as it starts
+FIRST_TRIES = 4  # of a worker that something kills before all are there; what it says by itself is believed at once
 RELOAD_S = 30.0  # for a worker to take up changed scripts: compiled already, a second at most
 TELL_S = 1.5  # below what the worker that asks waits
 CLOSED_S = 1.0  # for what an ended worker has said last
@@ -185,14 +186,15 @@ class Supervisor:
                 worker.why = worker.why or f"it can't be started: {error.strerror or error}"
             ran_s = self._clock.monotonic() - began if worker.state == "running" else 0.0
             worker.state = "stopped"
-            if not worker.ready.done():
+            worker.failures = 0 if ran_s >= HEALTHY_S else worker.failures + 1
+            killed = status is not None and status < 0
+            if not worker.ready.done() and (self._stopping or not killed or worker.failures >= FIRST_TRIES):
                 worker.ready.set_exception(
                     OperatorError(worker.why or f"worker {worker.number} ended with status {status} as it started")
                 )
                 return
             if self._stopping:
                 return
-            worker.failures = 0 if ran_s >= HEALTHY_S else worker.failures + 1
             wait_s = min(FIRST_WAIT_S * 2.0 ** (worker.failures - 1), LONGEST_WAIT_S) if worker.failures else 0.0
             fields = {"worker": worker.number, "status": status, "why": worker.why, "ran_s": round(ran_s, 3)}
             self._log("worker.ended", {"level": "error", **fields, "again_in_s": wait_s})

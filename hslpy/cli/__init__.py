@@ -9,6 +9,7 @@ import argparse
 import difflib
 import gc
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -59,6 +60,8 @@ def parser(names: Sequence[str] = COMMAND_MODULES) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the console script's entry."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["serve"]:  # until there is a server to reload, it would end this process, while it imports too
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.disable()  # what is imported stays: looking for garbage in it is an eighth of the start
     top = parser(words[:1] if words and words[0] in COMMAND_MODULES else COMMAND_MODULES)
     arguments, unknown = top.parse_known_args(words)

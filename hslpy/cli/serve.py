@@ -25,7 +25,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.config)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a server to reload, it would end this process
     umask = os.umask(0o077)  # mail and its envelope are nobody else's
     try:
         events = set_up_logging(sys.stderr, settings.log_level, settings.log_format, SystemClock())

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +397,47 @@ def test_what_keeps_one_worker_from_starting_is_told_once(tmp_path: Path, redis:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("each_time", [False, True], ids=["once", "each time"])
+def test_a_worker_killed_during_the_first_start(tmp_path: Path, redis: RedisServer, each_time: bool) -> None:
+    """It is started again as later on, but not for ever."""
+
+    async def scenario() -> None:
+        write_settings(tmp_path, redis, 2)
+        process = await begin(tmp_path)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        killed: set[int] = set()
+
+        async def kill() -> None:
+            while process.returncode is None and (each_time or not killed):
+                first = children.read_text().split()[:1]
+                for pid in map(int, first):
+                    if "hslpy.worker" in Path(f"/proc/{pid}/cmdline").read_text():  # it is one by now
+                        os.kill(pid, signal.SIGKILL)
+                        killed.add(pid)
+                await asyncio.sleep(0.005)
+
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                with suppress(FileNotFoundError, ProcessLookupError):  # the server has ended
+                    await kill()
+                if each_time:
+                    assert await process.wait() == 2
+                    assert (tmp_path / "log").read_text().count("error: worker") == 1
+                    return
+                assert process.stdout is not None
+                assert await process.stdout.read(1) == b"h"
+            running = Node(process, tmp_path)
+            rows = await running.workers()
+            assert sorted(row["restarts"] for row in rows) == [0, 1] and {row["state"] for row in rows} == {"running"}
+            assert [record["status"] for record in running.logged("worker.ended")] == [-signal.SIGKILL]
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await asyncio.wait_for(process.wait(), PATIENCE_S)
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_that_hangs_is_killed_and_started_again(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +469,21 @@ def test_a_worker_that_hangs_is_killed_and_started_again(
     asyncio.run(scenario())
 
 
+def test_a_hang_up_before_the_server_is_imported_ends_nothing(tmp_path: Path) -> None:
+    lines = [
+        "import os, signal, sys",
+        "from hslpy.cli import main",
+        "class HangUp:",
+        "    def find_spec(self, name, *rest):",
+        "        if name == 'hslpy.cli.serve': os.kill(os.getpid(), signal.SIGHUP)",
+        "sys.meta_path.insert(0, HangUp())",
+        "sys.exit(main(['serve', '--config', 'missing.toml']))",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True)
+    assert done.returncode == 2 and "missing.toml" in done.stderr, done
+
+
 def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path, redis: RedisServer) -> None:
     """An operator, or a rotation of logs, may be that quick."""
 
@@ -445,7 +501,7 @@ def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path, redis: RedisSer
 
             async with asyncio.timeout(PATIENCE_S):
                 while not ignored():
-                    await asyncio.sleep(0.005)
+                    await asyncio.sleep(0.002)
                 while not greeted.done():
                     process.send_signal(signal.SIGHUP)
                     await asyncio.sleep(0.02)
