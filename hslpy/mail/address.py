@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from functools import lru_cache
 
@@ -122,11 +123,21 @@ def _valid_domain(domain: str) -> bool:
     if not domain or len(domain) > 255:
         return False
     if domain[0] == "[":
-        return domain[-1] == "]" and len(domain) > 2 and all("!" <= c <= "~" and c not in "[]\\" for c in domain[1:-1])
+        return domain[-1] == "]" and _is_ip(domain[1:-1])
     labels = domain.split(".")
     return all(
         0 < len(label) <= 63 and label[0] != "-" and label[-1] != "-" and all(map(_in_label, label)) for label in labels
     )
+
+
+def _is_ip(text: str) -> bool:
+    """Say whether the text is what an address literal holds: RFC 5321 section 4.1.3; `IPv6` is the only tag there is."""
+    tagged = text[:5].lower() == "ipv6:"
+    try:
+        (ipaddress.IPv6Address if tagged else ipaddress.IPv4Address)(text[5:] if tagged else text)
+    except ValueError:
+        return False
+    return "%" not in text  # Python's own way to write a network's name
 
 
 def _in_label(char: str) -> bool:

@@ -410,8 +410,7 @@ class Connection(SMTP):
         await self.push(self.session.fault(replies.NOT_IMPLEMENTED))
 
     async def smtp_BDAT(self, arg: str) -> None:
-        """Not offered; known so that octets behind it are early talk, and not run as commands."""
-        await self.push(self.session.fault(replies.NOT_IMPLEMENTED))
+        await self.push(self.session.chunk(arg))
 
     async def smtp_AUTH(self, arg: str) -> None:
         session = self.session

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -371,7 +372,7 @@ class Session:
         lines = ["PIPELINING", f"SIZE {settings.size_limit_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8"]
         if self.starttls and self.tls is None:
             lines.append("STARTTLS")
-        if self.mechanisms and (self.tls is not None or settings.auth_without_tls):
+        if self.auth is None and self.mechanisms and (self.tls is not None or settings.auth_without_tls):
             lines.append("AUTH " + " ".join(self.mechanisms))
         lines.append("HELP")
         return tuple(lines)
@@ -514,6 +515,11 @@ class Session:
             return self.fault(replies.AUTH_IN_TRANSACTION)
         return None
 
+    def chunk(self, argument: str) -> bytes:
+        """BDAT, which is not offered. Its octets may follow whatever the reply is, and must not be run as commands."""
+        self.closing = self.closing or _NO_OCTETS(argument) is None
+        return self.fault(replies.NOT_IMPLEMENTED)
+
     def reset(self, argument: str) -> bytes:
         if argument:
             return self.fault(replies.SYNTAX_NO_ARGUMENT)
@@ -537,6 +543,8 @@ class Session:
 
 # A web browser can be led to send commands within what it posts: Postfix's smtpd_forbidden_commands.
 _OF_HTTP = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT"})
+# BDAT without a payload (RFC 3030 section 2)
+_NO_OCTETS = re.compile(r"0+(?: +LAST)?", re.IGNORECASE).fullmatch
 _MAIL_FAULTS = {"syntax": replies.SYNTAX_MAIL, "address": replies.BAD_SENDER, "params": replies.SYNTAX_PARAMS}
 _PARAMETER_FAULTS = {"syntax": replies.SYNTAX_PARAMS, "body": replies.BAD_BODY, "unknown": replies.UNKNOWN_PARAM}
 _RCPT_FAULTS = {"syntax": replies.SYNTAX_RCPT, "address": replies.BAD_RECIPIENT, "params": replies.SYNTAX_PARAMS}

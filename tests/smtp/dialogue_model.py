@@ -54,7 +54,7 @@ COMMANDS = [
     *_of("help", b"HELP", b"HELP MAIL"),
     *_of("vrfy", b"VRFY a"),
     *_of("expn", b"EXPN a", b"EXPN"),
-    *_of("bdat", b"BDAT 10 LAST"),
+    *_of("bdat", b"BDAT 0 LAST"),
     *_of("starttls", b"STARTTLS"),
     *_of("auth", b"AUTH PLAIN AGEAYg=="),
     *_of("quit", b"QUIT"),

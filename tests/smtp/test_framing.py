@@ -138,7 +138,7 @@ def test_only_crlf_dot_crlf_ends_a_message(end: bytes) -> None:
         (b"RCPT TO:<b@x.test>\r\n", b"503 5.5.1"),
         (b"DATA\r\n", b"503 5.5.1"),
         (b"EXPN x\r\n", b"502 5.5.1"),
-        (b"BDAT 10 LAST\r\n", b"502 5.5.1"),
+        (b"BDAT 0 LAST\r\n", b"502 5.5.1"),
         (b"STARTTLS\r\n", b"502 5.5.1"),
         (b"AUTH PLAIN\r\n", b"502 5.5.1"),
         (b"RSET x\r\n", b"501 5.5.4"),

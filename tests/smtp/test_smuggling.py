@@ -176,8 +176,8 @@ def test_false_ends_in_large_messages(size: int) -> None:
     run(work)
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_chunks_that_were_not_offered_are_not_run(late: bool) -> None:
+@pytest.mark.parametrize("command", [b"BDAT 5 LAST", b"BDAT", b"BDAT 00010", b"BDAT 0x5", b"BDAT -1", b"BDAT 0 0 LAST"])
+def test_chunks_that_were_not_offered_are_not_run(command: bytes) -> None:
     """BDAT's octets follow without waiting for a reply: they must not become commands."""
 
     async def work() -> None:
@@ -188,8 +188,11 @@ def test_chunks_that_were_not_offered_are_not_run(late: bool) -> None:
             assert [line[:3] for line in (await client.rest()).split(b"\r\n")[:-1]] == [b"503"]
             assert world.spool.messages == []
             client = await world.greeted()
-            assert (await client.ask(b"BDAT 5 LAST"))[:9] == b"502 5.5.1"
-            assert (await client.ask(b"NOOP"))[:3] == b"250"
+            for empty in (b"BDAT 0", b"bdat 0 last"):
+                assert (await client.ask(empty))[:9] == b"502 5.5.1"
+            assert (await client.ask(command))[:9] == b"502 5.5.1"
+            client.send(EVIL)
+            assert await client.rest() == b"" and world.spool.messages == []
 
     run(work)
 

@@ -60,6 +60,7 @@ def test_starttls_then_auth(pair: tuple[Path, Path], uvloop: bool) -> None:
             assert (await client.ask(b"STARTTLS"))[:9] == b"503 5.5.1"
             assert await client.ask(b"auth plain " + PLAIN) == b"235 2.7.0 Authentication successful\r\n"
             assert (await client.ask(b"AUTH PLAIN " + PLAIN))[:9] == b"503 5.5.1"
+            assert b"AUTH" not in await client.ask(b"EHLO x.test")
             await client.envelope()
             assert (await client.data(b"X: " + b"y" * 500 + b"\r\n\r\n" + b"z\r\n" * 100_000))[:3] == b"250"
             event = hooks.of("mailfrom")[0].connection
