@@ -230,7 +230,7 @@ class App:
 
     async def start(self) -> None:
         """Start everything, or nothing: raises OperatorError with all that was started stopped again."""
-        make_data_dir(self.settings.data_dir)
+        make_data_dir(self.settings.data_dir, self.log)
         async with contextlib.AsyncExitStack() as undo:
             if self._control is not None:
                 await self._control.check()  # before the spool is waited for, which a killed server's workers may still have
@@ -470,10 +470,14 @@ def packaged_hooks() -> dict[str, tuple[Path, ...]]:
     return {file.stem: (file,) for file in sorted((packaged_scripts() / "hooks").glob("*.hsl"))}
 
 
-def make_data_dir(folder: Path) -> None:
-    """Make the data folder where it is missing. Raises OperatorError."""
+def make_data_dir(folder: Path, log: Log) -> None:
+    """Make the data folder where it is missing; warn where others could put another spool in it. Raises OperatorError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+            fields = {"level": "warning", "folder": folder, "mode": f"{found.st_mode & 0o7777:04o}", "uid": found.st_uid}
+            log("server.data_dir_open", fields)
     except OSError as error:
         hint = "server.data_dir names it; the server's user must be able to write there"
         raise OperatorError(f"cannot make the data folder {folder}: {error.strerror}", hint=hint) from error

@@ -95,7 +95,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start all workers, or none: raises OperatorError with what kept the first one from it."""
-        make_data_dir(self.settings.data_dir)
+        make_data_dir(self.settings.data_dir, self._log)
         await self._control.check()
         try:
             for worker in self._workers:  # Python starts meanwhile

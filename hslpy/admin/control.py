@@ -67,9 +67,9 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. Raises OperatorError when another process answers there or the path can't be used."""
         await self.check()
-        self.path.unlink(missing_ok=True)  # left over from a process that was killed
         old = os.umask(0o177)
         try:
+            self.path.unlink(missing_ok=True)  # left over from a process that was killed
             with reachable(self.path) as name:
                 self._server = await asyncio.start_unix_server(self._serve, name, limit=LONGEST_REQUEST_BYTES)
         except OSError as error:

@@ -137,8 +137,13 @@ class Folder:
                 path.unlink(missing_ok=True)
 
     def bodies(self) -> Iterator[tuple[Path, int, int]]:
-        """Give each file with its message id and variant; the id is 0 for names that are no body's."""
+        """Give each file with its message id and variant; the id is 0 for names that are no body's.
+
+        Folders that are symbolic links are nobody's: what they lead to is not ours to tidy.
+        """
         for path in sorted((self.path / _BODIES).glob("*/*")):
+            if path.parent.is_symlink():
+                continue
             identity, _, variant = path.name.partition(".")
             try:
                 yield path, int(identity), int(variant)

@@ -233,6 +233,20 @@ def test_bodies_of_rows_that_are_lost_are_set_aside_too(settings: SpoolSettings)
     assert {name.removeprefix("body-") for name in aside(settings) if name.startswith("body-")} == bodies and bodies
 
 
+def test_what_a_symbolic_link_leads_to_is_left_alone(settings: SpoolSettings, tmp_path: Path) -> None:
+    with_spool(settings, fill)
+    theirs = tmp_path / "theirs"
+    (theirs / "deep").mkdir(parents=True)
+    (theirs / "999999.-1").touch()
+    (settings.folder / "bodies" / "999").symlink_to(theirs)
+
+    async def step(spool: SqliteSpool) -> None:
+        return None
+
+    with_spool(settings, step)
+    assert sorted(path.name for path in theirs.iterdir()) == ["999999.-1", "deep"]
+
+
 def test_a_message_whose_recipients_are_lost_is_kept_as_a_file(settings: SpoolSettings) -> None:
     with_spool(settings, fill)
     database = settings.folder / "spool.db"
