@@ -380,11 +380,18 @@ def share_of(settings: Settings, worker: int, listeners: tuple[Listener, ...]) -
         return whole // workers + (worker < whole % workers)
 
     smtp, delivery = settings.smtp, settings.delivery
-    memory = max(part(smtp.data_memory_bytes), min(smtp.data_memory_bytes, 2 * smtp.size_limit_bytes))
+    def memory(whole: int) -> int:
+        return max(part(whole), min(whole, 2 * smtp.size_limit_bytes))
+
     return replace(
         settings,
-        smtp=replace(smtp, listeners=listeners, data_memory_bytes=memory),
-        delivery=replace(delivery, attempts=part(delivery.attempts), slow_attempts=part(delivery.slow_attempts)),
+        smtp=replace(smtp, listeners=listeners, data_memory_bytes=memory(smtp.data_memory_bytes)),
+        delivery=replace(
+            delivery,
+            attempts=part(delivery.attempts),
+            slow_attempts=part(delivery.slow_attempts),
+            content_memory_bytes=memory(delivery.content_memory_bytes),
+        ),
     )
 
 

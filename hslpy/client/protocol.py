@@ -164,6 +164,10 @@ class ReplyProtocol(SMTPProtocol):
         """Whether there is no reply to read, and one may still come."""
         return not self._replies and self._failure is None
 
+    @property
+    def has_reply(self) -> bool:
+        return bool(self._replies)
+
     def here(self) -> SMTPResponse | None:
         """Give the next reply, None where it has not come."""
         return self._replies.popleft() if self._replies else None

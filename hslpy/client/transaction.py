@@ -44,6 +44,9 @@ class Transaction:
 
     `content_sent` says that the peer may have the message, whatever happens next. `until`, on the loop's clock, is when
     it ends without success; once the final dot is with the peer that is put off by the time its answer may take.
+
+    When its task is cancelled while the peer's answer to the message is here, it gives that all the same, for it must be
+    recorded. The task is `cancelling` then: it is for the caller to go on with that, or to end it.
     """
 
     def __init__(
@@ -136,6 +139,20 @@ class Transaction:
             return self._link.checked(state, response)
         return await self._link.reply(state, self._link.protocol.read_response(self._limit_s(state)))
 
+    async def _next_final(self) -> Reply:
+        """Give the next reply of those to the content, the first of which has been read. Raises LinkFailed."""
+        task = asyncio.current_task()
+        try:
+            if not self._link.protocol.has_reply and task is not None and task.cancelling():
+                raise asyncio.CancelledError  # came with the one before
+            return await self._next("EOD")
+        except asyncio.CancelledError:
+            response = self._link.protocol.here()
+            if response is not None:
+                return self._link.checked("EOD", response)
+            self._link.close()
+            raise LinkFailed("EOD", "the server was stopped") from None
+
     async def _command(self, state: str, line: bytes) -> Reply:
         return await self._link.command(state, line, self._limit_s(state))
 
@@ -165,7 +182,7 @@ class Transaction:
             reply = await self._send(self._content, len(accepted))
             for count, index in enumerate(accepted):
                 if count:
-                    reply = await self._next("EOD")
+                    reply = await self._next_final()
                 self._settle([index], _final(reply), "EOD")
         self._open = False
 
@@ -201,9 +218,10 @@ class Transaction:
             self._until = max(self._until, self._now()) + timeouts.of("EOD")
             if not await link.protocol.arrives(timeouts.of("EOD")):
                 raise _stalled(link)
-        except BaseException:
-            link.close()
-            raise
+        except BaseException as error:
+            if not (isinstance(error, asyncio.CancelledError) and link.protocol.has_reply):
+                link.close()
+                raise
         early = bool(link.protocol.unsent_bytes) or at < len(content)
         reply = await self._next(self.state)
         if early:  # it answered before it had everything: it cannot have taken that, and would read the rest as commands

@@ -200,6 +200,9 @@ ROWS: list[Setting] = [
             "slow_after_s": About("after this time an attempt no longer counts among `attempts`", "s", minimum=0.1),
             "destination_connections": About("attempts at a time to one next hop or recipient domain", minimum=1),
             "parked": About("due recipients held in memory for a slot of their destination", minimum=0),
+            "content_memory_bytes": About(
+                "memory for contents of messages above 64 KiB under way; one above it all goes alone", "bytes", minimum=1024
+            ),
             "target_addresses": About("addresses that one attempt tries", minimum=1),
             "recipients_per_transaction": About("recipients of one message sent together", minimum=1),
             "prefer_family": About("4 or 6: the IP version tried first"),

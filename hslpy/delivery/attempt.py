@@ -25,6 +25,8 @@ from hslpy.mail.verdict import TryOptions
 
 LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; the HSL manual, Try
 
+LOOKUP_SHARE = 0.5  # of an attempt's time that DNS may take: hosts found by then can still be tried
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
@@ -76,7 +78,10 @@ class Attempts:
         rules = self._rules(options, transport, candidates)
         prefer = self._settings.prefer_family
         until = self._clock.monotonic() + self._settings.attempt_s
-        plan = await find_targets(self._resolver, host, port, rules, self._random, use_mx=use_mx, prefer=prefer)
+        limit_s = self._settings.attempt_s * LOOKUP_SHARE
+        plan = await find_targets(
+            self._resolver, host, port, rules, self._random, use_mx=use_mx, prefer=prefer, limit_s=limit_s
+        )
         if plan.problem is not None:
             if plan.skipped:
                 self._log("delivery.no_target", {**parcel.ids, "skipped": list(plan.skipped)})

@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Parcel
 from hslpy.delivery.outcome import Action, Outcome, waiting
+from hslpy.delivery.room import SMALL_BYTES
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _AS_SET = TryOptions()
 
 
-_BIG = 1 << 20  # of a message above this there is one copy; a report on it is made in a thread
+_BIG = 1 << 20  # a report on a message above this is made in a thread
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -56,7 +57,7 @@ class _Item:
     options: TryOptions = _AS_SET
     metadata: Mapping[str, str] | None = None
     content: bytes | None = None  # what was tried: it may be gone from the spool afterwards
-    shared: _Content | None = None  # what has it, where it is large
+    shared: _Content | None = None  # what has it, where it is no small one
     dsn: DsnOptions | None = None  # what a report on it is to be like
     by: str = ""  # the line of the script that decided what becomes of it
     attempt_by: str = ""  # the line that decided how it is tried, or from where
@@ -144,18 +145,21 @@ class Jobs:
         self.counts: Counter[str] = Counter()
         self._large: WeakValueDictionary[tuple[int, int], _Content] = WeakValueDictionary()
         self._reading: dict[tuple[int, int], asyncio.Task[_Content]] = {}
+        self.stopping = False  # nothing more is to be sent
+        self.recording: set[asyncio.Task[None]] = set()  # whose result is being recorded: not to be cancelled
 
     async def run(self, entries: Sequence[QueuedRecipient]) -> None:
         """Take the entries through. Never raises but when cancelled; entries under way then are due again at once."""
         scripts = self._hooks.current
         items = [_Item(entry) for entry in entries]
+        until = self._clock.monotonic() + self._settings.attempt_s
         try:
             await self._each([(item, self._before(scripts, item)) for item in items])
             for group in _groups([item for item in items if not item.settled]):
+                if self.stopping or self._clock.monotonic() >= until:
+                    break
                 outcomes = await self._try(group)
-                await self._each(
-                    [(item, self._after(scripts, item, outcome)) for item, outcome in zip(group, outcomes, strict=True)]
-                )
+                await self._record(scripts, group, outcomes)
         finally:
             for item in items:
                 if not item.settled:
@@ -163,6 +167,22 @@ class Jobs:
                     self._queue.postpone(item.entry, self._clock.time())
                 # It and what scripts were shown know each other: the message would stay until the collector comes by.
                 item.seen = item.content = item.shared = None
+
+    async def _record(self, scripts: ScriptSet, group: Sequence[_Item], outcomes: Sequence[Outcome]) -> None:
+        """Settle the group by the outcomes. Their task may have been cancelled just when the peer answered: that is over."""
+        task = asyncio.current_task()
+        assert task is not None
+        while task.cancelling():
+            task.uncancel()
+        self.recording.add(task)
+        try:
+            await self._each(
+                [(item, self._after(scripts, item, outcome)) for item, outcome in zip(group, outcomes, strict=True)]
+            )
+        finally:
+            self.recording.discard(task)
+            for item in group:
+                item.content = item.shared = None
 
     async def _each(self, steps: Sequence[tuple[_Item, Awaitable[None]]]) -> None:
         """Take a step with each item, side by side so that they share commits; a fault of ours puts its item back."""
@@ -209,7 +229,9 @@ class Jobs:
         transport = self._transport(first)
         assert transport is not None
         try:
-            content = await self._read(group)
+            content = await self._content(first, first.entry.variant)
+            for item in group:
+                item.content, item.shared = content, first.shared
             parcel = Parcel(
                 sender=first.sender,
                 recipients=tuple(item.recipient for item in group),
@@ -229,18 +251,6 @@ class Jobs:
         except Exception as error:
             self._fault(first, error)
             return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
-
-    async def _read(self, group: Sequence[_Item]) -> bytes:
-        """Read the content of the group's message. Raises SpoolError."""
-        entry = group[0].entry
-        key = entry.message_id, entry.variant
-        shared = None
-        if entry.size_bytes > _BIG:
-            shared = self._large.get(key) or await self._read_large(key)
-        content = await self._spool.read(*key) if shared is None else shared.data
-        for item in group:
-            item.content, item.shared = content, shared
-        return content
 
     async def _read_large(self, key: tuple[int, int]) -> _Content:
         async def read() -> _Content:
@@ -302,7 +312,13 @@ class Jobs:
         """Give the message's content, from the spool or from the attempt. Raises SpoolError."""
         if item.content is not None and variant == item.entry.variant:
             return item.content
-        return await self._spool.read(item.entry.message_id, variant)
+        key = item.entry.message_id, variant
+        if item.entry.size_bytes <= SMALL_BYTES:
+            return await self._spool.read(*key)
+        shared = self._large.get(key) or await self._read_large(key)
+        if variant == item.entry.variant:
+            item.content, item.shared = shared.data, shared
+        return shared.data
 
     def _report_facts(self, item: _Item, action: Action, outcome: Outcome) -> ReportFacts:
         """Give what a report on the failure says, as scripts see it."""

@@ -102,20 +102,20 @@ class Lanes(Generic[J]):
     def __len__(self) -> int:
         return self._waiting
 
-    def offer(self, destination: str, limit: int, job: J, group: str, ticket: Ticket) -> bool:
+    def offer(self, destination: str, limit: int, job: J, group: str, ticket: Ticket, *, first: bool = False) -> bool:
         """Take the job in, or where there is no room keep its ticket until `come_back` gives it; say which.
 
-        A destination is always of the same group.
+        A destination is always of the same group. One that is to be `first` is always taken in.
         """
         lane = self._lanes.get(destination)
         if lane is None:
             lane = self._lanes[destination] = _Lane(limit)
         lane.limit, lane.whole, lane.group = min(limit, self._slots.of_destination), limit, group
-        if len(lane.waiting) >= self._room_now:
+        if not first and len(lane.waiting) >= self._room_now:
             lane.turned_away[ticket] = None
             return False
         lane.turned_away.pop(ticket, None)
-        lane.waiting.append(job)
+        (lane.waiting.appendleft if first else lane.waiting.append)(job)
         self._waiting += 1
         if len(lane.waiting) == 1 and lane.active < lane.limit:
             self._is_ready(destination, group)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import traceback
 from collections import Counter
@@ -21,6 +22,7 @@ from hslpy.delivery.attempt import Attempts
 from hslpy.delivery.job import Jobs
 from hslpy.delivery.lanes import Lanes, Slots, Turn
 from hslpy.delivery.plan import OwnListeners
+from hslpy.delivery.room import SMALL_BYTES, Room
 from hslpy.delivery.send import Sender
 from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
@@ -37,7 +39,12 @@ if TYPE_CHECKING:
 
 _CLAIM = 500  # recipients claimed before others get a turn: a millisecond or two
 _AGAIN_S = 600.0  # what found no room is called back when there is; this is for whatever may have been missed
+_RECORD_S = 10.0  # how long a stop waits for what peers have said to be recorded, scripts' part in it included
+_TOLD_AGAIN_S = 60.0  # how often the log says that messages wait for room in memory
 _TO = "to:"  # begins the keys of slots that all processes of the node share: attempts by destination
+
+
+_Job = tuple[QueuedRecipient, ...]
 
 
 class Delivery:
@@ -67,8 +74,11 @@ class Delivery:
         self.sender = Sender(settings, self._attempts)
         self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
         self._slots = slots
-        self._lanes: Lanes[tuple[QueuedRecipient, ...]] = Lanes(
-            slots_of(settings),
+        share = slots_of(settings)
+        self._room: Room[Turn[_Job]] = Room(settings.content_memory_bytes, share.destination_share)
+        self._told_at = -math.inf
+        self._lanes: Lanes[_Job] = Lanes(
+            share,
             max(settings.parked, 1),
             take=None if slots is None else lambda place, limit, wanted: slots.take(_TO + place, limit, wanted),
         )
@@ -107,14 +117,21 @@ class Delivery:
             self._waiting_for_slow.cancel()
             await asyncio.gather(self._waiting_for_slow, return_exceptions=True)
             self._waiting_for_slow = None
-        for entries in self._lanes.drain():
+        for entries in [*self._lanes.drain(), *(turn.job for turn in self._room.drain())]:
             for entry in entries:
                 self._queue.postpone(entry, self._clock.time())
-        if self._running:
-            await asyncio.wait(list(self._running), timeout=grace_s)
-        for task in list(self._running):
+        await self._finished(grace_s)
+        self._jobs.stopping = True
+        for task in self._running - self._jobs.recording:
+            task.cancel()
+        await self._finished(_RECORD_S)
+        for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _finished(self, limit_s: float) -> None:
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=limit_s)
 
     async def _dispatch(self) -> None:
         while True:
@@ -145,6 +162,8 @@ class Delivery:
         now = self._clock.monotonic()
         while True:
             while (turn := self._lanes.next(now)) is not None:
+                if turn.job[0].size_bytes > SMALL_BYTES and not self._has_room(turn, now):
+                    continue
                 task = asyncio.create_task(self._carry_out(turn))
                 self._running.add(task)
                 task.add_done_callback(self._ended)
@@ -153,6 +172,28 @@ class Delivery:
             self._admit(self._queue.claim_those(itertools.chain.from_iterable(tickets)))
         if self._waiting_for_slow is None and (again_s := self._lanes.again_s(now)) is not None:
             self._waiting_for_slow = asyncio.create_task(self._launch_after(again_s))
+
+    def _has_room(self, turn: Turn[_Job], now: float) -> bool:
+        """Whether there is room in memory for the job's content; else it waits for that, without its slot."""
+        entry = turn.job[0]
+        content = entry.message_id, entry.variant
+        answer = self._room.take(entry.queue_id, turn, content, entry.size_bytes, turn.destination)
+        if answer == "begin":
+            return True
+        self._leave(turn)
+        if answer == "later":
+            for entry in turn.job:
+                self._queue.postpone(entry, self._clock.time() + _AGAIN_S)
+        if now >= self._told_at + _TOLD_AGAIN_S:
+            self._told_at = now
+            fields = {"held_bytes": self._room.held_bytes, "waiting": len(self._room)}
+            self._log("delivery.waits_for_memory", {"level": "warning", **fields})
+        return False
+
+    def _leave(self, turn: Turn[_Job]) -> None:
+        if self._slots is not None:
+            self._slots.give(_TO + turn.destination)
+        self._lanes.done(turn)
 
     def _resume(self, key: str) -> None:
         """Go on, as slots have come that were lacking."""
@@ -166,15 +207,16 @@ class Delivery:
         self._waiting_for_slow = None
         self._launch()
 
-    async def _carry_out(self, turn: Turn[tuple[QueuedRecipient, ...]]) -> None:
+    async def _carry_out(self, turn: Turn[_Job]) -> None:
         if self._slots is not None:
             PURPOSE.set(turn.destination)
         try:
             await self._jobs.run(self._still_wanted(turn.job))
         finally:  # not before the result is in the spool: what cannot be recorded must not make room for more of the kind
-            if self._slots is not None:
-                self._slots.give(_TO + turn.destination)
-            self._lanes.done(turn)
+            self._leave(turn)
+            for later in reversed(self._room.give(turn.job[0].queue_id)):
+                limit = self._limit(later.job[0])
+                self._lanes.offer(later.destination, limit, later.job, later.group, (), first=True)
 
     def _still_wanted(self, job: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
         """Give those of the job that no operator has held or deleted while they were parked; the others go back."""

@@ -6,6 +6,8 @@ script that waits holds its session already.
 
 from __future__ import annotations
 
+import asyncio
+
 from hslpy.delivery.attempt import Attempts, Parcel
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.mail.attempt import AttemptFacts, Sending
@@ -34,6 +36,9 @@ class Sender:
             ids=sending.ids,
         )
         outcomes = await self._attempts.make(parcel, sending.options, transport)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # which an answer that came with it had kept back: see `Transaction`
         return tuple(
             each.facts if each.facts is not None else AttemptFacts(0.0, error=each.text, error_type="config")
             for each in outcomes

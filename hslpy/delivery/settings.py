@@ -49,7 +49,8 @@ class DeliverySettings:
     4.5.3.1.8: a host takes 100). `source_suspension_s` is how long a source that cannot be bound is left out, `wait_s`
     how long a recipient waits, uncharged, for something of ours to be put right. Reports go by `report_transport_id`, by
     the failed recipient's own transport where that is empty; they are from `report_from`, MAILER-DAEMON where empty, and
-    have the whole message up to `report_full_max_bytes`.
+    have the whole message up to `report_full_max_bytes`. `content_memory_bytes` bounds the contents of large messages under
+    way (see `Room`).
     """
 
     helo: str
@@ -61,6 +62,7 @@ class DeliverySettings:
     slow_after_s: float = 10.0
     destination_connections: int = 10
     parked: int = 200
+    content_memory_bytes: int = 256 << 20
     target_addresses: int = 5
     recipients_per_transaction: int = 100
     prefer_family: Literal[4, 6] = 4

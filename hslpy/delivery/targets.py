@@ -6,6 +6,7 @@ Source: RFC 5321 section 5.1: addresses of the domain itself only where it has n
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass, field, replace
 
@@ -32,10 +33,28 @@ MOST_HOSTS = 20
 
 
 async def find_targets(
-    resolver: Resolver, name: str, port: int, rules: TargetRules, rng: random.Random, *, use_mx: bool, prefer: int = 4
+    resolver: Resolver,
+    name: str,
+    port: int,
+    rules: TargetRules,
+    rng: random.Random,
+    *,
+    use_mx: bool,
+    prefer: int = 4,
+    limit_s: float = math.inf,
 ) -> Plan:
-    """Give where mail for the domain `name` (`use_mx`) or over the host `name` goes."""
+    """Give where mail for the domain `name` (`use_mx`) or over the host `name` goes, as far as is known by `limit_s`."""
     search = _Search(resolver, port, rules, rng, prefer)
+    try:
+        async with asyncio.timeout(limit_s if limit_s < math.inf else None):
+            return await _find(search, name, use_mx)
+    except TimeoutError:
+        search.temporary = "no answer in time"
+        return search.plan(name)
+
+
+async def _find(search: _Search, name: str, use_mx: bool) -> Plan:
+    resolver, rules = search.resolver, search.rules
     literal = literal_address(name)
     if literal is not None:
         search.consider(literal, [literal], 0)
@@ -57,7 +76,7 @@ async def find_targets(
         return Plan(problem=Problem(451, (4, 4, 3), f"DNS has no answer on {name} now: {error.message}"))
     if is_null_mx(answer.mx):
         return Plan(problem=Problem(556, (5, 1, 10), f"Domain {name} does not accept mail"))
-    hosts = wanted_hosts(order_hosts(answer.mx, rng), rules.include, rules.exclude)
+    hosts = wanted_hosts(order_hosts(answer.mx, search.rng), rules.include, rules.exclude)
     if not hosts:
         return Plan(problem=Problem(451, (4, 4, 4), f"No MX of {name} may be used", "policy"))
     await search.resolve(hosts)
