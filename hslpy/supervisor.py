@@ -380,6 +380,7 @@ def share_of(settings: Settings, worker: int, listeners: tuple[Listener, ...]) -
         return whole // workers + (worker < whole % workers)
 
     smtp, delivery = settings.smtp, settings.delivery
+
     def memory(whole: int) -> int:
         return max(part(whole), min(whole, 2 * smtp.size_limit_bytes))
 

@@ -15,6 +15,7 @@ from hslpy.clock import ManualClock
 from hslpy.delivery.loop import Delivery
 from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.dns.contract import Resolver
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.egress.sources import Source, Sources
 from hslpy.hooks.facts import PostDeliveryEvent, PreDeliveryEvent
@@ -117,6 +118,7 @@ async def world(
     transports: tuple[Transport, ...] = (),
     spool: MemorySpool | None = None,
     own_listeners: OwnListeners | None = None,
+    resolver: Resolver | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Give a world at work; `port` is the default transport's."""
@@ -135,7 +137,7 @@ async def world(
         SmtpClient(ClientSettings(), clock),
     )
     options = DeliverySettings("mta.example", named, **given)
-    delivery = Delivery(options, queue, spool, hooks, dns, client, sources, clock, rng, record)  # type: ignore[arg-type]
+    delivery = Delivery(options, queue, spool, hooks, resolver or dns, client, sources, clock, rng, record)  # type: ignore[arg-type]
     await delivery.start(own_listeners or OwnListeners())
     here = World(clock, spool, queue, hooks, dns, sources, delivery, client, log)
     try:

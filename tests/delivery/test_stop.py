@@ -1,4 +1,4 @@
-"""A stop while servers answer: what they said of a message, and was read, is recorded; DNS holds no attempt for ever."""
+"""A stop while servers answer: what they said of a message, and was read, is recorded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from hslpy.client.protocol import ReplyProtocol
-from hslpy.clock import SystemClock
 from hslpy.delivery.settings import Transport
-from hslpy.dns.resolver import DnsResolver, ResolverSettings
-from hslpy.mail.verdict import QueueVerdict, TryOptions
+from hslpy.mail.verdict import QueueVerdict
 from tests.delivery.server import TIMEOUTS, until, world
 from tests.delivery.test_delivery import run
 from tests.support.smtp_sink import Sink, zone_for
@@ -51,7 +49,6 @@ def test_an_answer_that_was_read_is_recorded_whenever_the_stop_comes(replies: li
                     return QueueVerdict("default")
 
                 w.hooks.post = post
-                w.hooks.pre = lambda event: QueueVerdict("try", TryOptions())
                 replies.clear()
                 await w.put(*(f"u{n}@a.example" for n in range(recipients)), sender="", transport_id="t")
                 await until(lambda: sink.raw)
