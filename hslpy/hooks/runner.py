@@ -181,7 +181,6 @@ class _Execution:
     def run(self) -> Verdict:
         """Run the scripts and give the verdict. Raises what a script raises."""
         event, host = self.event, self.host
-        host.facts = Facts(self.hook.builders, host)
         try:
             if isinstance(event, DataEvent):
                 host.state = data_state(event)
@@ -202,7 +201,6 @@ class _Execution:
             verdict: Verdict = given.verdict
             return verdict if verdict.action == "accept" else replace(verdict, by=self.by)
         finally:
-            self._keep_context()
             # They know each other: left so, the message would stay in memory until the collector of circles comes by.
             host.facts = {}
 
@@ -213,8 +211,6 @@ class _Execution:
             state.recipient_params = one.params
             state.transport_id = one.transport_id
             state.delay_s = 0.0
-            self._keep_context()
-            self.host.facts = Facts(self.hook.builders, self.host)
             before = len(state.outcomes)
             if self._programs() is None:
                 state.act(Outcome("deliver"), state.order())
@@ -227,7 +223,14 @@ class _Execution:
             state.places[number] = self.by
 
     def _programs(self) -> VerdictGiven | None:
-        """Run the files in order until one gives a verdict."""
+        """Run the files in order, with variables of their own, until one gives a verdict."""
+        self.host.facts = Facts(self.hook.builders, self.host)
+        try:
+            return self._first_verdict()
+        finally:
+            self._keep_context()
+
+    def _first_verdict(self) -> VerdictGiven | None:
         hooks, host = self.hooks, self.host
         for program in self.programs:
             self.row = self.hook.in_profile(program.sources[0].profile)

@@ -7,8 +7,8 @@ Source: the HSL manual, the DATA context; design.md section 3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from hslpy.builtins.host.state import DataState, Order, Outcome, QueueState
 from hslpy.hooks.table import Hook
@@ -26,14 +26,15 @@ def data_verdict(hook: Hook, state: DataState) -> DataVerdict:
     number = 0 if len(outcomes) == 1 else max(range(len(outcomes)), key=lambda each: _weight(outcomes[each]))
     outcome, by = outcomes[number], state.places.get(number, "")
     disconnect = any(one.disconnect for one in outcomes)
-    client: dict[str, Any] = {"remote_ip": state.remote_ip, "helo": state.helo}
     if outcome.kind == "reject" or outcome.keeps_held:
-        kept = tuple(_quarantined(order) for order in state.orders if order.survives_reject)
-        return DataVerdict("reject", outcome.reply, disconnect, deliveries=_deliveries(state, kept), by=by, **client)
+        kept = [_quarantined(order) for order in state.orders if order.survives_reject]
+        return DataVerdict(
+            "reject", outcome.reply, disconnect, False, _deliveries(state, kept), state.remote_ip, state.helo, by
+        )
     if outcome.kind == "defer":
         return DataVerdict("defer", outcome.reply, disconnect, by=by)
-    deliveries = _deliveries(state, tuple(state.orders))
-    return DataVerdict("accept", outcome.reply, disconnect, deliveries=deliveries, by=by, **client)
+    deliveries = _deliveries(state, state.orders)
+    return DataVerdict("accept", outcome.reply, disconnect, False, deliveries, state.remote_ip, state.helo, by)
 
 
 def _weight(outcome: Outcome) -> tuple[int, bool]:
@@ -45,24 +46,24 @@ def _quarantined(order: Order) -> Order:
     return order if order.quarantine_id is not None else replace(order, quarantine_id="")
 
 
-def _deliveries(state: DataState, orders: tuple[Order, ...]) -> tuple[Delivery, ...]:
+def _deliveries(state: DataState, orders: Sequence[Order]) -> tuple[Delivery, ...]:
     return tuple(
         [
             Delivery(
-                sender=order.sender if order.sender is not None else state.sender,
-                recipient=order.recipient,
-                transport_id=order.transport_id,
-                sender_params=order.sender_params if order.sender_params is not None else state.sender_params,
-                recipient_params=order.recipient_params,
-                metadata=order.metadata,
-                header=order.header,
-                body=order.body,
-                delay_s=order.delay_s,
-                hold=order.hold,
-                quarantine_id=order.quarantine_id,
-                job_id=order.job_id,
-                priority=order.priority,
-                tenant_id=order.tenant_id,
+                order.sender if order.sender is not None else state.sender,
+                order.recipient,
+                order.transport_id,
+                order.sender_params if order.sender_params is not None else state.sender_params,
+                order.recipient_params,
+                order.metadata,
+                order.header,
+                order.body,
+                order.delay_s,
+                order.hold,
+                order.quarantine_id,
+                order.job_id,
+                order.priority,
+                order.tenant_id,
             )
             for order in orders
         ]

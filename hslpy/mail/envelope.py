@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from hslpy.mail.address import NULL_SENDER, Address, parse_address
@@ -36,6 +37,7 @@ class Path:
     params: Mapping[str, str]
 
 
+@lru_cache(maxsize=1024)  # of 3 KiB at most; who sends much sends much from the same address
 def parse_path(argument: str, keyword: str) -> Path | Fault:
     """Give the path after `keyword` (`FROM:` or `TO:`), which is matched without regard to case.
 

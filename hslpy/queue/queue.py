@@ -128,13 +128,13 @@ class Queue:
 
     # --- mail coming in
 
-    async def accept(self, message: NewMessage) -> tuple[QueuedRecipient, ...]:
+    def accept(self, message: NewMessage) -> Coroutine[Any, Any, tuple[QueuedRecipient, ...]]:
         """Make the message durable, queue its recipients and give them.
 
         A caller cancelled meanwhile leaves it accepted: it may have been durable already.
         Raises SpoolError (SpoolFull), whose `reply` the peer hears.
         """
-        return await self._spool.store(message, self._add)
+        return self._spool.store(message, self._add)
 
     # --- mail going out
 
@@ -530,7 +530,7 @@ class Queue:
     def _add(self, entries: Sequence[QueuedRecipient]) -> None:
         for entry in entries:
             self._index.add(compact(entry))
-        self._wake(min((entry.due_at for entry in entries if not entry.hold), default=None))
+        self._wake(min([entry.due_at for entry in entries if not entry.hold], default=None))
 
     def _forget(self, entry: QueuedRecipient) -> None:
         self._index.discard(entry.queue_id)

@@ -154,7 +154,8 @@ class RedisRateCounters:
     # ---- servers and batches ---------------------------------------------------------------------------
 
     def _server_of(self, key: bytes) -> _Server:
-        return self._server(self._redis.name_of(self._prefix + key) if self._redis.is_cluster else self._redis.name_of(b""))
+        name = self._redis.name_of(self._prefix + key if self._redis.is_cluster else b"")
+        return self._servers.get(name) or self._server(name)
 
     def _server(self, name: str) -> _Server:
         server = self._servers.get(name)

@@ -517,6 +517,8 @@ class Connection(SMTP):
         line_ends = framing.LineEnds()
         refusal: OwnReply | None = None
         try:
+            if not buffer:
+                await self._more()
             while True:
                 end = framing.find_end(buffer, seen, fresh)
                 size = len(buffer)

@@ -164,33 +164,33 @@ def new_message(
             variant = variants.setdefault((own_header, own_body), len(variants))
         rows.append(
             NewRecipient(
-                recipient=each.recipient,
-                sender=each.sender,
-                transport_id=each.transport_id,
-                due_at=now + each.delay_s,
-                variant=variant,
-                recipient_params=each.recipient_params,
-                sender_params=each.sender_params,
-                metadata=each.metadata,
-                hold=each.hold,
-                quarantine_id=each.quarantine_id,
-                job_id=each.job_id,
-                priority=each.priority,
-                tenant_id=each.tenant_id,
+                each.recipient,
+                each.sender,
+                each.transport_id,
+                now + each.delay_s,
+                variant,
+                each.recipient_params,
+                each.sender_params,
+                each.metadata,
+                each.hold,
+                each.quarantine_id,
+                each.job_id,
+                each.priority,
+                each.tenant_id,
             )
         )
     auth = session.auth
     return NewMessage(
-        transaction_id=transaction.id,
-        received_at=now,
-        remote_ip=session.remote_ip,
-        helo=session.host_name or "",
-        sasl_username=auth.username or "" if auth is not None else "",
-        server_id=session.server_id,
-        header=header,
-        body=body,
-        recipients=tuple(rows),
-        variants=tuple(variants),
+        transaction.id,
+        now,
+        session.remote_ip,
+        session.host_name or "",
+        auth.username or "" if auth is not None else "",
+        session.server_id,
+        header,
+        body,
+        tuple(rows),
+        tuple(variants),
     )
 
 
@@ -233,7 +233,7 @@ def _log_message(
             "action": verdict.action,
             "failed": verdict.failed,
             "queued": len(queued),
-            "held": sum(each.hold for each in queued),
+            "held": sum([each.hold for each in queued]),
             "queue_ids": queue_ids(queued),
             "reply": reply,
             "by": verdict.by,
@@ -248,7 +248,7 @@ def queue_ids(queued: Sequence[QueuedRecipient]) -> str:
 
 def _some(first: Sequence[str], number: int) -> str:
     """Give the first of `number` texts, and how many more there are."""
-    shown = ",".join(first[:_IDS_NAMED])
+    shown = ",".join(first)
     return shown if number <= _IDS_NAMED else f"{shown} and {number - _IDS_NAMED} more"
 
 

@@ -76,32 +76,35 @@ def queued_recipients(message: NewMessage, first_id: int) -> tuple[QueuedRecipie
             raise ValueError(f"variant {variant} of a message with {len(message.variants)}")
         header, body = content_of(message, variant)
         sizes[variant] = len(header) + len(body)
+    # By position, as in `entries_from`: two dozen keywords take four times as long.
     return tuple(
-        QueuedRecipient(
-            queue_id=queue_id,
-            message_id=first_id,
-            transaction_id=message.transaction_id,
-            received_at=message.received_at,
-            sender=new.sender,
-            recipient=new.recipient,
-            transport_id=new.transport_id,
-            due_at=new.due_at,
-            size_bytes=sizes[new.variant],
-            variant=new.variant,
-            remote_ip=message.remote_ip,
-            helo=message.helo,
-            sasl_username=message.sasl_username,
-            server_id=message.server_id,
-            sender_params=new.sender_params or NO_PARAMS,
-            recipient_params=new.recipient_params or NO_PARAMS,
-            metadata=new.metadata or NO_PARAMS,
-            hold=new.hold,
-            quarantine_id=new.quarantine_id,
-            job_id=new.job_id,
-            priority=new.priority,
-            tenant_id=new.tenant_id,
-        )
-        for queue_id, new in enumerate(message.recipients, first_id)
+        [
+            QueuedRecipient(
+                queue_id,
+                first_id,
+                message.transaction_id,
+                message.received_at,
+                new.sender,
+                new.recipient,
+                new.transport_id,
+                new.due_at,
+                sizes[new.variant],
+                new.variant,
+                message.remote_ip,
+                message.helo,
+                message.sasl_username,
+                message.server_id,
+                new.sender_params or NO_PARAMS,
+                new.recipient_params or NO_PARAMS,
+                new.metadata or NO_PARAMS,
+                hold=new.hold,
+                quarantine_id=new.quarantine_id,
+                job_id=new.job_id,
+                priority=new.priority,
+                tenant_id=new.tenant_id,
+            )
+            for queue_id, new in enumerate(message.recipients, first_id)
+        ]
     )
 
 

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hslpy.clock import Clock, SystemClock
 from hslpy.log import Log, no_log
@@ -107,9 +107,9 @@ class SqliteSpool:
         )
         self._writer.start()
 
-    async def store(self, message: NewMessage, then: Then | None = None) -> tuple[QueuedRecipient, ...]:
+    def store(self, message: NewMessage, then: Then | None = None) -> Coroutine[Any, Any, tuple[QueuedRecipient, ...]]:
         """Make the message durable and give its recipients with their new ids. Source: `Spool.store`."""
-        return await self._write((), message, may_use_reserve=False, then=then)
+        return self._write((), message, may_use_reserve=False, then=then)
 
     async def apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
         """Write the changes and the new message in one transaction. Source: `Spool.apply`.
