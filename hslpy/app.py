@@ -215,6 +215,7 @@ class App:
             "connections": len(self.smtp.connections),
             "queued": len(self.queue),
             "attempts": self.delivery.under_way,
+            "content_bytes": self.delivery.content_bytes,
             "restarts": 0,
         }
         return {"workers": [figures]}

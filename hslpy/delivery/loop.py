@@ -98,6 +98,11 @@ class Delivery:
     def under_way(self) -> int:
         return len(self._running)
 
+    @property
+    def content_bytes(self) -> int:
+        """The contents of large messages under way, in memory."""
+        return self._room.held_bytes
+
     def connections(self) -> Mapping[str, int]:
         """Give the attempts under way by destination."""
         return self._lanes.active()

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hslpy.delivery.room import Room
-from hslpy.mail.verdict import QueueVerdict
+from hslpy.delivery.settings import Transport
+from hslpy.hooks.facts import PostDeliveryEvent
+from hslpy.mail.verdict import QueueVerdict, TryOptions
 from tests.delivery.server import until, world
 from tests.delivery.test_delivery import run
 from tests.support.smtp_sink import Sink, zone_for
@@ -151,5 +153,41 @@ def test_a_stop_puts_back_what_waits_for_room() -> None:
             await w.delivery.stop(0.05)
             assert len(w.queue) == 6 and w.queue.in_flight == 0 and len(w.delivery._room) == 0
             assert w.delivery._room.held_bytes == 0 and len(w.queue.claim(10)) == 6
+
+    run(test())
+
+
+def test_a_host_that_hangs_gives_the_room_back_with_its_attempts_end() -> None:
+    async def test() -> None:
+        async with (
+            Sink("127.0.0.9", answers={"DATA": "HANG"}) as tarpit,
+            Sink("127.0.0.10") as quick,
+        ):
+            patient = Transport("patient", next_hop="127.0.0.9", port=tarpit.port)
+            named = Transport("quick", next_hop="127.0.0.10", port=quick.port)
+            async with world(transports=(patient, named), content_memory_bytes=MIB, attempt_s=0.5) as w:
+                await w.put("u@a.example", content=body(MIB), transport_id="patient")
+                await until(lambda: tarpit.open_now == 1)
+                await w.put("u@b.example", content=body(MIB), transport_id="quick")
+                await until(lambda: w.events("delivery.waits_for_memory"))
+                assert not quick.received
+                assert await w.settled(2) == {"deferred": 1, "delivered": 1}
+
+    run(test())
+
+
+def test_recipients_that_are_sent_for_one_by_one_share_the_time_of_an_attempt() -> None:
+    async def test() -> None:
+        async with Sink("127.0.0.9") as sink, world(zone_for({"a.example": sink}), port=sink.port, attempt_s=30) as w:
+            w.hooks.pre = lambda event: QueueVerdict("try", TryOptions(helo=f"{event.message.recipient.local_part}.example"))
+
+            async def post(event: PostDeliveryEvent) -> QueueVerdict:
+                w.clock.advance(20)
+                return QueueVerdict("default")
+
+            w.hooks.post = post
+            await w.put(*(f"u{n}@a.example" for n in range(6)))
+            assert await w.settled(6) == {"delivered": 6}
+            assert len(w.hooks.pres) == 6 + 4 + 2, "after two the others have another turn, and their hook runs again"
 
     run(test())

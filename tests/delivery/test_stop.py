@@ -10,8 +10,9 @@ import pytest
 
 from hslpy.client.protocol import ReplyProtocol
 from hslpy.delivery.settings import Transport
-from hslpy.mail.verdict import QueueVerdict
-from tests.delivery.server import TIMEOUTS, until, world
+from hslpy.mail.attempt import Sending
+from hslpy.mail.verdict import QueueVerdict, TryOptions
+from tests.delivery.server import TIMEOUTS, address, until, world
 from tests.delivery.test_delivery import run
 from tests.support.smtp_sink import Sink, zone_for
 
@@ -75,3 +76,57 @@ def test_an_answer_that_was_read_is_recorded_whenever_the_stop_comes(replies: li
 
     run(test())
     assert any(seen) and not all(seen), "there are stops before the answer was read, and after"
+
+
+def test_of_several_answers_those_that_came_are_recorded(replies: list[bytes]) -> None:
+    """LMTP: the first recipient is answered for, the stop comes, and the others are tried again."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        while line := await reader.readline():
+            if line == b"DATA\r\n":
+                writer.write(b"354 go ahead\r\n")
+                await reader.readuntil(b"\r\n.\r\n")
+                writer.write(b"250 " + FINAL + b"\r\n")
+            else:
+                writer.write(b"250 ok\r\n")
+        writer.close()
+
+    async def test() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.9", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport = Transport("t", next_hop="127.0.0.9", port=port, protocol="lmtp")
+        async with world(transports=(transport,)) as w:
+            await w.put("u0@a.example", "u1@a.example", "u2@a.example", transport_id="t")
+            await until(lambda: any(FINAL in data for data in replies))
+            await w.delivery.stop(0.05)
+            assert dict(w.delivery.counts) == {"delivered": 1, "deferred": 2}
+            assert {fields["reason"] for fields in w.events("delivery.deferred")} == {
+                "127.0.0.9 [127.0.0.9]: the server was stopped (EOD)"
+            }
+            assert [fields["recipient"] for fields in w.events("delivery.delivered")] == ["u0@a.example"]
+        server.close()
+
+    run(test())
+
+
+def test_a_script_that_sends_is_ended_all_the_same_when_its_session_is() -> None:
+    async def one(ticks: int) -> None:
+        hold = asyncio.Event()
+        async with Sink("127.0.0.9", hold=hold) as sink, world(zone_for({"a.example": sink}), port=sink.port) as w:
+            people = address("from@b.example"), (address("u@a.example"),)
+            sending = Sending(*people, b"Subject: x\r\n\r\n", {}, ({},), "mailtransport:1", TryOptions(), {})
+            task = asyncio.create_task(w.delivery.sender.send(sending))
+            await until(lambda: sink.raw)
+            hold.set()
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            if task.cancel():
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+    async def test() -> None:
+        for ticks in range(8):
+            await one(ticks)
+
+    run(test())
