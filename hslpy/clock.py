@@ -36,11 +36,12 @@ class ManualClock:
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._now = start
         self._start = start
+        self._wrong_s = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
 
     def time(self) -> float:
-        return self._now
+        return self._now + self._wrong_s
 
     def monotonic(self) -> float:
         return self._now - self._start
@@ -60,3 +61,7 @@ class ManualClock:
             future = heapq.heappop(self._sleepers)[2]
             if not future.done():
                 future.set_result(None)
+
+    def step(self, seconds: float) -> None:
+        """Set the date forward or back, as a time server may: no interval notices."""
+        self._wrong_s += seconds

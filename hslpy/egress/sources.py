@@ -127,14 +127,14 @@ class Sources:
     @property
     def suspended(self) -> dict[str, float]:
         """Addresses that may not be used now, with the Unix times until which."""
-        now = self._clock.time()
+        now = self._clock.monotonic()  # a clock that is set back prolongs nothing
         self._suspended = {address: entry for address, entry in self._suspended.items() if entry[0] > now}
-        return {address: until for address, (until, _) in self._suspended.items()}
+        return {address: self._clock.time() + (until - now) for address, (until, _) in self._suspended.items()}
 
     @property
     def suspensions(self) -> dict[str, tuple[float, str]]:
         """As `suspended`, each with its reason."""
-        return {address: self._suspended[address] for address in self.suspended}
+        return {address: (until, self._suspended[address][1]) for address, until in self.suspended.items()}
 
     def by_ids(self, ids: Iterable[str]) -> tuple[Source, ...]:
         """Give the sources with these ids, in that order. Raises UnknownSource."""
@@ -156,7 +156,7 @@ class Sources:
 
     def suspend(self, address: str, duration_s: float, reason: str) -> None:
         """Keep mail from leaving by `address` for a while."""
-        self._suspended[address] = (self._clock.time() + duration_s, reason)
+        self._suspended[address] = (self._clock.monotonic() + duration_s, reason)
 
     def release(self, address: str) -> None:
         """Let mail leave by `address` again."""

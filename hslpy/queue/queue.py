@@ -20,7 +20,15 @@ from hslpy.mail.verdict import QueueOptions
 from hslpy.queue.entries import compact, field_key, wanted_value
 from hslpy.queue.index import Index
 from hslpy.queue.metrics import Build, QueueMetrics
-from hslpy.queue.schedule import QueueExpired, RetrySchedule, most_retries, next_attempt_at, passed, spread_over
+from hslpy.queue.schedule import (
+    QueueExpired,
+    RetrySchedule,
+    due_by_the_clock,
+    most_retries,
+    next_attempt_at,
+    passed,
+    spread_over,
+)
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")
@@ -29,6 +37,7 @@ _CHUNK = 500  # entries changed by one commit of an operator's order, so that ma
 _AT_ONCE = 20_000  # so many are counted by a new set of fields within 20 ms
 _STEP = 2000  # entries looked at by a search before others get a turn: a few milliseconds
 _LONGEST_SLEEP_S = 60.0  # due times are wall clock, and the wall clock may be set
+_SET_S = 60.0  # a wall clock that is off by more than this all at once was set; less is corrected all the time
 _OWED_AGAIN_S = 1.0  # the wait before changes are written again that the spool failed to take
 _AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
 
@@ -93,6 +102,7 @@ class Queue:
         self._counting: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
+        self._ahead_s = clock.time() - clock.monotonic()
         self._most_retries = {bounce: most_retries(settings.schedule, bounce=bounce) for bounce in (False, True)}
 
     async def open(self) -> None:
@@ -101,6 +111,7 @@ class Queue:
         overdue: list[QueuedRecipient] = []
         async for batch in self._spool.recover():
             for entry in batch:
+                entry.due_at = due_by_the_clock(entry.due_at, max(entry.received_at, entry.last_at or 0.0), now)
                 self._index.add(compact(entry))
                 if entry.retries and entry.due_at < now and not entry.hold:
                     overdue.append(entry)
@@ -145,7 +156,7 @@ class Queue:
         """
         if self._behind:
             return []
-        return self._index.claim(self._clock.time(), limit)
+        return self._index.claim(self._now(), limit)
 
     def claim_those(self, queue_ids: Iterable[int]) -> list[QueuedRecipient]:
         """Give those of these recipients that wait, due or not; they are in flight from now on. None as for `claim`."""
@@ -164,8 +175,9 @@ class Queue:
         """Return when something is due: at once when it is already."""
         while True:
             self._changed.clear()
+            now = self._now()
             due = None if self._behind else self._index.next_due()
-            left = _LONGEST_SLEEP_S if due is None else due - self._clock.time()
+            left = _LONGEST_SLEEP_S if due is None else due - now
             if left <= 0:
                 return
             changed = asyncio.ensure_future(self._changed.wait())
@@ -196,7 +208,7 @@ class Queue:
 
     def tried_until(self, entry: QueuedRecipient) -> float:
         """Give when the entry is given up, should no script say otherwise."""
-        return (entry.first_at or self._clock.time()) + self._settings.schedule.lifetime_s
+        return _first(entry, self._clock.time()) + self._settings.schedule.lifetime_s
 
     async def reschedule(
         self,
@@ -217,7 +229,7 @@ class Queue:
         retries = 0 if options.reset_retry else entry.retries + (1 if options.increment_retry else 0)
         values: dict[str, object] = {
             "retries": retries,
-            "first_at": 0.0 if options.reset_retry else entry.first_at or now,
+            "first_at": 0.0 if options.reset_retry else _first(entry, now),
             "last_at": now,
             "last_error": options.reason or error or entry.last_error,
             "hold": options.hold or entry.hold,
@@ -376,9 +388,29 @@ class Queue:
 
     # --- within
 
+    def _now(self) -> float:
+        """Give the time. Where the clock was set, what is queued goes by the new one first.
+
+        Set back, nobody waits for a time that has been already; set forward, nothing is given up for time that has not
+        passed. Only memory is changed: times ahead are seen anew at the next start.
+        """
+        now = self._clock.time()
+        ahead_s = now - self._clock.monotonic()
+        by_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
+        if abs(by_s) < _SET_S:
+            return now
+        self._log("queue.clock_set", {"level": "warning", "by_s": round(by_s, 3), "recipients": len(self._index)})
+        if by_s > 0:
+            for entry in self._index:
+                entry.first_at = entry.first_at and entry.first_at + by_s
+        else:
+            dues = [(entry, due_by_the_clock(entry.due_at, max(entry.received_at, entry.last_at), now)) for entry in self._index]
+            self._index.respread(dues)
+        return now
+
     def _next_attempt(self, entry: QueuedRecipient, now: float, tries: int, roll: float) -> float:
         bounce = entry.sender.is_null
-        return next_attempt_at(entry.first_at or now, now, tries, self._settings.schedule, roll, bounce=bounce)
+        return next_attempt_at(_first(entry, now), now, tries, self._settings.schedule, roll, bounce=bounce)
 
     async def _reschedule(self, entry: QueuedRecipient, values: dict[str, object], report: NewMessage | None) -> None:
         if entry.queue_id in self._doomed:
@@ -601,3 +633,8 @@ class Queue:
 
 def _named(entry: QueuedRecipient) -> dict[str, object]:
     return {"transaction": entry.transaction_id, "queue_id": entry.queue_id}
+
+
+def _first(entry: QueuedRecipient, now: float) -> float:
+    """Give the time of the first attempt at an entry: `now` where there was none, or the clock was set back since."""
+    return min(entry.first_at or now, now)

@@ -70,6 +70,14 @@ def next_attempt_at(
     return at
 
 
+def due_by_the_clock(due_at: float, latest: float, now: float) -> float:
+    """Give when something is due of which the `latest` record is from that time; it lies ahead where the clock was set back.
+
+    The wait from then on is kept: an hour's is an hour's, though the clock was years ahead when it began.
+    """
+    return due_at - max(latest - now, 0.0)
+
+
 def most_retries(schedule: RetrySchedule, *, bounce: bool = False) -> int:
     """Give how many retries the schedule has room for after the first attempt, were each attempt to take no time."""
     left = schedule.bounce_lifetime_s if bounce else schedule.lifetime_s

@@ -54,19 +54,12 @@ class ExpectationFailed(LimitExceeded):
 class FrozenClock(ManualClock):
     """Stands still but for clock_advance() and clock_set(); set back, only the date changes, no interval runs backwards."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._set_back = 0.0
-
-    def time(self) -> float:
-        return super().time() - self._set_back
-
     def set(self, unix: float) -> None:
         ahead = unix - self.time()
         if ahead >= 0:
             self.advance(ahead)
         else:
-            self._set_back -= ahead
+            self.step(ahead)
 
 
 @dataclass(slots=True)

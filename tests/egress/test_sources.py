@@ -64,6 +64,8 @@ def test_suspensions_pass() -> None:
     sources = Sources((ONE,), clock)
     sources.suspend("192.0.2.1", 60, "cannot be bound")
     assert sources.suspensions == {"192.0.2.1": (clock.time() + 60, "cannot be bound")}
+    clock.step(-3600)  # set back, it prolongs nothing
+    assert sources.suspended == {"192.0.2.1": clock.time() + 60}
     clock.advance(60)
     assert sources.suspended == {}
     sources.suspend("192.0.2.1", 60, "again")

@@ -114,6 +114,55 @@ def test_waiting_ends_when_something_falls_due_or_comes() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_mail_of_a_time_that_was_wrong_does_not_wait_for_it(restarted: bool) -> None:
+    """A clock years ahead is set right: what was to be tried in five minutes is, and what was due is due."""
+    years = 3e8
+
+    async def test(world: World, queue: Queue) -> None:
+        world.clock.step(years)
+        assert queue.claim(1) == []
+        tried, fresh, held = [
+            (await queue.accept(message(recipient(due_at=1000 + years, hold=hold), received_at=1000 + years)))[0]
+            for hold in (False, False, True)
+        ]
+        assert held.hold
+        assert queue.claim(1) == [tried]
+        await queue.reschedule(tried, QueueOptions(), world.clock.time())
+        world.clock.step(-years)
+        if restarted:
+            await world.stop()
+            queue = await world.start()
+        assert [entry.queue_id for entry in queue.claim(9)] == [fresh.queue_id]
+        assert queue.next_due() == 1300
+        world.clock.advance(300)
+        (again,) = queue.claim(9)
+        assert not queue.will_expire(again, 1300) and queue.tried_until(again) == 1300 + 5 * 86400
+        await queue.reschedule(again, QueueOptions(), 1300)
+        assert again.first_at == 1300 and again.due_at == 1900
+        assert world.events().count("queue.clock_set") == (1 if restarted else 2)
+
+    run(test)
+
+
+def test_a_clock_that_is_put_right_makes_nothing_expire() -> None:
+    """As on a machine that starts in 1970 and hears the time later."""
+
+    async def test(world: World, queue: Queue) -> None:
+        (entry,) = await accepted(queue)
+        queue.claim(1)
+        await queue.reschedule(entry, QueueOptions(), 1000)
+        world.clock.step(1.7e9)
+        assert queue.claim(1) == [entry]
+        assert not queue.will_expire(entry, world.clock.time())
+        await queue.reschedule(entry, QueueOptions(), world.clock.time())
+        assert entry.first_at == 1000 + 1.7e9 and entry.due_at == 1600 + 1.7e9
+        world.clock.step(30)
+        assert queue.claim(1) == [] and world.events() == ["queue.clock_set"]
+
+    run(test)
+
+
 def test_a_failed_attempt_waits_as_the_schedule_says_and_is_known_after_a_restart() -> None:
     async def test(world: World, queue: Queue) -> None:
         await accepted(queue)
