@@ -111,7 +111,7 @@ class Queue:
         overdue: list[QueuedRecipient] = []
         async for batch in self._spool.recover():
             for entry in batch:
-                entry.due_at = due_by_the_clock(entry.due_at, max(entry.received_at, entry.last_at or 0.0), now)
+                entry.due_at = _due(entry, now)
                 self._index.add(compact(entry))
                 if entry.retries and entry.due_at < now and not entry.hold:
                     overdue.append(entry)
@@ -404,8 +404,7 @@ class Queue:
             for entry in self._index:
                 entry.first_at = entry.first_at and entry.first_at + by_s
         else:
-            dues = [(entry, due_by_the_clock(entry.due_at, max(entry.received_at, entry.last_at), now)) for entry in self._index]
-            self._index.respread(dues)
+            self._index.respread([(entry, _due(entry, now)) for entry in self._index])
         return now
 
     def _next_attempt(self, entry: QueuedRecipient, now: float, tries: int, roll: float) -> float:
@@ -638,3 +637,7 @@ def _named(entry: QueuedRecipient) -> dict[str, object]:
 def _first(entry: QueuedRecipient, now: float) -> float:
     """Give the time of the first attempt at an entry: `now` where there was none, or the clock was set back since."""
     return min(entry.first_at or now, now)
+
+
+def _due(entry: QueuedRecipient, now: float) -> float:
+    return due_by_the_clock(entry.due_at, max(entry.received_at, entry.last_at or 0.0), now)
