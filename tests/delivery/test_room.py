@@ -191,3 +191,20 @@ def test_recipients_that_are_sent_for_one_by_one_share_the_time_of_an_attempt() 
             assert len(w.hooks.pres) == 6 + 4 + 2, "after two the others have another turn, and their hook runs again"
 
     run(test())
+
+
+def test_mail_of_all_sizes_for_many_hosts_comes_through_a_narrow_room() -> None:
+    async def test() -> None:
+        rng = random.Random(5)
+        async with Sink("127.0.0.9") as sink:
+            zone = zone_for({f"d{n}.example": sink for n in range(6)})
+            settings = {"content_memory_bytes": MIB, "attempts": 7, "destination_connections": 2, "parked": 5}
+            async with world(zone, port=sink.port, **settings) as w:
+                for n in range(40):
+                    to = [f"u{n}@d{each}.example" for each in rng.sample(range(6), rng.choice([1, 1, 3]))]
+                    await w.put(*to, content=body(rng.choice([100, 70_000, 300_000, 900_000, 1_500_000])))
+                await until(lambda: len(w.queue) == 0, timeout_s=18, tick=lambda: w.clock.advance(1))
+                assert set(w.delivery.counts) == {"delivered"} and sink.peak <= 12  # two a domain, kept ones too
+                assert w.delivery.content_bytes == 0 and w.delivery.connections() == {}
+
+    run(test())
