@@ -21,6 +21,7 @@ _BODIES = "bodies"
 _SEGMENTS = "segments"
 _DAMAGED = "damaged"
 _ROOM = "room.new"
+_RESERVE = "reserve"
 _POLL_S = 0.02
 _CURE = "is its disk in order and writable, and the folder the server's user's?"
 _RUN = 1024  # this many successive ids share a folder, so that a burst syncs few folders
@@ -95,14 +96,37 @@ class Folder:
         """Say whether the disk takes so much more, whatever it says of itself."""
         path = self.path / _ROOM
         try:
-            with open(path, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size_bytes)
+            self._take_room(path, size_bytes)
             return True
         except OSError:
             return False
         finally:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _take_room(self, path: Path, size_bytes: int) -> None:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
+
+    def reserve(self, size_bytes: int) -> None:
+        """Keep so much of the disk in a file, where there is none yet; not where that fails."""
+        path = self.path / _RESERVE
+        if path.exists():
+            return
+        with contextlib.suppress(OSError):
+            try:
+                self._take_room(self.path / _ROOM, size_bytes)
+                os.rename(self.path / _ROOM, path)
+            finally:
+                (self.path / _ROOM).unlink(missing_ok=True)
+
+    def give_up_reserve(self) -> bool:
+        """Give back to the disk what `reserve` keeps; say whether there was any."""
+        try:
+            (self.path / _RESERVE).unlink()
+        except OSError:
+            return False
+        return True
 
     def write_body(self, message_id: int, variant: int, body: bytes, at: Callable[[str], None]) -> None:
         """Make the body durable under its name. `at` is told each step (tests kill the process there)."""

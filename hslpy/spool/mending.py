@@ -22,6 +22,7 @@ from hslpy.spool.salvage import finish, kept_aside, new_place, salvage
 from hslpy.spool.schema import PAGE_BYTES, connect_writer
 from hslpy.spool.segments import Segments
 
+_OPEN_BYTES = 1 << 20  # the index of the WAL, its first commit, and folders
 _AGAIN_S = 600.0  # a disk that damages the new database as well wants an operator, not another copy
 
 
@@ -61,6 +62,15 @@ class Mender:
 
         Files that no row wants are removed; set aside where the rows may have been lost. Raises OperatorError.
         """
+        try:
+            return self._open()
+        except _NoRoom:
+            if not self._folder.give_up_reserve():
+                raise
+        self._log("spool.reserve_used", {"level": "warning", "free_bytes": self._folder.free_bytes()})
+        return self._open()
+
+    def _open(self) -> sqlite3.Connection:
         folder = self._folder
         try:
             finish(folder)
@@ -76,9 +86,13 @@ class Mender:
                 place = cause.place if isinstance(cause, _WalDamage) else self._new_place()
                 connection = self._salvaged(place, str(cause))
                 self._orphans(connection, aside=True)
-        except OperatorError:
-            raise
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, OperatorError) as error:
+            wanted = _room_to_open(folder)
+            if (free := folder.free_bytes()) < wanted:
+                text = f"the disk of the spool {folder.path} is full: {free >> 10} KiB free, {wanted >> 10} KiB wanted to start"
+                raise _NoRoom(text, hint="make room on it (`df -h`, `du`), and start again") from error
+            if isinstance(error, OperatorError):
+                raise
             raise OperatorError(
                 f"the spool in {folder.path} cannot be used: {error}", hint="is its disk in order, writable and not full?"
             ) from error
@@ -166,6 +180,16 @@ class Mender:
             else:
                 os.rename(path, place / f"{'segment' if path.parent == self._folder.segments else 'body'}-{path.name}")
         self._log("spool.orphans", {"files": len(orphans), "kept": "" if place is None else place})
+
+
+class _NoRoom(OperatorError):
+    """The disk is too full for the database to be opened."""
+
+
+def _room_to_open(folder: Folder) -> int:
+    """Give what the disk must have left, in bytes: each page of the WAL may be one that the database has not yet."""
+    wal = folder.database.with_name(f"{folder.database.name}-wal")
+    return _OPEN_BYTES + (wal.stat().st_size if wal.exists() else 0)
 
 
 class _WalDamage(Damage):

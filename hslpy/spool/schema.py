@@ -110,9 +110,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise OperatorError(
             f"the spool database {path} cannot be opened: {error}",
-            hint="a full disk needs a few MB free to start"
-            if "full" in str(error)
-            else "is its disk in order and writable?",
+            hint="is its disk in order and writable?",
         ) from error
     except BaseException:
         connection.close()

@@ -50,7 +50,7 @@ _RECOVERY_ROWS = 2000  # about 10 ms of work a batch
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """`folder` holds everything. Bodies above `body_file_above_bytes` go to files; below `min_free_bytes` of free
-    disk new messages are refused; `max_batch` messages at most share a commit; `readers` threads read. Ids
+    disk new messages are refused; `reserve_bytes` are kept for what is queued then (0: none). `max_batch` messages at most share a commit; `readers` threads read. Ids
     begin with `first_id`.
 
     Measured: up to 256 KiB the database stores 1.2 to 2.7 times as fast as files; from 512 KiB on files are removed
@@ -60,6 +60,7 @@ class SpoolSettings:
     folder: Path
     body_file_above_bytes: int = 256 << 10
     min_free_bytes: int = 256 << 20
+    reserve_bytes: int = 32 << 20
     max_batch: int = 256
     readers: int = 2
     first_id: int = 1
@@ -77,6 +78,7 @@ class SqliteSpool:
     ) -> None:
         self._settings = settings
         self._at = at
+        self._log = log
         self._folder = Folder(settings.folder)
         self._segments = Segments(self._folder.segments, log)
         self._mender = Mender(self._folder, self._segments, clock or SystemClock(), log)
@@ -100,10 +102,12 @@ class SqliteSpool:
             self._folder,
             loop,
             min_free_bytes=self._settings.min_free_bytes,
+            reserve_bytes=self._settings.reserve_bytes,
             max_batch=self._settings.max_batch,
             at=self._at,
             mender=self._mender,
             segments=self._segments,
+            log=self._log,
         )
         self._writer.start()
 

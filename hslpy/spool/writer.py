@@ -19,6 +19,7 @@ from functools import cache
 from time import monotonic
 from typing import Any
 
+from hslpy.log import Log
 from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
 from hslpy.spool.mending import Mender, is_damage
@@ -34,6 +35,8 @@ _VACUUM_PAGES = 64  # 1 MiB a step, so that work that comes meanwhile waits for 
 _VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a second
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _MEASURE_EACH_S = 0.05  # how long the free space is taken to be as it was: three calls that wait for Python's lock
+_RESERVE_EACH_S = 5.0  # how often room for the reserve is looked for: not by servers that live for a moment only
+_LOW_BYTES = 2 * _BATCH_BYTES  # with so little left the WAL keeps what it has: others would take it
 _IDS_RESERVED = 1000
 _SEGMENT_BODY_BYTES = 4 << 10  # bodies above this go to a segment
 _SEGMENT_BATCH_BYTES = 128 << 10  # when a batch has so much of them: else the second sync costs more than it saves
@@ -130,20 +133,26 @@ class Writer(threading.Thread):
         loop: asyncio.AbstractEventLoop,
         *,
         min_free_bytes: int,
+        reserve_bytes: int,
         max_batch: int,
         at: Callable[[str], None],
         mender: Mender,
         segments: Segments,
+        log: Log,
     ) -> None:
+        """`log` is called from this thread."""
         super().__init__(name="spool-writer", daemon=True)
         self._connection = connection
         self._folder = folder
         self._loop = loop
         self._min_free_bytes = min_free_bytes
+        self._reserve_bytes = reserve_bytes
+        self._reserve_at = monotonic() + _RESERVE_EACH_S
         self._max_batch = max_batch
         self._at = at
         self._mender = mender
         self._segments = segments
+        self._log = log
         self._work: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
         self._submitted: list[Work] = []
         self._waiting: deque[Work] = deque()  # taken from the queue and not yet in a batch
@@ -185,6 +194,7 @@ class Writer(threading.Thread):
                 if batch:
                     self._at("taken")
                     self._write(self._connection, batch)
+                    self._use_reserve(batch)
                     self._mend(batch)
                     self._wake(batch)
                     if self.commits % _VACUUM_EACH == 0:
@@ -194,11 +204,26 @@ class Writer(threading.Thread):
                     break
         finally:
             self._segments.seal()
-            with contextlib.suppress(sqlite3.Error):  # readers are open still, so closing would leave the WAL
+            with contextlib.suppress(sqlite3.Error, OSError):  # readers are open still, so closing would leave the WAL
                 while self._segments.some_empty and self._segments.move_some(self._connection):
                     pass
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                how = "TRUNCATE" if self._folder.free_bytes() >= _LOW_BYTES else "PASSIVE"
+                self._connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
             self._connection.close()
+
+    def _use_reserve(self, batch: list[Work]) -> None:
+        """Write again, but for new mail, what a full disk refused, with the reserve given up. The database takes what the
+        WAL has at once: from then on both have the room that removals want, whoever takes the rest.
+        """
+        refused = [work for work in batch if isinstance(work.error, SpoolFull) and work.may_use_reserve]
+        if not refused or not self._folder.give_up_reserve():
+            return
+        self._log("spool.reserve_used", {"level": "warning", "free_bytes": self._folder.free_bytes()})
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        for work in refused:
+            work.error = None
+        self._write(self._connection, refused)
 
     def _mend(self, batch: list[Work]) -> None:
         """Have a damaged database made anew, and write what failed by the damage."""
@@ -412,6 +437,13 @@ class Writer(threading.Thread):
         self.database_bytes = (pages - free_pages) * PAGE_BYTES + self._segments.live_bytes
         self.free_bytes = self._folder.free_bytes() + free_pages * PAGE_BYTES + self._segments.room_bytes
 
+    def _restore_reserve(self) -> None:
+        """Keep room on the disk that only this spool uses, where there is more than enough for new mail as well."""
+        if self._reserve_bytes and self._reserve_at <= (now := monotonic()):
+            self._reserve_at = now + _RESERVE_EACH_S
+            if self._folder.free_bytes() >= max(self._min_free_bytes, 2 * self._reserve_bytes) + self._reserve_bytes:
+                self._folder.reserve(self._reserve_bytes)
+
     def _give_back(self, connection: sqlite3.Connection, *, idle: bool) -> None:
         """Shrink the file when more than half of it is free, and empty segments that hold little: all while nobody waits,
         else a step. Then cut the WAL back.
@@ -428,8 +460,9 @@ class Writer(threading.Thread):
                     break
                 connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # `execute` ends after a page
                 if not idle:
-                    return
-            if idle and self.commits != self._tidy_at and self._work.empty():
+                    break
+            tidy = self.commits == self._tidy_at or self._folder.free_bytes() < _LOW_BYTES
+            if idle and not tidy and self._work.empty():
                 self._tidy_at = self.commits
                 connection.execute("PRAGMA busy_timeout=0")  # readers go first
                 try:
@@ -438,6 +471,7 @@ class Writer(threading.Thread):
                     connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             if idle:
                 self._measure(connection)
+            self._restore_reserve()
         except (sqlite3.Error, OSError):
             _roll_back(connection)  # it can be done later
 
