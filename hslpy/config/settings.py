@@ -155,7 +155,9 @@ ROWS: list[Setting] = [
         {
             "body_file_above_bytes": About("bodies above it are files beside the database", "bytes", minimum=0),
             "min_free_bytes": About("free disk below which new mail is refused", "bytes", minimum=0),
-            "reserve_bytes": About("disk kept in a file, and used when it is full, so that what is queued leaves", "bytes", minimum=0),
+            "reserve_bytes": About(
+                "disk kept in a file, and used when it is full, so that what is queued leaves", "bytes", minimum=0
+            ),
             "max_batch": About("messages that may share a commit", minimum=1),
             "readers": About("threads that read messages", minimum=1),
         },

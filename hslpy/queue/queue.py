@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -39,6 +40,7 @@ _STEP = 2000  # entries looked at by a search before others get a turn: a few mi
 _LONGEST_SLEEP_S = 60.0  # due times are wall clock, and the wall clock may be set
 _SET_S = 60.0  # a wall clock that is off by more than this all at once was set; less is corrected all the time
 _OWED_AGAIN_S = 1.0  # the wait before changes are written again that the spool failed to take
+_MOST_REPORTS = 1000  # of success, kept in memory until the spool takes them
 _AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
 
 
@@ -94,7 +96,8 @@ class Queue:
         self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
         self._behind = False  # True while any are owed: nothing is claimed
         self._carried = 0  # calls under way that write what is owed
-        self._nap: asyncio.Future[None] | None = None
+        self._reports: deque[tuple[Mapping[str, object], NewMessage]] = deque()  # of success, not stored yet
+        self._naps: set[asyncio.Future[None]] = set()
         self._closing = False
         self._finishing: list[QueuedRecipient] = []
         self._finished: asyncio.Future[None]  # of those in `_finishing`
@@ -127,8 +130,8 @@ class Queue:
     async def close(self) -> None:
         """Wait for the changes under way, and write those still owed."""
         self._closing = True
-        if self._nap is not None:
-            self._nap.cancel()
+        for nap in self._naps:
+            nap.cancel()
         while self._tasks:
             await asyncio.wait(list(self._tasks))
         if self._owed:
@@ -136,6 +139,11 @@ class Queue:
                 await self._apply(())
             except SpoolError as error:
                 self._log("queue.changes_lost", {"level": "error", "changes": len(self._owed), "error": error.message})
+        await self._store_reports()
+        for named, _ in self._reports:
+            self._log(
+                "queue.report_dropped", {"level": "error", **named, "reason": "the spool did not take it until the stop"}
+            )
 
     # --- mail coming in
 
@@ -275,7 +283,7 @@ class Queue:
     async def finish(self, entry: QueuedRecipient, report: NewMessage | None = None) -> None:
         """Forget a recipient that was delivered, or deleted by a script; a `report` is queued in the same commit.
 
-        A report that cannot be stored is dropped, and that logged: what was delivered is not tried again for it.
+        A report that cannot be stored is kept and stored later: what was delivered is not tried again for it.
         """
         if report is None:
             await self._finish(entry)
@@ -418,7 +426,7 @@ class Queue:
         held = entry.hold
         if report is None:
             await self._record(entry, Update(entry.queue_id, values))
-        elif not await self._with_report(entry, Update(entry.queue_id, values), report):
+        elif await self._with_report(entry, Update(entry.queue_id, values), report) is not None:
             del values["last_at"]  # or the next attempt would not know that the report is still to be sent
             await self._record(entry, Update(entry.queue_id, values))
         if entry.queue_id in self._doomed:  # deleted while that was written
@@ -457,19 +465,40 @@ class Queue:
         self._finisher = None
 
     async def _finish_with(self, entry: QueuedRecipient, report: NewMessage) -> None:
-        if await self._with_report(entry, Remove(entry.queue_id), report):
+        error = await self._with_report(entry, Remove(entry.queue_id), report)
+        if error is None:
             self._forget(entry)
-        else:
-            await self._finish(entry)
+            return
+        await self._finish(entry)
+        if error.unfit or len(self._reports) >= _MOST_REPORTS:
+            self._log("queue.report_dropped", {"level": "error", **_named(entry), "reason": error.message})
+            return
+        self._reports.append((_named(entry), report))
+        if len(self._reports) == 1:
+            self._spawn(self._keep_storing_reports())
 
-    async def _with_report(self, entry: QueuedRecipient, change: Update | Remove, report: NewMessage) -> bool:
-        """Write the change and queue the report in one commit, if the spool takes it; say whether."""
+    async def _with_report(self, entry: QueuedRecipient, change: Update | Remove, report: NewMessage) -> SpoolError | None:
+        """Write the change and queue the report in one commit; give why the spool did not take it."""
         try:
             self._add(await self._apply((change,), report))
         except SpoolError as error:
             self._log("queue.report_not_stored", {"level": "error", **_named(entry), "error": error.message})
-            return False
-        return True
+            return error
+        return None
+
+    async def _keep_storing_reports(self) -> None:
+        while self._reports:
+            await self._nap()
+            if self._closing:
+                return
+            await self._store_reports()
+
+    async def _store_reports(self) -> None:
+        """Queue the reports of success that the spool did not take, as far as it takes them now."""
+        with contextlib.suppress(SpoolError):
+            while self._reports:
+                self._add(await self._apply((), self._reports[0][1]))
+                self._reports.popleft()
 
     async def _bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
         if report is None:
@@ -591,8 +620,7 @@ class Queue:
     async def _catch_up(self) -> None:
         """Write what is owed as soon as the spool takes it, then let deliveries go on."""
         while self._owed or self._carried:
-            self._nap = asyncio.ensure_future(self._clock.sleep(_OWED_AGAIN_S))
-            await asyncio.wait([self._nap])
+            await self._nap()
             if self._closing:
                 return
             with contextlib.suppress(SpoolError):
@@ -600,6 +628,13 @@ class Queue:
         self._behind = False
         self._log("queue.resumed", {})
         self._changed.set()
+
+    async def _nap(self) -> None:
+        """Wait until the spool is to be tried again, or the queue closes."""
+        nap = asyncio.ensure_future(self._clock.sleep(_OWED_AGAIN_S))
+        self._naps.add(nap)
+        await asyncio.wait([nap])
+        self._naps.discard(nap)
 
     async def _apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
         if not self._owed:

@@ -89,7 +89,9 @@ class Mender:
         except (OSError, sqlite3.Error, OperatorError) as error:
             wanted = _room_to_open(folder)
             if (free := folder.free_bytes()) < wanted:
-                text = f"the disk of the spool {folder.path} is full: {free >> 10} KiB free, {wanted >> 10} KiB wanted to start"
+                text = (
+                    f"the disk of the spool {folder.path} is full: {free >> 10} KiB free, {wanted >> 10} KiB wanted to start"
+                )
                 raise _NoRoom(text, hint="make room on it (`df -h`, `du`), and start again") from error
             if isinstance(error, OperatorError):
                 raise

@@ -50,8 +50,8 @@ _RECOVERY_ROWS = 2000  # about 10 ms of work a batch
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """`folder` holds everything. Bodies above `body_file_above_bytes` go to files; below `min_free_bytes` of free
-    disk new messages are refused; `reserve_bytes` are kept for what is queued then (0: none). `max_batch` messages at most share a commit; `readers` threads read. Ids
-    begin with `first_id`.
+    disk new messages are refused, and `reserve_bytes` are kept for what is queued then (0: none); `max_batch` messages at
+    most share a commit; `readers` threads read. Ids begin with `first_id`.
 
     Measured: up to 256 KiB the database stores 1.2 to 2.7 times as fast as files; from 512 KiB on files are removed
     twice as fast.

@@ -36,7 +36,7 @@ _VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a sec
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _MEASURE_EACH_S = 0.05  # how long the free space is taken to be as it was: three calls that wait for Python's lock
 _RESERVE_EACH_S = 5.0  # how often room for the reserve is looked for: not by servers that live for a moment only
-_LOW_BYTES = 2 * _BATCH_BYTES  # with so little left the WAL keeps what it has: others would take it
+_LOW_BYTES = 2 * _BATCH_BYTES  # with so little left beside two reserves the WAL keeps what it has: others would take it
 _IDS_RESERVED = 1000
 _SEGMENT_BODY_BYTES = 4 << 10  # bodies above this go to a segment
 _SEGMENT_BATCH_BYTES = 128 << 10  # when a batch has so much of them: else the second sync costs more than it saves
@@ -147,6 +147,7 @@ class Writer(threading.Thread):
         self._loop = loop
         self._min_free_bytes = min_free_bytes
         self._reserve_bytes = reserve_bytes
+        self._low_bytes = _LOW_BYTES + 2 * reserve_bytes
         self._reserve_at = monotonic() + _RESERVE_EACH_S
         self._max_batch = max_batch
         self._at = at
@@ -207,18 +208,20 @@ class Writer(threading.Thread):
             with contextlib.suppress(sqlite3.Error, OSError):  # readers are open still, so closing would leave the WAL
                 while self._segments.some_empty and self._segments.move_some(self._connection):
                     pass
-                how = "TRUNCATE" if self._folder.free_bytes() >= _LOW_BYTES else "PASSIVE"
+                how = "TRUNCATE" if self._folder.free_bytes() >= self._low_bytes else "PASSIVE"
                 self._connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
             self._connection.close()
 
     def _use_reserve(self, batch: list[Work]) -> None:
         """Write again, but for new mail, what a full disk refused, with the reserve given up. The database takes what the
-        WAL has at once: from then on both have the room that removals want, whoever takes the rest.
+        WAL has at once, which is written from its beginning then: both have most of the room that removals want, before
+        whoever filled the disk takes the rest.
         """
         refused = [work for work in batch if isinstance(work.error, SpoolFull) and work.may_use_reserve]
-        if not refused or not self._folder.give_up_reserve():
+        if not refused:
             return
-        self._log("spool.reserve_used", {"level": "warning", "free_bytes": self._folder.free_bytes()})
+        if self._folder.give_up_reserve():
+            self._log("spool.reserve_used", {"level": "warning", "free_bytes": self._folder.free_bytes()})
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         for work in refused:
@@ -461,7 +464,7 @@ class Writer(threading.Thread):
                 connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # `execute` ends after a page
                 if not idle:
                     break
-            tidy = self.commits == self._tidy_at or self._folder.free_bytes() < _LOW_BYTES
+            tidy = self.commits == self._tidy_at or self._folder.free_bytes() < self._low_bytes
             if idle and not tidy and self._work.empty():
                 self._tidy_at = self.commits
                 connection.execute("PRAGMA busy_timeout=0")  # readers go first

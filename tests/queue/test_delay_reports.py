@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from hslpy.mail.verdict import QueueOptions
@@ -100,6 +102,36 @@ def test_none_for_reports_and_none_unless_asked_for() -> None:
         assert not await attempt(world, queue)
         world.clock.advance(1000.0)
         assert not await attempt(world, queue)
+
+    run(test, SETTINGS)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_success_report_that_cannot_be_stored_is_stored_later(stopped: bool) -> None:
+    async def test(world: World, queue: Queue) -> None:
+        first, second = await accepted(queue, recipient("one", 1000.0), recipient("two", 1000.0))
+        queue.claim(2)
+        spool, whole = world.spool, world.spool.apply
+
+        async def full(changes: object, new: object = None) -> object:
+            if new is not None:
+                raise SpoolError("the disk is full")
+            return await whole(changes)  # type: ignore[arg-type]
+
+        spool.apply = full  # type: ignore[method-assign,assignment]
+        await queue.finish(first, report(first))
+        await queue.finish(second, report(second))
+        assert len(queue) == 0 and world.events().count("queue.report_not_stored") == 2
+        spool.apply = whole  # type: ignore[method-assign]
+        if stopped:
+            await world.stop()
+            queue = await world.start()
+        else:
+            await asyncio.sleep(0)
+            world.clock.advance(1.0)
+            while len(queue) < 2:
+                await asyncio.sleep(0)
+        assert len(queue) == 2 and "queue.report_dropped" not in world.events()
 
     run(test, SETTINGS)
 

@@ -1,0 +1,21 @@
+"""What is queued leaves, and the spool opens, on a disk without a byte left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.scenarios.harness import ROOT
+
+OWN_DISKS = ["unshare", "--map-root-user", "--mount"]
+
+
+@pytest.mark.parametrize("how", ["live", "killed", "closed", "bare"])
+def test_a_disk_that_others_fill(how: str) -> None:
+    if subprocess.run([*OWN_DISKS, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a disk of his own")
+    command = [*OWN_DISKS, sys.executable, "-m", "tests.spool.full_disk", how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "as it should be\n", done.stdout + done.stderr
