@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import time
+from time import monotonic, time
 from typing import Protocol
 
 
@@ -18,13 +18,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, asked without a step in Python: a message asks it fifteen times."""
 
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    time = staticmethod(time)
+    monotonic = staticmethod(monotonic)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -71,12 +71,24 @@ class Pool:
         worker = self._idle.pop() if self._idle else greenlet(_work)
         worker.parent = getcurrent()
         self.running += 1
+        expiry = None
         try:
             asked = worker.switch(function)
             if asked.__class__ is not _Ended:
-                asked = await self._drive(worker, asked, wall_s)
+                expiry = self._expire_after(wall_s)
+                while asked.__class__ is not _Ended:
+                    try:
+                        value = await asked
+                    except BaseException as failure:
+                        asked = _throw(worker, expiry, failure, wall_s)
+                    else:
+                        asked = worker.switch(value)
+                if expiry.cancelled and asked.error is None:
+                    asked.error = Cancelled()
         finally:
             self.running -= 1
+            if expiry is not None:
+                self._expiries.discard(expiry)
         result, error = asked.result, asked.error
         asked.result = asked.error = None
         if len(self._idle) < self._most_idle:
@@ -92,8 +104,8 @@ class Pool:
         finally:
             del error, asked  # the traceback holds this frame: no cycle
 
-    async def _drive(self, worker: Any, asked: Any, wall_s: float) -> _Ended:
-        """Await what the function asks for, until it has ended."""
+    def _expire_after(self, wall_s: float) -> _Expiry:
+        """Give the deadline of the run of the present task."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
@@ -102,31 +114,7 @@ class Pool:
         if self._sweeping is not loop:
             self._sweeping = loop
             loop.call_later(SWEEP_S, self._sweep, loop)
-        cancelled = False
-        try:
-            while asked.__class__ is not _Ended:
-                try:
-                    value = await asked
-                except asyncio.CancelledError:
-                    if expiry.take():
-                        asked = worker.throw(_too_long(wall_s))
-                    elif task.cancelling():
-                        cancelled = True
-                        asked = worker.throw(Cancelled())
-                    else:
-                        asked = worker.throw(RuntimeError("what the script waited for was cancelled"))
-                except GeneratorExit:
-                    _abandon(worker)
-                    raise
-                except BaseException as error:
-                    asked = worker.throw(error)
-                else:
-                    asked = worker.switch(value)
-        finally:
-            self._expiries.discard(expiry)
-        if cancelled and asked.error is None:
-            asked.error = Cancelled()
-        return asked
+        return expiry
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the waits whose time is up; come again while there are any."""
@@ -142,14 +130,15 @@ class Pool:
 
 
 class _Expiry:
-    """A deadline that cancels its task once, and says whether a cancellation was its own."""
+    """A deadline that cancels its task once, and says whether a cancellation was its own; `cancelled`: one was not."""
 
-    __slots__ = ("deadline", "fired", "task")
+    __slots__ = ("cancelled", "deadline", "fired", "task")
 
     def __init__(self, task: asyncio.Task[Any], deadline: float) -> None:
         self.task = task
         self.deadline = deadline
         self.fired = False
+        self.cancelled = False
 
     def take(self) -> bool:
         """Say whether the deadline alone cancelled the task, and take that cancellation back."""
@@ -161,6 +150,22 @@ class _Expiry:
 
 def _too_long(wall_s: float) -> LimitExceeded:
     return LimitExceeded("R204", f"the script took longer than {wall_s:g} s", hint="what it waited for did not come in time")
+
+
+def _throw(worker: Any, expiry: _Expiry, error: BaseException, wall_s: float) -> Any:
+    """Raise in the run what its wait ended with, and give what it asks for next. Raises GeneratorExit, after it unwound."""
+    if isinstance(error, asyncio.CancelledError):
+        if expiry.take():
+            error = _too_long(wall_s)
+        elif expiry.task.cancelling():
+            expiry.cancelled = True
+            error = Cancelled()
+        else:
+            error = RuntimeError("what the script waited for was cancelled")
+    elif isinstance(error, GeneratorExit):
+        _abandon(worker)
+        raise error
+    return worker.throw(error)
 
 
 def _abandon(worker: Any) -> None:
