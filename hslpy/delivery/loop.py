@@ -108,8 +108,9 @@ class Delivery:
         return self._lanes.active()
 
     async def start(self, own_listeners: OwnListeners) -> None:
-        """Begin to deliver; nothing is sent to `own_listeners`."""
+        """Begin to deliver, after a stop too; nothing is sent to `own_listeners`."""
         self._attempts.own_listeners = own_listeners
+        self._jobs.stopping = False
         self._dispatcher = asyncio.create_task(self._dispatch())
 
     async def stop(self, grace_s: float = 30.0) -> None:
