@@ -152,9 +152,9 @@ class Jobs:
         """Take the entries through. Never raises but when cancelled; entries under way then are due again at once."""
         scripts = self._hooks.current
         items = [_Item(entry) for entry in entries]
-        until = self._clock.monotonic() + self._settings.attempt_s
         try:
             await self._each([(item, self._before(scripts, item)) for item in items])
+            until = self._clock.monotonic() + self._settings.attempt_s  # not of what scripts took
             for group in _groups([item for item in items if not item.settled]):
                 if self.stopping or self._clock.monotonic() >= until:
                     break

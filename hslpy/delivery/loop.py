@@ -123,7 +123,8 @@ class Delivery:
             self._waiting_for_slow.cancel()
             await asyncio.gather(self._waiting_for_slow, return_exceptions=True)
             self._waiting_for_slow = None
-        for entries in [*self._lanes.drain(), *(turn.job for turn in self._room.drain())]:
+        for entries in [*(turn.job for turn in self._room.drain()), *self._lanes.drain()]:
+            self._room.give(entries[0].queue_id)  # it may have had room already, and waited for a slot
             for entry in entries:
                 self._queue.postpone(entry, self._clock.time())
         await self._finished(grace_s)

@@ -73,8 +73,8 @@ class Room(Generic[J]):
         wanted = self._wanted.get(content)
         if wanted is None:
             wanted = self._wanted[content] = _Content(size_bytes, destination)
-            full = not self._in_share(size_bytes, destination)
-            line = self._aside.setdefault(destination, []) if full else self._line
+            aside = destination in self._aside or not self._in_share(size_bytes, destination)
+            line = self._aside.setdefault(destination, []) if aside else self._line
             heappush(line, (next(self._numbers), content))
         wanted.jobs[number] = job
         self._waiting += 1

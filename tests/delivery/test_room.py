@@ -91,6 +91,33 @@ def test_first_come_first_served_but_no_destination_has_all() -> None:
     assert room.give(3) == room.give(4) == [] and room.held_bytes == 0
 
 
+def test_a_smaller_one_behind_those_of_a_destination_with_its_share_holds_up_no_other() -> None:
+    room: Room[str] = Room(100, 0.5)
+    assert room.take(0, "slow0", 0, 45, "slow") == "begin"
+    assert room.take(1, "slow1", 1, 40, "slow") == room.take(2, "slow2", 2, 1, "slow") == "wait"
+    assert room.take(3, "quick3", 3, 40, "quick") == "begin"
+    assert room.give(0) == ["slow1", "slow2"]
+
+
+def test_a_stop_takes_back_the_room_of_what_waits_for_a_slot() -> None:
+    async def test() -> None:
+        async with Sink("127.0.0.9") as sink, world(zone_for({"a.example": sink}), port=sink.port) as w:
+            await w.delivery.stop(0)
+            await w.put("u@a.example", content=body(MIB))
+            w.delivery._admit(w.queue.claim(1))
+            (waiting,) = next(iter(w.delivery._lanes._lanes.values())).waiting
+            key = waiting[0].message_id, waiting[0].variant
+            turn = w.delivery._lanes.next(0.0)
+            assert turn is not None
+            assert w.delivery._room.take(waiting[0].queue_id, turn, key, MIB, turn.destination) == "begin"
+            w.delivery._leave(turn)
+            w.delivery._lanes.offer(turn.destination, 1, turn.job, turn.group, (), first=True)
+            await w.delivery.stop(0)
+            assert w.delivery.content_bytes == 0 and w.queue.in_flight == 0
+
+    run(test())
+
+
 def body(size: int) -> bytes:
     return b"Subject: large\r\n\r\n" + b"0123456789" * (size // 10) + b"\r\n"
 
