@@ -202,7 +202,7 @@ class RedisRateCounters:
         server.under_way.append(batch)
         if server.timer is None:
             server.timer = loop.call_at(deadline, self._look, server)
-        lane.send(pack((b"EVALSHA", SCRIPT.sha.encode(), *self._words(batch))), 1, partial(self._replied, server))
+        lane.send(pack((b"EVALSHA", SCRIPT.sha.encode(), *self._words(batch))), 1, partial(self._replied, server, batch))
 
     def _look(self, server: _Server) -> None:
         """Give up what has had its time. One timer serves many batches: it comes again for one that was sent since."""
@@ -216,12 +216,17 @@ class RedisRateCounters:
         else:
             server.lane.break_off(TimeoutError())
 
-    def _replied(self, server: _Server, replies: Replies) -> None:
-        batch = server.under_way.popleft()
+    def _replied(self, server: _Server, batch: list[_Check], replies: Replies) -> None:
+        server.under_way.remove(batch)  # the first, but where the connection is another one by now
         answer = replies[0] if isinstance(replies, list) else replies
         if isinstance(answer, list):
-            self.answered_at_us = int(answer.pop())
-            if self._take_replies(server, batch, answer):
+            try:
+                self.answered_at_us = int(answer.pop())
+                away = self._take_replies(server, batch, answer)
+            except Exception as error:
+                _raise_in(batch, error)
+                away = False
+            if away:
                 self._see_to(server, self._leave(server))
         elif isinstance(answer, NoScriptError):
             self._see_to(server, self._send(server, batch))
@@ -244,7 +249,8 @@ class RedisRateCounters:
             return
         self._flush(server)
         if server.idle is not None and not server.busy:
-            server.idle.set_result(None)
+            if not server.idle.done():  # who closes may have been cancelled
+                server.idle.set_result(None)
             server.idle = None
 
     async def _send(self, server: _Server, batch: list[_Check]) -> None:
@@ -263,9 +269,7 @@ class RedisRateCounters:
             self._fail(server, batch, error)
             await self._leave(server)
         except BaseException as error:
-            for check in batch:
-                if not check.answer.done():
-                    check.answer.set_exception(error)
+            _raise_in(batch, error)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -338,7 +342,7 @@ class RedisRateCounters:
                     check.answer.set_result(reply == 1)
                     if reply != 1:
                         self._own.take_back(check.key, check.width, check.counted_us)
-            elif isinstance(reply, AskError) and check.redirects < MOST_REDIRECTS:
+            elif isinstance(reply, AskError) and reply.host and check.redirects < MOST_REDIRECTS:
                 check.redirects += 1
                 check.asking = not isinstance(reply, MovedError)
                 self._pass_on(self._server(self._redis.moved(reply)), check)
@@ -360,8 +364,7 @@ class RedisRateCounters:
         for check in batch:
             found = self._server_of(check.key)
             if found is server:
-                server.circuit.failed(RedisUnknown("no node of the cluster has the key's slot"))
-                self._answer_unreachable(server, [check])
+                self._fail(server, [check], RedisUnknown("no node of the cluster has the key's slot"))
             else:
                 self._pass_on(found, check)
 
@@ -412,3 +415,10 @@ class RedisRateCounters:
         lane, server.lane = server.lane, None
         if lane is not None:
             await lane.close()
+
+
+def _raise_in(batch: Sequence[_Check], error: BaseException) -> None:
+    """Have the checks that wait raise the error, a bug of ours: none waits for ever."""
+    for check in batch:
+        if not check.answer.done():
+            check.answer.set_exception(error)

@@ -142,7 +142,8 @@ class Lane:
         return replies
 
     async def close(self) -> None:
-        """Close the connection; another call opens a new one."""
+        """Close the connection, and have who waits called; another call opens a new one."""
+        self.break_off(RedisConnectionError("the connection was closed here"))  # not by and by, as a TLS or slow one is
         connection, self._connection, self._protocol = self._connection, None, None
         if connection is not None:
             await connection.disconnect(nowait=True)

@@ -14,8 +14,9 @@ from hslpy.clock import SystemClock
 from hslpy.errors import OperatorError
 from hslpy.rate import ring
 from hslpy.rate.contract import ABOVE_ANY_LIMIT, OnUnreachable, RateSettings, key_of
-from hslpy.rate.redis import RedisRateCounters
-from hslpy.store.redis import RedisSettings, connect
+from hslpy.rate.redis import RedisRateCounters, _Check
+from hslpy.store.lane import Lane, Replies
+from hslpy.store.redis import RedisError, RedisSettings, connect, pack
 from hslpy.store.servers import Servers
 from tests.rate.conftest import open_other, open_redis
 from tests.support.redis_server import RedisServer
@@ -252,5 +253,37 @@ def test_two_nodes_against_an_exact_log(
                     # what was let through an instant ago may have been so a little before `now`
                     recent = [at for at, node in log if node in whose and now - at <= span - 200_000]
                     assert len(recent) <= limit
+
+    asyncio.run(run())
+
+
+def test_who_waits_on_a_connection_that_is_closed_here_is_called_at_once(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        client = connect(RedisSettings(redis_server.url))
+        lane = Lane(client)
+        came: list[Replies] = []
+        await lane.open()
+        lane.send(pack((b"BLPOP", b"nothing-there", b"0")), 1, came.append)
+        closing = asyncio.ensure_future(lane.close())
+        await asyncio.sleep(0)
+        assert len(came) == 1 and isinstance(came[0], RedisError)
+        await closing
+        assert await lane.call(pack((b"PING",))) == b"PONG"
+        await lane.close()
+        await client.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_reply_of_another_length_rises_in_every_check(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with open_redis(redis_server.url) as subject:
+            counters = subject.counters
+            assert await counters.check("n", "a", 1, 60)
+            (server,) = counters._servers.values()
+            batch = [_Check(b"k", 1, 1, -1, 0.0, asyncio.get_running_loop().create_future()) for _ in range(2)]
+            server.under_way.append(batch)
+            counters._replied(server, batch, [[1, 12345]])
+            assert not server.under_way and all(isinstance(check.answer.exception(), ValueError) for check in batch)
 
     asyncio.run(run())
