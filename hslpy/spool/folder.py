@@ -109,11 +109,11 @@ class Folder:
             os.posix_fallocate(file.fileno(), 0, size_bytes)
 
     def reserve(self, size_bytes: int) -> None:
-        """Keep so much of the disk in a file, where there is none yet; not where that fails."""
+        """Keep so much of the disk in a file, where there is none of that size yet; not where that fails."""
         path = self.path / _RESERVE
-        if path.exists():
-            return
         with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_size == size_bytes:
+                return
             try:
                 self._take_room(self.path / _ROOM, size_bytes)
                 os.rename(self.path / _ROOM, path)

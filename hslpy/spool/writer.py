@@ -147,6 +147,8 @@ class Writer(threading.Thread):
         self._loop = loop
         self._min_free_bytes = min_free_bytes
         self._reserve_bytes = reserve_bytes
+        if not reserve_bytes:  # that of a start with another setting
+            folder.give_up_reserve()
         self._low_bytes = _LOW_BYTES + 2 * reserve_bytes
         self._reserve_at = monotonic() + _RESERVE_EACH_S
         self._max_batch = max_batch
