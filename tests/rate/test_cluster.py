@@ -52,7 +52,7 @@ def test_limits_hold_over_nodes_while_slots_move(cluster: RedisCluster) -> None:
 
 def test_a_flushed_script_is_loaded_again(cluster: RedisCluster) -> None:
     async def run() -> None:
-        async with load(RedisSettings(cluster=cluster.addresses[1:])) as work:
+        async with load(RedisSettings(cluster=cluster.addresses[1:]), timeout_s=5.0) as work:
             await asyncio.sleep(0.2)
             for node in cluster.nodes[:3]:
                 node.ask("SCRIPT", "FLUSH")
