@@ -409,17 +409,16 @@ def test_a_worker_killed_during_the_first_start(tmp_path: Path, redis: RedisServ
 
         async def kill() -> None:
             while process.returncode is None and (each_time or not killed):
-                first = children.read_text().split()[:1]
-                for pid in map(int, first):
-                    if "hslpy.worker" in Path(f"/proc/{pid}/cmdline").read_text():  # it is one by now
-                        os.kill(pid, signal.SIGKILL)
-                        killed.add(pid)
+                with suppress(FileNotFoundError, ProcessLookupError):  # the worker, or the server, has ended
+                    for pid in map(int, children.read_text().split()[:1]):
+                        if "hslpy.worker" in Path(f"/proc/{pid}/cmdline").read_text():  # it is one by now
+                            os.kill(pid, signal.SIGKILL)
+                            killed.add(pid)
                 await asyncio.sleep(0.005)
 
         try:
             async with asyncio.timeout(PATIENCE_S):
-                with suppress(FileNotFoundError, ProcessLookupError):  # the server has ended
-                    await kill()
+                await kill()
                 if each_time:
                     assert await process.wait() == 2
                     assert (tmp_path / "log").read_text().count("error: worker") == 1
