@@ -37,9 +37,14 @@ def test_lists_of_addresses(text, ipv4, ipv6):
         "127.0.0.1",
         "::1",
         "169.254.1.1",
-    ]
-    + ["255.255.255.255", "240.0.0.1", "::ffff:192.0.2.1", "0.0.0.0;192.0.2.1", "::0;2001:db8::1", "ff02::1"]
-    + [";".join(f"192.0.2.{n}" for n in range(65))],
+        "255.255.255.255",
+        "240.0.0.1",
+        "::ffff:192.0.2.1",
+        "0.0.0.0;192.0.2.1",
+        "::0;2001:db8::1",
+        "ff02::1",
+        ";".join(f"192.0.2.{n}" for n in range(65)),
+    ],
 )
 def test_what_mail_cannot_leave_from(text):
     with pytest.raises(Refused):
@@ -78,8 +83,13 @@ def test_helo_names(text, name, warned):
 
 @pytest.mark.parametrize(
     "text",
-    ["localhost", "-a.example.com", "a-.example.com", "a..example.com", "a.example.com\r\nMAIL FROM:<>", "a b.example.com"]
-    + [
+    [
+        "localhost",
+        "-a.example.com",
+        "a-.example.com",
+        "a..example.com",
+        "a.example.com\r\nMAIL FROM:<>",
+        "a b.example.com",
         "x" * 64 + ".example.com",
         "a." * 127 + "example",
         "192.0.2.1",
