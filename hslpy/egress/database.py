@@ -37,12 +37,14 @@ class Actor:
 
 
 class Change(Session):
-    """A session that changes something. `note` adds to what its row in `audit` will say."""
+    """A session that changes something, begun at `now`. `note` adds to what its row in `audit` will say."""
 
     actor: Actor
     action: str
     arguments: dict[str, Any]
     result: str
+    now: float  # Unix seconds
+    moved: bool = False  # choices depend on what was seen
 
     def note(self, **arguments: Any) -> None:
         self.arguments.update(arguments)
@@ -95,17 +97,32 @@ class Database:
     def change(self, actor: Actor, action: str, arguments: Mapping[str, Any] | None = None) -> Iterator[Change]:
         """Give a session whose work is committed at the end, with a row in `audit`; nothing of it where it raises."""
         with Change(self._engine, expire_on_commit=False) as session:
-            session.actor, session.action, session.result = actor, action, ""
+            session.actor, session.action, session.result, session.now = actor, action, "", self._clock.time()
             session.arguments = dict(arguments or {})
             session.execute(update(Revision).values(number=Revision.number + 1))  # first: others wait for this row
             yield session
             session.add(self._audit(session))
             session.commit()
 
+    @contextmanager
+    def keep(self) -> Iterator[Change]:
+        """Give a session for what is no change of a setting: what was seen, when something was last used.
+
+        Its work is committed at the end, without a row in `audit`, and the revision stays unless `moved` was set.
+        """
+        with Change(self._engine, expire_on_commit=False) as session:
+            session.now = self._clock.time()
+            session.execute(update(Revision).values(number=Revision.number))  # first: others wait for this row
+            yield session
+            if session.moved:
+                session.execute(update(Revision).values(number=Revision.number + 1))
+            session.commit()
+
     def record(self, actor: Actor, action: str, arguments: Mapping[str, Any], result: str) -> None:
         """Leave a row in `audit` of what changed nothing: a call that was refused."""
         with Change(self._engine) as session:
             session.actor, session.action, session.arguments, session.result = actor, action, dict(arguments), result
+            session.now = self._clock.time()
             session.add(self._audit(session))
             session.commit()
 
@@ -116,7 +133,7 @@ class Database:
     def _audit(self, session: Change) -> Audit:
         actor = session.actor
         return Audit(
-            at=self._clock.time(),
+            at=session.now,
             actor=actor.name,
             client=actor.client,
             source_address=actor.source_address,

@@ -128,7 +128,11 @@ class Identity(Base):
 
 
 class Node(Base):
-    """A server that mail leaves from, and what it last said of itself."""
+    """A server that mail leaves from, and what it last said of itself.
+
+    `nonlocal_bind` has the families in which it binds to any address; `former` its primary address before this one, by
+    family, with the time of the change.
+    """
 
     __tablename__ = "nodes"
     id: Mapped[int] = _id()
@@ -138,6 +142,9 @@ class Node(Base):
     ipv6_enabled: Mapped[bool] = mapped_column(default=True)
     reported_at: Mapped[float | None]
     revision: Mapped[int] = mapped_column(BigInteger, default=0)  # up to which it has taken changes in
+    rescan_asked_at: Mapped[float | None]
+    nonlocal_bind: Mapped[list[int]] = mapped_column(JSON, default=list)
+    former: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
 class Address(Base):
@@ -190,7 +197,7 @@ class Helo(Base):
 
 
 class Reverse(Base):
-    """What reverse DNS last said of an address: the names found, and the last one that was confirmed by its own address."""
+    """What reverse DNS last said of an address: its names, since when, and the last one that the address confirmed."""
 
     __tablename__ = "reverses"
     address: Mapped[str] = mapped_column(String(45), primary_key=True)
@@ -199,6 +206,19 @@ class Reverse(Base):
     confirmed_at: Mapped[float | None]
     checked_at: Mapped[float]
     error: Mapped[str] = mapped_column(String(255), default="")
+    ttl_s: Mapped[int] = mapped_column(default=0)
+    changed_at: Mapped[float | None]
+
+
+class Checkup(Base):
+    """What the checks of an address on a node last found; `findings` has the fields of `preflight.Finding`."""
+
+    __tablename__ = "checkups"
+    node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    status: Mapped[str] = mapped_column(String(10))
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    checked_at: Mapped[float]
 
 
 class Warmup(Base):

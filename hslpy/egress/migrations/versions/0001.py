@@ -91,6 +91,9 @@ def upgrade() -> None:
         sa.Column("ipv6_enabled", sa.Boolean(), nullable=False),
         sa.Column("reported_at", sa.Double(), nullable=True),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("rescan_asked_at", sa.Double(), nullable=True),
+        sa.Column("nonlocal_bind", sa.JSON(), nullable=False),
+        sa.Column("former", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nodes")),
         sa.UniqueConstraint("name", name=op.f("uq_nodes_name")),
     )
@@ -116,6 +119,8 @@ def upgrade() -> None:
         sa.Column("confirmed_at", sa.Double(), nullable=True),
         sa.Column("checked_at", sa.Double(), nullable=False),
         sa.Column("error", sa.String(length=255), nullable=False),
+        sa.Column("ttl_s", sa.Integer(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("address", name=op.f("pk_reverses")),
     )
     op.create_table(
@@ -168,6 +173,16 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_addresses_address"), ["address"], unique=False)
         batch_op.create_index(batch_op.f("ix_addresses_node_id"), ["node_id"], unique=False)
 
+    op.create_table(
+        "checkups",
+        sa.Column("node_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("status", sa.String(length=10), nullable=False),
+        sa.Column("findings", sa.JSON(), nullable=False),
+        sa.Column("checked_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.id"], name=op.f("fk_checkups_node_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("node_id", "address", name=op.f("pk_checkups")),
+    )
     op.create_table(
         "domains",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

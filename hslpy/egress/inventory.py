@@ -1,0 +1,95 @@
+"""What nodes reported of their addresses, as it is kept. In: a `Report`, requests. Out: rows of `nodes` and `addresses`.
+
+Must not know how a report comes about. Source: B8 of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hslpy.egress.book import PRIMARY, comparable_domain
+from hslpy.egress.database import Change
+from hslpy.egress.interfaces import Report
+from hslpy.egress.names import NotFound, Refused, canonical_address, fault_of_source, is_private
+from hslpy.egress.sources import family_of
+from hslpy.egress.tables import Address, DeliverySetting, Node
+
+REPORT_S = 3600.0
+"""How often a node reports."""
+
+
+def keep(session: Change, report: Report) -> None:
+    """Write a report into `nodes` and `addresses`. Raises NotFound for a node that is not there."""
+    node, now = node_of(session, report.node), session.now
+    former = dict(node.former)
+    for family in PRIMARY:
+        column, new = f"primary_ipv{family}", report.primary.get(family, "")
+        old = getattr(node, column) or ""
+        if old != new:
+            if old and new:
+                former[str(family)] = [old, now]
+            setattr(node, column, new)
+            session.moved = True
+    node.former, node.nonlocal_bind, node.reported_at = former, list(report.nonlocal_bind), now
+    known = {one.address: one for one in session.scalars(select(Address).where(Address.node_id == node.id))}
+    for local in report.addresses:
+        row = known.pop(local.address, None)
+        if row is None:
+            row = Address(node_id=node.id, address=local.address, flags=[], present=False, first_seen_at=now)
+            session.add(row)
+        session.moved |= not row.present or row.flags != list(local.flags)
+        row.interface, row.flags, row.present, row.seen_at = local.interface, list(local.flags), True, now
+    for row in known.values():
+        session.moved |= row.present
+        row.present = False
+
+
+def interesting(session: Session, node: str) -> set[str]:
+    """Give what a node should look for though no interface lists it: addresses known before, or set for it.
+
+    Raises NotFound.
+    """
+    row = node_of(session, node)
+    found = set(session.scalars(select(Address.address).where(Address.node_id == row.id)))
+    for setting in session.scalars(select(DeliverySetting).where(DeliverySetting.node_id == row.id)):
+        found.update(setting.ipv4, setting.ipv6)
+    return found - set(PRIMARY.values())
+
+
+def is_due(reported_at: float | None, asked_at: float | None, now: float) -> bool:
+    """Say whether a node should report: it did not for an hour, or somebody asked since."""
+    return reported_at is None or now - reported_at >= REPORT_S or (asked_at is not None and asked_at > reported_at)
+
+
+def ask_rescan(change: Change, nodes: Iterable[str] = ()) -> None:
+    """Make nodes report again at once, all of them where none is named. Raises NotFound."""
+    rows = [node_of(change, name) for name in nodes] or list(change.scalars(select(Node)))
+    for row in rows:
+        row.rescan_asked_at = change.now
+
+
+def set_public_address(change: Change, node: str, address: str, public: str) -> None:
+    """Say what a private address of a node is translated to; empty: nothing is. Raises Refused or NotFound."""
+    address, public = canonical_address(address), canonical_address(public) if public.strip() else ""
+    if public and (is_private(public) or fault_of_source(public) is not None or family_of(public) != family_of(address)):
+        raise Refused(f"'{public}' is no public address of the family of '{address}'")
+    owner = node_of(change, node)
+    row = change.scalars(select(Address).where(Address.node_id == owner.id, Address.address == address)).one_or_none()
+    if row is None:
+        row = Address(
+            node_id=owner.id, address=address, flags=[], present=False, first_seen_at=change.now, seen_at=change.now
+        )
+        change.add(row)
+    row.public_address = public
+
+
+def node_of(session: Session, name: str) -> Node:
+    """Give a node's row; its name is compared without case or a trailing dot. Raises NotFound."""
+    rows = {row.name: row for row in session.scalars(select(Node).order_by(Node.id))}
+    row = rows.get(comparable_domain(name.strip()))
+    if row is None:
+        raise NotFound(f"'{name}' is not a filtering server; servers: {', '.join(rows)}")
+    return row
