@@ -258,7 +258,11 @@ class Suspension(Base):
 
 
 class Dnsbl(Base):
-    """A block list. `key` is a secret that stands in its zone where that has `KEY`."""
+    """A block list. `key` is a secret that stands in the zone that is asked where that has `KEY`.
+
+    `tests` has what its test entries said, by family, when it was asked through `tested_through`; it is not asked before
+    `refused_until`. A family of `tried_families` is asked once its test entry has answered.
+    """
 
     __tablename__ = "dnsbls"
     id: Mapped[int] = _id()
@@ -266,30 +270,63 @@ class Dnsbl(Base):
     zone: Mapped[str] = mapped_column(String(253), unique=True)
     enabled: Mapped[bool] = mapped_column(default=True)
     families: Mapped[list[int]]
+    tried_families: Mapped[list[int]] = mapped_column(JSON, default=list)
     codes: Mapped[dict[str, Any]]
     kind: Mapped[str] = mapped_column(String(16))
+    critical: Mapped[bool] = mapped_column(default=False)
+    loopback_is_listed: Mapped[bool] = mapped_column(default=False)
     key: Mapped[str] = mapped_column(String(128), default="")
     removal_url: Mapped[str] = mapped_column(String(255), default="")
     is_builtin: Mapped[bool] = mapped_column(default=False)
     hidden: Mapped[bool] = mapped_column(default=False)
     note: Mapped[str] = mapped_column(String(255), default="")
     status: Mapped[str] = mapped_column(String(24), default="not tested")
+    status_detail: Mapped[str] = mapped_column(String(255), default="")
+    tests: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     tested_at: Mapped[float | None]
+    tested_through: Mapped[str] = mapped_column(String(255), default="")
+    refused_until: Mapped[float | None]
 
 
 class Listing(Base):
-    """The latest result of an address on a list, and since when it is so."""
+    """The latest result of an address on a list, `since` when it is so, and until when it is taken as it is.
+
+    Being listed outlasts results that say nothing: from `listed_since` to the first clean one, last seen at `listed_at`.
+    """
 
     __tablename__ = "listings"
     address: Mapped[str] = mapped_column(String(45), primary_key=True)
     dnsbl_id: Mapped[int] = mapped_column(ForeignKey("dnsbls.id", ondelete="CASCADE"), primary_key=True)
     status: Mapped[str] = mapped_column(String(24))
+    severity: Mapped[str] = mapped_column(String(12), default="none")
     codes: Mapped[list[str]]
+    meanings: Mapped[list[str]]
     reasons: Mapped[list[str]]
+    detail: Mapped[str] = mapped_column(String(255), default="")
     resolver: Mapped[str] = mapped_column(String(64), default="")
     ttl_s: Mapped[int] = mapped_column(default=0)
     checked_at: Mapped[float]
+    expires_at: Mapped[float]
     since: Mapped[float]
+    listed_since: Mapped[float | None]
+    listed_at: Mapped[float | None]
+    listed_codes: Mapped[list[str]]
+    listed_severity: Mapped[str] = mapped_column(String(12), default="none")
+
+
+class ReputationRun(Base):
+    """A check of addresses on lists, under way or done. `counts` has how many results there are by status."""
+
+    __tablename__ = "reputation_runs"
+    id: Mapped[int] = _id()
+    kind: Mapped[str] = mapped_column(String(12))
+    by: Mapped[str] = mapped_column(String(64))
+    total: Mapped[int]
+    done: Mapped[int] = mapped_column(default=0)
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    state: Mapped[str] = mapped_column(String(12), default="running")
+    started_at: Mapped[float] = mapped_column(index=True)
+    finished_at: Mapped[float | None]
 
 
 class PastListing(Base):

@@ -51,15 +51,22 @@ def upgrade() -> None:
         sa.Column("zone", sa.String(length=253), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("families", sa.JSON(), nullable=False),
+        sa.Column("tried_families", sa.JSON(), nullable=False),
         sa.Column("codes", sa.JSON(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("critical", sa.Boolean(), nullable=False),
+        sa.Column("loopback_is_listed", sa.Boolean(), nullable=False),
         sa.Column("key", sa.String(length=128), nullable=False),
         sa.Column("removal_url", sa.String(length=255), nullable=False),
         sa.Column("is_builtin", sa.Boolean(), nullable=False),
         sa.Column("hidden", sa.Boolean(), nullable=False),
         sa.Column("note", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("status_detail", sa.String(length=255), nullable=False),
+        sa.Column("tests", sa.JSON(), nullable=False),
         sa.Column("tested_at", sa.Double(), nullable=True),
+        sa.Column("tested_through", sa.String(length=255), nullable=False),
+        sa.Column("refused_until", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dnsbls")),
         sa.UniqueConstraint("zone", name=op.f("uq_dnsbls_zone")),
     )
@@ -110,6 +117,22 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("past_listings", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_past_listings_address"), ["address"], unique=False)
+
+    op.create_table(
+        "reputation_runs",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        sa.Column("by", sa.String(length=64), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reputation_runs")),
+    )
+    with op.batch_alter_table("reputation_runs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_reputation_runs_started_at"), ["started_at"], unique=False)
 
     op.create_table(
         "reverses",
@@ -205,12 +228,20 @@ def upgrade() -> None:
         sa.Column("address", sa.String(length=45), nullable=False),
         sa.Column("dnsbl_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("severity", sa.String(length=12), nullable=False),
         sa.Column("codes", sa.JSON(), nullable=False),
+        sa.Column("meanings", sa.JSON(), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("detail", sa.String(length=255), nullable=False),
         sa.Column("resolver", sa.String(length=64), nullable=False),
         sa.Column("ttl_s", sa.Integer(), nullable=False),
         sa.Column("checked_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("listed_since", sa.Double(), nullable=True),
+        sa.Column("listed_at", sa.Double(), nullable=True),
+        sa.Column("listed_codes", sa.JSON(), nullable=False),
+        sa.Column("listed_severity", sa.String(length=12), nullable=False),
         sa.ForeignKeyConstraint(["dnsbl_id"], ["dnsbls.id"], name=op.f("fk_listings_dnsbl_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("address", "dnsbl_id", name=op.f("pk_listings")),
     )
