@@ -164,7 +164,10 @@ class Address(Base):
 
 
 class DeliverySetting(Base):
-    """The addresses for one scope on one node. `scope` is its text, for uniqueness; `version` counts its changes."""
+    """The addresses for one scope on one node. `scope` is its text, for uniqueness; `version` counts its changes.
+
+    Each node has one of the level `default`, made with it, empty while nothing is chosen.
+    """
 
     __tablename__ = "delivery_settings"
     __table_args__ = (UniqueConstraint("scope", "node_id"),)
@@ -183,6 +186,14 @@ class DeliverySetting(Base):
     version: Mapped[int] = mapped_column(default=1)
     changed_at: Mapped[float]
     changed_by: Mapped[str] = mapped_column(String(64))
+
+
+class SettingAddress(Base):
+    """An address that stands in a setting: what `DeliverySetting` lists, for looking up; without what means the primary."""
+
+    __tablename__ = "setting_addresses"
+    setting_id: Mapped[int] = mapped_column(ForeignKey("delivery_settings.id", ondelete="CASCADE"), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True, index=True)
 
 
 class Helo(Base):

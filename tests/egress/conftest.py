@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hslpy.clock import ManualClock
+from hslpy.egress.database import Database
+
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
 
 
@@ -46,3 +49,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     host = url.partition("host=")[2]
     subprocess.run(["psql", "-q", "-h", host, "-U", "postgres", "-c", f"CREATE DATABASE {name}"], check=True)
     return url.format(name=name)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
+    """Give an open database, of the one kind and of the other."""
+    database = Database(database_url, clock)
+    database.open()
+    yield database
+    database.close()

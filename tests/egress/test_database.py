@@ -17,14 +17,6 @@ from hslpy.errors import OperatorError
 ROOT = Actor("root", "cli")
 
 
-@pytest.fixture
-def database(database_url):
-    database = Database(database_url, ManualClock())
-    database.open()
-    yield database
-    database.close()
-
-
 def test_the_migrations_make_the_tables(database):
     with database._engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []

@@ -331,6 +331,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_delivery_settings_node_id"), ["node_id"], unique=False)
 
     op.create_table(
+        "setting_addresses",
+        sa.Column("setting_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["setting_id"], ["delivery_settings.id"], name=op.f("fk_setting_addresses_setting_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("setting_id", "address", name=op.f("pk_setting_addresses")),
+    )
+    with op.batch_alter_table("setting_addresses", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_setting_addresses_address"), ["address"], unique=False)
+
+    op.create_table(
         "users",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("domain_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
