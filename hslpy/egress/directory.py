@@ -17,6 +17,7 @@ from hslpy.egress import tables
 from hslpy.egress.admins import Removed, admin_of, count
 from hslpy.egress.book import comparable
 from hslpy.egress.database import Actor, Change, Database
+from hslpy.egress.inventory import node_of
 from hslpy.egress.names import NotFound, Refused, canonical_address, domain_name, fault_of_host
 from hslpy.records import record
 from hslpy.users import argon
@@ -421,16 +422,6 @@ def user_of(session: Session, domain: tables.Domain, username: str) -> tables.Us
     return found
 
 
-def node_of(session: Session, name: str) -> tables.Node:
-    """Give the row of a node. Raises NotFound. Source: A3 point 2, A5 (E07)."""
-    kept = name.strip().lower().removesuffix(".")
-    found = session.scalars(select(tables.Node).where(tables.Node.name == kept)).one_or_none()
-    if found is None:
-        known = session.scalars(select(tables.Node.name).order_by(tables.Node.id)).all()
-        raise NotFound(f"'{name.strip()}' is not a filtering server; servers: {', '.join(known) or 'none'}")
-    return found
-
-
 def _own_row(session: Session, name: str) -> tables.Domain:
     try:
         kept = domain_name(name)
@@ -534,17 +525,16 @@ def _rename(change: Change, owner: tables.Domain, found: tables.User, name: str)
     mine = (tables.DeliverySetting.domain_id == owner.id, tables.DeliverySetting.username == found.name)
     for one in change.scalars(select(tables.DeliverySetting).where(*mine)).all():
         one.username = name
-        one.scope = scope_key(one)
+        one.scope = scope_key(one.level, one.admin_id, one.domain_id, name, one.identity)
     seen = (tables.Identity.domain == owner.name, tables.Identity.username == found.name)
     change.execute(delete(tables.Identity).where(tables.Identity.domain == owner.name, tables.Identity.username == name))
     change.execute(update(tables.Identity).where(*seen).values(username=name))
     found.name = name
 
 
-def scope_key(one: tables.DeliverySetting) -> str:
+def scope_key(level: str, admin_id: int | None, domain_id: int | None, username: str, identity: str) -> str:
     """Give a setting's scope as the text that is there once on a node."""
-    parts = (one.level, one.admin_id or "", one.domain_id or "", one.username or "", one.identity or "")
-    return "\x1f".join(map(str, parts)).rstrip("\x1f")  # a name has no control characters
+    return "\x1f".join(map(str, (level, admin_id or "", domain_id or "", username, identity))).rstrip("\x1f")
 
 
 def _set_primaries(change: Change, node: tables.Node, ipv4: str | None, ipv6: str | None) -> None:
