@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 import dns.asyncresolver
 import dns.exception
 import dns.flags
+import dns.inet
 import dns.message
 import dns.name
+import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 from dns.rdata import Rdata
@@ -26,7 +28,7 @@ from hslpy.errors import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class ResolverSettings:
-    """`nameservers` are IP addresses, those of /etc/resolv.conf when empty.
+    """`nameservers` are IP addresses, those of /etc/resolv.conf when empty; one may have a port, `192.0.2.1:53`, `[::1]:53`.
 
     `try_s` is the time for one server, `lifetime_s` for the whole question (dnspython's defaults are 2 and 5; servers
     of far zones often need more). Answers are kept for their TTL, at most `ttl_ceiling_s` (RFC 8767 advises a cap of
@@ -178,6 +180,25 @@ def _absolute_name(name: str) -> dns.name.Name:
     return dns.name.from_text(name + ".", idna_codec=dns.name.IDNA_2003_Practical)
 
 
+def system_nameservers() -> tuple[str, ...]:
+    """Give the name servers of this machine, those of /etc/resolv.conf."""
+    return tuple(map(str, _configured(ResolverSettings()).nameservers))
+
+
+def _nameserver(text: str, port: int) -> str | dns.nameserver.Nameserver:
+    """Give what dnspython asks: with a port of its own for `192.0.2.1:53` and `[2001:db8::1]:53`."""
+    if text.startswith("["):
+        address, _, own_port = text[1:].partition("]")
+        own_port = own_port.removeprefix(":")
+    elif text.count(":") == 1:
+        address, own_port = text.split(":")
+    else:
+        return text
+    if not dns.inet.is_address(address) or not (own_port or str(port)).isdigit():
+        raise ValueError(f"{text!r} is no IP address with a port")
+    return dns.nameserver.Do53Nameserver(address, int(own_port or port))
+
+
 def _give(outcome: _Outcome) -> Answer:
     if isinstance(outcome, NameNotFound):
         raise NameNotFound(outcome.message, outcome.kind, outcome.ttl_s)
@@ -192,7 +213,7 @@ def _configured(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
         resolver.nameservers = ["127.0.0.1"]  # what resolv.conf(5) says of a missing file
     try:
         if settings.nameservers:
-            resolver.nameservers = list(settings.nameservers)
+            resolver.nameservers = [_nameserver(text, settings.port) for text in settings.nameservers]
     except ValueError as error:
         raise OperatorError(f"nameservers: {error}", hint="give IP addresses") from error
     resolver.port = settings.port

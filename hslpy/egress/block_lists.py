@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from hslpy.egress import dnsbl_lists
@@ -270,6 +270,7 @@ def edit(database: Database, actor: Actor, list_id: int, changes: Mapping[str, A
             row.removal_url = _checked_url(changes["removal_url"])
         if (row.zone, row.key, row.families, row.codes) != asked:
             _untested(row)
+            change.execute(update(Listing).where(Listing.dnsbl_id == row.id).values(expires_at=0.0))
         return shown(row)
 
 

@@ -264,8 +264,8 @@ def overall(states: Iterable[ListStatus]) -> ListStatus:
 
 
 def printable(text: str) -> str:
-    """Give a text of others without control characters, those that turn the direction of writing among them."""
-    return "".join(one if unicodedata.category(one)[0] != "C" else " " if one in "\t\r\n" else "" for one in text).strip()
+    """Give a text of others in one line, without control characters, those that turn the direction of writing among them."""
+    return "".join(one for one in " ".join(text.split()) if unicodedata.category(one)[0] != "C")
 
 
 def reason_of(text: str, key: str = "") -> str:
