@@ -460,7 +460,7 @@ def warnings_of(session: Session, node: tables.Node, value: Value) -> Sequence[s
             out.append(f"{address} is assigned to {some(others)}")
         if is_private(address):
             out.append(f"{address} is a private address; mail leaves from it only where it is translated (NAT)")
-        out += [str(one["text"]) for one in cached.get(address, ()) if one.get("severity") in ("warning", "critical")]
+        out += [str(one["text"]) for one in cached.get(address, ()) if one.get("outcome") in ("warning", "critical")]
     if value.ipv6 and not node.ipv6_enabled:
         out.append(f"IPv6 is switched off on {node.name}; its IPv6 addresses are not used")
     if value.ipv4_disabled and not has_ipv6(session, node):

@@ -130,7 +130,7 @@ def test_warnings(cluster):
     assert "no IPv6 address" in silent
     with cluster.change(ROOT, "check") as change:
         node = change.scalars(select(tables.Node).where(tables.Node.name == NODE2)).one()
-        finding = {"check": "P07", "severity": "critical", "text": "1.1.1.1 has no reverse DNS (PTR)."}
+        finding = {"check": "P07", "outcome": "critical", "text": "1.1.1.1 has no reverse DNS (PTR)."}
         change.add(tables.Checkup(node_id=node.id, address="1.1.1.1", status="critical", findings=[finding], checked_at=0.0))
     assert put(cluster, "1.1.1.1", domain="default").lines == ("WARNING: 1.1.1.1 has no reverse DNS (PTR).",)
     (alias,) = put(cluster, "1.1.1.1", domain="alias.example", host=NODE2).lines[:1]

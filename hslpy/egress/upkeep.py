@@ -1,0 +1,107 @@
+"""What a node does for its addresses all the time: report them, look up their names, check them at night. In: a database.
+
+`Upkeep.run` never ends. What fails is logged and tried again. Source: A4, B8 and F of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from hslpy.clock import Clock
+from hslpy.dns.contract import Resolver
+from hslpy.egress import helos, inventory
+from hslpy.egress.book import Family
+from hslpy.egress.checkup import Checker
+from hslpy.egress.database import Database
+from hslpy.egress.interfaces import survey
+from hslpy.egress.names import Refused
+from hslpy.log import Log
+
+ASK_S = 2.0
+"""How often a node looks whether somebody asked for a rescan, which is promised within 10 s."""
+LOOK_S = 60.0
+NIGHT_S = 3 * 3600  # 03:00 UTC, and up to an hour later by the node's name
+_DAY_S = 86_400
+
+
+class Upkeep:
+    """`primary` has the node's primary addresses where they are set; others are found."""
+
+    def __init__(
+        self,
+        database: Database,
+        resolver: Resolver,
+        clock: Clock,
+        log: Log,
+        node: str,
+        checker: Checker,
+        *,
+        primary: Mapping[Family, str] | None = None,
+        allow_loopback: bool = False,
+    ) -> None:
+        self._database = database
+        self._resolver = resolver
+        self._clock = clock
+        self._log = log
+        self._node = node
+        self._checker = checker
+        self._primary = primary
+        self._allow_loopback = allow_loopback
+        self._night_at = next_night(clock.time(), node)
+
+    async def run(self) -> None:
+        await asyncio.gather(
+            self._every(ASK_S, self.report),
+            self._every(LOOK_S, self.look_up),
+            self._every(LOOK_S, self.check_at_night),
+        )
+
+    async def report(self) -> None:
+        """Report this node's addresses where that is due. Raises NotFound, OSError, SQLAlchemyError."""
+        await asyncio.to_thread(self._report)
+
+    async def look_up(self) -> None:
+        """Look up the names of addresses whose turn it is. Raises SQLAlchemyError."""
+        await helos.refresh(self._database, self._resolver, await asyncio.to_thread(self._due))
+
+    async def check_at_night(self) -> None:
+        """Check this node's addresses once a night. Raises NotFound, SQLAlchemyError."""
+        if self._clock.time() >= self._night_at:
+            self._night_at = next_night(self._clock.time(), self._node)
+            await self._checker.check_all()
+
+    async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+        told = ""
+        while True:
+            try:
+                await job()
+                told = ""
+            except (SQLAlchemyError, OSError, Refused) as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._log("egress.upkeep_failed", {"level": "error", "job": job.__name__, "reason": told})
+            await self._clock.sleep(seconds)
+
+    def _report(self) -> None:
+        with self._database.read() as session:
+            node = inventory.node_of(session, self._node)
+            if not inventory.is_due(node.reported_at, node.rescan_asked_at, self._clock.time()):
+                return
+            name, also = node.name, inventory.interesting(session, node.name)
+        report = survey(name, primary=self._primary, also=also, allow_loopback=self._allow_loopback)
+        with self._database.keep() as session:
+            inventory.keep(session, report)
+
+    def _due(self) -> list[str]:
+        with self._database.read() as session:
+            return list(helos.due(session, self._clock.time()))
+
+
+def next_night(now: float, node: str) -> float:
+    """Give when a node checks its addresses next, in Unix seconds: each at a time of its own between 03:00 and 04:00 UTC."""
+    at = now - now % _DAY_S + NIGHT_S + zlib.crc32(node.encode()) % 3600
+    return at if at > now else at + _DAY_S
