@@ -57,14 +57,18 @@ class Row:
         return " ".join((self.level, *(part for part in parts if part)))
 
 
+Done = tuple[Row | None, Row | None]
+"""A row before a change, None where there was none, and after it, None where there is none any more."""
+
+
 @record
 class Outcome:
-    """What came of a change: rows before (None: there was none) and after (None: removed), warnings for people.
+    """What came of a change: rows, and warnings for people.
 
     `failed` has what could not be done of several, by row and reason.
     """
 
-    done: tuple[tuple[Row | None, Row | None], ...] = ()
+    done: tuple[Done, ...] = ()
     warnings: tuple[str, ...] = ()
     failed: tuple[tuple[int, str], ...] = ()
 
@@ -175,7 +179,7 @@ def list_settings(
         if any(part.strip() for part in (domain, username, identity, admin)):
             targets, _ = targets_of(session, domain=domain, username=username, identity=identity, admin=admin)
             query = query.where(tables.DeliverySetting.scope.in_([key_of(one) for one in targets]))
-        rows = [(one, _row(one, *names)) for one, *names in session.execute(query)]
+        rows = [(one, row_of(one, *names)) for one, *names in session.execute(query)]
         all_values = _values(session, None)
         ladders: dict[str, Sequence[str]] = {}
         tree = tree_of(session)
@@ -194,7 +198,7 @@ def list_settings(
 
 def get_row(session: Session, row_id: int) -> Row | None:
     found = session.execute(_rows_query().where(tables.DeliverySetting.id == row_id)).first()
-    return _row(*found) if found is not None else None
+    return row_of(*found) if found is not None else None
 
 
 def in_force(values: Iterable[Value | None], missing_family: str) -> Value:
@@ -281,7 +285,7 @@ def add(
         value = _edited(Value(), edit, allow_loopback)
         if len(nodes) != 1 and set(value.ipv4 + value.ipv6) - set(PRIMARY.values()):
             raise Refused("addresses belong to one server: choose its host name")
-        done: list[tuple[Row | None, Row | None]] = []
+        done: list[Done] = []
         warnings: list[str] = []
         for node in nodes:
             there = _find(change, target, node)
@@ -293,6 +297,30 @@ def add(
         change.note(rows=[after.id for _, after in done if after is not None])
         change.result = "\n".join(warnings)
         return Outcome(tuple(done), tuple(warnings))
+
+
+def put(
+    change: Change,
+    edit: Edit,
+    *,
+    level: str,
+    hostname: str,
+    admin: str = "",
+    domain: str = "",
+    username: str = "",
+    identity: str = "",
+    allow_loopback: bool = False,
+) -> tuple[Done, Sequence[str]]:
+    """Set a scope on a node to what `edit` says, whatever it was, within a change; give rows and warnings.
+
+    Raises Refused, NotFound.
+    """
+    target = target_of(change, level=level, admin=admin, domain=domain, username=username, identity=identity)
+    node = node_of(change, hostname)
+    if edit.ipv4_disabled and edit.ipv4:
+        raise Refused("IPv4 is disabled and has addresses: one of both")
+    value = _edited(Value(), edit, allow_loopback)
+    return _put(change, target, node, value, keeps_strict=True), warnings_of(change, node, value)
 
 
 def edit_row(
@@ -335,7 +363,7 @@ def remove(database: Database, actor: Actor, row_ids: Sequence[int]) -> Outcome:
     """Remove rows: their scopes inherit again. A node's default goes back to its primary address."""
     with database.change(actor, "ip remove", {"ids": list(row_ids)}) as change:
 
-        def take(found: tables.DeliverySetting) -> tuple[tuple[Row | None, Row | None], list[str]]:
+        def take(found: tables.DeliverySetting) -> tuple[Done, list[str]]:
             before = _known(change, found)
             if before.level == "default":
                 return _write(change, found, Value()), []
@@ -378,7 +406,7 @@ def replace_address(
         )
     with database.change(actor, "ip replace", {"ids": list(row_ids), "old": old, "new": new}) as change:
 
-        def swap(found: tables.DeliverySetting) -> tuple[tuple[Row | None, Row | None], list[str]]:
+        def swap(found: tables.DeliverySetting) -> tuple[Done, list[str]]:
             if old not in (*found.ipv4, *found.ipv6):
                 raise Refused(f"it does not have {old}")
             ipv4, ipv6 = (
@@ -395,7 +423,7 @@ def replace_address(
 def undo(database: Database, actor: Actor, outcome: Outcome) -> Outcome:
     """Bring back what rows were before a change, but for those that were changed since."""
     with database.change(actor, "ip undo") as change:
-        done: list[tuple[Row | None, Row | None]] = []
+        done: list[Done] = []
         failed = []
         for before, after in outcome.done:
             row = after or before
@@ -488,7 +516,7 @@ def _put(
     *,
     keeps_strict: bool = False,
     is_automatic: bool = True,
-) -> tuple[Row | None, Row | None]:
+) -> Done:
     """Write a scope's value; where it says nothing and is not to be `is_automatic`, there is no row for it any more."""
     found = _find(change, target, node)
     is_empty = not (value.ipv4 or value.ipv6 or value.ipv4_disabled)
@@ -534,7 +562,7 @@ def _write(change: Change, found: tables.DeliverySetting, value: Value) -> tuple
 
 def _edit(
     change: Change, found: tables.DeliverySetting, edit: Edit, confirmed_host: str, allow_loopback: bool
-) -> tuple[tuple[Row | None, Row | None], list[str]]:
+) -> tuple[Done, list[str]]:
     before = Value(tuple(found.ipv4), tuple(found.ipv6), found.ipv4_disabled, found.strict)
     value = _edited(before, edit, allow_loopback)
     node = change.get_one(tables.Node, found.node_id)
@@ -562,7 +590,7 @@ def _edited(value: Value, edit: Edit, allow_loopback: bool) -> Value:
 def _each(
     change: Change,
     row_ids: Sequence[int],
-    act: Callable[[tables.DeliverySetting], tuple[tuple[Row | None, Row | None], list[str]]],
+    act: Callable[[tables.DeliverySetting], tuple[Done, list[str]]],
 ) -> Outcome:
     """Do the same with each row; what cannot be done is told by row, the others stay done. Source: B9."""
     done, warnings, failed = [], [], []
@@ -609,10 +637,11 @@ def _known(session: Session, found: tables.DeliverySetting) -> Row:
     admin = session.get(tables.Admin, found.admin_id) if found.admin_id is not None else None
     domain = session.get(tables.Domain, found.domain_id) if found.domain_id is not None else None
     node = session.get_one(tables.Node, found.node_id)
-    return _row(found, admin.name if admin else None, domain.name if domain else None, node.name)
+    return row_of(found, admin.name if admin else None, domain.name if domain else None, node.name)
 
 
-def _row(one: tables.DeliverySetting, admin: str | None, domain: str | None, node: str) -> Row:
+def row_of(one: tables.DeliverySetting, admin: str | None, domain: str | None, node: str) -> Row:
+    """Give the record of a row and the names of its admin, domain and node."""
     return Row(
         one.id,
         one.level,  # type: ignore[arg-type]

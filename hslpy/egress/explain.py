@@ -1,0 +1,100 @@
+"""Why mail would leave from where: the ladder of a choice as data. In: names, a picture. Out: steps.
+
+Nothing is changed and nothing counted. Source: B2.7 and section C of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hslpy.egress.book import Family, Level, Sender
+from hslpy.egress.choice import Availability, Kind, choose
+from hslpy.egress.database import Database
+from hslpy.egress.directory import domain_of, user_of
+from hslpy.egress.inventory import node_of
+from hslpy.egress.names import Refused
+from hslpy.egress.picture import Picture
+from hslpy.egress.scopes import checked_identity
+from hslpy.records import record
+
+
+@record
+class Candidate:
+    """An address of a setting; `reason` says why it is skipped, empty for one that can be used."""
+
+    address: str
+    reason: str
+
+
+@record
+class Step:
+    """A level that was looked at. `value` is what is set there, None where nothing is; `wins`: it decided."""
+
+    level: Level
+    scope: str
+    value: tuple[str, ...] | None
+    finding: str
+    wins: bool
+    candidates: tuple[Candidate, ...]
+
+
+@record
+class Explanation:
+    """What was chosen; `address` is empty where the system takes one, or none."""
+
+    node: str
+    family: Family
+    kind: Kind
+    address: str
+    fell_back: bool
+    again_at: float
+    steps: tuple[Step, ...]
+
+
+def explain(
+    database: Database,
+    picture: Picture,
+    *,
+    node: str,
+    family: int,
+    now: float,
+    domain: str = "",
+    username: str = "",
+    identity: str = "",
+    key: bytes = b"",
+    more: Mapping[str, Availability] | None = None,
+) -> Explanation:
+    """Give why mail of a sender leaves a node from where, towards targets of a family. No domain: the node's own mail.
+
+    `more` are addresses that cannot be used by what is not in the picture: warming up, failed binds.
+    Raises Refused, NotFound.
+    """
+    if family not in (4, 6):
+        raise Refused(f"'{family}' is no family of addresses: 4 or 6")
+    wanted: Family = 4 if family == 4 else 6
+    with database.read() as session:
+        host = node_of(session, node).name
+        sender = Sender("", "", "")
+        if domain.strip():
+            found = domain_of(session, domain)
+            user = user_of(session, found, username).name if username.strip() else ""
+            sender = Sender(found.name, user, checked_identity(identity))
+        elif username.strip() or identity.strip():
+            raise Refused("choose a domain")
+    exceptions = {**picture.exceptions(host, now), **(more or {})}
+    decision = choose(picture.book, host, sender, wanted, key, exceptions, picture.site.policies)
+    steps = tuple(
+        Step(
+            rung.scope.level,
+            str(rung.scope),
+            None if rung.setting is None else rung.setting.addresses(wanted),
+            rung.finding,
+            rung is decision.ladder[-1] and rung.setting is not None and not rung.finding.endswith("the next level decides"),
+            tuple(
+                Candidate(one, exceptions[one].reason if one in exceptions else "")
+                for one in (rung.setting.addresses(wanted) if rung.setting is not None else ())
+            ),
+        )
+        for rung in decision.ladder
+    )
+    return Explanation(host, wanted, decision.kind, decision.address, decision.fell_back, decision.again_at, steps)

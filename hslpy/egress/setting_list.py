@@ -1,0 +1,286 @@
+"""The list of delivery settings: asked by rules, sorted, a page at a time. In: a query. Out: rows and what is known of them.
+
+Source: sections B2.2 to B2.4 of the specification of delivery IPs. Must not know of HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from hslpy.egress import helos, site, tables
+from hslpy.egress.book import LEVELS, PRIMARY
+from hslpy.egress.database import Database
+from hslpy.egress.names import Refused
+from hslpy.egress.queries import (
+    Condition,
+    Field,
+    Query,
+    address_test,
+    choice_condition,
+    condition_of,
+    date_condition,
+    text_condition,
+    text_matches,
+)
+from hslpy.egress.settings import Row, row_of
+from hslpy.records import record
+
+CHECKS = ("ok", "unknown", "warning", "critical")  # the worst last
+WARMUPS = ("none", "done", "warming", "paused")
+REPUTATIONS = ("clean", "unknown", "listed")
+
+COLUMNS: Mapping[str, str] = {
+    "admin": "Admin",
+    "domain": "Domain",
+    "username": "Username",
+    "identity": "Identity",
+    "hostname": "Hostname",
+    "ipv4": "IPv4",
+    "ipv6": "IPv6",
+    "status": "Status",
+    "helo": "HELO",
+    "level": "Level",
+    "ipv4_delivery": "IPv4 delivery",
+    "warmup": "Warm-up",
+    "reputation": "Reputation",
+    "changed": "Changed",
+    "changed_by": "Changed by",
+}
+"""All columns, in their order."""
+SHOWN: Sequence[str] = ("admin", "domain", "username", "identity", "hostname", "ipv4", "ipv6", "status")
+"""The columns of who has chosen none."""
+
+_setting, _node, _admin, _domain = tables.DeliverySetting, tables.Node, tables.Admin, tables.Domain
+_owner = aliased(tables.Admin)  # of the domain
+_ADMIN = func.coalesce(_admin.name, _owner.name, "")
+_chosen = tables.SettingAddress
+
+
+@record
+class Listed:
+    """A setting with what is known of its addresses: the worst of each. `owner` is its admin, or its domain's."""
+
+    row: Row
+    owner: str
+    status: str
+    warmup: str
+    reputation: str
+    helos: tuple[str, ...]
+
+
+@record
+class Page:
+    """A page of a list. `total` is how many rows there are on all pages."""
+
+    rows: tuple[Listed, ...]
+    total: int
+    page: int
+    pages: int
+
+
+def fields(session: Session, now: float) -> Mapping[str, Field]:
+    """Give what can be asked for, in the page's order."""
+    zone = site.read(session).time_zone
+    all_fields = [
+        Field("level", "Level", "choice", choice_condition(_setting.level, {one: one for one in LEVELS}), tuple(LEVELS)),
+        Field("admin", "Admin", "text", text_condition(_ADMIN)),
+        Field("domain", "Domain", "text", text_condition(_domain.name)),
+        Field("username", "Username", "text", text_condition(_setting.username)),
+        Field("identity", "Identity", "text", text_condition(_setting.identity)),
+        Field("hostname", "Hostname", "text", text_condition(_node.name)),
+        Field("ipv4", "IPv4 address", "address", _address_condition(session, 4)),
+        Field("ipv6", "IPv6 address", "address", _address_condition(session, 6)),
+        Field("helo", "HELO", "text", _helo_condition(session, now)),
+        Field(
+            "ipv4_delivery",
+            "IPv4 delivery",
+            "choice",
+            choice_condition(_setting.ipv4_disabled, {"enabled": False, "disabled": True}),
+            ("enabled", "disabled"),
+        ),
+        Field("warmup", "Warm-up", "choice", _rank_condition(_warmup_rank(), WARMUPS), WARMUPS),
+        Field("status", "Check status", "choice", _rank_condition(_check_rank(), CHECKS), CHECKS),
+        Field("reputation", "Reputation", "choice", _rank_condition(_reputation_rank(), REPUTATIONS), REPUTATIONS),
+        Field("changed_by", "Changed by", "text", text_condition(_setting.changed_by)),
+        Field("changed", "Changed on", "date", date_condition(_setting.changed_at, zone)),
+    ]
+    return {one.key: one for one in all_fields}
+
+
+def list_page(database: Database, query: Query, now: float, *, admins: frozenset[str] | None = None) -> Page:
+    """Give a page of the settings that the rules hold for; with `admins`, those of these admins and of their domains.
+
+    Each node has a row of the level `default`. `now`: Unix seconds.
+    Raises Refused, and BadRule for a rule that cannot be followed.
+    """
+    with database.read() as session:
+        condition = condition_of(query, fields(session, now))
+        if admins is not None:
+            condition = and_(condition, _ADMIN.in_(sorted(admins)))
+        total = session.scalar(_joined(select(func.count(_setting.id))).where(condition)) or 0
+        pages = max(1, -(-total // query.per_page))
+        page = min(query.page, pages)
+        found = _joined(select(_setting, _admin.name, _domain.name, _node.name, _ADMIN)).where(condition)
+        found = found.order_by(*_order(query.sort)).limit(query.per_page).offset((page - 1) * query.per_page)
+        rows = [(row_of(one, *names), owner) for one, *names, owner in session.execute(found)]
+        return Page(tuple(_listed(session, rows, now)), total, page, pages)
+
+
+def matching_ids(database: Database, query: Query, now: float, *, admins: frozenset[str] | None = None) -> Sequence[int]:
+    """Give the ids of all rows that the rules hold for: "Select all 240 results"."""
+    with database.read() as session:
+        condition = condition_of(query, fields(session, now))
+        if admins is not None:
+            condition = and_(condition, _ADMIN.in_(sorted(admins)))
+        return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*_order(query.sort))).all()
+
+
+def columns_of(query: Query) -> Sequence[str]:
+    """Give the columns to show, in their order. Raises Refused for one that is not there."""
+    unknown = [one for one in query.columns if one not in COLUMNS]
+    if unknown:
+        raise Refused(f"there is no column '{unknown[0]}'")
+    return [one for one in COLUMNS if one in (query.columns or SHOWN)]
+
+
+def _joined(query: Any) -> Any:
+    return (
+        query.select_from(_setting)
+        .join(_node, _setting.node_id == _node.id)
+        .outerjoin(_admin, _setting.admin_id == _admin.id)
+        .outerjoin(_domain, _setting.domain_id == _domain.id)
+        .outerjoin(_owner, _domain.admin_id == _owner.id)
+    )
+
+
+def _order(sort: str) -> Sequence[Any]:
+    """Give the columns of an order; without one, as the levels are: the general first, then by name."""
+    key = sort.removeprefix("-")
+    level = case({one: index for index, one in enumerate(LEVELS)}, value=_setting.level)
+    default = (level, _ADMIN, func.coalesce(_domain.name, ""), _setting.username, _setting.identity, _node.id, _setting.id)
+    if not key:
+        return default
+    sortable: Mapping[str, Callable[[], Any]] = {
+        "admin": lambda: _ADMIN,
+        "domain": lambda: func.coalesce(_domain.name, ""),
+        "username": lambda: _setting.username,
+        "identity": lambda: _setting.identity,
+        "hostname": lambda: _node.name,
+        "level": lambda: level,
+        "ipv4": lambda: _first(4),
+        "ipv6": lambda: _first(6),
+        "ipv4_delivery": lambda: _setting.ipv4_disabled,
+        "changed": lambda: _setting.changed_at,
+        "changed_by": lambda: _setting.changed_by,
+        "status": lambda: _worst(_check_rank()),
+        "warmup": lambda: _worst(_warmup_rank()),
+        "reputation": lambda: _worst(_reputation_rank()),
+    }
+    if key not in sortable:
+        raise Refused(f"the list cannot be sorted by '{key}'")
+    column = sortable[key]()
+    return (column.desc() if sort.startswith("-") else column.asc(), *default)
+
+
+def _first(family: int) -> Any:
+    is_of = _chosen.address.contains(":") if family == 6 else not_(_chosen.address.contains(":"))
+    return func.coalesce(
+        select(func.min(_chosen.address)).where(_chosen.setting_id == _setting.id, is_of).scalar_subquery(), ""
+    )
+
+
+def _addresses_where(session: Session, test: Callable[[str], bool]) -> Sequence[str]:
+    """Give the addresses of settings that satisfy a test. There are few of them, however many settings there be."""
+    return [one for one in session.scalars(select(_chosen.address).distinct()) if test(one)]
+
+
+def _has_one_of(addresses: Sequence[str]) -> ColumnElement[bool]:
+    return _setting.id.in_(select(_chosen.setting_id).where(_chosen.address.in_(addresses)))
+
+
+def _address_condition(session: Session, family: int) -> Condition:
+    def condition(operator: str, value: str) -> ColumnElement[bool]:
+        test = address_test(operator, value)
+        return _has_one_of(_addresses_where(session, lambda one: (":" in one) == (family == 6) and test(one)))
+
+    return condition
+
+
+def _helo_condition(session: Session, now: float) -> Condition:
+    def condition(operator: str, value: str) -> ColumnElement[bool]:
+        known, matches = helos.load(session), text_matches(operator, value)
+        return _has_one_of(_addresses_where(session, lambda one: matches(known.of(one, now).helo)))
+
+    return condition
+
+
+# The worst of a setting's addresses, as a number: the place in `CHECKS` and the like.
+
+
+def _check_rank() -> Any:
+    checkup = tables.Checkup
+    found = and_(checkup.node_id == _setting.node_id, checkup.address == _chosen.address)
+    worse = [(checkup.status == status, rank) for rank, status in enumerate(CHECKS) if rank]
+    status = case((checkup.address.is_(None), 1), *worse, else_=0)
+    query = select(_chosen.setting_id, func.max(status).label("rank")).join(_setting, _setting.id == _chosen.setting_id)
+    return query.outerjoin(checkup, found).group_by(_chosen.setting_id).subquery(), 1
+
+
+def _warmup_rank() -> Any:
+    warmup = tables.Warmup
+    state = case((warmup.state == "warm", 1), (warmup.paused_reason != "", 3), (warmup.state == "paused", 3), else_=2)
+    state = case((warmup.address.is_(None), 0), (warmup.state.in_(("new", "checking", "cold")), 0), else_=state)
+    query = select(_chosen.setting_id, func.max(state).label("rank"))
+    return query.outerjoin(warmup, warmup.address == _chosen.address).group_by(_chosen.setting_id).subquery(), 0
+
+
+def _reputation_rank() -> Any:
+    listing = tables.Listing
+    counts = and_(listing.listed_since.is_not(None), listing.listed_severity.in_(("warning", "critical")))
+    is_listed = func.max(case((counts, 1), else_=0))
+    is_clean = func.max(case((listing.status == "clean", 1), else_=0))
+    of_address = (
+        select(listing.address, case((is_listed == 1, 2), (is_clean == 1, 0), else_=1).label("rank"))
+        .group_by(listing.address)
+        .subquery()
+    )
+    query = select(_chosen.setting_id, func.max(func.coalesce(of_address.c.rank, 1)).label("rank"))
+    query = query.outerjoin(of_address, of_address.c.address == _chosen.address)
+    return query.group_by(_chosen.setting_id).subquery(), 1
+
+
+def _worst(rank: Any) -> Any:
+    subquery, otherwise = rank
+    return func.coalesce(select(subquery.c.rank).where(subquery.c.setting_id == _setting.id).scalar_subquery(), otherwise)
+
+
+def _rank_condition(rank: Any, names: Sequence[str]) -> Condition:
+    subquery, otherwise = rank
+
+    def condition(_operator: str, value: str) -> ColumnElement[bool]:
+        wanted = names.index(value)
+        found = _setting.id.in_(select(subquery.c.setting_id).where(subquery.c.rank == wanted))
+        none = not_(_setting.id.in_(select(_chosen.setting_id)))
+        return or_(found, none) if wanted == otherwise else found
+
+    return condition
+
+
+def _listed(session: Session, rows: Sequence[tuple[Row, str]], now: float) -> Sequence[Listed]:
+    ids = [row.id for row, _ in rows]
+    ranks: list[tuple[dict[int, int], int]] = []
+    for subquery, otherwise in (_check_rank(), _warmup_rank(), _reputation_rank()):
+        query = select(subquery.c.setting_id, subquery.c.rank).where(subquery.c.setting_id.in_(ids))
+        ranks.append((dict(session.execute(query).all()), otherwise))
+    known = helos.load(session)
+    out = []
+    for row, owner in rows:
+        status, warmup, reputation = (found.get(row.id, otherwise) for found, otherwise in ranks)
+        chosen = [one for one in (*row.ipv4, *row.ipv6) if one not in PRIMARY.values()]
+        names = tuple(dict.fromkeys(known.of(one, now, node=row.hostname).helo for one in chosen))
+        out.append(Listed(row, owner, CHECKS[status], WARMUPS[warmup], REPUTATIONS[reputation], names))
+    return out
