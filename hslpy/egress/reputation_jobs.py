@@ -20,6 +20,9 @@ from hslpy.records import record
 
 _MARGIN_S = 0.01  # on the interval: queries of which the second goes out faster are still far enough apart on arrival
 
+_PASSES = 6  # of the event loop, from the beginning of a query to its datagram
+_GOLDEN = 0.618034  # whose multiples lie well apart, modulo 1
+
 Kind = Literal["manual", "scheduled"]
 State = Literal["running", "done", "stopped", "failed"]
 
@@ -107,18 +110,33 @@ class Pacer:
 
     @asynccontextmanager
     async def turn(self, zone: str) -> AsyncIterator[None]:
-        turns = self._zones.setdefault(zone, _Turns(asyncio.Semaphore(self.settings.per_list)))
+        turns = self._zones.get(zone)
+        if turns is None:  # each list begins at another time, so that not all go out at once again and again
+            begins_at = self._clock.monotonic() + self.settings.interval_s * (len(self._zones) * _GOLDEN % 1)
+            turns = self._zones[zone] = _Turns(asyncio.Semaphore(self.settings.per_list), next_at=begins_at)
         async with turns.room:
             async with turns.order:  # held while waiting: whoever is next waits from the query that went out
                 while (wait_s := turns.next_at - self._clock.monotonic()) > 0:
                     await self._clock.sleep(wait_s)
                 await self._all.acquire()
-                if self.settings.interval_s:
-                    turns.next_at = self._clock.monotonic() + self.settings.interval_s + _MARGIN_S
+                self._went(turns)
+            sent = asyncio.create_task(self._later(turns)) if self.settings.interval_s else None
             try:
                 yield
             finally:
+                if sent is not None:
+                    sent.cancel()
                 self._all.release()
+
+    async def _later(self, turns: _Turns) -> None:
+        """Count the interval from when the query has left: a busy loop may come to that much later."""
+        for _ in range(_PASSES):
+            await asyncio.sleep(0)
+            self._went(turns)
+
+    def _went(self, turns: _Turns) -> None:
+        if self.settings.interval_s:
+            turns.next_at = self._clock.monotonic() + self.settings.interval_s + _MARGIN_S
 
 
 @dataclass

@@ -442,19 +442,20 @@ def test_the_daily_run(play):
     async def test(world: World) -> None:
         task = asyncio.create_task(world.checker.run_daily())
 
-        async def runs() -> int:
-            await asyncio.sleep(0.05)
-            return sum(job.kind == "scheduled" and job.state == "done" for job in world.checker.jobs)
-
-        assert await runs() == 0
-        for expected, minutes in [(1, 15), (1, 60 * 22), (2, 150)]:
-            for _ in range(minutes):
+        async def run(number: int) -> float:
+            for _ in range(500):
+                done = [job for job in world.checker.jobs if job.kind == "scheduled" and job.state == "done"]
+                if len(done) == number:
+                    return done[0].started_at
                 world.clock.advance(60)
-                await asyncio.sleep(0)
-            for _ in range(100):
-                if await runs() >= expected:
-                    break
-            assert await runs() == expected
+                await asyncio.sleep(0.01)
+            raise AssertionError("it did not run")
+
+        first = await run(1)
+        world.clock.advance(first + 82_800 - world.clock.time())
+        await asyncio.sleep(0.1)
+        assert len(world.checker.jobs) == 1
+        assert 82_800 <= await run(2) - first <= 86_400
         task.cancel()
 
     play(test, {"list.test": List()})
