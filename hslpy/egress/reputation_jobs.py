@@ -16,6 +16,7 @@ from hslpy.clock import Clock
 from hslpy.dns.resolver import ResolverSettings
 from hslpy.egress.dnsbl import Finding
 from hslpy.egress.listings import Alert, Checked, Rule
+from hslpy.egress.site import Site
 from hslpy.records import record
 
 _MARGIN_S = 0.01  # on the interval: queries of which the second goes out faster are still far enough apart on arrival
@@ -46,6 +47,18 @@ class ReputationSettings:
     daily: bool = True
     rule: Rule = "never"
     keep_last: bool = True
+
+
+def settings_of(site: Site, nameservers: tuple[str, ...] = ()) -> ReputationSettings:
+    """Give what the site has set; lists are asked through `nameservers` where it names no resolvers."""
+    return ReputationSettings(
+        site.dnsbl_resolvers or nameservers,
+        site.dnsbl_interval_s,
+        at_once=site.dnsbl_at_once,
+        daily=site.dnsbl_daily,
+        rule=site.suspend_on_listing,
+        keep_last=site.keep_last_address,
+    )
 
 
 def resolver_settings(nameservers: tuple[str, ...], port: int = 53, try_s: float = 3.0) -> ResolverSettings:

@@ -23,7 +23,19 @@ from hslpy.egress.names import NotFound, Refused, fault_of_host
 from hslpy.egress.tables import SiteSetting
 from hslpy.records import record
 
-Kind = Literal["choice", "yes or no", "share", "header", "host", "zone of time", "URL", "resolvers", "mail addresses"]
+Kind = Literal[
+    "choice",
+    "yes or no",
+    "share",
+    "header",
+    "host",
+    "zone of time",
+    "URL",
+    "resolvers",
+    "mail addresses",
+    "seconds",
+    "count",
+]
 
 
 def _row(default: Any, kind: Kind, help: str, *choices: str) -> Any:
@@ -55,6 +67,19 @@ class Site:
     probe_host: str = _row("", "host", "the host that pre-flight checks connect to on port 25")
     dnsbl_resolvers: tuple[str, ...] = _row((), "resolvers", "the resolvers that block lists are asked through")
     dnsbl_daily: bool = _row(True, "yes or no", "whether addresses are checked on block lists once a day")
+    dnsbl_interval_s: float = _row(
+        0.25, "seconds", "the least time between two queries to one block list; 0 is for lists of your own"
+    )
+    dnsbl_at_once: int = _row(8, "count", "how many queries to block lists are under way at once")
+    suspend_on_listing: Literal["never", "critical", "counting"] = _row(
+        "never",
+        "choice",
+        "which listings suspend an address: none, those by major lists, or all that count",
+        "never",
+        "critical",
+        "counting",
+    )
+    keep_last_address: bool = _row(True, "yes or no", "whether one address of a pool stays in use when all of it are listed")
     alert_addresses: tuple[str, ...] = _row((), "mail addresses", "who is told of new and cleared listings")
     alert_webhook: str = _row("", "URL", "where alerts are posted to, as JSON")
 
@@ -142,6 +167,19 @@ def _share(given: Any) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
+def _seconds(given: Any) -> float | None:
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        return None
+    return value if 0 <= value <= 3600 else None
+
+
+def _count(given: Any) -> int | None:
+    text = str(given).strip()
+    return int(text) if text.isascii() and text.isdigit() and 1 <= int(text) <= 64 else None
+
+
 def _text(matches: Callable[[str], bool]) -> Callable[[Any], str | None]:
     def read_text(given: Any) -> str | None:
         text = given.strip() if isinstance(given, str) else None
@@ -195,6 +233,8 @@ def _is_mail_address(text: str) -> bool:
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "yes or no": _yes_or_no,
     "share": _share,
+    "seconds": _seconds,
+    "count": _count,
     "header": _text(lambda text: re.fullmatch(r"[!-9;-~]{1,70}", text) is not None),  # RFC 5322 section 3.6.8
     "host": _text(lambda text: fault_of_host(text) is None),
     "zone of time": lambda given: given if isinstance(given, str) and _is_zone(given) else None,
@@ -205,6 +245,8 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 _WANTED: Mapping[str, str] = {
     "yes or no": "`yes` or `no`",
     "share": "a number from 0 to 1",
+    "seconds": "a number of seconds from 0 to 3600",
+    "count": "a number from 1 to 64",
     "header": "the name of a header",
     "host": "a host name with its domain, such as `out.example.com`",
     "zone of time": "a name such as `Europe/Vienna`",

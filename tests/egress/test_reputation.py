@@ -19,7 +19,8 @@ from hslpy.egress.dnsbl import Meaning
 from hslpy.egress.listings import Pool, to_suspend
 from hslpy.egress.names import NotFound, Refused
 from hslpy.egress.reputation import ReputationChecker, next_run_at
-from hslpy.egress.reputation_jobs import Estimate, Pacer, ReputationSettings, resolver_settings
+from hslpy.egress.reputation_jobs import Estimate, Pacer, ReputationSettings, resolver_settings, settings_of
+from hslpy.egress.site import Site
 from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Node, PastListing, ReputationRun, Suspension
 from tests.support.dnsbl_server import DnsblServer, List
 
@@ -513,6 +514,15 @@ def test_the_pace_is_kept():
             assert len(times) == 6 and min(b - a for a, b in itertools.pairwise(times)) >= 0.03
 
     asyncio.run(main())
+
+
+def test_what_the_site_sets():
+    assert settings_of(Site(), ("192.0.2.53",)) == ReputationSettings(("192.0.2.53",))
+    site = Site(
+        dnsbl_resolvers=("127.0.0.1:5353",), dnsbl_interval_s=0.0, suspend_on_listing="critical", keep_last_address=False
+    )
+    found = settings_of(site, ("192.0.2.53",))
+    assert (found.resolvers, found.interval_s, found.rule, found.keep_last) == (("127.0.0.1:5353",), 0.0, "critical", False)
 
 
 def test_the_machine_has_name_servers():
