@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from hslpy.egress import helos, site, tables
@@ -102,9 +102,9 @@ def fields(session: Session, now: float) -> Mapping[str, Field]:
             choice_condition(_setting.ipv4_disabled, {"enabled": False, "disabled": True}),
             ("enabled", "disabled"),
         ),
-        Field("warmup", "Warm-up", "choice", _rank_condition(_warmup_rank(), WARMUPS), WARMUPS),
-        Field("status", "Check status", "choice", _rank_condition(_check_rank(), CHECKS), CHECKS),
-        Field("reputation", "Reputation", "choice", _rank_condition(_reputation_rank(), REPUTATIONS), REPUTATIONS),
+        Field("warmup", "Warm-up", "choice", _rank_condition(_warmup_rank(session), WARMUPS), WARMUPS),
+        Field("status", "Check status", "choice", _rank_condition(_check_rank(session), CHECKS), CHECKS),
+        Field("reputation", "Reputation", "choice", _rank_condition(_reputation_rank(session), REPUTATIONS), REPUTATIONS),
         Field("changed_by", "Changed by", "text", text_condition(_setting.changed_by)),
         Field("changed", "Changed on", "date", date_condition(_setting.changed_at, zone)),
     ]
@@ -125,7 +125,7 @@ def list_page(database: Database, query: Query, now: float, *, admins: frozenset
         pages = max(1, -(-total // query.per_page))
         page = min(query.page, pages)
         found = _joined(select(_setting, _admin.name, _domain.name, _node.name, _ADMIN)).where(condition)
-        found = found.order_by(*_order(query.sort)).limit(query.per_page).offset((page - 1) * query.per_page)
+        found = found.order_by(*_order(session, query.sort)).limit(query.per_page).offset((page - 1) * query.per_page)
         rows = [(row_of(one, *names), owner) for one, *names, owner in session.execute(found)]
         return Page(tuple(_listed(session, rows, now)), total, page, pages)
 
@@ -136,7 +136,7 @@ def matching_ids(database: Database, query: Query, now: float, *, admins: frozen
         condition = condition_of(query, fields(session, now))
         if admins is not None:
             condition = and_(condition, _ADMIN.in_(sorted(admins)))
-        return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*_order(query.sort))).all()
+        return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*_order(session, query.sort))).all()
 
 
 def columns_of(query: Query) -> Sequence[str]:
@@ -157,7 +157,7 @@ def _joined(query: Any) -> Any:
     )
 
 
-def _order(sort: str) -> Sequence[Any]:
+def _order(session: Session, sort: str) -> Sequence[Any]:
     """Give the columns of an order; without one, as the levels are: the general first, then by name."""
     key = sort.removeprefix("-")
     level = case({one: index for index, one in enumerate(LEVELS)}, value=_setting.level)
@@ -171,26 +171,19 @@ def _order(sort: str) -> Sequence[Any]:
         "identity": lambda: _setting.identity,
         "hostname": lambda: _node.name,
         "level": lambda: level,
-        "ipv4": lambda: _first(4),
-        "ipv6": lambda: _first(6),
+        "ipv4": lambda: cast(_setting.ipv4, Text),
+        "ipv6": lambda: cast(_setting.ipv6, Text),
         "ipv4_delivery": lambda: _setting.ipv4_disabled,
         "changed": lambda: _setting.changed_at,
         "changed_by": lambda: _setting.changed_by,
-        "status": lambda: _worst(_check_rank()),
-        "warmup": lambda: _worst(_warmup_rank()),
-        "reputation": lambda: _worst(_reputation_rank()),
+        "status": lambda: _check_rank(session),
+        "warmup": lambda: _warmup_rank(session),
+        "reputation": lambda: _reputation_rank(session),
     }
     if key not in sortable:
         raise Refused(f"the list cannot be sorted by '{key}'")
     column = sortable[key]()
     return (column.desc() if sort.startswith("-") else column.asc(), *default)
-
-
-def _first(family: int) -> Any:
-    is_of = _chosen.address.contains(":") if family == 6 else not_(_chosen.address.contains(":"))
-    return func.coalesce(
-        select(func.min(_chosen.address)).where(_chosen.setting_id == _setting.id, is_of).scalar_subquery(), ""
-    )
 
 
 def _addresses_where(session: Session, test: Callable[[str], bool]) -> Sequence[str]:
@@ -218,68 +211,54 @@ def _helo_condition(session: Session, now: float) -> Condition:
     return condition
 
 
-# The worst of a setting's addresses, as a number: the place in `CHECKS` and the like.
+# The worst of a setting's addresses, as a number: the place in `CHECKS` and the like. Each is asked for by the setting.
 
 
-def _check_rank() -> Any:
+def _check_rank(_session: Session) -> Any:
     checkup = tables.Checkup
     found = and_(checkup.node_id == _setting.node_id, checkup.address == _chosen.address)
     worse = [(checkup.status == status, rank) for rank, status in enumerate(CHECKS) if rank]
-    status = case((checkup.address.is_(None), 1), *worse, else_=0)
-    query = select(_chosen.setting_id, func.max(status).label("rank")).join(_setting, _setting.id == _chosen.setting_id)
-    return query.outerjoin(checkup, found).group_by(_chosen.setting_id).subquery(), 1
+    return _worst(case((checkup.address.is_(None), 1), *worse, else_=0), 1, checkup, found)
 
 
-def _warmup_rank() -> Any:
+def _warmup_rank(_session: Session) -> Any:
     warmup = tables.Warmup
-    state = case((warmup.state == "warm", 1), (warmup.paused_reason != "", 3), (warmup.state == "paused", 3), else_=2)
-    state = case((warmup.address.is_(None), 0), (warmup.state.in_(("new", "checking", "cold")), 0), else_=state)
-    query = select(_chosen.setting_id, func.max(state).label("rank"))
-    return query.outerjoin(warmup, warmup.address == _chosen.address).group_by(_chosen.setting_id).subquery(), 0
+    state = case(
+        (or_(warmup.address.is_(None), warmup.state.in_(("new", "checking", "cold"))), 0),
+        (warmup.state == "warm", 1),
+        (or_(warmup.paused_reason != "", warmup.state == "paused"), 3),
+        else_=2,
+    )
+    return _worst(state, 0, warmup, warmup.address == _chosen.address)
 
 
-def _reputation_rank() -> Any:
+def _reputation_rank(session: Session) -> Any:
     listing = tables.Listing
     counts = and_(listing.listed_since.is_not(None), listing.listed_severity.in_(("warning", "critical")))
-    is_listed = func.max(case((counts, 1), else_=0))
-    is_clean = func.max(case((listing.status == "clean", 1), else_=0))
-    of_address = (
-        select(listing.address, case((is_listed == 1, 2), (is_clean == 1, 0), else_=1).label("rank"))
-        .group_by(listing.address)
-        .subquery()
-    )
-    query = select(_chosen.setting_id, func.max(func.coalesce(of_address.c.rank, 1)).label("rank"))
-    query = query.outerjoin(of_address, of_address.c.address == _chosen.address)
-    return query.group_by(_chosen.setting_id).subquery(), 1
+    listed = set(session.scalars(select(listing.address).where(counts)))
+    clean = set(session.scalars(select(listing.address).where(listing.status == "clean"))) - listed
+    return _worst(case((_chosen.address.in_(listed), 2), (_chosen.address.in_(clean), 0), else_=1), 1)
 
 
-def _worst(rank: Any) -> Any:
-    subquery, otherwise = rank
-    return func.coalesce(select(subquery.c.rank).where(subquery.c.setting_id == _setting.id).scalar_subquery(), otherwise)
+def _worst(rank: Any, otherwise: int, joined: Any = None, on: Any = None) -> Any:
+    query = select(func.max(rank)).select_from(_chosen)
+    query = query.outerjoin(joined, on) if joined is not None else query
+    query = query.where(_chosen.setting_id == _setting.id).correlate(_setting)
+    return func.coalesce(query.scalar_subquery(), otherwise)
 
 
 def _rank_condition(rank: Any, names: Sequence[str]) -> Condition:
-    subquery, otherwise = rank
-
-    def condition(_operator: str, value: str) -> ColumnElement[bool]:
-        wanted = names.index(value)
-        found = _setting.id.in_(select(subquery.c.setting_id).where(subquery.c.rank == wanted))
-        none = not_(_setting.id.in_(select(_chosen.setting_id)))
-        return or_(found, none) if wanted == otherwise else found
-
-    return condition
+    return lambda _operator, value: rank == names.index(value)
 
 
 def _listed(session: Session, rows: Sequence[tuple[Row, str]], now: float) -> Sequence[Listed]:
-    ids = [row.id for row, _ in rows]
-    ranks: list[tuple[dict[int, int], int]] = []
-    for subquery, otherwise in (_check_rank(), _warmup_rank(), _reputation_rank()):
-        query = select(subquery.c.setting_id, subquery.c.rank).where(subquery.c.setting_id.in_(ids))
-        ranks.append((dict(session.execute(query).all()), otherwise))
+    ranks = [_check_rank(session), _warmup_rank(session), _reputation_rank(session)]
+    query = select(_setting.id, *ranks).where(_setting.id.in_([row.id for row, _ in rows]))
+    found = {one: (status, warmup, reputation) for one, status, warmup, reputation in session.execute(query)}
     known = helos.load(session)
     out = []
     for row, owner in rows:
-        status, warmup, reputation = (found.get(row.id, otherwise) for found, otherwise in ranks)
+        status, warmup, reputation = found[row.id]
         chosen = [one for one in (*row.ipv4, *row.ipv6) if one not in PRIMARY.values()]
         names = tuple(dict.fromkeys(known.of(one, now, node=row.hostname).helo for one in chosen))
         out.append(Listed(row, owner, CHECKS[status], WARMUPS[warmup], REPUTATIONS[reputation], names))
