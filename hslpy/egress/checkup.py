@@ -386,7 +386,7 @@ def _reputation(session: Session, address: str) -> Reputation | None:
 
 
 def _severity(row: tables.Listing) -> str:
-    return row.severity if row.severity != "none" else "warning"  # listed before; the latest result says nothing
+    return row.severity if row.severity != "none" else row.listed_severity  # listed before; the latest result says nothing
 
 
 def _neighbours(session: Session, address: str) -> tuple[str, ...] | None:

@@ -22,18 +22,23 @@ REPORT_S = 3600.0
 
 
 def keep(session: Change, report: Report) -> None:
-    """Write a report into `nodes` and `addresses`. Raises NotFound for a node that is not there."""
+    """Write a report into `nodes` and `addresses`; a primary address that was entered by hand stays.
+
+    Raises NotFound for a node that is not there.
+    """
     node, now = node_of(session, report.node), session.now
     former = dict(node.former)
     for family in PRIMARY:
         column, new = f"primary_ipv{family}", report.primary.get(family, "")
         old = getattr(node, column) or ""
-        if old != new:
+        is_entered = old and old != node.found.get(str(family), "")
+        if old != new and not is_entered:
             if old and new:
                 former[str(family)] = [old, now]
             setattr(node, column, new)
             session.moved = True
-    node.former, node.nonlocal_bind, node.reported_at = former, list(report.nonlocal_bind), now
+    node.former, node.found = former, {str(family): one for family, one in report.primary.items()}
+    node.nonlocal_bind, node.reported_at = list(report.nonlocal_bind), now
     known = {one.address: one for one in session.scalars(select(Address).where(Address.node_id == node.id))}
     for local in report.addresses:
         row = known.pop(local.address, None)

@@ -20,12 +20,12 @@ from hslpy.egress import site, tables
 from hslpy.egress.book import LEVELS, Book, Level, Node, Scope, Setting
 from hslpy.egress.choice import Availability
 from hslpy.egress.database import Database
+from hslpy.egress.interfaces import UNUSABLE
 from hslpy.records import record
 
 ASK_S = 0.5
 """How often the revision is asked for, so that a change of another process is seen within a second."""
 _LEVEL: Mapping[str, Level] = {one: one for one in LEVELS}
-_UNUSABLE = ("tentative", "dadfailed", "deprecated")  # C4
 
 
 @record
@@ -175,7 +175,7 @@ def _nodes(session: Session) -> tuple[dict[str, Node], dict[str, dict[str, Avail
     for node_id, address, flags, present in session.execute(
         select(tables.Address.node_id, tables.Address.address, tables.Address.flags, tables.Address.present)
     ):
-        state = next((flag for flag in flags if flag in _UNUSABLE), "")
+        state = next((flag for flag in flags if flag in UNUSABLE), "")
         there[node_id][address] = f"IPv6 state {state}" if state else "" if present else "no longer on this server"
     chosen: dict[int, set[str]] = {row.id: set() for row in rows}
     for node_id, address in session.execute(

@@ -16,6 +16,7 @@ from hslpy.egress import site, tables
 from hslpy.egress.admins import count, some
 from hslpy.egress.book import PRIMARY, Family, Level
 from hslpy.egress.database import Actor, Change, Database
+from hslpy.egress.interfaces import UNUSABLE
 from hslpy.egress.inventory import node_of
 from hslpy.egress.names import NotFound, Refused, canonical_address, is_private, read_interfaces
 from hslpy.egress.scopes import Target, key_of, target_of, targets_of, tree_of
@@ -23,7 +24,6 @@ from hslpy.egress.sources import family_of
 from hslpy.records import record
 
 DISABLED = "disabled"
-_UNUSABLE = {"tentative", "dadfailed", "deprecated"}  # states of an IPv6 address; C4
 
 
 @record
@@ -501,7 +501,7 @@ def has_ipv6(session: Session, node: tables.Node) -> bool:
     if not node.ipv6_enabled:
         return False
     query = select(tables.Address).where(tables.Address.node_id == node.id, tables.Address.present.is_(True))
-    usable = (one.address for one in session.scalars(query) if not _UNUSABLE & set(one.flags))
+    usable = (one.address for one in session.scalars(query) if not set(UNUSABLE) & set(one.flags))
     return bool(node.primary_ipv6) or any(":" in one and not one.startswith(("fe80:", "::1")) for one in usable)
 
 

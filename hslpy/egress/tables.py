@@ -131,7 +131,7 @@ class Node(Base):
     """A server that mail leaves from, and what it last said of itself.
 
     `nonlocal_bind` has the families in which it binds to any address; `former` its primary address before this one, by
-    family, with the time of the change.
+    family, with the time of the change; `found` the primary addresses of its own finding, where others were entered.
     """
 
     __tablename__ = "nodes"
@@ -145,6 +145,7 @@ class Node(Base):
     rescan_asked_at: Mapped[float | None]
     nonlocal_bind: Mapped[list[int]] = mapped_column(JSON, default=list)
     former: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    found: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
 class Address(Base):

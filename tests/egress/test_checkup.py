@@ -17,7 +17,7 @@ from hslpy.egress.interfaces import LocalAddress, Report
 from hslpy.egress.names import NotFound
 from hslpy.egress.scopes import Target
 from hslpy.egress.settings import Value
-from hslpy.egress.tables import Checkup, Node
+from hslpy.egress.tables import Checkup, Dnsbl, Listing, Node
 from hslpy.egress.upkeep import ASK_S, Upkeep, next_night
 
 from .name_server import NameServer, name_server, reverse
@@ -176,6 +176,33 @@ def test_private_addresses_are_looked_up_by_their_public_ones(database, clock):
     async def test(server: NameServer, checker: Checker) -> None:
         found = outcomes(await checker.check("node1.example.com", "10.0.0.5"))
         assert found["P05"] == "warning" and found["P10"] == "pass" and found["P15"] == "pass"
+
+    run(database, clock, test)
+
+
+def test_what_block_lists_said(database, clock):
+    with database.keep() as session:
+        for number, (address, status, severity) in enumerate(
+            [
+                (X, "listed", "critical"),
+                (X, "clean", "none"),
+                (X, "not applicable", "none"),
+                ("2a00:1450::9", "listed", "warning"),
+            ]
+        ):
+            name = f"List {number}"
+            block = Dnsbl(name=name, zone=f"l{number}.example", families=[4, 6], codes={}, kind="address")
+            session.add(block)
+            session.flush()
+            row = Listing(address=address, dnsbl_id=block.id, status=status, severity=severity, checked_at=1.0, since=1.0)
+            row.codes, row.meanings, row.reasons, row.listed_codes, row.expires_at = [], ["SBL"], [], [], 2.0
+            row.listed_since = 1.0 if status == "listed" else None
+            session.add(row)
+
+    async def test(server: NameServer, checker: Checker) -> None:
+        findings = await checker.check("node1.example.com", X)
+        assert text(findings, "P22") == f"{X} is listed by List 0." and outcomes(findings)["P22"] == "critical"
+        assert "2a00:1450::9 of the same /64 is listed." in text(await checker.check("node1.example.com", SIX), "P19")
 
     run(database, clock, test)
 

@@ -93,3 +93,21 @@ def test_what_a_node_looks_for_besides(database):
     for public in ("10.0.0.9", "2001:db8::1", "224.0.0.1"):
         with pytest.raises(Refused), database.change(ROOT, "x") as change:
             inventory.set_public_address(change, "n1.example", "10.0.0.5", public)
+
+
+def test_a_primary_address_entered_by_hand_stays(database):
+    def primary(**found: str) -> str:
+        with database.keep() as session:
+            inventory.keep(session, report(("192.0.2.1",), ("192.0.2.2",), **found))
+            return inventory.node_of(session, "n1.example").primary_ipv4
+
+    def enter(address: str) -> None:
+        with database.change(ROOT, "node set") as change:
+            inventory.node_of(change, "n1.example").primary_ipv4 = address
+
+    assert primary(v4="192.0.2.1") == "192.0.2.1"
+    assert primary(v4="192.0.2.2") == "192.0.2.2"
+    enter("192.0.2.1")
+    assert primary(v4="192.0.2.2") == "192.0.2.1" and primary() == "192.0.2.1"
+    enter("")
+    assert primary(v4="192.0.2.2") == "192.0.2.2"

@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.Column("rescan_asked_at", sa.Double(), nullable=True),
         sa.Column("nonlocal_bind", sa.JSON(), nullable=False),
         sa.Column("former", sa.JSON(), nullable=False),
+        sa.Column("found", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nodes")),
         sa.UniqueConstraint("name", name=op.f("uq_nodes_name")),
     )
