@@ -122,6 +122,8 @@ class Principal:
     def _is_allowed_from(self, source_address: str) -> bool:
         if self.allowed_networks is None:
             return True
+        if not source_address:  # a Unix socket
+            return False
         address = ipaddress.ip_address(source_address)
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
