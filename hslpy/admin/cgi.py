@@ -12,11 +12,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
 
-from hslpy.clock import Clock
-from hslpy.dns.contract import Resolver
+from hslpy.admin.site import Site
 from hslpy.egress import helos, settings
 from hslpy.egress.admins import Principal
-from hslpy.egress.database import Actor, Database
+from hslpy.egress.database import Actor
 from hslpy.egress.helos import Direction
 from hslpy.egress.names import NotFound, Refused, shown_address
 from hslpy.records import record
@@ -24,16 +23,6 @@ from hslpy.records import record
 META = ("call", "api_language", "api_client_username")
 """Arguments of every call. The language is not looked at; the user's name of the client is for the audit."""
 MOST_VALUE_BYTES = 1000  # A5, E13
-
-
-@record
-class Site:
-    """What calls work on. Without a resolver no HELO name is compared with what DNS says."""
-
-    database: Database
-    clock: Clock
-    resolver: Resolver | None = None
-    url: str = ""
 
 
 Arguments = Mapping[str, str]

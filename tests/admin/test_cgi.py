@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from hslpy.admin import site as sites
 from hslpy.admin.cgi import CALLS
 from hslpy.admin.web import web_app
 from hslpy.egress import admins, directory, tables
@@ -39,7 +40,9 @@ class Site:
         self.database, self.clock, self.logged = database, clock, []
 
     async def ask(self, query, method="GET", *, user="root", password=PASSWORD, source="192.0.2.1", resolver=None, **given):
-        app = web_app(self.database, self.clock, lambda event, fields: self.logged.append(event), resolver)
+        app = web_app(
+            sites.Site(self.database, self.clock, lambda event, fields: self.logged.append(event), resolver=resolver)
+        )
         auth = (user, password) if user else None
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(source, 4711)), base_url=HOST) as client:
             return await client.request(method, f"/cgi-bin/api?{query}", auth=auth, **given)

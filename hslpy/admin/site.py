@@ -1,0 +1,32 @@
+"""What requests to the web application work on: the database, and this node's parts that do what a request asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hslpy.clock import Clock
+from hslpy.dns.contract import Resolver
+from hslpy.egress.checkup import Checker
+from hslpy.egress.database import Database
+from hslpy.egress.reputation import ReputationChecker
+from hslpy.log import Log
+from hslpy.records import record
+
+
+@record
+class Site:
+    """One node's web application. `node` is its host name, `control` the mail server's control socket. `url` is
+    where the request at hand has found us.
+
+    Without a resolver nothing is compared with DNS; without `checker` and `reputation` no checks can be run.
+    """
+
+    database: Database
+    clock: Clock
+    log: Log
+    node: str = ""
+    resolver: Resolver | None = None
+    checker: Checker | None = None
+    reputation: ReputationChecker | None = None
+    control: Path | None = None
+    url: str = ""
