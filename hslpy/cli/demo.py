@@ -38,6 +38,9 @@ SETTINGS = """\
 hostname = "demo.test"
 data_dir = "{data_dir}"
 
+[egress]
+database = ""
+
 [[listen]]
 port = 0
 

@@ -14,6 +14,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from hslpy.admin.settings import AdminSettings
 from hslpy.client.bounce_lists import BounceListSettings
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
@@ -25,6 +26,7 @@ from hslpy.config.settings import OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
+from hslpy.egress.place import EgressSettings
 from hslpy.egress.sources import Source
 from hslpy.errors import OperatorError
 from hslpy.hooks.moments import MOMENTS
@@ -69,6 +71,8 @@ class Settings:
     queue: QueueSettings
     delivery: DeliverySettings
     sources: tuple[Source, ...]
+    egress: EgressSettings
+    admin: AdminSettings
     client: ClientSettings
     sockets: SocketSettings
     ldap_profiles: Mapping[str, LdapProfile]
@@ -92,6 +96,10 @@ class Settings:
     @property
     def control_path(self) -> Path:
         return self.data_dir / "control.sock"
+
+    @property
+    def admin_path(self) -> Path:
+        return self.data_dir / "admin.sock"
 
     @property
     def cache_dir(self) -> Path:
@@ -169,6 +177,8 @@ def _settings(
             f"delivery.attempts = {values['delivery.attempts']} is less than workers = {values['workers']}",
             hint="each worker has its part of them",
         )
+    egress = EgressSettings(**_section(values, "egress")).placed(data_dir, folder)
+    values["egress.database"] = egress.database
     scanners = given.get("scanners", {})
     redis = RedisSettings(**_section(values, "redis"))
     return Settings(
@@ -191,6 +201,8 @@ def _settings(
         queue=QueueSettings(schedule=RetrySchedule(**_section(values, "queue.schedule")), **_section(values, "queue")),
         delivery=DeliverySettings(helo=hostname, transports=transports, **_section(values, "delivery")),
         sources=sources,
+        egress=egress,
+        admin=AdminSettings(**_section(values, "admin")),
         client=ClientSettings(**_section(values, "client")),
         sockets=SocketSettings(
             **_section(values, "sockets"),

@@ -5,6 +5,7 @@ Names, kinds and defaults come from the settings dataclasses of the rooms; here 
 
 from __future__ import annotations
 
+from hslpy.admin.settings import AdminSettings
 from hslpy.client.bounce_lists import BounceListSettings
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
@@ -15,6 +16,7 @@ from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
+from hslpy.egress.place import EgressSettings
 from hslpy.egress.sources import Source
 from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.run import Limits
@@ -256,6 +258,27 @@ ROWS: list[Setting] = [
             "id": About("the source's id, as in `netaddr:1`"),
             "address": About("a local IP address"),
             "helo": About("the EHLO name; it should be the address's name in DNS. Empty: the server's own"),
+        },
+    ),
+    *rows_of(
+        "egress",
+        EgressSettings,
+        {
+            "database": About(
+                "the database of delivery IPs: sqlite:///path, or postgresql://user:password@host/name for several nodes;"
+                " left out: delivery.db in server.data_dir. Empty: there is none, nor a page, and mail leaves by [[source]]",
+                secret=True,
+            ),
+        },
+    ),
+    *rows_of(
+        "admin",
+        AdminSettings,
+        {
+            "listen": About("`address:port` of each place where page and API are served; empty: nowhere but to commands"),
+            "certificate": About("PEM file with the certificate chain, for TLS; without one the page is on loopback alone"),
+            "key": About("PEM file with its private key; left out: it is in the other file"),
+            "names": About("host names by which the page is asked for, beside server.hostname and those in the certificate"),
         },
     ),
     *rows_of(

@@ -65,6 +65,8 @@ def main() -> None:
 [server]
 hostname = "bench.test"
 data_dir = "data"
+[egress]
+database = ""
 [[listen]]
 port = {port}
 [hooks]

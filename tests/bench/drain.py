@@ -137,6 +137,8 @@ def ours(folder: Path, dns_port: int, sink_port: int, checkout: Path = ROOT) -> 
         f"""[server]
 hostname = "bench.test"
 data_dir = "data"
+[egress]
+database = ""
 [[listen]]
 port = {port}
 [hooks]

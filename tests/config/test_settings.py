@@ -93,6 +93,11 @@ def test_what_scripts_reach(tmp_path):
         ("[smtp]\ntls_key = 'key.pem'\n", "smtp.tls_key is set without smtp.tls_certificate"),
         ("[smtp]\nauth_mechanisms = ['PLAINN']\n", "smtp.auth_mechanisms has PLAINN, which a script at auth"),
         ("[redis]\nurl = 'redis://a'\nsentinels = ['b:1']\n", "redis.url and redis.sentinels are both set"),
+        ("[admin]\nlisten = '0.0.0.0:8025'\n", "admin.listen has 0.0.0.0:8025, which others can reach, and there is no"),
+        ("[admin]\nlisten = 'page.example.com'\n", "admin.listen has 'page.example.com', which is no address and port"),
+        ("[admin]\nlisten = ['[::1]:80', '[0::1]:80']\n", "admin.listen has an address twice"),
+        ("[admin]\nkey = 'key.pem'\n", "admin.key is set without admin.certificate"),
+        ("[egress]\ndatabase = 'mysql://root:secret@db/hslpy'\n", "is no URL of a database that is known here: 'mysql'"),
         ("[redis]\nca_file = 'none.pem'\n", "redis.ca_file: there is no file "),
         ("[queue.schedule]\nwait_s = 20000\n", "queue.schedule: wait_s must be above 0, and ceiling_s not below it"),
     ],
@@ -114,6 +119,27 @@ def test_the_environment_goes_over_the_file(tmp_path):
     )
     assert settings.rate.store == "redis" and settings.limits.depth == 50
     assert settings.smtp.relay_networks == ("10.0.0.0/8", "127.0.0.1/32")
+
+
+def test_the_database_of_delivery_ips_is_a_file_among_the_data(tmp_path, capsys):
+    whole = '[server]\ndata_dir = "data"\n[egress]\ndatabase = '
+    assert settings_of(tmp_path, '[server]\ndata_dir = "data"\n').egress.database == f"sqlite:///{tmp_path}/data/delivery.db"
+    assert settings_of(tmp_path, whole + '"sqlite:///ips.db"').egress.database == f"sqlite:///{tmp_path}/ips.db"
+    assert settings_of(tmp_path, whole + '"sqlite:////srv/ips.db"').egress.database == "sqlite:////srv/ips.db"
+    assert settings_of(tmp_path, whole + '""').egress.database == ""
+    settings_of(tmp_path, whole + '"postgresql://hslpy:secret@db/hslpy"')
+    assert main(["config", "--config", str(tmp_path / "hslpy.toml")]) == 0
+    assert "secret" not in capsys.readouterr().out
+
+
+def test_the_page_is_on_loopback_and_elsewhere_with_a_certificate(tmp_path):
+    admin = settings_of(tmp_path, "").admin
+    assert [admin.url(one) for one in admin.addresses] == ["http://127.0.0.1:8025/"]
+    text = "[admin]\nlisten = ['0.0.0.0:443', '[2001:db8::1]:8025', 'localhost:0']\ncertificate = 'a.pem'\n"
+    admin = settings_of(tmp_path, text).admin
+    urls = ["https://127.0.0.1:443/", "https://[2001:db8::1]:8025/", "https://127.0.0.1:0/"]
+    assert [admin.url(one) for one in admin.addresses] == urls
+    assert settings_of(tmp_path, "[admin]\nlisten = []\n").admin.addresses == ()
 
 
 def test_ages_of_delay_reports(tmp_path):

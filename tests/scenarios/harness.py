@@ -120,7 +120,9 @@ class Scenario:
 async def server(
     folder: Path, settings: str = "", *, listen: str = "127.0.0.1", **overrides: Any
 ) -> AsyncIterator[Scenario]:
-    """Give a server with its data in `folder`, a free port and private targets allowed."""
+    """Give a server with its data in `folder`, a free port, private targets allowed, no database but where one is set."""
+    if "[egress]" not in settings:
+        settings += '[egress]\ndatabase = ""\n'
     file = folder / "hslpy.toml"
     file.write_text(
         f'[server]\nhostname = "mail.example.com"\ndata_dir = "{folder}/data"\n'

@@ -27,7 +27,8 @@ def test_recipients_are_asked_for_at_the_server_behind(tmp_path: Path) -> None:
         async with WebServer() as web, Sink("127.0.0.1", answers=answers) as behind:
             (tmp_path / "rcptto.hsl").write_text(SCRIPT.replace("PORT", str(web.port)))
             (tmp_path / "hslpy.toml").write_text(
-                f'[server]\ndata_dir = "data"\n[[listen]]\nhost = "127.0.0.1"\nport = 0\n[hooks]\nrcptto = "rcptto.hsl"\n'
+                f'[egress]\ndatabase = ""\n[server]\ndata_dir = "data"\n'
+                f'[[listen]]\nhost = "127.0.0.1"\nport = 0\n[hooks]\nrcptto = "rcptto.hsl"\n'
                 f'[[transport]]\nid = "mailtransport:1"\nnext_hop = "127.0.0.1"\nport = {behind.port}\n'
                 "allow_private_targets = true\n"
             )

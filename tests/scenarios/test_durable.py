@@ -13,7 +13,8 @@ from tests.scenarios.harness import ROOT, Client, server
 
 def test_all_that_was_acknowledged_is_there_after_kill_9(tmp_path):
     (tmp_path / "hslpy.toml").write_text(
-        f'[server]\nhostname = "mail.example.com"\ndata_dir = "{tmp_path}/data"\n[[listen]]\nport = 0\n'
+        f'[server]\nhostname = "mail.example.com"\ndata_dir = "{tmp_path}/data"\n'
+        '[egress]\ndatabase = ""\n[[listen]]\nport = 0\n'
         '[[transport]]\nid = "mailtransport:1"\nnext_hop = "127.0.0.1"\nport = 1\nallow_private_targets = true\n'
     )
 

@@ -63,7 +63,8 @@ def test_large_mail_for_a_slow_host_stays_in_bounds(tmp_path: Path) -> None:
         peer = await asyncio.start_server(lazy.serve, "127.0.0.9", 0)
         port = peer.sockets[0].getsockname()[1]
         (tmp_path / "hslpy.toml").write_text(
-            f'[server]\nhostname = "mail.example.com"\ndata_dir = "{tmp_path}/data"\n[[listen]]\nport = 0\n'
+            f'[server]\nhostname = "mail.example.com"\ndata_dir = "{tmp_path}/data"\n'
+            '[egress]\ndatabase = ""\n[[listen]]\nport = 0\n'
             f"[delivery]\ncontent_memory_bytes = {LIMIT}\ndestination_connections = 50\n"
             '[[transport]]\nid = "mailtransport:1"\nnext_hop = "127.0.0.9"\nallow_private_targets = true\n'
             f'port = {port}\ntls = "disabled"\n'

@@ -89,7 +89,8 @@ class Node:
 def write_settings(folder: Path, redis: RedisServer, workers: int, settings: str = NOWHERE) -> None:
     (folder / "hslpy.toml").write_text(
         f'workers = {workers}\n[server]\nhostname = "mail.example.com"\ndata_dir = "{folder}/data"\n'
-        f'[[listen]]\nport = 0\n[rate]\nstore = "redis"\n[redis]\nurl = "{redis.url}"\n[log]\nformat = "json"\n{settings}'
+        '[egress]\ndatabase = ""\n[[listen]]\nport = 0\n'
+        f'[rate]\nstore = "redis"\n[redis]\nurl = "{redis.url}"\n[log]\nformat = "json"\n{settings}'
     )
 
 

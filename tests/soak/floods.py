@@ -34,6 +34,8 @@ SETTINGS = f"""
 [server]
 hostname = "floods.test"
 data_dir = "data"
+[egress]
+database = ""
 [[listen]]
 port = 0
 [smtp]

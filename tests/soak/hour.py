@@ -64,6 +64,8 @@ SETTINGS = """
 [server]
 hostname = "soak.test"
 data_dir = "data"
+[egress]
+database = ""
 [[listen]]
 port = 0
 [smtp]

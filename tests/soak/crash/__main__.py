@@ -96,7 +96,8 @@ class Suite:
         file = folder / "hslpy.toml"
         place = self._folder
         file.write_text(
-            f'[server]\nhostname = "mail.example.com"\ndata_dir = "{folder}"\n[[listen]]\nhost = "127.0.0.1"\nport = 0\n'
+            f'[server]\nhostname = "mail.example.com"\ndata_dir = "{folder}"\n'
+            f'[egress]\ndatabase = ""\n[[listen]]\nhost = "127.0.0.1"\nport = 0\n'
             f'[hooks]\neod = "{place}/eod.hsl"\npredelivery = "{place}/predelivery.hsl"\n'
             f'postdelivery = "{place}/postdelivery.hsl"\nreload_check_s = 0\n'
             f"[spool]\nmin_free_bytes = 0\nbody_file_above_bytes = 20000\n"
