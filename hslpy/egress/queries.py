@@ -1,16 +1,18 @@
 """Rules of a query, as the page and the API have them: all or any of them, sorted, a page at a time. In: rules. Out: SQL.
 
-The fields are the table's that is asked; `setting_list.py` has those of delivery settings. Source: section B1 of the
-specification of delivery IPs. Must not know of HTML.
+The fields are the table's that is asked; `setting_list.py` has those of delivery settings. Where few rows are made of much,
+as those of `reputation_tables.py`, rules become tests of rows instead. Source: section B1 of the specification of delivery
+IPs. Must not know of HTML.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, delete, false, func, not_, or_, select, true
@@ -22,6 +24,7 @@ from hslpy.egress.database import Database
 from hslpy.egress.names import NotFound, Refused, canonical_address
 from hslpy.records import record
 
+T = TypeVar("T")
 Kind = Literal["text", "choice", "address", "number", "date"]
 
 OPERATORS: Mapping[Kind, Sequence[str]] = {
@@ -51,16 +54,18 @@ LAST = ""
 
 Condition = Callable[[str, str], ColumnElement[bool]]
 """Of an operator, one of the positive ones, and a value: what a row has to satisfy."""
+Test = Callable[[str, str], Callable[[Any], bool]]
+"""The same for rows that are not in SQL."""
 
 
 @record
 class Field:
-    """What can be asked for. `condition` makes SQL of an operator and its value."""
+    """What can be asked for. `condition` makes SQL, or a test, of an operator and its value."""
 
     key: str
     label: str
     kind: Kind
-    condition: Condition
+    condition: Condition | Test
     choices: tuple[str, ...] = ()
 
 
@@ -122,6 +127,44 @@ def query_of(given: Mapping[str, Any]) -> Query:
 
 def condition_of(query: Query, fields: Mapping[str, Field]) -> ColumnElement[bool]:
     """Give what rows have to satisfy. Raises BadRule."""
+    parts = [not_(one) if is_negated else one for one, is_negated in _parts(query, fields)]
+    if not parts:
+        return true()
+    return and_(*parts) if query.match == "all" else or_(*parts)
+
+
+def test_of(query: Query, fields: Mapping[str, Field]) -> Callable[[Any], bool]:
+    """Give the test of a row, by fields whose conditions are tests. Raises BadRule."""
+    parts = _parts(query, fields)
+    together = all if query.match == "all" else any
+    return lambda row: not parts or together(one(row) != is_negated for one, is_negated in parts)
+
+
+def select_rows(
+    rows: Iterable[T], query: Query, fields: Mapping[str, Field], sortable: Mapping[str, Callable[[T], Any]]
+) -> tuple[Sequence[T], Sequence[T], Query]:
+    """Give all rows that the rules hold for, in order, those of the page, and the query with the page that there is.
+
+    Raises Refused, and BadRule for a rule that cannot be followed.
+    """
+    matches = test_of(query, fields)
+    found = [row for row in rows if matches(row)]
+    key = query.sort.removeprefix("-")
+    if key and key not in sortable:
+        raise Refused(f"the list cannot be sorted by '{key}'")
+    if key:
+        found.sort(key=sortable[key], reverse=query.sort.startswith("-"))
+    page = min(query.page, pages_of(len(found), query))
+    first = (page - 1) * query.per_page
+    return found, found[first : first + query.per_page], replace(query, page=page)
+
+
+def pages_of(total: int, query: Query) -> int:
+    return max(1, -(-total // query.per_page))
+
+
+def _parts(query: Query, fields: Mapping[str, Field]) -> Sequence[tuple[Any, bool]]:
+    """Give each rule's condition, and whether it must not hold. Raises BadRule."""
     parts = []
     for index, rule in enumerate(query.rules):
         field = fields.get(rule.field)
@@ -138,10 +181,8 @@ def condition_of(query: Query, fields: Mapping[str, Field]) -> ColumnElement[boo
             one = field.condition(operator, rule.value.strip())
         except Refused as error:
             raise BadRule(index, error.message) from None
-        parts.append(not_(one) if is_negated else one)
-    if not parts:
-        return true()
-    return and_(*parts) if query.match == "all" else or_(*parts)
+        parts.append((one, is_negated))
+    return parts
 
 
 _POSITIVE: Mapping[str, tuple[str, bool]] = {
@@ -188,6 +229,16 @@ def text_condition(column: Any) -> Condition:
         return found
 
     return condition
+
+
+def text_test(texts: Callable[[Any], Sequence[str]]) -> Test:
+    """Give the test of a row by its texts, of which one has to match."""
+
+    def test(operator: str, value: str) -> Callable[[Any], bool]:
+        matches = text_matches(operator, value)
+        return lambda row: any(map(matches, texts(row) or ("",)))
+
+    return test
 
 
 def choice_condition(column: Any, values: Mapping[str, Any]) -> Condition:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -175,6 +175,18 @@ class ReputationChecker:
     def jobs(self) -> list[Job]:
         """The jobs that are known, the latest first."""
         return sorted(self._jobs.values(), key=lambda job: -job.id)
+
+    @property
+    def under_way(self) -> Mapping[tuple[str, int], Literal["queued", "checking"]]:
+        """The cells that jobs are about to check, or are checking."""
+        found: dict[tuple[str, int], Literal["queued", "checking"]] = {}
+        for job in self._jobs.values():
+            if job.state == "running":
+                for cell in job.cells:
+                    latest = job.latest.get(cell)
+                    if latest is None or latest.state == "checking":
+                        found[cell] = "queued" if latest is None else "checking"
+        return found
 
     async def follow(self, job_id: int, after: int = 0) -> AsyncIterator[Event]:
         """Give the events of a job after that number, as they come, until it ends. Raises NotFound."""

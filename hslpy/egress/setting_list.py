@@ -23,6 +23,7 @@ from hslpy.egress.queries import (
     choice_condition,
     condition_of,
     date_condition,
+    pages_of,
     text_condition,
     text_matches,
 )
@@ -122,7 +123,7 @@ def list_page(database: Database, query: Query, now: float, *, admins: frozenset
         if admins is not None:
             condition = and_(condition, _ADMIN.in_(sorted(admins)))
         total = session.scalar(_joined(select(func.count(_setting.id))).where(condition)) or 0
-        pages = max(1, -(-total // query.per_page))
+        pages = pages_of(total, query)
         page = min(query.page, pages)
         found = _joined(select(_setting, _admin.name, _domain.name, _node.name, _ADMIN)).where(condition)
         found = found.order_by(*_order(session, query.sort)).limit(query.per_page).offset((page - 1) * query.per_page)
