@@ -42,6 +42,7 @@ from hslpy.dns.contract import Resolver
 from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.sources import Sources
+from hslpy.egress.tally import Tally
 from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.files import Snapshot, packaged_scripts
 from hslpy.hooks.runner import Hooks
@@ -131,8 +132,9 @@ class App:
         self.settings = settings
         self.listening: list[tuple[str, int, str]] = []
         self._over = over
-        self.log = over.log
         self._clock = over.clock or SystemClock()
+        self.tally = Tally(self._clock)
+        self.log = self.tally.listening(over.log)
         chance = over.random or random.SystemRandom()
         self.sources = Sources(settings.sources, self._clock)
         self._node = node
@@ -143,7 +145,9 @@ class App:
         self.client = SmtpClient(settings.client, self._clock)
         rates = rate_counters(settings, self._clock, self.log)
         services = make_services(settings, self._clock, rates, self._metric, self.log, over)
-        self.services = replace(services, outbox=_Outbox(self), queue_metric_ready=self._metric_ready)
+        self.services = replace(
+            services, outbox=_Outbox(self), queue_metric_ready=self._metric_ready, limited=self.tally.limited
+        )
         self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
         self.delivery = Delivery(
             settings.delivery,
@@ -157,6 +161,7 @@ class App:
             chance,
             self.log,
             slots,
+            self.tally,
         )
         smtp = settings.smtp
         self.users: UsersFile | None = None

@@ -18,6 +18,7 @@ from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.delivery.targets import find_targets
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Choice, Look, Source, Sources, UnknownSource, choose_source, family_of, rotated
+from hslpy.egress.tally import Tally
 from hslpy.hooks.facts import AttemptFacts, TlsFacts
 from hslpy.log import Log
 from hslpy.mail.address import Address
@@ -57,6 +58,7 @@ class Attempts:
         clock: Clock,
         rng: random.Random,
         log: Log,
+        tally: Tally | None = None,
     ) -> None:
         self._settings = settings
         self._resolver = resolver
@@ -65,6 +67,7 @@ class Attempts:
         self._clock = clock
         self._random = rng
         self._log = log
+        self._tally = tally or Tally(clock)
         self.own_listeners = OwnListeners()
 
     async def make(self, parcel: Parcel, options: TryOptions, transport: Transport) -> tuple[Outcome, ...]:
@@ -218,6 +221,8 @@ class Attempts:
         outcomes: tuple[Outcome, ...],
         parcel: Parcel,
     ) -> None:
+        replies = [(said.reply, said.state) if said is not None else None for said in result.results]
+        self._tally.attempted(result.local_ip or route.source_ip or "", route.host, replies, result.error_state)
         fields: dict[str, Any] = {
             "source": choice.source.id if choice.source else "",
             "named_by": named_by,

@@ -27,6 +27,7 @@ from hslpy.delivery.send import Sender
 from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
 from hslpy.egress.sources import Sources, UnknownSource
+from hslpy.egress.tally import Tally
 from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.mail.address import ascii_lower
@@ -63,14 +64,15 @@ class Delivery:
         rng: random.Random,
         log: Log,
         slots: Leases | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        """`slots` are those of all processes that deliver for this node, None where this one is alone."""
+        """`slots` are those of all processes that deliver for this node, None where this one is alone; `tally` counts."""
         _check(settings, sources)
         self._settings = settings
         self._queue = queue
         self._clock = clock
         self._log = log
-        self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log)
+        self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log, tally)
         self.sender = Sender(settings, self._attempts)
         self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
         self._slots = slots

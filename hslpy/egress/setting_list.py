@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from hslpy.egress import helos, site, tables
+from hslpy.egress import activity, helos, site, tables
 from hslpy.egress.book import LEVELS, PRIMARY
 from hslpy.egress.database import Database
 from hslpy.egress.names import Refused
@@ -48,6 +48,8 @@ COLUMNS: Mapping[str, str] = {
     "ipv4_delivery": "IPv4 delivery",
     "warmup": "Warm-up",
     "reputation": "Reputation",
+    "last_used": "Last used",
+    "deliveries_24h": "Deliveries 24 h",
     "changed": "Changed",
     "changed_by": "Changed by",
 }
@@ -63,7 +65,10 @@ _chosen = tables.SettingAddress
 
 @record
 class Listed:
-    """A setting with what is known of its addresses: the worst of each. `owner` is its admin, or its domain's."""
+    """A setting with what is known of its addresses: the worst of each. `owner` is its admin, or its domain's.
+
+    `use` is that of its addresses on its node together, whoever's mail it was; the primary's where it has chosen none.
+    """
 
     row: Row
     owner: str
@@ -71,6 +76,7 @@ class Listed:
     warmup: str
     reputation: str
     helos: tuple[str, ...]
+    use: activity.Use = activity.Use()
 
 
 @record
@@ -126,7 +132,7 @@ def list_page(database: Database, query: Query, now: float, *, admins: frozenset
         pages = pages_of(total, query)
         page = min(query.page, pages)
         found = _joined(select(_setting, _admin.name, _domain.name, _node.name, _ADMIN)).where(condition)
-        found = found.order_by(*_order(session, query.sort)).limit(query.per_page).offset((page - 1) * query.per_page)
+        found = found.order_by(*_order(session, query.sort, now)).limit(query.per_page).offset((page - 1) * query.per_page)
         rows = [(row_of(one, *names), owner) for one, *names, owner in session.execute(found)]
         return Page(tuple(_listed(session, rows, now)), total, page, pages)
 
@@ -137,7 +143,8 @@ def matching_ids(database: Database, query: Query, now: float, *, admins: frozen
         condition = condition_of(query, fields(session, now))
         if admins is not None:
             condition = and_(condition, _ADMIN.in_(sorted(admins)))
-        return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*_order(session, query.sort))).all()
+        order = _order(session, query.sort, now)
+        return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*order)).all()
 
 
 def columns_of(query: Query) -> Sequence[str]:
@@ -158,7 +165,7 @@ def _joined(query: Any) -> Any:
     )
 
 
-def _order(session: Session, sort: str) -> Sequence[Any]:
+def _order(session: Session, sort: str, now: float) -> Sequence[Any]:
     """Give the columns of an order; without one, as the levels are: the general first, then by name."""
     key = sort.removeprefix("-")
     level = case({one: index for index, one in enumerate(LEVELS)}, value=_setting.level)
@@ -180,6 +187,8 @@ def _order(session: Session, sort: str) -> Sequence[Any]:
         "status": lambda: _check_rank(session),
         "warmup": lambda: _warmup_rank(session),
         "reputation": lambda: _reputation_rank(session),
+        "last_used": lambda: _used(func.max(tables.AddressUse.used_at), tables.AddressUse),
+        "deliveries_24h": lambda: _used(func.sum(tables.Activity.number), tables.Activity, *activity.last_day(now)),
     }
     if key not in sortable:
         raise Refused(f"the list cannot be sorted by '{key}'")
@@ -248,6 +257,16 @@ def _worst(rank: Any, otherwise: int, joined: Any = None, on: Any = None) -> Any
     return func.coalesce(query.scalar_subquery(), otherwise)
 
 
+def _used(figure: Any, table: type[tables.AddressUse | tables.Activity], *more: Any) -> Any:
+    """Give a figure of the use of a setting's addresses; of its node's primary ones where it has chosen none."""
+    own = select(figure).select_from(_chosen).join(table, table.address == _chosen.address)
+    own = own.where(_chosen.setting_id == _setting.id, table.node == _node.name, *more).correlate(_setting, _node)
+    primary = select(figure).select_from(table).where(table.node == _node.name, *more)
+    primary = primary.where(table.address.in_((_node.primary_ipv4, _node.primary_ipv6))).correlate(_node)
+    has_own = select(_chosen.setting_id).where(_chosen.setting_id == _setting.id).correlate(_setting).exists()
+    return func.coalesce(case((has_own, own.scalar_subquery()), else_=primary.scalar_subquery()), 0)
+
+
 def _rank_condition(rank: Any, names: Sequence[str]) -> Condition:
     return lambda _operator, value: rank == names.index(value)
 
@@ -257,10 +276,14 @@ def _listed(session: Session, rows: Sequence[tuple[Row, str]], now: float) -> Se
     query = select(_setting.id, *ranks).where(_setting.id.in_([row.id for row, _ in rows]))
     found = {one: (status, warmup, reputation) for one, status, warmup, reputation in session.execute(query)}
     known = helos.load(session)
+    hosts = select(_node.name, _node.primary_ipv4, _node.primary_ipv6)
+    primaries = {name: (ipv4, ipv6) for name, ipv4, ipv6 in session.execute(hosts)}
+    uses = activity.uses(session, now)
     out = []
     for row, owner in rows:
         status, warmup, reputation = found[row.id]
         chosen = [one for one in (*row.ipv4, *row.ipv6) if one not in PRIMARY.values()]
         names = tuple(dict.fromkeys(known.of(one, now, node=row.hostname).helo for one in chosen))
-        out.append(Listed(row, owner, CHECKS[status], WARMUPS[warmup], REPUTATIONS[reputation], names))
+        use = activity.together(uses.get((row.hostname, one)) for one in chosen or primaries[row.hostname])
+        out.append(Listed(row, owner, CHECKS[status], WARMUPS[warmup], REPUTATIONS[reputation], names, use))
     return out

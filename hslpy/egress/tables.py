@@ -258,6 +258,30 @@ class WarmupDay(Base):
     counted: Mapped[bool] = mapped_column(default=True)
 
 
+class Activity(Base):
+    """How often something happened in an hour (Unix seconds by 3600), of a node and where it has one of an address.
+
+    `about` is the group of receivers, or the namespace of a limit; `tally.Tally` has the kinds.
+    """
+
+    __tablename__ = "activity"
+    hour: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    node: Mapped[str] = mapped_column(String(253), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    about: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+
+class AddressUse(Base):
+    """When mail last left from an address of a node."""
+
+    __tablename__ = "address_uses"
+    node: Mapped[str] = mapped_column(String(253), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    used_at: Mapped[float]
+
+
 class Suspension(Base):
     """An address that may not be used for a while, by hand or by a rule; on one node, or on all where `node` is empty."""
 

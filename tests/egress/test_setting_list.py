@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from hslpy.egress import admins, directory, explain, picture, queries, setting_list, setting_sheet, settings, tables
+from hslpy.egress import (
+    activity,
+    admins,
+    directory,
+    explain,
+    picture,
+    queries,
+    setting_list,
+    setting_sheet,
+    settings,
+    tables,
+)
 from hslpy.egress.database import Actor
 from hslpy.egress.names import Refused
 from hslpy.egress.queries import BadRule, Query, Rule
+from hslpy.egress.tally import Tally
+from hslpy.mail.reply import Reply
 
 ROOT = Actor("root", "cli")
 NODE1, NODE2 = "node1.example.net", "node2.example.net"
@@ -249,3 +262,20 @@ def test_explain(cluster):
 
 
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$3bVw2G0gqXH0iX0d5mFzWm2o2dW1k9mXcM3o5b9Ucb4"
+
+
+def test_the_use_of_a_settings_addresses(cluster, clock):
+    tally = Tally(clock)
+    for address, times in (("192.0.2.21", 2), ("192.0.2.22", 1), ("198.51.100.1", 1)):
+        for _ in range(times):
+            tally.attempted(address, "mx.example.org", [(Reply(250, None, ("ok",)), "EOD")])
+    counts = tally.take()
+    used_at = clock.time()
+    activity.keep(cluster, NODE2, counts)
+    activity.keep(cluster, NODE1, counts)
+    clock.advance(60)
+    for sort in ("-deliveries_24h", "-last_used"):
+        rows = setting_list.list_page(cluster, Query(sort=sort), clock.time()).rows
+        used = [(one.row.scope, one.row.hostname, one.use.messages_24h) for one in rows if one.use.messages_24h]
+        assert sorted(used) == [("default", NODE1, 1), ("domain alpha.example", NODE2, 3)]
+        assert {one.use.last_used_at for one in rows[:2]} == {used_at} and rows[2].use.last_used_at is None

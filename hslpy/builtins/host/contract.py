@@ -81,6 +81,7 @@ class Services:
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
     log: Log = no_log
     outbox: Outbox | None = None
+    limited: Callable[[str], None] = lambda namespace: None  # told of each hit that `rate()` refused
     # what to wait for so that a metric by these fields is a look-up
     queue_metric_ready: Callable[[Collection[str]], asyncio.Future[None] | None] = lambda fields: None
     transport_id: str = "mailtransport:1"  # of mail that names none

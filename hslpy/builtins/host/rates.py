@@ -41,4 +41,6 @@ def rate(
     if not 0 <= count < 2**53:
         raise ScriptError("R108", f"rate() wants `count` of at least 0, got {format_number(count)}")
     result = call.wait(call.host.services.rates.check(namespace, entry, math.floor(count), interval, shared=shared))
+    if result is False:
+        call.host.services.limited(namespace)
     return result if result is None or result.__class__ is bool else float(result)

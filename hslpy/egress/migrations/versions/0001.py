@@ -169,6 +169,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("address", "node", name=op.f("pk_suspensions")),
     )
     op.create_table(
+        "activity",
+        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("node", sa.String(length=253), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("about", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", "node", "address", "about", "kind", name=op.f("pk_activity")),
+    )
+    op.create_table(
+        "address_uses",
+        sa.Column("node", sa.String(length=253), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("node", "address", name=op.f("pk_address_uses")),
+    )
+    op.create_table(
         "warmups",
         sa.Column("address", sa.String(length=45), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
