@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hslpy.admin.control import ControlServer
 from hslpy.admin.exchange import Exchange
 from hslpy.admin.queue_commands import queue_commands
+from hslpy.admin.submit import submit_command
 from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.bounce_lists import BounceLists
 from hslpy.client.files import Files
@@ -170,19 +171,25 @@ class App:
             from hslpy.users.file import UsersFile
 
             self.users = UsersFile(smtp.users_file, HashPool(smtp.auth_threads, smtp.auth_waiting, self._clock), self.log)
+        ids = Ids(chance)
         self.smtp = SmtpServer(
             settings.smtp,
             self.hooks,
             self.queue.accept,
             self._clock,
-            Ids(chance),
+            ids,
             self.log,
             self._name_of,
             self.users,
             rates if settings.rate.store == "redis" else None,
             slots,
         )
-        self.commands = {**queue_commands(self.queue, self.spool), "workers": self._status, "user.unblock": self._unblock}
+        self.commands = {
+            **queue_commands(self.queue, self.spool),
+            **submit_command(self.queue.accept, self._clock, ids, smtp.transport_id),
+            "workers": self._status,
+            "user.unblock": self._unblock,
+        }
         self._control = ControlServer(settings.control_path, self.commands, self.log) if node is None else None
         self._started_at = self._clock.time()
         self._storage_full = False

@@ -25,6 +25,8 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 LONGEST_REQUEST_BYTES = 1 << 20  # an id list of a hundred thousand recipients fits
 
+LONGEST_ANSWER_BYTES = 1 << 26  # a message of 25 MB as JSON, and ten thousand rows, fit
+
 LONGEST_PATH = 107  # sun_path of Linux, less its final NUL
 
 
@@ -53,6 +55,25 @@ async def process_at(path: Path) -> int | None:
         return int.from_bytes(peer[:4], sys.byteorder)
     finally:
         writer.close()
+
+
+async def ask(path: Path, command: str, arguments: Mapping[str, Any], timeout_s: float = 30.0) -> Any:
+    """Give the answer of the server that listens at `path`. Raises OperatorError: nobody does, or it refuses."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            with reachable(path) as name:
+                reader, writer = await asyncio.open_unix_connection(name, limit=LONGEST_ANSWER_BYTES)
+            try:
+                writer.write(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+                await writer.drain()
+                answer = json.loads(await reader.readline())
+            finally:
+                writer.close()
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        raise OperatorError(f"no server answers at {path}", hint="is `hslpy serve` running?") from error
+    if not answer["ok"]:
+        raise OperatorError(answer["error"], hint=answer.get("hint"), exit_code=1)
+    return answer["result"]
 
 
 class ControlServer:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Any
 
+from hslpy.admin import submit
 from hslpy.admin.control import Handler
 from hslpy.admin.hub import NoAnswer
 from hslpy.admin.queue_commands import MOST_ROWS, nothing_has, queue_id_of, window
@@ -41,6 +42,7 @@ class Whole:
             "queue.release": lambda arguments: self._order("queue.release", arguments),
             "queue.delete": lambda arguments: self._order("queue.delete", arguments),
             "user.unblock": self._unblock,
+            submit.COMMAND: self._submit,
         }
 
     async def of_all(
@@ -104,6 +106,15 @@ class Whole:
         answers, missing = await self.of_all("user.unblock", dict.fromkeys(range(self._workers), arguments), LOOK_S)
         scopes = {scope for answer in answers.values() for scope in answer["unblocked"]}
         return {"unblocked": sorted(scopes), "missing": missing}
+
+    async def _submit(self, arguments: Mapping[str, Any]) -> Any:
+        """Have the first worker that answers take a message; it comes twice where one took it and could not say so."""
+        for worker in range(self._workers):
+            try:
+                return await self._ask(worker, submit.COMMAND, arguments, ORDER_S)
+            except NoAnswer as error:
+                why = str(error)
+        raise OperatorError(f"no worker takes the message: {why}")
 
     async def _find(self, texts: list[str]) -> tuple[dict[int, list[int]], list[dict[str, Any]]]:
         """Give the queue ids that ids mean, by worker, and who could not be asked. Raises OperatorError for one unknown."""

@@ -5,7 +5,7 @@ Must not know how a report comes about. Source: B8 of the specification of deliv
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,15 +15,16 @@ from hslpy.egress.database import Change
 from hslpy.egress.interfaces import Report
 from hslpy.egress.names import NotFound, Refused, canonical_address, fault_of_source, is_private
 from hslpy.egress.sources import family_of
-from hslpy.egress.tables import Address, DeliverySetting, Node
+from hslpy.egress.tables import Address, DeliverySetting, Node, SettingAddress
 
 REPORT_S = 3600.0
 """How often a node reports."""
 
 
-def keep(session: Change, report: Report) -> None:
+def keep(session: Change, report: Report) -> Sequence[str]:
     """Write a report into `nodes` and `addresses`; a primary address that was entered by hand stays.
 
+    Give the addresses that are gone since the last report though mail is to leave from them.
     Raises NotFound for a node that is not there.
     """
     node, now = node_of(session, report.node), session.now
@@ -47,9 +48,13 @@ def keep(session: Change, report: Report) -> None:
             session.add(row)
         session.moved |= not row.present or row.flags != list(local.flags)
         row.interface, row.flags, row.present, row.seen_at = local.interface, list(local.flags), True, now
+    gone = {row.address for row in known.values() if row.present}
     for row in known.values():
-        session.moved |= row.present
         row.present = False
+    session.moved |= bool(gone)
+    setting = SettingAddress
+    wanted = select(setting.address).join(DeliverySetting, DeliverySetting.id == setting.setting_id)
+    return sorted(session.scalars(wanted.where(DeliverySetting.node_id == node.id, setting.address.in_(gone)).distinct()))
 
 
 def interesting(session: Session, node: str) -> set[str]:

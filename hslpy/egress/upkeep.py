@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from hslpy.clock import Clock
 from hslpy.dns.contract import Resolver
-from hslpy.egress import helos, inventory
+from hslpy.egress import checkup, helos, inventory
+from hslpy.egress.alerts import Notice
 from hslpy.egress.book import Family
 from hslpy.egress.checkup import Checker
 from hslpy.egress.database import Database
 from hslpy.egress.interfaces import survey
 from hslpy.egress.names import Refused
+from hslpy.egress.tables import SettingAddress
 from hslpy.log import Log
 
 ASK_S = 2.0
@@ -29,7 +32,10 @@ _DAY_S = 86_400
 
 
 class Upkeep:
-    """`primary` has the node's primary addresses where they are set; others are found."""
+    """`primary` has the node's primary addresses where they are set; others are found.
+
+    `tell` is told of addresses that are gone though mail is to leave from them, and of those that turned critical.
+    """
 
     def __init__(
         self,
@@ -42,6 +48,7 @@ class Upkeep:
         *,
         primary: Mapping[Family, str] | None = None,
         allow_loopback: bool = False,
+        tell: Callable[[Sequence[Notice]], Awaitable[None]] | None = None,
     ) -> None:
         self._database = database
         self._resolver = resolver
@@ -51,6 +58,7 @@ class Upkeep:
         self._checker = checker
         self._primary = primary
         self._allow_loopback = allow_loopback
+        self._tell = tell or _nobody
         self._night_at = next_night(clock.time(), node)
 
     async def run(self) -> None:
@@ -62,7 +70,8 @@ class Upkeep:
 
     async def report(self) -> None:
         """Report this node's addresses where that is due. Raises NotFound, OSError, SQLAlchemyError."""
-        await asyncio.to_thread(self._report)
+        gone = await asyncio.to_thread(self._report)
+        await self._tell([vanished(one, self._node) for one in gone])
 
     async def look_up(self) -> None:
         """Look up the names of addresses whose turn it is. Raises SQLAlchemyError."""
@@ -72,7 +81,10 @@ class Upkeep:
         """Check this node's addresses once a night. Raises NotFound, SQLAlchemyError."""
         if self._clock.time() >= self._night_at:
             self._night_at = next_night(self._clock.time(), self._node)
+            before = await asyncio.to_thread(self._unfit)
             await self._checker.check_all()
+            after = await asyncio.to_thread(self._unfit)
+            await self._tell([unfit(after[one], self._node) for one in after.keys() - before.keys()])
 
     async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
         told = ""
@@ -86,19 +98,40 @@ class Upkeep:
                     self._log("egress.upkeep_failed", {"level": "error", "job": job.__name__, "reason": told})
             await self._clock.sleep(seconds)
 
-    def _report(self) -> None:
+    def _report(self) -> Sequence[str]:
         with self._database.read() as session:
             node = inventory.node_of(session, self._node)
             if not inventory.is_due(node.reported_at, node.rescan_asked_at, self._clock.time()):
-                return
+                return ()
             name, also = node.name, inventory.interesting(session, node.name)
         report = survey(name, primary=self._primary, also=also, allow_loopback=self._allow_loopback)
         with self._database.keep() as session:
-            inventory.keep(session, report)
+            return inventory.keep(session, report)
+
+    def _unfit(self) -> Mapping[str, checkup.Kept]:
+        """Give what the checks found of this node's addresses that are critical, of those that mail is to leave from."""
+        with self._database.read() as session:
+            used = set(session.scalars(select(SettingAddress.address)))
+            found = checkup.kept(session, self._node)
+            return {one.address: one for one in found if one.status == "critical" and one.address in used}
 
     def _due(self) -> list[str]:
         with self._database.read() as session:
             return list(helos.due(session, self._clock.time()))
+
+
+def vanished(address: str, node: str) -> Notice:
+    text = f"{address} is no longer on {node}. Mail that was to leave from it leaves from elsewhere until it is back."
+    return Notice("vanished", text, {"address": address, "nodes": [node]})
+
+
+def unfit(found: checkup.Kept, node: str) -> Notice:
+    faults = [one.text for one in found.findings if one.outcome == "critical"]
+    return Notice("critical", f"{found.address} on {node}: {' '.join(faults)}", {"address": found.address, "nodes": [node]})
+
+
+async def _nobody(notices: Sequence[Notice]) -> None:
+    pass
 
 
 def next_night(now: float, node: str) -> float:
