@@ -7,22 +7,18 @@ Source: sections A1 and A5 of the specification of delivery IPs; RFC 7617 for HT
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from hslpy.admin import cgi
 from hslpy.admin.site import Site
+from hslpy.admin.who import LOCAL, TooMany, basic, caller_of, refuse_other_sites, sign_in
 from hslpy.egress import admins
-from hslpy.egress.database import Database
 from hslpy.egress.names import Refused
-from hslpy.log import Log
 
 API = "/cgi-bin/api"
 _FORM = "application/x-www-form-urlencoded"
@@ -37,11 +33,13 @@ def add_classic_api(app: FastAPI, site: Site) -> None:
 
     async def api(request: Request) -> Response:
         try:
-            return _reply(await _answer(site, request, log))
+            return _reply(await _answer(site, request))
         except Refused as error:
             extra = {}
             if error.status == 401:
                 extra = {"WWW-Authenticate": 'Basic realm="Software API", charset="UTF-8"'}
+            if isinstance(error, TooMany):
+                extra = {"Retry-After": str(error.wait_s)}
             return _reply(cgi.lines([cgi.error_line(error)]), error.status, extra)
         except Exception as error:
             log("admin.fault", {"level": "error", "path": API, "error": f"{type(error).__name__}: {error}"})
@@ -59,11 +57,11 @@ def _reply(body: str, status: int = 200, headers: Mapping[str, str] | None = Non
     return PlainTextResponse(body, status, {**_HEADERS, **(headers or {})})
 
 
-async def _answer(site: Site, request: Request, log: Log) -> str:
+async def _answer(site: Site, request: Request) -> str:
     source = request.client.host if request.client is not None else ""
-    principal = await _principal(site.database, request, source, log)
+    principal = await _principal(site, request, source)
     try:
-        _refuse_other_sites(request.headers)
+        refuse_other_sites(request.headers)
         pairs = [*_pairs(request.scope["query_string"], 414), *_pairs(await _form(request), 413)]
     except Refused as error:
         line = cgi.error_line(error)
@@ -73,35 +71,12 @@ async def _answer(site: Site, request: Request, log: Log) -> str:
     return await cgi.answer(replace(site, url=here), principal, "api", source, pairs)
 
 
-async def _principal(database: Database, request: Request, source: str, log: Log) -> admins.Principal:
+async def _principal(site: Site, request: Request, source: str) -> admins.Principal:
     """Give who calls, by HTTP Basic. Raises Refused."""
+    if request.scope.get(LOCAL) is True:
+        return (await caller_of(site, request)).principal
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    try:
-        name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        name, colon, password = "", "", ""
-    if scheme.lower() != "basic" or not colon or not (name + password).replace("\x00", "").strip():
-        raise Refused("authentication required", 401)
-    try:
-        return await asyncio.to_thread(admins.sign_in, database, name.replace("\x00", ""), password)
-    except Refused:
-        log("admin.sign_in_failed", {"level": "warning", "user": name[:64], "client": source})
-        raise
-
-
-def _refuse_other_sites(headers: Mapping[str, Any]) -> None:
-    """Raise Refused for a request that a page of another web site made. One that was typed in names no site."""
-    host = _host(f"//{headers.get('host', '')}")
-    named = [value for name in ("origin", "referer") if (value := headers.get(name, "").strip())]
-    if headers.get("sec-fetch-site", "").strip().lower() == "cross-site" or any(_host(one) != host for one in named):
-        raise Refused("request came from another web site", 403)
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower().removesuffix(":443").removesuffix(":80")
-    except ValueError:  # brackets that don't close
-        return "?"
+    return await sign_in(site, *basic(value.strip() if scheme.lower() == "basic" else ""), source)
 
 
 def _pairs(text: bytes, status_of_long: int) -> Sequence[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 
+from hslpy.admin.sign_ins import SignIns
+from hslpy.admin.undo import Undo
 from hslpy.clock import Clock
 from hslpy.dns.contract import Resolver
 from hslpy.egress.checkup import Checker
@@ -16,7 +19,7 @@ from hslpy.records import record
 @record
 class Site:
     """One node's web application. `node` is its host name, `control` the mail server's control socket. `url` is
-    where the request at hand has found us.
+    where the request at hand has found us. `sign_ins` has those that failed, `undo` changes that can be taken back.
 
     Without a resolver nothing is compared with DNS; without `checker` and `reputation` no checks can be run.
     """
@@ -30,3 +33,5 @@ class Site:
     reputation: ReputationChecker | None = None
     control: Path | None = None
     url: str = ""
+    sign_ins: SignIns = field(default_factory=SignIns, hash=False)
+    undo: Undo = field(default_factory=Undo, hash=False)

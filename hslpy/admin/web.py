@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from hslpy.admin.api.application import add_json_api
 from hslpy.admin.classic import add_classic_api
 from hslpy.admin.site import Site
 
@@ -12,4 +13,5 @@ def web_app(site: Site) -> FastAPI:
     """Give the application on an open database."""
     app = FastAPI(title="hslpy", docs_url=None, redoc_url=None, openapi_url=None)
     add_classic_api(app, site)
+    add_json_api(app, site)
     return app

@@ -157,6 +157,16 @@ def list_admins(database: Database, *, within: frozenset[str] | None = None) -> 
         return [_admin(one, parents) for one in found if within is None or one.name in within]
 
 
+def get_admin(database: Database, name: str, *, within: frozenset[str] | None = None) -> Admin:
+    """Give an admin; with `within`, one of these names. Raises NotFound."""
+    with database.read() as session:
+        found = admin_of(session, name)
+        if within is not None and found.name not in within:
+            raise NotFound(f"admin '{name.strip()}' does not exist")
+        parent = session.get(tables.Admin, found.parent_id) if found.parent_id is not None else None
+        return _admin(found, {parent.id: parent.name} if parent is not None else {})
+
+
 def add_admin(
     database: Database,
     actor: Actor,

@@ -71,6 +71,15 @@ def list_domains(database: Database, *, admins: frozenset[str] | None = None) ->
         return [one for one in _domains(session) if admins is None or one.admin in admins]
 
 
+def get_domain(database: Database, name: str, *, admins: frozenset[str] | None = None) -> Domain:
+    """Give a domain, for an alias the one it stands for; with `admins`, one of these admins. Raises NotFound."""
+    with database.read() as session:
+        found = _domain(session, domain_of(session, name).name)
+    if admins is not None and found.admin not in admins:
+        raise NotFound(f"domain '{name.strip()}' does not exist")
+    return found
+
+
 def add_domain(database: Database, actor: Actor, name: str, *, admin: str = "", alias_of: str = "") -> Domain:
     """Add a domain with its own user, which has no password yet, or an alias of one. Raises Refused, NotFound."""
     kept = _new_name(name)

@@ -1,0 +1,157 @@
+"""Domains, outgoing users, and the identities that were seen of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+
+from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
+from hslpy.egress import directory
+from hslpy.egress.directory import Domain, User
+
+router = noun("domains and users")
+
+READ = needs("directory:read", SUPER, "admin", "read-only")
+WRITE = needs("directory:write", SUPER, "admin")
+
+
+class NewDomain(Body):
+    """`alias_of`: the domain that it stands for."""
+
+    name: str
+    admin: str = ""
+    alias_of: str = ""
+
+
+class DomainChange(Body):
+    new_name: str | None = None
+    admin: str | None = None
+    locked: bool | None = None
+
+
+class NewUser(Body):
+    """An empty `username` is the domain's own user; an address or a network needs no password."""
+
+    domain: str
+    username: str = ""
+    password: str = ""
+    hashed: str = ""
+
+
+class UserChange(Body):
+    """`locked` with its `reason` keeps a user from sending."""
+
+    new_name: str | None = None
+    password: str = ""
+    hashed: str = ""
+    locked: bool | None = None
+    reason: str = ""
+
+
+def own_domain(caller: Caller, name: str) -> Domain:
+    """Give a domain that the caller may see. Raises NotFound for others'."""
+    return directory.get_domain(caller.site.database, name, admins=caller.principal.admins)
+
+
+def _own_admin(caller: Caller, admin: str | None) -> str | None:
+    """Give the admin that a domain is to have: an admin's own where none is named. Raises Refused for another's."""
+    mine = caller.principal.admins
+    if mine is None:
+        return admin
+    if admin == "" or (admin is not None and admin not in mine):
+        raise Refused(f"a domain of yours has an admin of yours: {', '.join(sorted(mine))}", 403)
+    return admin
+
+
+@router.get("/domains", summary="List domains")
+def list_domains(caller: Annotated[Caller, READ], page: Which, contains: str = "") -> Paged[Domain]:
+    found = directory.list_domains(caller.site.database, admins=caller.principal.admins)
+    wanted = contains.strip().lower()
+    return page.of([one for one in found if any(wanted in name for name in (one.name, *one.aliases))])
+
+
+@router.post("/domains", summary="Add a domain, or an alias of one", status_code=201)
+def add_domain(caller: Annotated[Caller, WRITE], body: NewDomain) -> Domain:
+    admin: str | None = body.admin
+    if body.alias_of:
+        own_domain(caller, body.alias_of)
+    elif caller.principal.admins is not None:
+        admin = _own_admin(caller, body.admin or caller.principal.name)
+    return directory.add_domain(caller.site.database, caller.actor, body.name, admin=admin or "", alias_of=body.alias_of)
+
+
+@router.get("/domains/{name}", summary="Show a domain")
+def show_domain(caller: Annotated[Caller, READ], name: str) -> Domain:
+    return own_domain(caller, name)
+
+
+@router.patch("/domains/{name}", summary="Rename, lock or unlock a domain, or give it another admin")
+def set_domain(caller: Annotated[Caller, WRITE], name: str, body: DomainChange) -> Domain:
+    own_domain(caller, name)
+    _own_admin(caller, body.admin)
+    return directory.set_domain(caller.site.database, caller.actor, name, **body.given)
+
+
+@router.delete("/domains/{name}", summary="Remove a domain with its users and delivery IPs, or an alias alone")
+def remove_domain(caller: Annotated[Caller, WRITE], name: str, only_look: bool = False) -> Done:
+    own_domain(caller, name)
+    return Done(text=directory.remove_domain(caller.site.database, caller.actor, name, only_look=only_look).text)
+
+
+@router.get("/users", summary="List outgoing users, of all domains or of one")
+def list_users(caller: Annotated[Caller, READ], page: Which, domain: str = "", contains: str = "") -> Paged[User]:
+    if domain:
+        own_domain(caller, domain)
+    found = directory.list_users(caller.site.database, domain or None, admins=caller.principal.admins)
+    wanted = contains.strip().lower()
+    return page.of([one for one in found if wanted in one.username.lower()])
+
+
+@router.post("/users", summary="Add an outgoing user", status_code=201)
+def add_user(caller: Annotated[Caller, WRITE], body: NewUser) -> User:
+    own_domain(caller, body.domain)
+    given = body.given
+    return directory.add_user(caller.site.database, caller.actor, given.pop("domain"), **given)
+
+
+OfDomain = Annotated[str, Query(description="the domain of the user")]
+Username = Annotated[str, Query(description="the user's name; empty: the domain's own user")]
+
+
+@router.patch("/users", summary="Change an outgoing user's name or password, lock or unlock it")
+def set_user(caller: Annotated[Caller, WRITE], domain: OfDomain, body: UserChange, username: Username = "") -> User:
+    own_domain(caller, domain)
+    database, actor, given = caller.site.database, caller.actor, body.given
+    locked, reason = given.pop("locked", None), given.pop("reason", "")
+    if reason and not locked:
+        raise Refused("'reason' goes with 'locked'")
+    found = None
+    if given or locked is None:
+        found = directory.set_user(database, actor, domain, username, **given)
+        username = found.username
+    if locked is not None:
+        lock = directory.lock_user if locked else directory.unlock_user
+        found = lock(database, actor, domain, username, *([reason] if locked else []))
+    assert found is not None
+    return found
+
+
+@router.delete("/users", summary="Remove an outgoing user with its delivery IPs")
+def remove_user(
+    caller: Annotated[Caller, WRITE], domain: OfDomain, username: Username = "", only_look: bool = False
+) -> Done:
+    own_domain(caller, domain)
+    return Done(text=directory.remove_user(caller.site.database, caller.actor, domain, username, only_look=only_look).text)
+
+
+@router.get("/identities", summary="List identities that a user's messages had, the latest first")
+def list_identities(
+    caller: Annotated[Caller, READ],
+    domain: OfDomain,
+    username: Username = "",
+    beginning: str = "",
+    most: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> list[str]:
+    own_domain(caller, domain)
+    return list(directory.identities(caller.site.database, domain, username, beginning, most))

@@ -1,0 +1,263 @@
+"""What all endpoints of the JSON API have in common: who may call them, pages of rows, errors. In: routes. Out: replies.
+
+A route says by `needs(...)` which scope of a token and which roles it wants; nothing is read of a request before its
+caller is known. Must not know any rule of delivery IPs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError, to_jsonable_python
+
+from hslpy.admin.site import Site
+from hslpy.admin.who import Caller, TooMany, caller_of
+from hslpy.egress.admins import ROLES, SCOPES, Role
+from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.queries import BadRule
+from hslpy.egress.settings import Conflict
+
+T = TypeVar("T")
+
+SUPER: Role = "super-admin"
+MOST_PER_PAGE = 500
+MOST_BODY_BYTES = 3 << 19  # a CSV file has 1 MiB at most, and is refused with a better text
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Unavailable(Refused):
+    """What was asked for is not to be had in this process, or now."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 503)
+
+
+# Who may call
+
+
+class Needs:
+    """What a route wants of its caller: a scope, None for none, and one of some roles."""
+
+    def __init__(self, scope: str | None, roles: Sequence[Role]) -> None:
+        assert scope is None or scope in SCOPES
+        self.scope, self.roles = scope, tuple(roles)
+
+    def __call__(self, request: Request) -> Caller:
+        caller: Caller = request.state.caller
+        return caller
+
+    def check(self, caller: Caller) -> None:
+        """Raises Refused."""
+        principal = caller.principal
+        if principal.allowed_calls is not None:
+            raise Refused(f"{principal.name} may only use those calls of the software API that it was given", 403)
+        if self.scope is not None:
+            principal.require_scope(self.scope)
+        principal.require(*self.roles)
+
+
+def needs(scope: str | None, *roles: Role) -> Any:
+    """Give the dependency of a route: without roles, those that can read for a scope that reads, else super-admins."""
+    if not roles:
+        roles = ROLES if scope is None else (SUPER, "read-only") if scope.endswith(":read") else (SUPER,)  # type: ignore[assignment]
+    return Depends(Needs(scope, roles))
+
+
+def needs_of(route: APIRoute) -> Needs | None:
+    found = [one.call for one in route.dependant.dependencies if isinstance(one.call, Needs)]
+    return found[0] if found else None
+
+
+class Route(APIRoute):
+    """A route whose caller is known before anything is read, and whose errors are ours."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        needed = needs_of(self)
+        known = _query_names(self.dependant)
+
+        async def handler(request: Request) -> Response:
+            site: Site = request.app.state.site
+            try:
+                if needed is not None:
+                    caller = await caller_of(site, request)
+                    needed.check(caller)
+                    request.state.caller = caller
+                _refuse_unknown(request, known)
+                response = await handle(request)
+            except (Refused, RequestValidationError) as error:
+                return error_reply(error)
+            except BaseException as error:
+                if not isinstance(error, Exception) or hasattr(error, "status_code"):
+                    raise
+                told = {"level": "error", "path": self.path, "error": f"{type(error).__name__}: {error}"}
+                site.log("admin.fault", told)
+                return reply_of(500, "the request failed by a fault of the server; its log has more")
+            response.headers.update(_HEADERS)
+            return response
+
+        return handler
+
+
+def noun(name: str) -> APIRouter:
+    """Give the router of a noun; its name heads its endpoints in the description."""
+    return APIRouter(tags=[name], route_class=Route)
+
+
+def _query_names(dependant: Dependant) -> frozenset[str]:
+    names = {one.alias for one in dependant.query_params}
+    for one in dependant.query_params:
+        names |= set(getattr(one.field_info.annotation, "model_fields", ()))
+    return frozenset(names).union(*map(_query_names, dependant.dependencies))
+
+
+def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
+    for name in request.query_params:
+        if name not in known:
+            raise Unexpected(name, known)
+
+
+class Unexpected(Refused):
+    """There is no such field."""
+
+    def __init__(self, name: str, known: Sequence[str] | frozenset[str]) -> None:
+        super().__init__(f"unexpected field '{name[:64]}'", 400)
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        self.field, self.hint = name[:64], f"did you mean '{near[0]}'?" if near else ""
+
+
+# Bodies and pages
+
+
+class Body(BaseModel):
+    """What a request brings: its fields and no others, of exactly their types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_only(cls, given: Any) -> Any:
+        for name in given if isinstance(given, dict) else ():
+            if name not in cls.model_fields:
+                error = Unexpected(str(name), list(cls.model_fields))
+                told = {"message": error.message, "hint": error.hint, "field": error.field}
+                raise PydanticCustomError("unexpected", "{message}", told)
+        return given
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, null or not."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Paged(BaseModel, Generic[T]):
+    """A page of rows; `total` is how many there are on all pages."""
+
+    items: list[T]
+    total: int
+    page: int
+    pages: int
+
+
+class Page(BaseModel):
+    """Which page: the number from 1, and how many rows it has."""
+
+    number: int
+    size: int
+
+    def of(self, rows: Sequence[T]) -> Paged[T]:
+        pages = max(1, -(-len(rows) // self.size))
+        number = min(self.number, pages)
+        return Paged(
+            items=list(rows[(number - 1) * self.size : number * self.size]), total=len(rows), page=number, pages=pages
+        )
+
+
+def page(
+    page: Annotated[int, Query(ge=1, description="the page, from 1")] = 1,
+    per_page: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="rows of a page")] = 100,
+) -> Page:
+    return Page(number=page, size=per_page)
+
+
+Which = Annotated[Page, Depends(page)]
+
+
+class Done(BaseModel):
+    """What came of a change, for people."""
+
+    text: str
+
+
+# Errors
+
+
+class Fault(BaseModel):
+    """What is wrong. `field` names the field that it is about, `hint` one thing to try."""
+
+    message: str
+    hint: str | None = None
+    field: str | None = None
+
+
+class Error(BaseModel):
+    """An error. `theirs` is, for a conflict, what the row is now: null where it is gone."""
+
+    error: Fault
+    theirs: Any = None
+
+
+def reply_of(
+    status: int, message: str, hint: str = "", field: str = "", headers: Mapping[str, str] | None = None, **more: Any
+) -> Response:
+    told = {"message": message, "hint": hint, "field": field}
+    content = {"error": {name: text for name, text in told.items() if text}, **more}
+    return JSONResponse(content, status, {**_HEADERS, **(headers or {})})
+
+
+def error_reply(error: Refused | RequestValidationError) -> Response:
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    headers = {}
+    if error.status == 401:  # the page's script asks with a session: a challenge would make the browser ask for a password
+        headers["WWW-Authenticate"] = 'Bearer realm="hslpy"'
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.wait_s)
+    more = {"theirs": to_jsonable_python(error.theirs)} if isinstance(error, Conflict) else {}
+    field = f"rules.{error.index}" if isinstance(error, BadRule) else getattr(error, "field", "")
+    message, hint = error.message, getattr(error, "hint", "")
+    text, mark, near = message.partition("; did you mean ")
+    if mark and not hint:
+        message, hint = text, f"did you mean {near}"
+    return reply_of(error.status, message, hint, field, headers, **more)
+
+
+def _invalid(error: RequestValidationError) -> Response:
+    """Give the reply for the first field that is wrong."""
+    first = error.errors()[0]
+    context = first.get("ctx") or {}
+    place = [str(one) for one in first["loc"] if one not in ("body", "query", "path")]
+    if first["type"] == "json_invalid":
+        return reply_of(400, f"the body is no JSON: {context.get('error', '')}")
+    if first["type"] == "unexpected":
+        return reply_of(400, context["message"], context["hint"], ".".join([*place, context["field"]]))
+    if first["type"] == "missing":
+        name = ".".join(place)
+        return reply_of(400, f"missing field '{name}'" if name else "a body of JSON is wanted", field=name)
+    name = ".".join(place)
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return reply_of(400, f"'{name}': {message[:1].lower()}{message[1:]}" if name else message, field=name)
+
+
+__all__ = [
+    "SUPER", "Body", "Caller", "Done", "Error", "NotFound", "Page", "Paged", "Refused", "Route", "Unavailable", "Which",
+    "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
+]  # fmt: skip
