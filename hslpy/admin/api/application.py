@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
 
 from hslpy.admin.api import admins, directory, session, site_settings
 from hslpy.admin.api.frame import MOST_BODY_BYTES, Caller, Error, Route, needs, needs_of, noun, reply_of
@@ -43,14 +42,16 @@ def json_api(site: Site) -> FastAPI:
     for router in _routers():
         api.include_router(router)
 
-    async def not_ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        texts = {404: "there is nothing at this path", 405: f"'{request.method}' cannot be used here"}
-        message = texts.get(error.status_code, str(error.detail))
-        return reply_of(error.status_code, message, headers=error.headers)
-
-    api.add_exception_handler(HTTPException, not_ours)
+    for status in (400, 404, 405, 413):  # of the framework's own
+        api.add_exception_handler(status, _not_ours)
     return api
+
+
+async def _not_ours(request: Request, error: Exception) -> Response:
+    status = int(getattr(error, "status_code", 500))
+    texts = {404: "there is nothing at this path", 405: f"'{request.method}' cannot be used here"}
+    message = texts.get(status, str(getattr(error, "detail", "")))
+    return reply_of(status, message, headers=getattr(error, "headers", None))
 
 
 def routes() -> list[Route]:
