@@ -6,8 +6,11 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hslpy.client.certificates import CertificateFiles
 from hslpy.errors import OperatorError
 from hslpy.records import record
+
+MINIMUM_VERSION = "TLSv1.2"  # every browser since 2014; RFC 8996 ended those before
 
 
 @record
@@ -56,6 +59,10 @@ class AdminSettings:
     def addresses(self) -> tuple[Address, ...]:
         """Raises OperatorError."""
         return tuple(map(_address, self.listen))
+
+    @property
+    def files(self) -> CertificateFiles | None:
+        return None if self.certificate is None else CertificateFiles(self.certificate, self.key)
 
     def url(self, address: Address) -> str:
         """Give the address of the page there, as a person types it in."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hslpy.admin.settings import MINIMUM_VERSION
 from hslpy.app import hook_settings
 from hslpy.cli.command import Command
 from hslpy.cli.run import add_profile_argument, profiles_of
+from hslpy.client.certificates import read_certificate
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import check_hooks
 from hslpy.lang.diagnostics import render
-from hslpy.smtp.certificates import read_certificate
 from hslpy.tooling.check import ANY, TEST, Checked, check_file
 from hslpy.tooling.explain import page_of
 from hslpy.tooling.run_tests import find_files
@@ -52,6 +53,8 @@ def _run(arguments: argparse.Namespace) -> int:
                     raise OperatorError(f"there is no script {file}", hint=f"`hooks.{hook}` of {arguments.config} names it")
         for pair in settings.smtp.certificate_files:
             read_certificate(pair, settings.smtp.tls_minimum_version)
+        if settings.admin.files is not None:
+            read_certificate(settings.admin.files, MINIMUM_VERSION)
         if settings.smtp.users_file is not None:
             load_users(settings.smtp.users_file)
     if not work:

@@ -15,6 +15,7 @@ from hslpy.clock import SystemClock
 from hslpy.config import Settings, read_settings
 from hslpy.event_log import EventLog, set_up_logging
 from hslpy.supervisor import Supervisor
+from hslpy.web import WebProcess
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,9 +61,12 @@ async def _serve(settings: Settings, events: EventLog) -> None:
     await server.start()
     started.set()
     print(_greeting(server), flush=True)
+    web = WebProcess(settings, events.write) if settings.egress.database else None
+    if web is not None:
+        web.start()
     await stopping.wait()
     print("stopping: letting transactions and attempts under way finish", flush=True)
-    await server.stop()
+    await asyncio.gather(server.stop(), *((web.stop(),) if web is not None else ()))
 
 
 def _greeting(server: App | Supervisor) -> str:
@@ -77,6 +81,9 @@ def _greeting(server: App | Supervisor) -> str:
     if settings.workers > 1:
         lines.append(f"  workers     {settings.workers}: `hslpy workers` shows how they fare")
     lines.append(f"  counters    {'in Redis' if settings.rate.store == 'redis' else 'in memory'}")
+    pages = [settings.admin.url(address) for address in settings.admin.addresses if address.port]
+    if settings.egress.database and pages:
+        lines.append(f"  page        {', '.join(pages)}")
     host, port, _ = server.listening[0]
     config = f" --config {settings.file}" if settings.file else ""
     lines += [

@@ -16,6 +16,7 @@ from typing import Any
 
 from hslpy.admin.settings import AdminSettings
 from hslpy.client.bounce_lists import BounceListSettings
+from hslpy.client.certificates import CertificateFiles
 from hslpy.client.contract import Timeouts
 from hslpy.client.http_contract import HttpSettings
 from hslpy.client.ldap import LdapProfile
@@ -39,7 +40,7 @@ from hslpy.scan.clamd import ClamdSettings
 from hslpy.scan.dlp import DlpRule, DlpSettings
 from hslpy.scan.rspamd import RspamdSettings
 from hslpy.scan.spamc import SpamdSettings
-from hslpy.smtp.settings import CertificateFiles, Listener, SmtpSettings
+from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.sqlite import SpoolSettings
 from hslpy.store.settings import MemorySettings, RedisProfile, RedisSettings
 

@@ -6,13 +6,15 @@ One change at a time, whoever makes it: each has the one row of `revision` to it
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -67,16 +69,8 @@ class Database:
     def open(self) -> None:
         """Raises OperatorError where the database cannot be reached, or is of a later version."""
         try:
-            with self._engine.connect() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
-                try:
-                    self._migrate(connection)
-                finally:
-                    if connection.dialect.name == "postgresql":
-                        connection.rollback()
-                        connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
-                        connection.commit()
+            with self._engine.connect() as connection, self._alone(connection):
+                self._migrate(connection)
         except SQLAlchemyError as error:
             raise OperatorError(
                 f"the database of delivery IPs, {self.place}, cannot be opened: {_first_line(error)}",
@@ -141,6 +135,26 @@ class Database:
             arguments=session.arguments,
             result=session.result[:1000],
         )
+
+    @contextmanager
+    def _alone(self, connection: Connection) -> Iterator[None]:
+        """Keep other processes from migrating meanwhile."""
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
+            try:
+                yield
+            finally:
+                connection.rollback()
+                connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
+                connection.commit()
+            return
+        # The folder: whoever closes the database's own file loses all locks on it that its process has.
+        folder = os.open(Path(self.url.database or "").absolute().parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _migrate(self, connection: Any) -> None:
         # Alembic takes a third of a second to import: only where there is something to do.

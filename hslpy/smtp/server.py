@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hslpy.client.certificates import Certificates
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.log import Log
@@ -23,7 +24,6 @@ from hslpy.rate.contract import RateCounters, RateSettings
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.smtp import replies
 from hslpy.smtp.adapter import Connection
-from hslpy.smtp.certificates import Certificates
 from hslpy.smtp.guesses import Guesses
 from hslpy.smtp.networks import client_of
 from hslpy.smtp.replies import OwnReply
@@ -80,7 +80,7 @@ class SmtpServer:
         processes that share the ports, None where this one is alone.
         """
         self.settings = settings
-        self.certificates = Certificates(settings, clock, log)
+        self.certificates = Certificates("smtp", settings.certificate_files, settings.tls_minimum_version, clock, log)
         counters = rates or MemoryRateCounters(RateSettings(max_entries=_MOST_COUNTED), clock, log)
         guesses = Guesses(settings, counters, log)
         self.shared = Shared(settings, hooks, accept, clock, new_id, log, guesses, lookup_ptr, logins)

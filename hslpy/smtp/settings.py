@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hslpy.client.certificates import CertificateFiles
+
 MIB = 1024 * 1024
 
 
@@ -20,14 +22,6 @@ class Listener:
     port: int = 2525
     server_id: str = "mailserver:1"
     tls: Literal["none", "starttls", "implicit"] = "starttls"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateFiles:
-    """PEM files of a certificate chain and its private key; without `key` the key is in the other file."""
-
-    certificate: Path
-    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

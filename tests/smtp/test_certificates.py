@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from hslpy.client.certificates import DAY_S, CertificateFiles, Certificates, alarm, chosen, read_certificate
 from hslpy.clock import ManualClock
 from hslpy.errors import OperatorError
-from hslpy.smtp.certificates import DAY_S, Certificates, alarm, chosen, read_certificate
-from hslpy.smtp.settings import CertificateFiles, SmtpSettings
 from tests.smtp.harness import Client, World, run, serving
 from tests.smtp.pairs import pair
 
@@ -192,8 +191,9 @@ def test_the_end_is_told_once_a_day(tmp_path: Path) -> None:
     now = dt.datetime.fromtimestamp(clock.time(), dt.UTC)
     made = pair(tmp_path, ["a.test", "b.test"], days=90, age_days=58.5, now=now)
     log: list[tuple[str, Any]] = []
-    settings = SmtpSettings(tls_certificate=made[0], tls_key=made[1])
-    certificates = Certificates(settings, clock, lambda event, fields: log.append((event, dict(fields))))
+    certificates = Certificates(
+        "smtp", [as_files(made)], "TLSv1.2", clock, lambda event, fields: log.append((event, dict(fields)))
+    )
     for _ in range(3 * 24):
         certificates.tell_of_expiry()
         clock.advance(3600)

@@ -1,4 +1,4 @@
-"""The server's certificates. In: pairs of PEM files. Out: a context for the next handshake, by the name asked for.
+"""A server's certificates. In: pairs of PEM files. Out: a context for the next handshake, by the name asked for.
 
 Files are looked at again while the server runs; a pair that cannot be used leaves the one before it in use. Must not know
 listeners or connections. Source: RFC 6066 section 3 (SNI), RFC 6125 section 6.4 (a `*` stands for one whole leftmost label).
@@ -22,7 +22,6 @@ from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.filestamp import Stamp, stamp_of
 from hslpy.log import Log
-from hslpy.smtp.settings import CertificateFiles, SmtpSettings
 
 DAY_S = 86_400.0
 # Told of each day below this, or below the share of its lifetime where that is shorter; as errors below the second.
@@ -30,6 +29,14 @@ WARN_DAYS, WARN_SHARE = 30, 1 / 3
 ALARM_DAYS, ALARM_SHARE = 7, 1 / 12
 
 Stamps = tuple[Stamp, Stamp]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """PEM files of a certificate chain and its private key; without `key` the key is in the other file."""
+
+    certificate: Path
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def read_certificate(files: CertificateFiles, minimum_version: str) -> Certifica
             hint = "`openssl pkey -pubout -in KEY` and `openssl x509 -pubkey -noout -in CERTIFICATE` say the same for a pair"
             raise OperatorError(f"the key {key} is not that of the certificate {files.certificate}", hint=hint) from None
         if b"PRIVATE KEY-----" not in pem:
-            hint = "name the file of the private key beside it: tls_key, or `key` in [[smtp.certificates]]"
+            hint = "name the file of the private key beside it: `tls_key`, or `key`"
             raise OperatorError(f"{key} holds no private key in PEM", hint=hint) from None
         raise OperatorError(f"cannot use the certificate {files.certificate} with the key {key}: {error}") from None
     except OSError as error:
@@ -125,22 +132,31 @@ def alarm(certificate: Certificate, now: float) -> str | None:
 
 
 class Certificates:
-    """All of the server's. `context` is for the next handshake; None without any. Raises OperatorError as reading does."""
+    """All of a server's. `context` is for the next handshake; None without any. Raises OperatorError as reading does.
 
-    def __init__(self, settings: SmtpSettings, clock: Clock, log: Log) -> None:
-        self._minimum_version = settings.tls_minimum_version
+    `part` is which server it is: what its events are called by.
+    """
+
+    def __init__(self, part: str, files: Sequence[CertificateFiles], minimum_version: str, clock: Clock, log: Log) -> None:
+        self._part = part
+        self._minimum_version = minimum_version
         self._clock = clock
         self._log = log
         self._kept: list[_Kept] = []
         self._reading = asyncio.Lock()
         self._tell_at = 0.0
-        for files in settings.certificate_files:
-            seen = _stamps(files)
-            self._kept.append(_Kept(files, seen, read_certificate(files, self._minimum_version)))
+        for pair in files:
+            seen = _stamps(pair)
+            self._kept.append(_Kept(pair, seen, read_certificate(pair, self._minimum_version)))
         self.context = self._joined()
 
     def __bool__(self) -> bool:
         return bool(self._kept)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that they bear, in lower case; one may begin with `*.`."""
+        return frozenset(name for kept in self._kept for name in kept.current.names)
 
     async def refresh(self, *, everything: bool = False) -> bool:
         """Take up the pairs whose files have changed, or all; give whether each of these can be used.
@@ -156,10 +172,10 @@ class Certificates:
             for kept, result in results:
                 if isinstance(result, Certificate):
                     kept.current = result
-                    self._log("smtp.certificate_loaded", _about(result))
+                    self._log(f"{self._part}.certificate_loaded", _about(result))
                 else:
                     fields = {"level": "error", "certificate": kept.files.certificate, "why": result.message}
-                    self._log("smtp.certificate_kept", fields)
+                    self._log(f"{self._part}.certificate_kept", fields)
             if taken:
                 self.context = self._joined()
                 self._tell_at = 0.0
@@ -192,10 +208,13 @@ class Certificates:
             level = alarm(kept.current, now)
             if level is not None:
                 left = kept.current.expires_at - now
-                event = "smtp.certificate_expires" if left > 0 else "smtp.certificate_expired"
-                self._log(event, {"level": level, **_about(kept.current), "days_left": round(left / DAY_S, 1)})
+                fields = {"level": level, **_about(kept.current), "days_left": round(left / DAY_S, 1)}
+                if left > 0:
+                    self._log(f"{self._part}.certificate_expires", fields)
+                else:
+                    self._log(f"{self._part}.certificate_expired", fields)
             elif kept.current.valid_from > now:
-                self._log("smtp.certificate_not_yet_valid", {"level": "error", **_about(kept.current)})
+                self._log(f"{self._part}.certificate_not_yet_valid", {"level": "error", **_about(kept.current)})
 
     def _joined(self) -> ssl.SSLContext | None:
         """Give the first pair's context, which takes another's where the client asks for a name of that."""

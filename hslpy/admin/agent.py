@@ -1,0 +1,108 @@
+"""What a node does for its addresses beside serving the page: its upkeep, its checks, those of block lists. In: a database.
+
+Ends with the process; what fails is logged and tried again. The database is asked in threads. Must not know of requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from hslpy.admin.submit import submitter
+from hslpy.client.http_contract import HttpClient
+from hslpy.clock import Clock
+from hslpy.dns.resolver import DnsResolver, ResolverSettings
+from hslpy.egress import block_lists, directory, site
+from hslpy.egress.alerts import Alerter
+from hslpy.egress.checkup import Checker
+from hslpy.egress.database import Actor, Database
+from hslpy.egress.names import Refused
+from hslpy.egress.picture import ASK_S
+from hslpy.egress.reputation import ReputationChecker
+from hslpy.egress.reputation_jobs import resolver_settings, settings_of
+from hslpy.egress.upkeep import Upkeep
+from hslpy.log import Log
+
+_START = Actor("hslpy", "start")
+
+
+class Agent:
+    """The parts at work for the node `node`: `checker`, `reputation`, `resolver`, `alerter`. `run` once, `close` once."""
+
+    def __init__(
+        self,
+        database: Database,
+        node: str,
+        dns: ResolverSettings,
+        http: HttpClient,
+        control: Path,
+        clock: Clock,
+        log: Log,
+        *,
+        allow_loopback: bool = False,
+    ) -> None:
+        """`control` is the mail server's socket, which takes alerts by mail; `http` takes them to a webhook.
+
+        With `allow_loopback` addresses of the loopback network are the node's too.
+        """
+        self._database = database
+        self._node = node
+        self._clock = clock
+        self._log = log
+        self._site = site.Site()
+        self._revision = -1
+        self.resolver = DnsResolver(dns, clock)
+        self._list_resolver = DnsResolver(resolver_settings(dns.nameservers, dns.port), clock)
+        name = " ".join(dns.nameservers) or "system"
+        self.checker = Checker(database, self.resolver, clock, node, resolver_name=name)
+        self.alerter = Alerter(database, http, submitter(control), clock, node, log)
+        self.reputation = ReputationChecker(
+            database,
+            self._list_resolver,
+            clock,
+            lambda: settings_of(self._site, dns.nameservers),
+            self.alerter.listings,
+            random.SystemRandom().random,
+            log,
+        )
+        self._upkeep = Upkeep(
+            database, self.resolver, clock, log, node, self.checker, allow_loopback=allow_loopback, tell=self.alerter.tell
+        )
+
+    def prepare(self) -> None:
+        """Make what a node finds there: itself, the block lists. Blocks. Raises SQLAlchemyError."""
+        try:
+            directory.ensure_node(self._database, _START, self._node)
+        except Refused as error:
+            fields = {"level": "error", "node": self._node, "why": str(error)}
+            self._log("egress.no_node", fields)
+        block_lists.populate(self._database)
+        self._read_site()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await asyncio.gather(self._follow_site(), self._upkeep.run(), self.reputation.run_daily())
+
+    async def close(self) -> None:
+        await self.reputation.close()
+        await self.alerter.close()
+        await self.resolver.close()
+        await self._list_resolver.close()
+
+    async def _follow_site(self) -> None:
+        """Have what is set for the site hold at once."""
+        while True:
+            await self._clock.sleep(ASK_S)
+            with contextlib.suppress(SQLAlchemyError):  # the upkeep tells of it
+                await asyncio.to_thread(self._read_site)
+
+    def _read_site(self) -> None:
+        revision = self._database.revision()
+        if revision != self._revision:
+            with self._database.read() as session:
+                self._site = site.read(session)
+            self._revision = revision
