@@ -22,7 +22,7 @@ from typing import TextIO
 
 from hslpy.clock import Clock
 
-_LEVELS: dict[object, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LEVELS: dict[object, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class EventLog:
@@ -52,7 +52,7 @@ class EventLog:
     def put(self, level: str, line: str) -> None:
         """Write a line already made."""
         self._lines.append(line)
-        if level == "error":
+        if level in ("error", "critical"):
             self.close()
         elif not self._due:
             try:

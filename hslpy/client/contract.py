@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -60,7 +60,8 @@ class Route:
     `source_ip` None lets the system choose (only where no source is configured); with `nonlocal_source` it may be none
     of this machine. `host` is the name for TLS and logs, `address` the IP connected to. `tls_names` are the names its
     certificate may bear, `host` where empty; `tls_verify_host` False asks for a trusted certificate of any name. Of
-    `tls_wanted` the mode decides about verifying.
+    `tls_wanted` the mode decides about verifying. `helo_of` gives the name for the address that the system chose; where it
+    is None, or gives none, that is `helo`.
     """
 
     host: str
@@ -79,6 +80,7 @@ class Route:
     sasl_password: str | None = field(default=None, repr=False)
     xclient: tuple[tuple[str, str], ...] = ()
     timeouts: Timeouts = Timeouts()
+    helo_of: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
 
     def __hash__(self) -> int:
         """Of what mostly differs: all fields would take longer to hash than the look-up they are for."""
@@ -113,7 +115,8 @@ class TransactionResult:
 
     `failed_at_connect`: nothing was sent of the message, the next host may be tried. `bind_failed`: the source IP is
     not on this machine. `dsn`: the host offers DSN, so that reports of success are its own to send. `error_state` is the
-    step that failed, `local_ip` the address the connection left from.
+    step that failed, `local_ip` the address the connection left from, `helo` what it said there. `no_route`: this machine
+    knows no way to the host from there.
     """
 
     results: tuple[RecipientResult | None, ...]
@@ -125,6 +128,8 @@ class TransactionResult:
     dsn: bool = False
     tls: TlsResult | None = None
     local_ip: str = ""
+    helo: str = ""
+    no_route: bool = False
     duration_s: float = 0.0
     reused: bool = False
 

@@ -47,13 +47,21 @@ class LinkFailed(Exception):
     """A step towards or on a connection failed: by a `reply`, or by the network (`reply` None). The link is closed."""
 
     def __init__(
-        self, state: str, message: str, *, reply: Reply | None = None, bind_failed: bool = False, temporary: bool = True
+        self,
+        state: str,
+        message: str,
+        *,
+        reply: Reply | None = None,
+        bind_failed: bool = False,
+        no_route: bool = False,
+        temporary: bool = True,
     ) -> None:
         super().__init__(message)
         self.state = state
         self.message = message
         self.reply = reply
         self.bind_failed = bind_failed
+        self.no_route = no_route
         self.temporary = temporary
 
 
@@ -64,9 +72,10 @@ class _HandshakeFailed(LinkFailed):
 class Link:
     """An open connection, greeted and logged in. The task that holds it owns it; `close` is never too early."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, helo: str) -> None:
         self.route = route
-        self.smtp = SMTP(hostname=route.host, local_hostname=route.helo, timeout=route.timeouts.command_s, start_tls=False)
+        self.helo = helo
+        self.smtp = SMTP(hostname=route.host, local_hostname=helo, timeout=route.timeouts.command_s, start_tls=False)
         self.protocol = ReplyProtocol(self.smtp.close)
         self.tls: TlsResult | None = None
         self.local_ip = ""
@@ -159,15 +168,17 @@ async def open_link(route: Route, contexts: TlsContexts) -> Link:
 
 async def _open(route: Route, contexts: TlsContexts, *, try_tls: bool) -> Link:
     sock = await _connect(route)
+    local_ip = sock.getsockname()[0]
+    helo = (route.helo_of(local_ip) if route.helo_of is not None else "") or route.helo
     try:
-        if not _WORD(route.helo):
+        if not _WORD(helo):
             raise ValueError("not a word in ASCII")
-        link = Link(route)
+        link = Link(route, helo)
     except ValueError as error:
         sock.close()
-        raise LinkFailed("HELO", f"HELO name {route.helo!r}: {error}") from error
+        raise LinkFailed("HELO", f"HELO name {helo!r}: {error}") from error
     try:
-        link.local_ip = sock.getsockname()[0]
+        link.local_ip = local_ip
         await _greet(link, sock)
         await _hello(link)
         if try_tls:
@@ -205,7 +216,8 @@ async def _connect(route: Route) -> socket.socket:
         except TimeoutError as error:
             raise LinkFailed("CONNECT", f"no connection to {where} in time") from error
         except OSError as error:
-            raise LinkFailed("CONNECT", f"cannot connect to {where}: {_reason(error)}") from error
+            no_route = error.errno == errno.ENETUNREACH
+            raise LinkFailed("CONNECT", f"cannot connect to {where}: {_reason(error)}", no_route=no_route) from error
         if route.source_ip is not None and not _same_address(sock.getsockname()[0], route.source_ip):
             raise LinkFailed(
                 "CONNECT", f"the system left from {sock.getsockname()[0]}, not from {route.source_ip}", bind_failed=True
@@ -248,7 +260,7 @@ async def _hello(link: Link) -> None:
     if link.route.protocol == "lmtp":
         response = await link.guarded(
             "LHLO",
-            link.smtp.execute_command(b"LHLO " + link.route.helo.encode("ascii"), timeout=link.route.timeouts.of("LHLO")),
+            link.smtp.execute_command(b"LHLO " + link.helo.encode("ascii"), timeout=link.route.timeouts.of("LHLO")),
         )
         reply = await link.reply("LHLO", _ready(response))
         if reply.code != 250:

@@ -137,6 +137,7 @@ class SmtpClient:
             dsn=link.offers("dsn"),
             tls=link.tls,
             local_ip=link.local_ip,
+            helo=link.helo,
             duration_s=self._clock.monotonic() - started,
             reused=reused,
         )
@@ -150,6 +151,7 @@ class SmtpClient:
             error_temporary=failure.temporary,
             failed_at_connect=True,
             bind_failed=failure.bind_failed,
+            no_route=failure.no_route,
             duration_s=self._clock.monotonic() - started,
         )
 

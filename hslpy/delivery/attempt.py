@@ -12,12 +12,22 @@ from typing import Any
 
 from hslpy.client.contract import Client, RecipientResult, Route, Timeouts, TlsWanted, TransactionResult
 from hslpy.clock import Clock
-from hslpy.delivery.outcome import Outcome, Success, outcome_of_error, outcome_of_problem, outcome_of_reply, waiting
+from hslpy.delivery.leaving import NODES_OWN, Departure, FromNamed, FromSettings, Leaving, Origin
+from hslpy.delivery.outcome import (
+    Outcome,
+    Success,
+    outcome_of_error,
+    outcome_of_problem,
+    outcome_of_reply,
+    waiting,
+)
 from hslpy.delivery.plan import OwnListeners, Target, TargetRules
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.delivery.targets import find_targets
 from hslpy.dns.contract import Resolver
-from hslpy.egress.sources import Choice, Look, Source, Sources, UnknownSource, choose_source, family_of, rotated
+from hslpy.egress.departures import Departures
+from hslpy.egress.receivers import refuses
+from hslpy.egress.sources import Sources, UnknownSource, rotated
 from hslpy.egress.tally import Tally
 from hslpy.hooks.facts import AttemptFacts, TlsFacts
 from hslpy.log import Log
@@ -26,6 +36,7 @@ from hslpy.mail.verdict import TryOptions
 
 LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; the HSL manual, Try
 
+_UNKNOWN_S = 5.0  # how long mail waits before it is looked again whether the delivery IPs are known
 LOOKUP_SHARE = 0.5  # of an attempt's time that DNS may take: hosts found by then can still be tried
 
 
@@ -33,7 +44,7 @@ LOOKUP_SHARE = 0.5  # of an attempt's time that DNS may take: hosts found by the
 class Parcel:
     """What is to be sent: one envelope, its content, and `key`, which spreads messages over configured sources.
 
-    `by` is the line of the script that said how, for the log.
+    `origin` is what the choice of delivery IPs goes by, `by` the line of the script that said how, for the log.
     """
 
     sender: Address
@@ -44,6 +55,7 @@ class Parcel:
     key: int
     ids: Mapping[str, object]
     by: str = ""
+    origin: Origin = NODES_OWN
 
 
 class Attempts:
@@ -59,8 +71,11 @@ class Attempts:
         rng: random.Random,
         log: Log,
         tally: Tally | None = None,
+        departures: Departures | None = None,
     ) -> None:
+        """`departures` are by the settings of delivery IPs; where None there are no such settings. `tally` counts."""
         self._settings = settings
+        self._departures = departures
         self._resolver = resolver
         self._client = client
         self._sources = sources
@@ -73,12 +88,14 @@ class Attempts:
     async def make(self, parcel: Parcel, options: TryOptions, transport: Transport) -> tuple[Outcome, ...]:
         """Try the parcel, and give an outcome a recipient, in order."""
         try:
-            candidates, named_by = self._candidates(options, transport, parcel.key)
+            leaving = self._leaving(parcel, options, transport)
         except UnknownSource as error:
             self._log("delivery.source_unknown", {"level": "error", **parcel.ids, "error": error.message})
             return self._all(parcel, waiting(error.message, self._settings.wait_s))
+        if leaving is None:
+            return self._all(parcel, waiting("the delivery IPs are not known yet", min(_UNKNOWN_S, self._settings.wait_s)))
         host, use_mx, port = destination(options, transport, parcel.recipients[0].domain)
-        rules = self._rules(options, transport, candidates)
+        rules = self._rules(options, transport, leaving)
         prefer = self._settings.prefer_family
         until = self._clock.monotonic() + self._settings.attempt_s
         limit_s = self._settings.attempt_s * LOOKUP_SHARE
@@ -89,7 +106,7 @@ class Attempts:
             if plan.skipped:
                 self._log("delivery.no_target", {**parcel.ids, "skipped": list(plan.skipped)})
             return self._all(parcel, outcome_of_problem(plan.problem))
-        return await self._over(plan.targets, parcel, options, transport, candidates, named_by, until)
+        return await self._over(plan.targets, parcel, options, transport, leaving, until)
 
     async def _over(
         self,
@@ -97,76 +114,68 @@ class Attempts:
         parcel: Parcel,
         options: TryOptions,
         transport: Transport,
-        candidates: Sequence[Source],
-        named_by: str,
+        leaving: Leaving,
         until: float,
     ) -> tuple[Outcome, ...]:
         """Try target after target until one has taken the message or said no to it, or the time is up."""
         outcomes: tuple[Outcome, ...] | None = None
-        missed: list[Choice] = []
-        unbound: dict[str, float] = {}
+        missed: list[Departure] = []
         for number, target in enumerate(targets):
             while True:
-                choice = self._choose(candidates, target, unbound)
-                if choice.source is None:
-                    missed.append(choice)
+                departure = await leaving.choose(target)
+                if departure.source is None:
+                    missed.append(departure)
                     break
-                route = self._route(target, choice.source, options, transport)
-                result = await self._send(route, parcel, until)
+                route = self._route(target, departure, options, transport)
+                result = await self._send(route, departure, parcel, until)
                 if result.bind_failed:
-                    unbound[choice.source.address] = self._suspend(choice.source, result, parcel)
+                    leaving.cannot_bind(departure, result, _ids_of(parcel, 0))
                     continue
-                outcomes = self._outcomes(route, choice.source, result)
-                self._record(route, choice, named_by, result, outcomes, parcel)
+                outcomes = self._outcomes(route, departure, result)
+                self._record(route, departure, leaving, result, outcomes, parcel)
                 if not result.failed_at_connect or number == len(targets) - 1 or self._clock.monotonic() >= until:
                     return outcomes
                 break
-        return outcomes if outcomes is not None else self._all(parcel, self._no_source(missed))
+        return outcomes if outcomes is not None else self._all(parcel, leaving.nowhere(missed))
 
-    def _choose(self, candidates: Sequence[Source], target: Target, unbound: Mapping[str, float]) -> Choice:
-        """Give the source for this target; none configured means that the system chooses."""
-        if not candidates:
-            return Choice(Source("", ""), (Look("", "", "the system's choice"),))
-        suspended = {**self._sources.suspended, **unbound}
-        return choose_source(candidates, suspended, family_of(target.address), self._clock.time())
-
-    def _no_source(self, missed: Sequence[Choice]) -> Outcome:
-        """No target could be reached from any source: it waits until one is back."""
-        backs = [choice.again_at for choice in missed if choice.again_at is not None]
-        wait_s = self._settings.wait_s
-        if backs:
-            wait_s = max(min(backs) - self._clock.time(), 1.0)
-        return waiting(f"no source can be used: {missed[-1].reason if missed else 'no candidate'}", wait_s)
-
-    async def _send(self, route: Route, parcel: Parcel, until: float) -> TransactionResult:
+    async def _send(self, route: Route, departure: Departure, parcel: Parcel, until: float) -> TransactionResult:
         params = parcel.sender_params, parcel.recipient_params
         limit_s = until - self._clock.monotonic()
-        return await self._client.send(route, parcel.sender, parcel.recipients, parcel.content, *params, limit_s)
+        result: TransactionResult | None = None
+        try:
+            result = await self._client.send(route, parcel.sender, parcel.recipients, parcel.content, *params, limit_s)
+            return result
+        finally:
+            if self._departures is not None and departure.reserved:
+                self._departures.allowances.settle(departure.reserved, route.host, reached=_reached(result))
 
-    def _suspend(self, source: Source, result: TransactionResult, parcel: Parcel) -> float:
-        """Leave the source out for a while, by all attempts; give until when."""
-        suspension_s = self._settings.source_suspension_s
-        self._sources.suspend(source.address, suspension_s, result.error or "it cannot be bound")
-        fields = {"source": source.id, "address": source.address, "error": result.error, "seconds": suspension_s}
-        self._log("delivery.source_suspended", {"level": "warning", **_ids_of(parcel, 0), **fields})
-        return self._clock.time() + max(suspension_s, 1.0)
+    def _leaving(self, parcel: Parcel, options: TryOptions, transport: Transport) -> Leaving | None:
+        """Give who says where it leaves from: the script, else the transport, the server's settings, the delivery IPs.
 
-    def _candidates(self, options: TryOptions, transport: Transport, key: int) -> tuple[tuple[Source, ...], str]:
-        """Give the sources in the order to try them, and who named them: the script, else the transport, else the server."""
+        None while the last are to say and not known. Raises UnknownSource.
+        """
+        settings = self._settings
+        ids = transport.sources or settings.sources
+        if not options.sources and not ids and self._departures is not None:
+            if self._departures.picture is None:
+                return None
+            return FromSettings(self._departures, parcel.origin, self._clock, settings.wait_s)
         if options.sources:
-            named = list(self._sources.resolve(options.sources))
+            named, by = list(self._sources.resolve(options.sources)), "script"
             if options.source_random:
                 self._random.shuffle(named)
-            return tuple(named), "script"
-        ids = transport.sources or self._settings.sources
-        named_by = "transport" if transport.sources else "delivery.sources" if ids else "system"
-        return rotated(self._sources.by_ids(ids), key), named_by
+        else:
+            named = list(rotated(self._sources.by_ids(ids), parcel.key))
+            by = "transport" if transport.sources else "delivery.sources" if ids else "system"
+        wait_s, suspension_s = settings.wait_s, settings.source_suspension_s
+        return FromNamed(named, by, self._sources, self._clock, self._log, suspension_s, wait_s)
 
-    def _rules(self, options: TryOptions, transport: Transport, candidates: Sequence[Source]) -> TargetRules:
+    def _rules(self, options: TryOptions, transport: Transport, leaving: Leaving) -> TargetRules:
         settings = self._settings
         private = transport.allow_private_targets
         return TargetRules(
-            families=tuple(sorted({source.family for source in candidates})) or (4, 6),
+            families=leaving.families,
+            closed=leaving.closed,
             allow_private=settings.allow_private_targets if private is None else private,
             own_listeners=self.own_listeners,
             limit=settings.target_addresses,
@@ -174,7 +183,12 @@ class Attempts:
             exclude=options.mx_exclude,
         )
 
-    def _route(self, target: Target, source: Source, options: TryOptions, transport: Transport) -> Route:
+    def _route(self, target: Target, departure: Departure, options: TryOptions, transport: Transport) -> Route:
+        source = departure.source
+        assert source is not None
+        own = transport.helo or self._settings.helo
+        known = self._departures.helo if self._departures is not None else _no_name
+        helo = options.helo or source.helo or (known(source.address) if source.address else "")
         timeouts = transport.timeouts
         if options.connect_timeout_s is not None:
             timeouts = replace(timeouts, connect_s=options.connect_timeout_s)
@@ -188,7 +202,8 @@ class Attempts:
             address=target.address,
             port=target.port,
             source_ip=source.address or None,
-            helo=options.helo or source.helo or transport.helo or self._settings.helo,
+            helo=helo or own,
+            helo_of=None if helo or source.address else known,
             protocol=options.protocol or transport.protocol,
             tls=options.tls or transport.tls,
             tls_sni=options.tls_sni,
@@ -206,17 +221,18 @@ class Attempts:
             timeouts=timeouts,
         )
 
-    def _outcomes(self, route: Route, source: Source, result: TransactionResult) -> tuple[Outcome, ...]:
-        base = _facts(route, source, result)
+    def _outcomes(self, route: Route, departure: Departure, result: TransactionResult) -> tuple[Outcome, ...]:
+        base = _facts(route, departure, result)
         # RFC 3461 section 5.2.3: who offers no DSN says nothing of success; over LMTP success is delivery
         success: Success = "" if result.dsn else "delivered" if route.protocol == "lmtp" else "relayed"
-        return tuple(_outcome(base, said, result, success) for said in result.results)
+        outcomes = (_outcome(base, said, result, success) for said in result.results)
+        return tuple([_with_departure(each, departure, result) for each in outcomes] if departure.chosen else outcomes)
 
     def _record(
         self,
         route: Route,
-        choice: Choice,
-        named_by: str,
+        departure: Departure,
+        leaving: Leaving,
         result: TransactionResult,
         outcomes: tuple[Outcome, ...],
         parcel: Parcel,
@@ -224,19 +240,23 @@ class Attempts:
         replies = [(said.reply, said.state) if said is not None else None for said in result.results]
         self._tally.attempted(result.local_ip or route.source_ip or "", route.host, replies, result.error_state)
         fields: dict[str, Any] = {
-            "source": choice.source.id if choice.source else "",
-            "named_by": named_by,
+            "source": departure.source.id if departure.source else "",
+            "named_by": leaving.named_by,
             "local_ip": result.local_ip,
-            "helo": route.helo,
+            "helo": result.helo or route.helo,
             "host": route.host,
             "remote_ip": route.address,
             "port": route.port,
             "tls": result.tls.protocol if result.tls else "",
             "reused": result.reused,
             "duration_s": round(result.duration_s, 3),
-            "looked_at": choice.reason,
+            "looked_at": departure.looked_at,
+            **departure.about,
             "by": parcel.by,
         }
+        if result.no_route and departure.source is not None and departure.source.address:
+            fields_of = {"level": "warning", **_ids_of(parcel, 0), "address": departure.source.address}
+            self._log("delivery.no_route", {**fields_of, "remote_ip": route.address, "error": result.error})
         for number in range(len(outcomes)):
             ids = _ids_of(parcel, number)
             self._log("delivery.attempt", {**ids, **fields, "result": outcomes[number].text})
@@ -262,13 +282,13 @@ def destination(options: TryOptions, transport: Transport, domain: str) -> tuple
     return host, False, port
 
 
-def _facts(route: Route, source: Source, result: TransactionResult) -> AttemptFacts:
+def _facts(route: Route, departure: Departure, result: TransactionResult) -> AttemptFacts:
     tls = result.tls
     return AttemptFacts(
         duration_s=result.duration_s,
         local_ip=result.local_ip or route.source_ip or "",
-        helo=route.helo,
-        source_id=source.id,
+        helo=result.helo or route.helo,
+        source_id=departure.source.id if departure.source is not None else "",
         remote_ip=route.address,
         remote_port=route.port,
         remote_mx=route.host,
@@ -285,6 +305,31 @@ def _outcome(base: AttemptFacts, said: RecipientResult | None, result: Transacti
     return outcome_of_reply(
         said, replace(base, code=reply.code, enhanced=reply.enhanced, reason=reply.lines, state=said.state), success
     )
+
+
+def _with_departure(outcome: Outcome, departure: Departure, result: TransactionResult) -> Outcome:
+    """Give the outcome with what the message's next attempt has to know of this one's address.
+
+    One that a receiver refuses, or from which no way leads to it, is to be avoided.
+    """
+    address = departure.source.address if departure.source is not None else ""
+    reply = outcome.reply
+    refused = reply is not None and refuses(reply.code, str(reply), result.local_ip)
+    return replace(outcome, left_from=address, avoid=address if refused or result.no_route else "", why=departure.looked_at)
+
+
+def _reached(result: TransactionResult | None) -> bool:
+    """Say whether the host came to know of a recipient."""
+    if result is None:
+        return False
+    return result.error_state in _REACHED or any(said is not None and said.state in _REACHED for said in result.results)
+
+
+def _no_name(address: str) -> str:
+    return ""
+
+
+_REACHED = ("RCPT", "DATA", "EOD")
 
 
 def _ids_of(parcel: Parcel, number: int) -> dict[str, object]:

@@ -18,12 +18,15 @@ from weakref import WeakValueDictionary
 
 from hslpy.clock import Clock
 from hslpy.delivery.attempt import Attempts, Parcel
+from hslpy.delivery.leaving import NODES_OWN, Origin
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.room import SMALL_BYTES
 from hslpy.delivery.settings import DeliverySettings, Transport
+from hslpy.egress import origin
+from hslpy.egress.departures import Departures
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
-from hslpy.mail.address import Address, ascii_lower, parse_address
+from hslpy.mail.address import Address, ascii_domain, ascii_lower, parse_address
 from hslpy.mail.dsn import Action as ReportAction
 from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Fate, ReportSettings, report_on
@@ -63,6 +66,7 @@ class _Item:
     attempt_by: str = ""  # the line that decided how it is tried, or from where
     settled: bool = False
     seen: QueuedFacts | None = None  # what scripts were shown last
+    egress: Mapping[str, str] | None = None  # what its address was chosen by, as it is to be kept
 
     @property
     def ids(self) -> dict[str, object]:
@@ -132,8 +136,10 @@ class Jobs:
         clock: Clock,
         rng: random.Random,
         log: Log,
+        departures: Departures | None = None,
     ) -> None:
         self._settings = settings
+        self._departures = departures
         self._queue = queue
         self._spool = spool
         self._hooks = hooks
@@ -232,6 +238,7 @@ class Jobs:
             content = await self._content(first, first.entry.variant)
             for item in group:
                 item.content, item.shared = content, first.shared
+                item.egress = self._told(item.entry)
             parcel = Parcel(
                 sender=first.sender,
                 recipients=tuple(item.recipient for item in group),
@@ -241,6 +248,7 @@ class Jobs:
                 key=first.entry.message_id,
                 ids={"transaction": first.entry.transaction_id, "queue_id": tuple(item.entry.queue_id for item in group)},
                 by=first.attempt_by,
+                origin=self._origin(first),
             )
             return await self._attempts.make(parcel, first.options, transport)
         except SpoolError as error:
@@ -251,6 +259,29 @@ class Jobs:
         except Exception as error:
             self._fault(first, error)
             return [waiting("a fault of the server's own, see its log", self._settings.wait_s)] * len(group)
+
+    def _origin(self, item: _Item) -> Origin:
+        """Give what the choice of delivery IPs goes by; a sender that could not be told at reception is told now."""
+        entry = item.entry
+        if self._departures is None:
+            return NODES_OWN
+        fields = self._told(entry)
+        metadata = entry.metadata if item.metadata is None else item.metadata
+        return Origin(
+            origin.sender_of(fields, metadata.get("identity", "")),
+            entry.transaction_id.encode(),
+            origin.kept_of(fields),
+            origin.avoided_of(fields),
+            entry.first_at,
+        )
+
+    def _told(self, entry: QueuedRecipient) -> origin.Fields:
+        picture = self._departures.picture if self._departures is not None else None
+        if "pending" not in entry.egress or picture is None:
+            return entry.egress
+        login = entry.sasl_username.encode("latin-1", "replace").decode("utf-8", "replace")
+        domain, is_null = ascii_domain(entry.sender.domain), entry.sender.is_null
+        return origin.fields_of(origin.sender_at(picture, login, entry.remote_ip, domain, is_null=is_null))
 
     async def _read_large(self, key: tuple[int, int]) -> _Content:
         async def read() -> _Content:
@@ -350,7 +381,12 @@ class Jobs:
             outcome = outcome or Outcome("QUEUE", text, status=(4, 0, 0), charged=False)
             report = await self._report(item, outcome, "delayed", now)
         item.settled = True
-        await self._queue.reschedule(item.entry, options, now, error=text, metadata=item.metadata, report=report)
+        egress = item.egress if item.egress is not item.entry.egress else None
+        if outcome is not None and outcome.why:
+            egress = origin.after(item.egress or {}, outcome.left_from, outcome.avoid, outcome.why)
+        await self._queue.reschedule(
+            item.entry, options, now, error=text, metadata=item.metadata, egress=egress, report=report
+        )
         if report is not None:
             self._log(
                 "delivery.delay_reported", {**item.ids, "sender": str(item.entry.sender), "report": report.transaction_id}
@@ -452,4 +488,8 @@ def _alike(one: _Item, other: _Item) -> bool:
     if one.sender != other.sender or one.sender_params != other.sender_params:
         return False
     mine, theirs = (replace(item.options, recipient=None, recipient_params=None) for item in (one, other))
-    return mine == theirs
+    return mine == theirs and _identity(one) == _identity(other) and one.entry.egress == other.entry.egress
+
+
+def _identity(item: _Item) -> str:
+    return (item.entry.metadata if item.metadata is None else item.metadata).get("identity", "")

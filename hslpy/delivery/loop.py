@@ -26,6 +26,7 @@ from hslpy.delivery.room import SMALL_BYTES, Room
 from hslpy.delivery.send import Sender
 from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
+from hslpy.egress.departures import Departures
 from hslpy.egress.sources import Sources, UnknownSource
 from hslpy.egress.tally import Tally
 from hslpy.errors import OperatorError
@@ -65,16 +66,19 @@ class Delivery:
         log: Log,
         slots: Leases | None = None,
         tally: Tally | None = None,
+        departures: Departures | None = None,
     ) -> None:
-        """`slots` are those of all processes that deliver for this node, None where this one is alone; `tally` counts."""
+        """`slots` are those of all processes that deliver for this node, None where this one is alone; `tally` counts.
+        Source of `departures`: `Attempts`.
+        """
         _check(settings, sources)
         self._settings = settings
         self._queue = queue
         self._clock = clock
         self._log = log
-        self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log, tally)
+        self._attempts = Attempts(settings, resolver, client, sources, clock, rng, log, tally, departures)
         self.sender = Sender(settings, self._attempts)
-        self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log)
+        self._jobs = Jobs(settings, queue, spool, hooks, self._attempts, clock, rng, log, departures)
         self._slots = slots
         share = slots_of(settings)
         self._room: Room[Turn[_Job]] = Room(settings.content_memory_bytes, share.destination_share)

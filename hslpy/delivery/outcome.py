@@ -24,6 +24,7 @@ class Outcome:
     `charged` False: no attempt was made, for a reason of ours; no post-delivery hook runs, and it waits `wait_s`.
     `hold`: an operator must put something right first. `text` is for the operator and the DSN, `status` the DSN's,
     `remote_host` who said it, "" where we did. `success` is what a report of success says, where it is ours to send.
+    `left_from` is the address that the delivery IPs' settings gave, for `why`, which `avoid` says to use no more for it.
     """
 
     action: Action | None
@@ -36,6 +37,9 @@ class Outcome:
     hold: bool = False
     reply: Reply | None = None
     success: Success = ""
+    left_from: str = ""
+    avoid: str = ""
+    why: str = ""
 
 
 def action_of(reply: Reply, state: str) -> Action | None:

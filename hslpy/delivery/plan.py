@@ -8,8 +8,8 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hslpy.mail.reply import Enhanced
@@ -73,9 +73,12 @@ class OwnListeners:
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
-    """What `allowed` holds addresses against. `families` are those that a source can reach."""
+    """What `refusal` holds addresses against. `families` are those that a source can reach; `closed` says why another is
+    not, for a receiver that has no address in them.
+    """
 
     families: tuple[int, ...] = (4, 6)
+    closed: Mapping[int, str] = field(default_factory=dict)
     allow_private: bool = False
     own_listeners: OwnListeners = OwnListeners()
     limit: int = 5

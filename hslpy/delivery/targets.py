@@ -112,6 +112,7 @@ class _Search:
     found: list[tuple[int, Target]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     refused: bool = False
+    closed: str = ""
     temporary: str = ""
     ours_at: int | None = None
 
@@ -134,7 +135,9 @@ class _Search:
                 self.refused = True
                 self.skipped.append(f"{host} [{address}]: {'ourselves' if why == 'self' else 'a private address'}")
             elif family_of(address) not in self.rules.families:
-                self.skipped.append(f"{host} [{address}]: no source of IPv{family_of(address)}")
+                family = family_of(address)
+                self.closed = self.closed or self.rules.closed.get(family, "")
+                self.skipped.append(f"{host} [{address}]: no source of IPv{family}")
             else:
                 self.found.append((preference, Target(host, address, self.port)))
 
@@ -177,6 +180,8 @@ class _Search:
         if self.refused:
             text = f"Mail for {name} would go to {'ourselves' if self.ours_at is not None else 'a private address'}"
             return Plan(problem=Problem(554, (5, 4, 6), text, "policy"), skipped=skipped)
+        if self.closed:
+            return Plan(problem=Problem(451, (4, 4, 0), f"4.4.0 {self.closed}", "policy"), skipped=skipped)
         if any("no source" in text for text in skipped):
             return Plan(problem=Problem(451, (4, 4, 4), f"No source reaches the hosts of {name}", "policy"), skipped=skipped)
         return Plan(problem=Problem(550, (5, 4, 4), f"No host for {name} has an address"), skipped=skipped)

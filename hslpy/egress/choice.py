@@ -6,7 +6,7 @@ Plain functions; time, counters and chance are arguments. Source: section C of t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -73,7 +73,7 @@ class Decision:
     """`address` is what to bind, empty where the system chooses (`automatic` for IPv6) or nothing may be sent.
 
     `fell_back`: the setting that won could not be followed. `ladder` has each level looked at, in order; `again_at`, with
-    `hold`, is when to look again (Unix seconds, infinite where it is not known).
+    `hold`, is when to look again (Unix seconds, infinite where it is not known). A hold of a strict setting is `strict`.
     """
 
     kind: Kind
@@ -81,6 +81,7 @@ class Decision:
     ladder: tuple[Rung, ...]
     fell_back: bool = False
     again_at: float = math.inf
+    strict: bool = False
 
     @property
     def reason(self) -> str:
@@ -96,13 +97,16 @@ def choose(
     key: bytes,
     exceptions: Mapping[str, Availability],
     policies: Policies,
-    avoid: Iterable[str] = (),
+    avoid: Collection[str] = (),
+    kept: str = "",
+    patient: bool = False,
 ) -> Decision:
     """Give what a message of this sender leaves from, towards a target of this family.
 
     `key` is the message's: the same key falls on the same address each time, as long as that can be used, and keys fall
     evenly on those of a pool. `exceptions` has the addresses that cannot be used now, or not wholly; all others can.
-    `avoid` are addresses that were refused this message; they are taken when there is no other.
+    `avoid` are addresses that were refused this message; they are taken when there is no other. `kept` is the address that
+    it was tried from before: it stays while it can be used, and a `patient` message waits for one that is only warming up.
     """
     here = book.nodes.get(node, Node(node))
     ladder: list[Rung] = []
@@ -127,14 +131,20 @@ def choose(
             return Decision("primary", here.primary(family), tuple(ladder), fell_back)
         spread = sender.domain.encode() if policies.pool == "sticky" else key
         if not avoid and exceptions.keys().isdisjoint(addresses):
-            address = pick(addresses, spread)
+            address = kept if kept in addresses else pick(addresses, spread)
             ladder.append(Rung(scope, setting, f"chose {address}"))
             return Decision("address", address, tuple(ladder), fell_back)
         found = {address: exceptions.get(address, USABLE) for address in addresses}
         looks = tuple(Look(address, one.reason) for address, one in found.items())
         usable = {address: one.weight for address, one in found.items() if not one.reason}
+        if patient and kept in found and kept not in usable and found[kept].warming and kept not in avoid:
+            ladder.append(Rung(scope, setting, f"waits for {kept}, which it was tried from", looks))
+            return Decision("hold", "", tuple(ladder), fell_back, found[kept].again_at)
         if usable:
-            address = pick_weighted(usable, spread, avoid, policies.max_warming_share)
+            if kept in usable and kept not in avoid:
+                address = kept
+            else:
+                address = pick_weighted(usable, spread, avoid, policies.max_warming_share)
             ladder.append(Rung(scope, setting, f"chose {address}", looks))
             return Decision("address", address, tuple(ladder), fell_back)
         warming = [address for address, one in found.items() if one.warming]
@@ -145,7 +155,7 @@ def choose(
         if setting.strict or (warming and policies.overflow == "hold"):
             ladder.append(Rung(scope, setting, "no address can be used: the mail waits", looks))
             again_at = min(one.again_at for one in found.values())
-            return Decision("hold", "", tuple(ladder), fell_back, again_at)
+            return Decision("hold", "", tuple(ladder), fell_back, again_at, setting.strict and not warming)
         ladder.append(Rung(scope, setting, "no address can be used: the next level decides", looks))
         fell_back = True
     return _automatic(here, family, policies, ladder, fell_back)

@@ -16,10 +16,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from hslpy.egress import site, tables
+from hslpy.egress import helos, site, tables
 from hslpy.egress.book import LEVELS, Book, Level, Node, Scope, Setting
 from hslpy.egress.choice import Availability
 from hslpy.egress.database import Database
+from hslpy.egress.helos import Helos
 from hslpy.egress.interfaces import UNUSABLE
 from hslpy.records import record
 
@@ -39,25 +40,26 @@ class Account:
     locked: str = ""
 
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
 @record
 class Picture:
     """All settings as of a revision.
 
-    `accounts` is by domain and username; `networks` has those known by their address, the narrowest first.
-    `identities` tells which users have settings of an identity, so that others need not look for theirs.
+    `accounts` is by domain and username; `networks` has those known by their address, by version and length of the prefix,
+    the narrowest first.
+    `identities` tells which users have settings of an identity, so that others need not look for theirs. `domains` has
+    all main domains, with why one is locked.
     """
 
     revision: int = -1
     book: Book = field(default_factory=Book)
     site: site.Site = field(default_factory=site.Site)
     accounts: Mapping[tuple[str, str], Account] = field(default_factory=dict)
-    networks: Sequence[tuple[Network, Account]] = ()
+    networks: Sequence[tuple[int, int, Mapping[int, Account]]] = ()
     identities: frozenset[tuple[str, str]] = frozenset()
     absent: Mapping[str, Mapping[str, Availability]] = field(default_factory=dict)
     suspended: Sequence[tuple[str, str, float, str]] = ()
+    helos: Helos = field(default_factory=Helos)
+    domains: Mapping[str, str] = field(default_factory=dict)
 
     def exceptions(self, node: str, now: float) -> Mapping[str, Availability]:
         """Give the addresses that cannot be used on a node now: not there, in no state to be used, or suspended.
@@ -78,10 +80,22 @@ class Picture:
 
     def account_at(self, client: str) -> Account | None:
         """Give the user who is known by a client's address, the narrowest network's."""
-        address = ipaddress.ip_address(client)
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return None
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        return next((account for network, account in self.networks if address in network), None)
+        number, bits = int(address), address.max_prefixlen
+        for version, length, by_network in self.networks:
+            if version == address.version and (found := by_network.get(number >> (bits - length))) is not None:
+                return found
+        return None
+
+    def locked(self, domain: str, username: str) -> str:
+        """Give why a sender may send nothing, empty for one that may."""
+        account = self.accounts.get((domain, username)) if domain else None
+        return account.locked if account is not None else self.domains.get(domain, "")
 
 
 def read(session: Session) -> Picture:
@@ -97,7 +111,6 @@ def read(session: Session) -> Picture:
     nodes, absent = _nodes(session)
     settings = {(one.scope, one.node): one for one in _settings(session, admin_names, domain_names)}
     accounts = {(one.domain, one.username): one for one in _accounts(session, {row[0]: row for row in domains})}
-    networks = [(ipaddress.ip_network(one.network), one) for one in accounts.values() if one.network]
     suspension = tables.Suspension
     suspended = session.execute(select(suspension.address, suspension.node, suspension.until, suspension.reason))
     return Picture(
@@ -111,10 +124,12 @@ def read(session: Session) -> Picture:
         ),
         site.read(session),
         accounts,
-        sorted(networks, key=lambda pair: -pair[0].prefixlen),
+        _networks([one for one in accounts.values() if one.network]),
         frozenset((scope.domain, scope.username) for scope, _ in settings if scope.level == "identity"),
         absent,
         [(address, node, math.inf if until is None else until, reason) for address, node, until, reason in suspended],
+        helos.load(session),
+        {name: "the domain is locked" if locked else "" for _, name, _, main, locked in domains if main is None},
     )
 
 
@@ -217,6 +232,15 @@ def _settings(session: Session, admins: Mapping[int | None, str], domains: Mappi
         for level, admin, domain, username, identity, node, ipv4, ipv6, disabled, strict in session.execute(query)
         if level != "default" or ipv4 or ipv6 or disabled or strict
     ]
+
+
+def _networks(accounts: Sequence[Account]) -> Sequence[tuple[int, int, Mapping[int, Account]]]:
+    found: dict[tuple[int, int], dict[int, Account]] = {}
+    for account in accounts:
+        network = ipaddress.ip_network(account.network)
+        number = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+        found.setdefault((network.version, network.prefixlen), {})[number] = account
+    return [(*kind, found[kind]) for kind in sorted(found, key=lambda kind: -kind[1])]
 
 
 def _accounts(session: Session, domains: Mapping[int, Sequence[object]]) -> Sequence[Account]:

@@ -82,6 +82,20 @@ def standing(code: int, text: str) -> Standing:
     return "throttled" if listed or _LIMITS.search(text) else ""
 
 
+def refuses(code: int, text: str, address: str) -> bool:
+    """Say whether a refusal is for the address that mail came from: it names a block list, or the address.
+
+    A limit is none, though it name the address; nor is greylisting. Source: C4.
+    """
+    if code < 400 or _OF_PEOPLE.search(text) or _OF_OTHERS.search(text):
+        return False
+    if _NAMES_LIST.search(text) is not None:
+        return _OF_DOMAINS.search(text) is None
+    if not address or (code < 500 and _LIMITS.search(text)):
+        return False
+    return re.search(rf"(?<![\w.:]){re.escape(address)}(?![\w:]|\.\d)", text, re.IGNORECASE) is not None
+
+
 @lru_cache(maxsize=4096)
 def group_of(host: str) -> str:
     """Give the group of receivers that a mail host belongs to, empty for one of none."""

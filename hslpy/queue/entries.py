@@ -75,6 +75,7 @@ def compact(entry: QueuedRecipient) -> QueuedRecipient:
     entry.sender_params = entry.sender_params or _NOTHING
     entry.recipient_params = entry.recipient_params or _NOTHING
     entry.metadata = entry.metadata or _NOTHING
+    entry.egress = entry.egress or _NOTHING
     entry.last_error = intern(entry.last_error)
     entry.first_at = entry.first_at or 0.0
     entry.last_at = entry.last_at or 0.0

@@ -226,13 +226,14 @@ class Queue:
         *,
         error: str = "",
         metadata: Mapping[str, str] | None = None,
+        egress: Mapping[str, str] | None = None,
         report: NewMessage | None = None,
     ) -> None:
         """Put a claimed recipient back after an attempt at `now`, or a script's order not to make one.
 
         A delay that `options` gives holds whatever the schedule says; without one a recipient past its lifetime
         (see `will_expire`) waits for the schedule's ceiling. `error` (or the options' reason) is kept for the operator;
-        `metadata` replaces the stored one where not None. A `report` of the delay is queued in the same commit.
+        `metadata` and `egress` replace what is stored where not None. A `report` of the delay is queued in the same commit.
         """
         retries = 0 if options.reset_retry else entry.retries + (1 if options.increment_retry else 0)
         values: dict[str, object] = {
@@ -253,6 +254,8 @@ class Queue:
             values["transport_id"] = options.transport_id
         if metadata is not None:
             values["metadata"] = dict(metadata)
+        if egress is not None:
+            values["egress"] = dict(egress)
         await self._to_its_end(self._reschedule(entry, values, report))
 
     def postpone(self, entry: QueuedRecipient, due_at: float) -> None:

@@ -43,7 +43,10 @@ class SpoolFull(SpoolError):
 
 @record
 class NewRecipient:
-    """A recipient to be queued. `variant` indexes `NewMessage.variants`, -1 for the content as received."""
+    """A recipient to be queued. `variant` indexes `NewMessage.variants`, -1 for the content as received.
+
+    `egress` is what the choice of delivery IPs goes by: source of the keys, `egress.origin`.
+    """
 
     recipient: Address
     sender: Address
@@ -58,6 +61,7 @@ class NewRecipient:
     job_id: str = ""
     priority: int = 0
     tenant_id: str = ""
+    egress: Mapping[str, str] = field(default_factory=dict)
 
 
 @record
@@ -110,6 +114,7 @@ class QueuedRecipient:
     job_id: str = ""
     priority: int = 0
     tenant_id: str = ""
+    egress: Mapping[str, str] = field(default_factory=dict)
 
 
 @record
@@ -129,7 +134,7 @@ class Remove:
 
 CHANGEABLE = frozenset(
     {
-        *("transport_id", "due_at", "retries", "first_at", "last_at", "last_error", "metadata"),
+        *("transport_id", "due_at", "retries", "first_at", "last_at", "last_error", "metadata", "egress"),
         *("hold", "quarantine_id", "job_id", "priority"),
     }
 )

@@ -21,7 +21,7 @@ NO_PARAMS: Mapping[str, str] = {}  # shared by all rows without parameters: nobo
 RECIPIENT_COLUMNS = (
     *("queue_id", "message_id", "sender_local", "sender_domain", "recipient_local", "recipient_domain", "transport_id"),
     *("due_at", "variant", "size_bytes", "retries", "first_at", "last_at", "last_error", "hold", "quarantine_id", "job_id"),
-    *("priority", "sender_params", "recipient_params", "metadata", "tenant_id"),
+    *("priority", "sender_params", "recipient_params", "metadata", "tenant_id", "egress"),
 )
 MESSAGE_COLUMNS = (
     "id",
@@ -102,6 +102,7 @@ def queued_recipients(message: NewMessage, first_id: int) -> tuple[QueuedRecipie
                 job_id=new.job_id,
                 priority=new.priority,
                 tenant_id=new.tenant_id,
+                egress=new.egress or NO_PARAMS,
             )
             for queue_id, new in enumerate(message.recipients, first_id)
         ]
@@ -115,7 +116,13 @@ def recipient_row(entry: QueuedRecipient) -> tuple[object, ...]:
         *(entry.queue_id, entry.message_id, sender.local_part, sender.domain, recipient.local_part, recipient.domain),
         *(entry.transport_id, entry.due_at, entry.variant, entry.size_bytes, entry.retries, entry.first_at, entry.last_at),
         *(entry.last_error, int(entry.hold), entry.quarantine_id, entry.job_id, entry.priority),
-        *(pack(entry.sender_params), pack(entry.recipient_params), pack(entry.metadata), entry.tenant_id),
+        *(
+            pack(entry.sender_params),
+            pack(entry.recipient_params),
+            pack(entry.metadata),
+            entry.tenant_id,
+            pack(entry.egress),
+        ),
     )
 
 
@@ -130,8 +137,8 @@ def entries_from(rows: Iterable[tuple[Any, ...]]) -> Iterator[QueuedRecipient]:
     for row in rows:
         (queue_id, message_id, sender_local, sender_domain, local, domain, transport_id) = row[:7]
         (due_at, variant, size_bytes, retries, first_at, last_at, last_error, hold, quarantine_id, job_id) = row[7:17]
-        (priority, sender_params, recipient_params, metadata, tenant_id) = row[17:22]
-        (transaction_id, received_at, remote_ip, helo, sasl_username, server_id) = row[22:]
+        (priority, sender_params, recipient_params, metadata, tenant_id, egress) = row[17:23]
+        (transaction_id, received_at, remote_ip, helo, sasl_username, server_id) = row[23:]
         yield QueuedRecipient(
             queue_id,
             message_id,
@@ -159,6 +166,7 @@ def entries_from(rows: Iterable[tuple[Any, ...]]) -> Iterator[QueuedRecipient]:
             job_id,
             priority,
             tenant_id,
+            NO_PARAMS if egress is None else unpack(egress),
         )
 
 

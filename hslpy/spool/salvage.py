@@ -36,7 +36,7 @@ _LOOKS = {
     "contents": ("kbBI", 3),
     "places": ("kiii", 4),
     "variants": ("iiiiBBI", 6),
-    "recipients": ("kittttt" + "nii" + "innti" + "Tti" + "TTT" + "t", 21),
+    "recipients": ("kittttt" + "nii" + "innti" + "Tti" + "TTT" + "t" + "T", 21),
 }
 _COLUMNS = {
     "messages": MESSAGE_COLUMNS,
@@ -45,7 +45,7 @@ _COLUMNS = {
     "variants": VARIANT_COLUMNS,
     "recipients": RECIPIENT_COLUMNS,
 }
-_PACKED = frozenset({"sender_params", "recipient_params", "metadata"})
+_PACKED = frozenset({"sender_params", "recipient_params", "metadata", "egress"})
 _TYPES: dict[str, tuple[type, ...]] = {"i": (int,), "n": (int, float), "t": (str,), "b": (bytes,)}
 
 
@@ -199,7 +199,9 @@ def _row(table: str, rowid: int, values: Values) -> Values:
             _sound(value) if column in _PACKED else value for column, value in zip(RECIPIENT_COLUMNS, own, strict=False)
         )
     missing = len(_COLUMNS[table]) - len(own)
-    return own + (("" if table == "recipients" else None),) * missing
+    if table == "recipients":
+        return own + ("", None)[2 - missing :]
+    return own + (None,) * missing
 
 
 def _sound(text: object) -> object:

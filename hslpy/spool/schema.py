@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hslpy.errors import OperatorError
 
-VERSION = 4
+VERSION = 5
 
 # Measured on 2 cores, ext4, group commits of 50: 16 KiB pages store 50 KiB messages 1.6 to 2 times as fast as
 # 4 KiB pages, and 4 KiB messages as fast.
@@ -75,9 +75,10 @@ CREATE TABLE recipients (
     sender_params TEXT,
     recipient_params TEXT,
     metadata TEXT,
-    tenant_id TEXT NOT NULL DEFAULT ''
+    tenant_id TEXT NOT NULL DEFAULT '',
+    egress TEXT
 );
-INSERT INTO meta VALUES ('version', 4), ('next_id', 1);
+INSERT INTO meta VALUES ('version', 5), ('next_id', 1);
 """
 
 # A step from the version that is its key to the next one, run inside one transaction with the change of the number.
@@ -85,6 +86,7 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {
     1: ("ALTER TABLE recipients ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''",),
     2: ("ALTER TABLE contents ADD COLUMN checksum INTEGER", "ALTER TABLE variants ADD COLUMN checksum INTEGER"),
     3: (_PLACES,),
+    4: ("ALTER TABLE recipients ADD COLUMN egress TEXT",),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hslpy.egress.receivers import group_of, standing
+from hslpy.egress.receivers import group_of, refuses, standing
 
 BLOCKED = [
     "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet service provider since"
@@ -100,3 +100,29 @@ def test_what_a_reply_means(reply, expected):
 )
 def test_the_group_of_a_host(host, group):
     assert group_of(host) == group
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (554, "5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org", True),
+        (451, "4.7.1 listed on bl.spamcop.net", True),
+        (550, "5.7.1 URL listed by dbl.spamhaus.org", False),
+        (421, "4.7.0 [192.0.2.7] our system has detected an unusual rate of unsolicited mail", False),
+        (421, "4.7.0 [TSS04] Messages from 192.0.2.7 temporarily deferred due to user complaints", False),
+        (450, "4.7.25 Client host rejected: cannot find your hostname, [192.0.2.7]", True),
+        (451, "4.7.1 Greylisted, please try again in 300 seconds (192.0.2.7)", False),
+        (452, "4.3.1 Insufficient system storage", False),
+        (550, "5.1.1 No such user here", False),
+        (550, "5.7.1 refused for 192.0.2.70", False),
+        (550, "5.7.1 refused for 192.0.2.7.", True),
+        (250, "2.0.0 192.0.2.7 is welcome", False),
+    ],
+)
+def test_a_refusal_of_the_address(code: int, text: str, expected: bool) -> None:
+    assert refuses(code, text, "192.0.2.7") is expected
+
+
+def test_an_ipv6_address_is_known_again() -> None:
+    assert refuses(550, "rejected [2001:DB8::7]", "2001:db8::7")
+    assert not refuses(550, "rejected [2001:db8::77]", "2001:db8::7")

@@ -1,0 +1,204 @@
+"""Which address an attempt leaves from by the settings of delivery IPs. In: a picture, a sender, a target. Out: a decision.
+
+`Departures` is what one process knows: the picture, addresses that could not be bound, and what `Allowances` says of those
+that are warming up. Must not know of messages, queues or sockets, nor import the database: the server's start has no time
+for that. Source: section C of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from hslpy.clock import Clock
+from hslpy.egress.book import Family, Scope, Sender, comparable_domain
+from hslpy.egress.choice import USABLE, Availability, Decision, choose
+from hslpy.log import Log
+
+if TYPE_CHECKING:
+    from hslpy.egress.picture import Picture
+
+UNBOUND_S = 300.0
+"""How long an address that could not be bound is left out. Source: C4."""
+NOT_HERE = "not on this server"
+_TOLD_AGAIN_S = 60.0
+_NONE: Mapping[str, Availability] = {}
+
+
+class Allowances(Protocol):
+    """What addresses that are warming up may still send. Addresses that it does not know may send without bounds."""
+
+    def exceptions(self, host: str, now: float) -> Mapping[str, Availability]:
+        """Give the addresses that cannot be used for mail to an MX host now, or not wholly.
+
+        It is asked for each choice: no I/O. As long as nothing has changed it gives the same object.
+        """
+        ...
+
+    async def reserve(self, address: str, host: str) -> Availability:
+        """Take what one message to an MX host needs of an address's allowance; where there is none left, give why.
+
+        Where it gives no reason `settle` follows, once, whatever becomes of the attempt.
+        """
+        ...
+
+    def settle(self, address: str, host: str, *, reached: bool) -> None:
+        """End a reservation: what did not reach RCPT takes nothing."""
+        ...
+
+
+class NoBounds:
+    """Every address may send."""
+
+    def exceptions(self, host: str, now: float) -> Mapping[str, Availability]:
+        return _NONE
+
+    async def reserve(self, address: str, host: str) -> Availability:
+        return USABLE
+
+    def settle(self, address: str, host: str, *, reached: bool) -> None:
+        pass
+
+
+class Departures:
+    """What one process of a node knows. `picture` is None until the first one is there."""
+
+    def __init__(self, node: str, clock: Clock, log: Log, allowances: Allowances | None = None) -> None:
+        """`node` is the server's host name."""
+        self.node = comparable_domain(node)
+        self.picture: Picture | None = None
+        self.allowances = allowances or NoBounds()
+        self.alarm: Callable[[str, float, str], None] = lambda address, until, reason: None
+        """Told of an address that could not be bound, until when it is left out, and why."""
+        self._clock = clock
+        self._log = log
+        self._unbound: dict[str, float] = {}
+        self._told: dict[Scope, float] = {}
+        self._known: tuple[object, float, Mapping[str, Availability]] = (None, 0.0, _NONE)
+        self._merged: tuple[object, object, Mapping[str, Availability]] = (None, None, _NONE)
+
+    def choose(
+        self,
+        sender: Sender,
+        family: Family,
+        key: bytes,
+        host: str = "",
+        *,
+        kept: str = "",
+        avoid: Collection[str] = (),
+        patient: bool = False,
+        more: Mapping[str, Availability] = _NONE,
+    ) -> Decision:
+        """Give what a message leaves from towards an MX host; `more` are exceptions, too. Source of the others: `choose`.
+
+        A primary address that cannot be bound is left to the system. There must be a picture.
+        """
+        picture = self.picture
+        assert picture is not None
+        exceptions = self.exceptions(host)
+        if more:
+            exceptions = {**exceptions, **more}
+        policies = picture.site.policies
+        decision = choose(
+            picture.book, self.node, sender, family, key, exceptions, policies, avoid, kept=kept, patient=patient
+        )
+        if decision.fell_back:
+            self._tell_of_fall(decision, exceptions)
+        if decision.kind in ("primary", "automatic") and decision.address in self._unbound:
+            return replace(decision, address="", fell_back=True)
+        return decision
+
+    def _tell_of_fall(self, decision: Decision, exceptions: Mapping[str, Availability]) -> None:
+        """Sound the alarm where a setting is not followed because none of its addresses is there, once a minute each."""
+        now = self._clock.time()
+        for rung in decision.ladder[:-1]:
+            missing = [look for look in rung.looks if look.finding and not exceptions[look.address].warming]
+            if not missing or len(missing) < len(rung.looks) or now < self._told.get(rung.scope, 0.0):
+                continue
+            self._told[rung.scope] = now + _TOLD_AGAIN_S
+            skipped = "; ".join(f"{look.address}: {look.finding}" for look in missing)
+            fields = {"level": "critical", "node": self.node, "scope": str(rung.scope), "skipped": skipped}
+            self._log("delivery.fell_back", {**fields, "instead": decision.reason})
+
+    def exceptions(self, host: str = "") -> Mapping[str, Availability]:
+        """Give the addresses that cannot be used now for mail to an MX host, or not wholly."""
+        now = self._clock.time()
+        picture, until, known = self._known
+        if picture is not self.picture or now >= until:
+            known = self._found(now)
+        warming = self.allowances.exceptions(host, now)
+        if not warming:
+            return known
+        first, second, merged = self._merged
+        if first is not known or second is not warming:
+            merged = {**warming, **known}
+            self._merged = (known, warming, merged)
+        return merged
+
+    def _found(self, now: float) -> Mapping[str, Availability]:
+        picture = self.picture
+        if picture is None:
+            return _NONE
+        known = dict(picture.exceptions(self.node, now))
+        self._unbound = {address: until for address, until in self._unbound.items() if until > now}
+        for address, until in self._unbound.items():
+            known[address] = Availability(NOT_HERE, again_at=until)
+        ends = [one.again_at for one in known.values() if one.again_at > now]
+        starts = [until for *_, until, _ in picture.suspended if until > now]
+        self._known = (picture, min([*ends, *starts, math.inf]), known)
+        return known
+
+    def cannot_bind(self, address: str, reason: str) -> None:
+        """Leave an address out for a while that is not on this machine, whatever the settings say, and sound the alarm."""
+        until = self._clock.time() + UNBOUND_S
+        self._unbound[address] = until
+        self._known = (None, 0.0, _NONE)
+        fields = {"level": "critical", "node": self.node, "address": address, "error": reason, "seconds": UNBOUND_S}
+        self._log("delivery.address_missing", fields)
+        self.alarm(address, until, reason)
+
+    def bind_again(self, address: str) -> None:
+        """Forget that an address could not be bound."""
+        if self._unbound.pop(address, None) is not None:
+            self._known = (None, 0.0, _NONE)
+
+    def helo(self, address: str) -> str:
+        """Give the name to say in EHLO when leaving from an address: one that was set or confirmed, else empty."""
+        if self.picture is None:
+            return ""
+        found = self.picture.helos.of(address, self._clock.time(), node=self.node)
+        return "" if found.origin == "node" else found.helo
+
+    def closed(self, sender: Sender) -> Mapping[int, str]:
+        """Give the families in which mail of a sender cannot leave by policy, with what to say of receivers in no other.
+
+        Source: C3.
+        """
+        picture = self.picture
+        assert picture is not None
+        found: dict[int, str] = {}
+        here = picture.book.nodes.get(self.node)
+        no_ipv6 = ""
+        if here is not None and not here.ipv6_enabled:
+            no_ipv6 = f"IPv6 is switched off on {self.node}"
+        elif here is not None and here.addresses and not here.primary_ipv6 and not any(":" in one for one in here.addresses):
+            no_ipv6 = f"{self.node} has no IPv6 address"
+        if no_ipv6:
+            found[6] = f"{no_ipv6} and the receiver has no IPv4 address"
+        if self.choose(sender, 4, b"").kind == "disabled":
+            off = "IPv4 delivery is disabled for this sender"
+            found[4] = f"{off} and the receiver has no IPv6 address"
+            if no_ipv6:
+                found[4] = found[6] = f"{off} and {no_ipv6}"
+        return found
+
+
+def shown(decision: Decision) -> str:
+    """Give how a decision came about, in one line: each level that was looked at, and what was found of its addresses."""
+    parts = []
+    for rung in decision.ladder:
+        skipped = ", ".join(f"{look.address} {look.finding}" for look in rung.looks if look.finding)
+        parts.append(f"{rung.scope}: {rung.finding}" + (f" ({skipped})" if skipped else ""))
+    return "; ".join(parts)
