@@ -116,13 +116,8 @@ def recipient_row(entry: QueuedRecipient) -> tuple[object, ...]:
         *(entry.queue_id, entry.message_id, sender.local_part, sender.domain, recipient.local_part, recipient.domain),
         *(entry.transport_id, entry.due_at, entry.variant, entry.size_bytes, entry.retries, entry.first_at, entry.last_at),
         *(entry.last_error, int(entry.hold), entry.quarantine_id, entry.job_id, entry.priority),
-        *(
-            pack(entry.sender_params),
-            pack(entry.recipient_params),
-            pack(entry.metadata),
-            entry.tenant_id,
-            pack(entry.egress),
-        ),
+        *(pack(entry.sender_params), pack(entry.recipient_params), pack(entry.metadata)),
+        *(entry.tenant_id, pack(entry.egress)),
     )
 
 

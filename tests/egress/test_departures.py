@@ -13,6 +13,7 @@ from hslpy.egress.picture import Account, Picture
 
 NODE = "node1.example.net"
 BOB = Sender("example.com", "bob")
+OFF = "IPv4 delivery is disabled for this sender"
 POOL = ("192.0.2.11", "192.0.2.12", "192.0.2.13")
 
 
@@ -106,7 +107,7 @@ def test_a_patient_message_waits_for_its_address(known):
         (
             Node(NODE, "192.0.2.1"),
             True,
-            {4: "IPv4 delivery is disabled for this sender and the receiver has no IPv6 address"},
+            {4: f"{OFF} and the receiver has no IPv6 address"},
         ),
         (
             Node(NODE, "192.0.2.1", ipv6_enabled=False),
