@@ -37,7 +37,7 @@ def add_classic_api(app: FastAPI, site: Site) -> None:
         except Refused as error:
             extra = {}
             if error.status == 401:
-                extra = {"WWW-Authenticate": 'Basic realm="Software API", charset="UTF-8"'}
+                extra = {"WWW-Authenticate": 'Basic realm="Software API"'}
             if isinstance(error, TooMany):
                 extra = {"Retry-After": str(error.wait_s)}
             return _reply(cgi.lines([cgi.error_line(error)]), error.status, extra)

@@ -39,16 +39,21 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of a database without tables."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'egress.db'}"
+def new_database(request: pytest.FixtureRequest, folder: Path, kind: str) -> str:
+    """Give the URL of a database without tables; one on SQLite is in `folder`, whose name is also that of one on PostgreSQL."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / 'egress.db'}"
     url: str = request.getfixturevalue("postgresql")
-    name = f"test{abs(hash(str(tmp_path)))}"
+    name = f"test{abs(hash(str(folder)))}"
     host = url.partition("host=")[2]
     subprocess.run(["psql", "-q", "-h", host, "-U", "postgres", "-c", f"CREATE DATABASE {name}"], check=True)
     return url.format(name=name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a database without tables."""
+    return new_database(request, tmp_path, request.param)
 
 
 @pytest.fixture
