@@ -500,7 +500,8 @@ def _p20(facts: Facts) -> Finding:
         return _unknown("P20", f"Whether SPF of {len(trouble)} of {len(facts.spf)} names allows {x} is not known.", *lines)
     if not domains:
         return Finding("P20", "info", f"No sender's domain uses {x}.")
-    return _pass("P20", f"SPF of all {len(domains)} domains allows {x}.", *(one.domain for one in domains[:20]))
+    of = f"all {len(domains)} domains" if len(domains) > 1 else domains[0].domain
+    return _pass("P20", f"SPF of {of} allows {x}.", *(one.domain for one in domains[:20]))
 
 
 @check("P21", "The common SPF name lists it", "warning", "spf.example.tld does not list X yet.")

@@ -289,7 +289,9 @@ def test_values(cluster, scope, interfaces, held, wanted):
     assert cluster.put("", scope).body == "" and cluster.is_untouched(), "inherit again"
 
 
-@pytest.mark.parametrize("raw", ["192.0.2.11;192.0.2.12", "192.0.2.11%3B192.0.2.12", "192.0.2.11%3b+192.0.2.12", "+192.0.2.11;%20192.0.2.12;"])
+@pytest.mark.parametrize(
+    "raw", ["192.0.2.11;192.0.2.12", "192.0.2.11%3B192.0.2.12", "192.0.2.11%3b+192.0.2.12", "+192.0.2.11;%20192.0.2.12;"]
+)
 def test_semi_colons_as_typed(cluster, raw):
     """A raw `;` is accepted too, because only `&` separates arguments; + and %20 are blanks."""
     assert cluster.ask(f"{CALL_SET}&interfaces={raw}&username=").body == ""
@@ -497,7 +499,12 @@ class TestWho:
 
     def test_typed_in_a_browser(self, cluster):
         """Execute a call from any browser: top-level typing has to work."""
-        typed = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-User": "?1", "Sec-Fetch-Dest": "document"}
+        typed = {
+            "Sec-Fetch-Site": "none",
+            "Sec-Fetch-Mode": "navigate",
+            "Sec-Fetch-User": "?1",
+            "Sec-Fetch-Dest": "document",
+        }
         assert cluster.put("192.0.2.11", headers=typed).body == ""
         own = {"Origin": f"http://127.0.0.1:{cluster.port}", "Referer": f"http://127.0.0.1:{cluster.port}/x"}
         assert cluster.put("192.0.2.12", headers=own).body == ""
@@ -606,7 +613,7 @@ def test_the_help(cluster):
         assert signature in text, signature
         name = signature.partition("(")[0]
         assert re.search(rf"^{name}\(.*\) -> \S", text, re.M) and f"/cgi-bin/api?call={name}" in text
-    assert 'username=\'\', identity=\'\'' in text and ' -> ""' in text
+    assert "username='', identity=''" in text and ' -> ""' in text
 
 
 def test_the_seeds_example(served):

@@ -119,7 +119,15 @@ def oracle(book, node, sender, family, away, policy):
 
 
 @settings(max_examples=300, deadline=None)
-@given(books(), st.sampled_from(NODES), senders, st.sampled_from((4, 6)), st.binary(min_size=1, max_size=8), exceptions, policies)
+@given(
+    books(),
+    st.sampled_from(NODES),
+    senders,
+    st.sampled_from((4, 6)),
+    st.binary(min_size=1, max_size=8),
+    exceptions,
+    policies,
+)
 def test_the_choice_is_the_pseudo_code(book, node, sender, family, key, away, policy):
     kind, may = oracle(book, node, sender, family, away, policy)
     found = choose(book, node, sender, family, key, away, policy)
@@ -164,7 +172,9 @@ def test_rows_of_another_node_or_family_have_no_part(book, node, sender, family,
         else:
             bare = {at: Setting(at[0], at[1], row.ipv4, (), row.ipv4_disabled, row.strict) for at, row in rows.items()}
         assert of(rows, policy) == of(bare, policy)
-    wanted = book.nodes[node].primary_ipv4 if family == 4 else "" if policy.auto_ipv6 == "any" else book.nodes[node].primary_ipv6
+    wanted = (
+        book.nodes[node].primary_ipv4 if family == 4 else "" if policy.auto_ipv6 == "any" else book.nodes[node].primary_ipv6
+    )
     assert of({}, policy) == ("automatic", wanted)
 
 
@@ -210,7 +220,9 @@ def test_another_is_taken_only_while_the_address_is_unusable():
 
 def test_sticky_keeps_a_domain_on_one_address():
     policy = Policies(pool="sticky")
-    chosen = [set(pool([f"192.0.2.{one}" for one in range(9)], (), policy, 30, Sender(f"d{at}.example"))) for at in range(60)]
+    chosen = [
+        set(pool([f"192.0.2.{one}" for one in range(9)], (), policy, 30, Sender(f"d{at}.example"))) for at in range(60)
+    ]
     assert all(len(one) == 1 for one in chosen) and len(set.union(*chosen)) == 9
 
 
@@ -272,7 +284,10 @@ class TestPlan:
         assert (plan.days, plan.window_start, plan.curve) == (7, time(9), "gentle")
 
     @given(
-        st.integers(0, 23), st.sampled_from(("UTC", "Europe/Vienna", "Asia/Kathmandu")), st.integers(-30, 11 * 24), st.integers(0, 59)
+        st.integers(0, 23),
+        st.sampled_from(("UTC", "Europe/Vienna", "Asia/Kathmandu")),
+        st.integers(-30, 11 * 24),
+        st.integers(0, 59),
     )
     def test_open_is_start_to_start_plus_hours(self, starts, zone, hour, minute):
         """D3: local time in [start, start+h) modulo 24 h, and a window belongs to the day it began; no change of the clock here."""
