@@ -1,4 +1,4 @@
-"""Sections C and D of the specification of delivery IPs, written anew: an oracle made of its pseudo-code, and its numbers."""
+"""Sections C and D of the specification of delivery IPs: an oracle made of its pseudo-code, and its numbers."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ senders = st.one_of(
     st.builds(Sender, *map(st.sampled_from, (DOMAINS, USERS, ("", *IDENTITIES)))),
 )
 exceptions = st.dictionaries(st.sampled_from(ADDRESSES[4] + ADDRESSES[6]), st.sampled_from((GONE, CLOSED, WARMING)))
+keys = st.binary(min_size=1, max_size=8)
 policies = st.builds(
     Policies,
     st.sampled_from(("auto", "inherit")),
@@ -290,7 +291,7 @@ class TestPlan:
         st.integers(0, 59),
     )
     def test_open_is_start_to_start_plus_hours(self, starts, zone, hour, minute):
-        """D3: local time in [start, start+h) modulo 24 h, and a window belongs to the day it began; no change of the clock here."""
+        """D3: local time in [start, start+h) modulo 24 h, and a window belongs to the day it began."""
         begin = date(2026, 1, 12)
         plan = Plan(begin, window_start=time(starts), zone=zone)
         local = datetime(2026, 1, 12, tzinfo=ZoneInfo(zone)) + timedelta(hours=hour, minutes=minute)

@@ -1,4 +1,4 @@
-"""Sections E and F of the specification of delivery IPs as tables: what is asked, what answers mean, which lists there are, and the checks."""
+"""Sections E and F of the specification of delivery IPs: queries, answers, the lists there are, and the checks."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ off | Fabel              | spamsources.fabel.dk            | 4     | address
 off | NoSolicitado       | bl.nosolicitado.org             | 4     | address
 off | JIPPG              | mail-abuse.blacklist.jippg.org  | 4     | address
 """
-# zone · last parts of codes that are listings · those that are none · with their severity where the operator is told more of it
+# zone · last parts of codes · how bad they are, empty for what is no listing. Source: E2, E3.
 CODES = [
     ("zen.spamhaus.org", "2 3 4 5 6 7 9", "critical"),
     ("zen.spamhaus.org", "10 11", "warning"),
@@ -242,7 +242,10 @@ class TestLists:
         with populated.read() as session:
             row = session.scalars(select(tables.Dnsbl).where(tables.Dnsbl.zone == "zen.spamhaus.org")).one()
             found = decode(Reply(("127.0.0.10",)), block_lists.meaning_of(row))
-        wanted = "policy list: the network owner says this address should not send mail directly; request removal or set a static rDNS"
+        wanted = (
+            "policy list: the network owner says this address should not send mail directly; "
+            "request removal or set a static rDNS"
+        )
         assert wanted in " ".join(found.meanings)
 
     @pytest.mark.parametrize("zone", RETIRED)
@@ -382,36 +385,118 @@ WORDINGS = [
     ("P02", of_kind("224.0.0.1"), "critical", "224.0.0.1 cannot be used on the internet (multicast)."),
     ("P02", of_kind("192.0.2.1"), "critical", "192.0.2.1 cannot be used on the internet (documentation)."),
     ("P02", of_kind("240.0.0.1"), "critical", "240.0.0.1 cannot be used on the internet (reserved)."),
-    ("P03", but(present=False, bind=None), "critical", f"{X} is not configured on node2.example.com. Add it to the network configuration, then rescan. Until then it is skipped."),
-    ("P04", of_kind("2a00:1450::5", flags=("temporary",)), "warning", "2a00:1450::5 is a temporary IPv6 address and will change."),
-    ("P05", of_kind("10.0.0.5"), "critical", "10.0.0.5 is private. Enter the public address it is translated to, so that DNS and block lists can be checked."),
-    ("P06", but(probe=Probe(error="timed out")), "warning", f"Connections from {X} do not leave the server (check gateway, policy routing, rp_filter, firewall port 25)."),
+    (
+        "P03",
+        but(present=False, bind=None),
+        "critical",
+        f"{X} is not configured on node2.example.com. Add it to the network configuration, then "
+        "rescan. Until then it is skipped.",
+    ),
+    (
+        "P04",
+        of_kind("2a00:1450::5", flags=("temporary",)),
+        "warning",
+        "2a00:1450::5 is a temporary IPv6 address and will change.",
+    ),
+    (
+        "P05",
+        of_kind("10.0.0.5"),
+        "critical",
+        "10.0.0.5 is private. Enter the public address it is translated to, so that DNS and block lists can be checked.",
+    ),
+    (
+        "P06",
+        but(probe=Probe(error="timed out")),
+        "warning",
+        f"Connections from {X} do not leave the server (check gateway, policy routing, rp_filter, firewall port 25).",
+    ),
     ("P07", but(names=NONE), "critical", f"{X} has no reverse DNS (PTR). Many receivers refuse mail from such addresses."),
-    ("P08", but(names=found("a.example", "b.example", "out1.example.com")), "warning", f"{X} has 3 PTR names; receivers may pick any. Keep one."),
-    ("P09", but(names=found("out_1.example.com")), "critical", "The PTR 'out_1.example.com' contains an underscore, which is not allowed in a host name (RFC 5321/1123). It is not used as HELO."),
-    ("P10", but(hosts={**GOOD.hosts, "out1.example.com": leads("203.0.113.9")}), "critical", f"PTR says out1.example.com, but that name resolves to 203.0.113.9, not to {X}."),
+    (
+        "P08",
+        but(names=found("a.example", "b.example", "out1.example.com")),
+        "warning",
+        f"{X} has 3 PTR names; receivers may pick any. Keep one.",
+    ),
+    (
+        "P09",
+        but(names=found("out_1.example.com")),
+        "critical",
+        "The PTR 'out_1.example.com' contains an underscore, which is not allowed in a host name "
+        "(RFC 5321/1123). It is not used as HELO.",
+    ),
+    (
+        "P10",
+        but(hosts={**GOOD.hosts, "out1.example.com": leads("203.0.113.9")}),
+        "critical",
+        f"PTR says out1.example.com, but that name resolves to 203.0.113.9, not to {X}.",
+    ),
     ("P11", but(names=found("host-193-0-2-10.dynamic.example")), "warning", "The PTR looks automatically generated."),
-    ("P12", but(names=found("out.node1.example.com")), "critical", "'out.node1.example.com' lies below the server name node1.example.com. Use another name."),
-    ("P13", but(servers=(replace(N1, host=leads("193.0.2.1", X)), N2)), "critical", f"node1.example.com also resolves to {X}. Server names must point only to the primary address."),
+    (
+        "P12",
+        but(names=found("out.node1.example.com")),
+        "critical",
+        "'out.node1.example.com' lies below the server name node1.example.com. Use another name.",
+    ),
+    (
+        "P13",
+        but(servers=(replace(N1, host=leads("193.0.2.1", X)), N2)),
+        "critical",
+        f"node1.example.com also resolves to {X}. Server names must point only to the primary address.",
+    ),
     ("P14", helo("localhost"), "critical", f"The HELO for {X} is 'localhost'."),
-    ("P15", but(hosts={**GOOD.hosts, "out1.example.com": leads("193.0.2.9")}), "critical", f"HELO out1.example.com does not resolve to {X}."),
+    (
+        "P15",
+        but(hosts={**GOOD.hosts, "out1.example.com": leads("193.0.2.9")}),
+        "critical",
+        f"HELO out1.example.com does not resolve to {X}.",
+    ),
     ("P16", helo("other.example.com"), "warning", "HELO and PTR differ."),
     ("P17", but(address="193.0.2.1"), "critical", "193.0.2.1 is the primary address of node1."),
     ("P18", but(same_helo=("193.0.2.11",)), "info", None),
-    ("P19", of_kind("2a00:1450::5", neighbours=("2a00:1450::9",)), "info", "2a00:1450::9 of the same /64 is listed. Receivers often judge a whole /64."),
-    ("P20", spf(*["pass"] * 5, *["softfail"] * 7), "warning", f"7 of 12 domains do not allow {X} in SPF. Add a:spf.example.tld or ip4:{X}."),
+    (
+        "P19",
+        of_kind("2a00:1450::5", neighbours=("2a00:1450::9",)),
+        "info",
+        "2a00:1450::9 of the same /64 is listed. Receivers often judge a whole /64.",
+    ),
+    (
+        "P20",
+        spf(*["pass"] * 5, *["softfail"] * 7),
+        "warning",
+        f"7 of 12 domains do not allow {X} in SPF. Add a:spf.example.tld or ip4:{X}.",
+    ),
     ("P20", spf("pass", "fail"), "critical", f"1 of 2 domains do not allow {X} in SPF. Add a:spf.example.tld or ip4:{X}."),
     ("P20", spf("permerror"), "critical", None),
     ("P20", spf("neutral"), "warning", None),
     ("P20", spf("none"), "warning", None),
     ("P20", spf("temperror"), "unknown", None),
-    ("P21", but(hosts={**GOOD.hosts, "spf.example.tld": leads("193.0.2.1")}), "warning", f"spf.example.tld does not list {X} yet."),
+    (
+        "P21",
+        but(hosts={**GOOD.hosts, "spf.example.tld": leads("193.0.2.1")}),
+        "warning",
+        f"spf.example.tld does not list {X} yet.",
+    ),
     ("P22", but(reputation=Reputation((("SpamCop", "critical", ""),), 11)), "critical", f"{X} is listed by SpamCop."),
     ("P22", but(reputation=Reputation((("PSBL", "warning", ""),), 11)), "warning", f"{X} is listed by PSBL."),
-    ("P22", but(reputation=Reputation((("UCEPROTECT Level 3", "information", ""),), 11)), "info", f"{X} is listed by UCEPROTECT Level 3."),
+    (
+        "P22",
+        but(reputation=Reputation((("UCEPROTECT Level 3", "information", ""),), 11)),
+        "info",
+        f"{X} is listed by UCEPROTECT Level 3.",
+    ),
     ("P23", but(warmup="", first_seen_at=NOW - 3600), "info", f"{X} is new. Warm it up for at least 7 days."),
-    ("P24", but(replacing="193.0.2.99", queued_locked=1240), "critical", "There are 1,240 queued messages from locked senders. Remove them first or the new address will be listed too."),
-    ("P25", but(ipv4_disabled=True, has_ipv6=True, without_ipv6=0.62), "critical", "62 % of last week's receivers have no IPv6 address."),
+    (
+        "P24",
+        but(replacing="193.0.2.99", queued_locked=1240),
+        "critical",
+        "There are 1,240 queued messages from locked senders. Remove them first or the new address will be listed too.",
+    ),
+    (
+        "P25",
+        but(ipv4_disabled=True, has_ipv6=True, without_ipv6=0.62),
+        "critical",
+        "62 % of last week's receivers have no IPv6 address.",
+    ),
     ("P26", but(names=found("out1.example.com", ttl_s=60.0)), "info", None),
     # DNS trouble is never a pass or a fail.
     ("P07", but(names=FAILED), "unknown", None),
@@ -420,7 +505,7 @@ WORDINGS = [
     ("P13", but(servers=(replace(N1, host=Host(FAILED, FAILED)), N2)), "unknown", None),
     ("P21", but(hosts={**GOOD.hosts, "spf.example.tld": Host(FAILED, FAILED)}), "unknown", None),
     ("P22", but(reputation=Reputation((), 0, 12)), "unknown", None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def postgresql() -> Iterator[str]:
 
 
 def new_database(request: pytest.FixtureRequest, folder: Path, kind: str) -> str:
-    """Give the URL of a database without tables; one on SQLite is in `folder`, whose name is also that of one on PostgreSQL."""
+    """Give the URL of a database without tables; one on SQLite is in `folder`."""
     if kind == "sqlite":
         return f"sqlite:///{folder / 'egress.db'}"
     url: str = request.getfixturevalue("postgresql")
