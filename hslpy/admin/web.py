@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from hslpy.admin.api.application import add_json_api
 from hslpy.admin.classic import add_classic_api
+from hslpy.admin.pages import add_pages
 from hslpy.admin.site import Site
 
 
@@ -14,4 +15,5 @@ def web_app(site: Site) -> FastAPI:
     app = FastAPI(title="hslpy", docs_url=None, redoc_url=None, openapi_url=None)
     add_classic_api(app, site)
     add_json_api(app, site)
+    add_pages(app, site)
     return app

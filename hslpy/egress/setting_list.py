@@ -56,6 +56,7 @@ COLUMNS: Mapping[str, str] = {
 """All columns, in their order."""
 SHOWN: Sequence[str] = ("admin", "domain", "username", "identity", "hostname", "ipv4", "ipv6", "status")
 """The columns of who has chosen none."""
+SORTABLE: Sequence[str] = [one for one in COLUMNS if one != "helo"]
 
 _setting, _node, _admin, _domain = tables.DeliverySetting, tables.Node, tables.Admin, tables.Domain
 _owner = aliased(tables.Admin)  # of the domain

@@ -1,0 +1,71 @@
+"""What somebody sets for themselves: the password, the colours. In: forms. Out: pages."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi.responses import Response
+
+from hslpy.admin.pages.table import EVERYBODY, page
+from hslpy.admin.pages.visit import Visit
+from hslpy.egress import admins
+from hslpy.egress.names import Refused
+
+THEMES = ("", "light", "dark")
+_YEAR_S = 365 * 86400
+
+
+@page("/account/password", roles=EVERYBODY, title="Change password", group="Account")
+def password(visit: Visit) -> Response:
+    return _form(visit, {})
+
+
+@page("/account/password", methods=("POST",), roles=EVERYBODY)
+async def set_password(visit: Visit) -> Response:
+    name, new = visit.principal.name, visit.field("new_password")
+    errors: dict[str, str] = {}
+    wait_s = visit.shared.by_name.wait_s((name.lower(),), visit.now)
+    if wait_s:
+        raise Refused(f"Too many attempts. Try again in {max(1, round(wait_s / 60))} min.", 429)
+    async with visit.shared.hashing:
+        try:
+            await asyncio.to_thread(admins.sign_in, visit.database, name, visit.field("old_password"))
+        except Refused:
+            visit.shared.by_name.failed((name.lower(),), visit.now)
+            errors["old_password"] = "This is not your present password."
+    if new != visit.field("again"):
+        errors["again"] = "The two are not the same."
+    if len(new) < admins.SHORTEST_PASSWORD:
+        errors["new_password"] = f"A password has {admins.SHORTEST_PASSWORD} characters at least."
+    if errors:
+        return await asyncio.to_thread(_form, visit, errors)
+
+    def work() -> Response:
+        admins.set_admin(visit.database, visit.actor, name, password=new)
+        return visit.redirect("/sign-in", changed="1")
+
+    async with visit.shared.hashing:
+        return await asyncio.to_thread(work)
+
+
+@page("/account/theme", methods=("POST",), roles=EVERYBODY)
+def set_theme(visit: Visit) -> Response:
+    """Keep the colours that somebody wants in the browser; empty: as the system has them."""
+    theme = visit.field("theme")
+    reply = visit.redirect(visit.field("to", "/"))
+    if theme in THEMES:
+        is_tls = visit.request.url.scheme == "https"
+        reply.set_cookie("theme", theme, max_age=_YEAR_S, path="/", secure=is_tls, httponly=True, samesite="lax")
+    return reply
+
+
+@page("/undo", methods=("POST",), roles=EVERYBODY)
+def undo(visit: Visit) -> Response:
+    """Take back what the banner tells of. Whoever has its token was allowed to make the change."""
+    take_back = visit.shared.banners.take_undo(visit.signed_in.key, visit.field("token"))
+    visit.banner(take_back(visit.actor))
+    return visit.redirect(visit.field("to", "/"))
+
+
+def _form(visit: Visit, errors: dict[str, str]) -> Response:
+    return visit.render("password.html", 400 if errors else 200, title="Change password", errors=errors)

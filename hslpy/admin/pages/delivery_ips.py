@@ -1,0 +1,172 @@
+"""Outgoing > Manage outgoing delivery IPs: the tabs of the page, and the list of settings. In: visits. Out: pages.
+
+Source: sections B1, B2 and B9 of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlencode
+
+from fastapi.responses import Response
+
+from hslpy.admin.pages.listing import Listing
+from hslpy.admin.pages.render import moment
+from hslpy.admin.pages.table import EVERYBODY, page
+from hslpy.admin.pages.visit import Visit
+from hslpy.egress import directory, setting_list, site
+from hslpy.egress.inventory import REPORT_S
+from hslpy.egress.names import Refused
+from hslpy.egress.queries import Query
+
+PATH = "/outgoing/delivery-ips"
+TITLE = "Manage outgoing delivery IPs"
+OFFLINE_S = 2 * REPORT_S  # a node that has missed two reports
+LEVEL_NAMES: Mapping[str, str] = {
+    "default": "Default",
+    "admin": "Admin",
+    "domain": "Domain",
+    "user": "Domain + Username",
+    "identity": "Domain + Username + Identity",
+}
+BULK = (("edit", "Edit"), ("remove", "Remove"), ("export", "Export as CSV"), ("replace", "Replace IP…"))
+Tab = Callable[[Visit], Response]
+
+TABS: dict[str, tuple[str, Tab]] = {}
+"""The tabs of the page by the word in its address: title and function. Others add theirs with `tab`."""
+
+
+def tab(name: str, title: str) -> Callable[[Tab], Tab]:
+    """Add a tab to the page."""
+
+    def add(handler: Tab) -> Tab:
+        TABS[name] = (title, handler)
+        return handler
+
+    return add
+
+
+ORDER = ("settings", "reputation", "lists")
+
+
+def tabs(current: str) -> Sequence[tuple[str, str, bool]]:
+    """Give the tabs as `blocks.html` draws them; the template's `tabs`."""
+    names = [name for name in ORDER if name in TABS]
+    return [(TABS[name][0], f"{PATH}?tab={name}", name == current) for name in names]
+
+
+@page("/", roles=EVERYBODY)
+def first(visit: Visit) -> Response:
+    return visit.redirect(PATH)
+
+
+@page(PATH, roles=EVERYBODY, title=TITLE, group="Outgoing", order=10)
+def show(visit: Visit) -> Response:
+    name = visit.asked("tab", ORDER[0])
+    if name not in TABS:
+        raise Refused(f"there is no tab '{name}'", 404)
+    return TABS[name][1](visit)
+
+
+@tab("settings", "Delivery IPs")
+def settings_tab(visit: Visit) -> Response:
+    with visit.database.read() as session:
+        fields = setting_list.fields(session, visit.now)
+    listing = Listing(
+        visit,
+        "delivery-ips",
+        PATH,
+        fields,
+        setting_list.COLUMNS,
+        setting_list.SHOWN,
+        sortable=setting_list.SORTABLE,
+        fixed={"tab": "settings"},
+    )
+    if listing.redirect:
+        return visit.redirect(listing.redirect)
+    rows: Sequence[setting_list.Listed] = ()
+    if listing.is_shown:
+        try:
+            found = setting_list.list_page(visit.database, listing.query, visit.now, admins=visit.principal.admins)
+            listing.found(found.total, found.page, found.pages)
+            rows = found.rows
+        except Refused as error:
+            listing.refused(error)
+    may_change = visit.principal.role == "super-admin"
+    facts = Facts(visit)
+    context: Mapping[str, object] = {
+        "listing": listing,
+        "rows": rows,
+        "tabs": tabs("settings"),
+        "facts": facts,
+        "may_change": may_change,
+        "actions": BULK if may_change else (),
+        "menu": lambda row: menu(row, may_change),
+        "clear": listing.url(Query(), show=True),
+        "nothing_configured": not listing.query.rules and bool(rows) and all(one.row.is_unset for one in rows),
+        "silent": facts.silent(),
+    }
+    return visit.render("delivery_ips.html", title=TITLE, **context)
+
+
+class Facts:
+    """What the cells show of nodes and their addresses beside the settings."""
+
+    levels = LEVEL_NAMES
+
+    def __init__(self, visit: Visit) -> None:
+        with visit.database.read() as session:
+            self.zone = site.read(session).time_zone
+        self._now = visit.now
+        self._nodes = {one.name: one for one in directory.list_nodes(visit.database)}
+
+    def has_vanished(self, hostname: str, address: str) -> bool:
+        """Whether a node that has reported its addresses does not have one that is set."""
+        node = self._nodes.get(hostname)
+        own = ("0.0.0.0", "::", "::0")
+        if node is None or node.reported_at is None or address in own:
+            return False
+        return address not in (*node.addresses, node.primary_ipv4, node.primary_ipv6)
+
+    def silence(self, hostname: str) -> str:
+        """Say since when a node has not reported; empty for one that does, or never did."""
+        node = self._nodes.get(hostname)
+        if node is None or node.reported_at is None or self._now - node.reported_at < OFFLINE_S:
+            return ""
+        since = moment(node.reported_at, self.zone)
+        if self._now - node.reported_at < 86400:
+            since = since[-5:]
+        return f"server not reachable since {since}; shown values are the last known"
+
+    def silent(self) -> Sequence[str]:
+        """Give a line for each node that has never reported."""
+        names = [one.name for one in self._nodes.values() if one.reported_at is None]
+        return [f"{name}: This server has not reported its addresses yet." for name in names]
+
+    def more(self, key: str, row: setting_list.Listed) -> str:
+        return "–"
+
+
+def menu(row: setting_list.Listed, may_change: bool) -> Sequence[Mapping[str, str]]:
+    """Give the entries of a row's menu."""
+    it, here = row.row, f"{PATH}/{row.row.id}"
+    scope = {"node": it.hostname, "domain": it.domain, "username": it.username, "identity": it.identity}
+    explain = {"text": "Explain", "href": f"{PATH}/explain?{urlencode({k: v for k, v in scope.items() if v})}"}
+    chosen = [one for one in (*it.ipv4, *it.ipv6) if one not in ("0.0.0.0", "::", "::0")]
+    deliveries = {"text": "View deliveries", "href": "/outgoing/log?" + urlencode({"address": chosen}, doseq=True)}
+    if not may_change:
+        return [deliveries, explain]
+    return [
+        {"text": "Edit", "href": f"{here}/edit"},
+        {
+            "text": "Revert to primary" if it.level == "default" else "Remove",
+            "href": f"{PATH}/remove?{urlencode({'id': it.id})}",
+            "dialog": "1",
+            "danger": "1",
+        },
+        {"text": "Check now", "post": f"{here}/check"},
+        {"text": "Check reputation", "href": f"{PATH}?" + urlencode({"tab": "reputation", "select": chosen}, doseq=True)},
+        {"text": "Warm-up…", "href": f"{PATH}/warm-up?" + urlencode({"address": chosen}, doseq=True)},
+        deliveries,
+        explain,
+    ]

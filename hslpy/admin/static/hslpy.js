@@ -1,0 +1,23 @@
+// The script of all pages.
+import { dialogs } from "./dialog.js";
+import { add, enhance } from "./enhance.js";
+import { forms } from "./forms.js";
+import { menus } from "./menu.js";
+import { results } from "./results.js";
+import { rules } from "./rules.js";
+import { tabs } from "./tabs.js";
+
+add(dialogs, forms, menus, results, rules, tabs);
+enhance(document);
+
+const summary = document.getElementById("errors");
+if (summary) summary.focus();
+
+const button = document.querySelector(".nav-button");
+if (button) {
+  const side = document.getElementById("side");
+  button.addEventListener("click", () => {
+    const isOpen = side.classList.toggle("open");
+    button.setAttribute("aria-expanded", String(isOpen));
+  });
+}

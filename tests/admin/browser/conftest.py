@@ -1,0 +1,116 @@
+"""The pages in a real browser: the web application on a loopback port, a seeded database, headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hslpy.admin.site import Site
+from hslpy.admin.web import web_app
+from hslpy.clock import ManualClock
+from hslpy.egress.database import Database
+
+from .seed import PASSWORD, seed
+
+SHOTS = os.environ.get("HSLPY_TEST_SHOTS", "")
+SIZES = {"wide": (1280, 900), "phone": (390, 844), "narrow": (320, 640)}
+
+
+class Web:
+    """A running web application. `faults` are the requests that failed by a fault of the server."""
+
+    def __init__(self, site: Site, port: int, faults: list[object]) -> None:
+        self.site, self.database, self.url, self.faults = site, site.database, f"http://127.0.0.1:{port}", faults
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    clock = ManualClock(1_767_607_200.0)  # 2026-01-05 10:00 UTC
+    database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
+    database.open()
+    seed(database, clock)
+    faults: list[object] = []
+
+    def log(event: str, fields: object) -> None:
+        if event == "admin.fault":
+            faults.append(fields)
+
+    site = Site(database, clock, log, node="node1.example.net")
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(web_app(site), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield Web(site, listener.getsockname()[1], faults)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        database.close()
+    assert not faults
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(web: Web, chromium: Browser) -> Iterator[Visit]:
+    """Give a function that opens a window: `visit(path, user=..., size=..., theme=..., script=...)`, signed in."""
+    contexts = []
+    broken: list[str] = []
+
+    def open_window(
+        path: str = "/", *, user: str = "root", size: str = "wide", theme: str = "light", script: bool = True
+    ) -> Page:
+        width, height = SIZES[size]
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            java_script_enabled=script,
+            base_url=web.url,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(5000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("console", lambda line: broken.append(line.text) if "Content Security Policy" in line.text else None)
+        if user:
+            sign_in(page, user)
+        page.goto(path)
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert not broken
+
+
+def sign_in(page: Page, user: str, password: str = PASSWORD) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("Name").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def shot(page: Page, name: str) -> None:
+    """Keep a picture of a page, where a folder for them is named in the environment."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
