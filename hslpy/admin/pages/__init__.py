@@ -7,10 +7,9 @@ out here, once for all pages. Source: section B of the specification of delivery
 from __future__ import annotations
 
 import asyncio
-import secrets
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.datastructures import FormData
@@ -22,6 +21,7 @@ from hslpy.admin.pages.render import STATIC, Renderer
 from hslpy.admin.pages.table import PAGES, Page
 from hslpy.admin.pages.visit import Shared, Visit
 from hslpy.admin.site import Site
+from hslpy.admin.who import CSRF_HEADER, cookie_name, refuse_other_sites
 from hslpy.egress.names import Refused
 from hslpy.egress.sessions import SignedIn, find_session
 
@@ -63,19 +63,17 @@ def add_pages(app: FastAPI, site: Site) -> None:
 
 
 def from_elsewhere(request: Request) -> bool:
-    """Say whether a page of another web site has made a request. One that names no site was typed in."""
-    if request.headers.get("sec-fetch-site", "").strip().lower() in ("cross-site", "same-site"):
-        return True
-    origin = request.headers.get("origin", "").strip()
+    """Say whether a page of another web site has made a request."""
     try:
-        return bool(origin) and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
-    except ValueError:
+        refuse_other_sites(request.headers)
+    except Refused:
         return True
+    return False
 
 
 def signed_in(site: Site, request: Request) -> SignedIn:
     """Give whose session comes with a request. Blocks. Raises Refused."""
-    text = request.cookies.get(sign_in.cookie_name(request.url.scheme), "")
+    text = request.cookies.get(cookie_name(request.url.scheme), "")
     if not text:
         raise Refused("authentication required", 401)
     found = find_session(site.database, text, site.clock.time())
@@ -85,8 +83,8 @@ def signed_in(site: Site, request: Request) -> SignedIn:
 
 def check_csrf(request: Request, session: SignedIn, given: str) -> None:
     """Raise Refused for a request that changes something and is not known to come from a page of ours."""
-    given = given or request.headers.get("x-csrf-token", "")
-    if from_elsewhere(request) or not secrets.compare_digest(given.encode(), session.csrf.encode()):
+    given = given or request.headers.get(CSRF_HEADER, "")
+    if from_elsewhere(request) or not hmac.compare_digest(given.encode(), session.csrf.encode()):
         raise Refused("this request did not come from a page of this session; open the page again", 403)
 
 
@@ -160,7 +158,8 @@ def _ask_to_sign_in(visit: Visit, error: Refused) -> Response:
 
 def _needed(visit: Visit, row: Page) -> str:
     roles = " or ".join(row.roles)
-    return f"This page needs the role {roles}. You are signed in as {visit.principal.name}, with the role {visit.principal.role}."
+    name, role = visit.principal.name, visit.principal.role
+    return f"This page needs the role {roles}. You are signed in as {name}, with the role {role}."
 
 
 def _refused(visit: Visit, row: Page, error: Refused) -> Response:

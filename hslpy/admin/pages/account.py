@@ -6,6 +6,7 @@ import asyncio
 
 from fastapi.responses import Response
 
+from hslpy.admin import who
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import admins
@@ -24,15 +25,12 @@ def password(visit: Visit) -> Response:
 async def set_password(visit: Visit) -> Response:
     name, new = visit.principal.name, visit.field("new_password")
     errors: dict[str, str] = {}
-    wait_s = visit.shared.by_name.wait_s((name.lower(),), visit.now)
-    if wait_s:
-        raise Refused(f"Too many attempts. Try again in {max(1, round(wait_s / 60))} min.", 429)
-    async with visit.shared.hashing:
-        try:
-            await asyncio.to_thread(admins.sign_in, visit.database, name, visit.field("old_password"))
-        except Refused:
-            visit.shared.by_name.failed((name.lower(),), visit.now)
-            errors["old_password"] = "This is not your present password."
+    try:
+        await who.sign_in(visit.site, name, visit.field("old_password"), visit.source_address)
+    except who.TooMany as error:
+        raise Refused(f"too many attempts; try again in {error.wait_s} s", 429) from None
+    except Refused:
+        errors["old_password"] = "This is not your present password."
     if new != visit.field("again"):
         errors["again"] = "The two are not the same."
     if len(new) < admins.SHORTEST_PASSWORD:
@@ -44,8 +42,7 @@ async def set_password(visit: Visit) -> Response:
         admins.set_admin(visit.database, visit.actor, name, password=new)
         return visit.redirect("/sign-in", changed="1")
 
-    async with visit.shared.hashing:
-        return await asyncio.to_thread(work)
+    return await asyncio.to_thread(work)
 
 
 @page("/account/theme", methods=("POST",), roles=EVERYBODY)

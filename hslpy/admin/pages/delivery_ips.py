@@ -143,9 +143,6 @@ class Facts:
         names = [one.name for one in self._nodes.values() if one.reported_at is None]
         return [f"{name}: This server has not reported its addresses yet." for name in names]
 
-    def more(self, key: str, row: setting_list.Listed) -> str:
-        return "–"
-
 
 def menu(row: setting_list.Listed, may_change: bool) -> Sequence[Mapping[str, str]]:
     """Give the entries of a row's menu."""

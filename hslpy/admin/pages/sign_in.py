@@ -13,23 +13,18 @@ from urllib.parse import urlencode
 from fastapi.datastructures import FormData
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
+from hslpy.admin import who
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit, local
-from hslpy.egress import admins, sessions
+from hslpy.egress import sessions
 from hslpy.egress.names import Refused
 
 PATH = "/sign-in"
 WRONG = "The name or the password is not right."
-COOKIE = "hslpy"
 _KEEP = "keep."
 _NOT_KEPT = ("csrf", "resume")
 
 Kept = Sequence[tuple[str, str]]
-
-
-def cookie_name(scheme: str) -> str:
-    """Give the name of the session's cookie. Browsers let a `__Host-` cookie be set by this host alone, over TLS."""
-    return f"__Host-{COOKIE}" if scheme == "https" else COOKIE
 
 
 def address(path: str) -> str:
@@ -76,9 +71,8 @@ async def enter(visit: Visit) -> Response:
     except Refused as error:
         if visit.is_dialog:
             return JSONResponse({"error": error.message}, error.status)
-        return await asyncio.to_thread(
-            lambda: ask(visit, path=to, name=name, kept=kept, error=error.message, status=error.status)
-        )
+        text, status = error.message, error.status
+        return await asyncio.to_thread(lambda: ask(visit, path=to, name=name, kept=kept, error=text, status=status))
     visit.session = await asyncio.to_thread(sessions.find_session, visit.database, text, visit.now)
     reply: Response
     if visit.is_dialog:
@@ -89,7 +83,7 @@ async def enter(visit: Visit) -> Response:
         reply = RedirectResponse(to, 303)
     is_tls = visit.request.url.scheme == "https"
     reply.set_cookie(
-        cookie_name(visit.request.url.scheme),
+        who.cookie_name(visit.request.url.scheme),
         text,
         max_age=int(sessions.LONGEST_S),
         path="/",
@@ -102,24 +96,17 @@ async def enter(visit: Visit) -> Response:
 
 async def _sign_in(visit: Visit, name: str, password: str) -> str:
     """Give the secret of a new session; the one that the browser had is over. Raises Refused."""
-    shared, source = visit.shared, visit.source_address
-    by_client, by_name = (source,), (name.lower(),)
-    wait_s = max(shared.by_client.wait_s(by_client, visit.now), shared.by_name.wait_s(by_name, visit.now))
-    if wait_s:
-        raise Refused(f"Too many attempts. Try again in {max(1, round(wait_s / 60))} min.", 429)
+    source = visit.source_address
     try:
-        async with shared.hashing:
-            principal = await asyncio.to_thread(admins.sign_in, visit.database, name, password)
+        principal = await who.sign_in(visit.site, name, password, source)
         principal.require_network(source)
+    except who.TooMany as error:
+        raise Refused(f"Too many sign-ins have failed. Try again in {error.wait_s} s.", 429) from None
     except Refused as error:
-        shared.by_client.failed(by_client, visit.now)
-        shared.by_name.failed(by_name, visit.now)
-        visit.site.log("admin.sign_in_failed", {"level": "warning", "user": name[:64], "client": source})
         raise Refused(WRONG if error.status == 401 else f"{error.message}.", error.status) from None
-    shared.by_name.succeeded(name.lower())
 
     def begin() -> str:
-        old = visit.request.cookies.get(cookie_name(visit.request.url.scheme), "")
+        old = visit.request.cookies.get(who.cookie_name(visit.request.url.scheme), "")
         if old:
             sessions.close_session(visit.database, old)
         visit.database.record(principal.actor("page", source), "sign in", {}, "")
@@ -130,7 +117,7 @@ async def _sign_in(visit: Visit, name: str, password: str) -> str:
 
 @page("/sign-out", methods=("POST",), roles=EVERYBODY)
 def leave(visit: Visit) -> Response:
-    name = cookie_name(visit.request.url.scheme)
+    name = who.cookie_name(visit.request.url.scheme)
     sessions.close_session(visit.database, visit.request.cookies.get(name, ""))
     reply = RedirectResponse(PATH, 303)
     reply.delete_cookie(name, path="/", secure=visit.request.url.scheme == "https", httponly=True, samesite="lax")

@@ -5,7 +5,6 @@ Must not know which pages there are.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,6 @@ from fastapi import Request, UploadFile
 from fastapi.datastructures import FormData
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from hslpy.admin.attempts import Attempts
 from hslpy.admin.site import Site
 from hslpy.egress.admins import Principal
 from hslpy.egress.database import Actor, Database
@@ -80,9 +78,6 @@ class Shared:
     def __init__(self, render: Callable[[Visit, str, Mapping[str, Any]], str]) -> None:
         self.render = render
         self.banners = Banners()
-        self.by_client = Attempts(20)
-        self.by_name = Attempts(10)
-        self.hashing = asyncio.Semaphore(2)  # a comparison of passwords takes a core for 30 ms, and 19 MB
 
 
 class Visit:
@@ -179,7 +174,7 @@ class Visit:
 
     # what is answered
 
-    def render(self, template: str, status: int = 200, **context: Any) -> Response:
+    def render(self, template: str, status: int = 200, /, **context: Any) -> Response:
         """Give a page. The template has `visit`, `nav`, `banners` and `csrf` beside what is given here."""
         return HTMLResponse(self.shared.render(self, template, context), status)
 

@@ -56,7 +56,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
         server.should_exit = True
         thread.join(10)
         database.close()
-    assert not faults
+    assert not faults, faults
 
 
 @pytest.fixture(scope="session")

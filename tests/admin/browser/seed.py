@@ -11,7 +11,7 @@ from hslpy.egress.interfaces import LocalAddress, Report
 PASSWORD = "long enough"
 ROOT = Actor("root", "cli")
 NODE1, NODE2 = "node1.example.net", "node2.example.net"
-EVIL = '<img src=x onerror=alert(1)>"\'&'
+EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
 def seed(database: Database, clock: ManualClock) -> None:
