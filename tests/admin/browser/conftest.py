@@ -24,6 +24,12 @@ SHOTS = os.environ.get("HSLPY_TEST_SHOTS", "")
 SIZES = {"wide": (1280, 900), "phone": (390, 844), "narrow": (320, 640)}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 class Web:
     """A running web application. `faults` are the requests that failed by a fault of the server."""
 
@@ -59,8 +65,9 @@ def web(tmp_path: Path) -> Iterator[Web]:
     assert not faults, faults
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Give a browser for a file of tests: while its driver runs, no other test could begin an event loop."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         yield browser
