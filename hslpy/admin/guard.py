@@ -154,10 +154,10 @@ class _Exchange:
         await self._send(message)
 
     async def answer(self, status: int, text: str) -> None:
-        """Answer in place of the application, and end the connection: what is still sent is not looked at."""
+        """Answer in place of the application. What is still sent is passed over: who sends it would not read this else."""
         body = f"{text}\n".encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
     async def _noted(self) -> Message:

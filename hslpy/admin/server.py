@@ -48,7 +48,7 @@ class WebServer:
         self._own_names = frozenset(name.lower().removesuffix(".") for name in (hostname, *settings.names))
         self._certificates: Certificates | None = None
         self._servers: set[_Server] = set()
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until `stop`, and let requests under way end then."""
@@ -59,7 +59,7 @@ class WebServer:
             watch.cancel()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         for server in self._servers:
             server.leave()
 
@@ -71,7 +71,7 @@ class WebServer:
         """Serve at an address, or at the Unix socket, as soon as it can be listened at."""
         told, wait_s = "", FIRST_WAIT_S
         name = str(place or self._path)
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 context = self._context() if place is not None else None
                 listening = _bound(place) if place is not None else _bound_path(self._path)
@@ -80,7 +80,9 @@ class WebServer:
                 if why != told:
                     told = why
                     self._log("admin.not_listening", {"level": "error", "address": name, "why": why})
-                await self._clock.sleep(wait_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._stopping.wait()
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
                 continue
             if place is not None:
