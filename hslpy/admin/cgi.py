@@ -126,7 +126,13 @@ async def _get_json(site: Site, actor: Actor, arguments: Arguments) -> str:
 async def _set_interfaces(site: Site, actor: Actor, arguments: Arguments) -> str:
     def work() -> settings.Outcome:
         action = "api_set_outgoing_interfaces"
-        return settings.set_interfaces(site.database, actor, action=action, **arguments)  # type: ignore[arg-type]
+        return settings.set_interfaces(
+            site.database,
+            actor,
+            action=action,
+            allow_loopback=site.allow_loopback,
+            **arguments,
+        )
 
     return lines((await asyncio.to_thread(work)).lines)
 

@@ -26,7 +26,7 @@ from hslpy.egress.names import Refused
 from hslpy.egress.sessions import find_session
 from hslpy.records import record
 
-LOCAL = "hslpy.local"
+LOCAL = "hslpy.operator"
 """Is true in the ASGI scope of what came over the server's own Unix socket, or from a command in this process."""
 LOCAL_NAME = "local"
 COOKIE = "hslpy"

@@ -447,6 +447,11 @@ def undo(database: Database, actor: Actor, outcome: Outcome) -> Outcome:
         return Outcome(tuple(done), (), tuple(failed))
 
 
+def value_of(edit: Edit, *, allow_loopback: bool = False) -> Value:
+    """Give what a new setting would say. Raises Refused."""
+    return _edited(Value(), edit, allow_loopback)
+
+
 def warnings_of(session: Session, node: tables.Node, value: Value) -> Sequence[str]:
     """Say what may keep mail from leaving, for people: from what is known, without asking DNS. Source: A3 point 5."""
     out = []

@@ -92,6 +92,9 @@ class Route(APIRoute):
                     needed.check(caller)
                     request.state.caller = caller
                 _refuse_unknown(request, known)
+                length = request.headers.get("content-length", "")
+                if length.isdigit() and int(length) > MOST_BODY_BYTES:
+                    raise Refused(f"the body is longer than {MOST_BODY_BYTES} octets", 413)
                 response = await handle(request)
             except (Refused, RequestValidationError) as error:
                 return error_reply(error)

@@ -1,0 +1,417 @@
+"""Delivery settings: which addresses mail leaves from, for whom."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+from fastapi import Body as RawBody
+from fastapi import Depends
+from fastapi import Query as Asked
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from hslpy.admin.api.directory import own_domain
+from hslpy.admin.api.frame import MOST_PER_PAGE, SUPER, Body, Caller, NotFound, Paged, Refused, needs, noun
+from hslpy.egress import explain as explaining
+from hslpy.egress import picture, setting_list, setting_sheet, settings
+from hslpy.egress.explain import Explanation
+from hslpy.egress.queries import MOST_RULES, OPERATORS, Query, Rule
+from hslpy.egress.setting_sheet import Line
+from hslpy.egress.settings import Edit, Outcome, Row
+
+router = noun("delivery IPs")
+
+READ = needs("ips:read", SUPER, "admin", "read-only")
+WRITE = needs("ips:write")
+MOST_EXPORTED = 50_000
+
+
+class Change(Body):
+    """What is to be changed; what is left out, or null, stays. Addresses are canonical or not, or `0.0.0.0`, `::0`."""
+
+    ipv4: list[str] | None = None
+    ipv6: list[str] | None = None
+    ipv4_disabled: bool | None = None
+    strict: bool | None = None
+
+
+class Scope(Change):
+    """Whom a setting is for: what `level` wants has to be named, and nothing more."""
+
+    level: str
+    admin: str = ""
+    domain: str = ""
+    username: str = ""
+    identity: str = ""
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in ("level", "admin", "domain", "username", "identity")}
+
+
+class NewSetting(Scope):
+    """No `hostnames`: all nodes, which only a setting without addresses can be for.
+
+    `confirmed_host` is the node's name, where IPv4 is disabled though no IPv6 works.
+    """
+
+    hostnames: list[str] = Field(default_factory=list)
+    confirmed_host: str = ""
+
+
+class EditSetting(Change):
+    """`version` is that of the setting as it was read: where it was changed since, the answer is 409 with `theirs`."""
+
+    version: int
+    confirmed_host: str = ""
+
+
+class BulkEdit(Change):
+    ids: list[int]
+
+
+class Ids(Body):
+    ids: list[int]
+
+
+class Replacement(Body):
+    """Put `new` in the place of `old`. `confirmed`: though messages of locked senders are queued."""
+
+    ids: list[int]
+    old: str
+    new: str
+    confirmed: bool = False
+
+
+class Ticket(Body):
+    """What `undo` of a change was."""
+
+    undo: str
+
+
+class Interfaces(Body):
+    """The setting of one scope on one node, as the call `api_set_outgoing_interfaces` has it. No `interfaces`: removed."""
+
+    domain: str = ""
+    admin: str = ""
+    username: str = ""
+    identity: str = ""
+    filtering_host: str
+    interfaces: list[str] = Field(default_factory=list)
+    disable_ipv4: bool = False
+
+
+class Setting(BaseModel):
+    """A setting with the worst that is known of its addresses. `owner`: its admin, or its domain's."""
+
+    id: int
+    version: int
+    level: str
+    admin: str
+    owner: str
+    domain: str
+    username: str
+    identity: str
+    hostname: str
+    ipv4: tuple[str, ...]
+    ipv6: tuple[str, ...]
+    ipv4_disabled: bool
+    strict: bool
+    status: str
+    helos: tuple[str, ...]
+    warmup: str
+    reputation: str
+    last_used_at: float | None
+    deliveries_24h: int
+    changed_at: float
+    changed_by: str
+
+
+class Failed(BaseModel):
+    id: int
+    message: str
+
+
+class Changed(BaseModel):
+    """What came of a change. `undo` takes it back, for a while; empty: there is nothing to take back."""
+
+    rows: list[Row]
+    removed: list[Row]
+    warnings: list[str]
+    failed: list[Failed]
+    undo: str
+
+
+class FieldRow(BaseModel):
+    """What rules can ask for."""
+
+    field: str
+    label: str
+    kind: str
+    operators: list[str]
+    choices: list[str]
+
+
+class Fields(BaseModel):
+    fields: list[FieldRow]
+    columns: dict[str, str]
+
+
+class InForce(BaseModel):
+    """What is in force on each node, as the call `api_get_outgoing_interfaces` prints it."""
+
+    nodes: dict[str, str]
+    warnings: list[str]
+
+
+_COLUMNS = {
+    "helo": "helos",
+    "ipv4_delivery": "ipv4_disabled",
+    "last_used": "last_used_at",
+    "changed": "changed_at",
+}  # names of columns that are others here
+
+
+def query(
+    rule: Annotated[list[str], Asked(description="`field:operator:value`, such as `domain:contains:example`")] = [],  # noqa: B006
+    match: Annotated[str, Asked(description="`all` of the rules, or `any`")] = "all",
+    sort: Annotated[str, Asked(description="a column; with `-` before it the largest first")] = "",
+    page: Annotated[int, Asked(ge=1)] = 1,
+    per_page: Annotated[int, Asked(ge=1, le=MOST_PER_PAGE)] = 100,
+    columns: Annotated[str, Asked(description="the columns that are wanted, with `,` between")] = "",
+) -> Query:
+    """Raises Refused."""
+    if match not in ("all", "any"):
+        raise Refused(f"'{match}' is neither 'all' nor 'any'")
+    if len(rule) > MOST_RULES:
+        raise Refused(f"{len(rule)} rules are more than {MOST_RULES}")
+    rules = []
+    for text in rule:
+        field, colon, rest = text.partition(":")
+        if not colon:
+            raise Refused(f"'{text}' is no rule: field:operator:value")
+        operator, _, value = rest.partition(":")
+        rules.append(Rule(field.strip(), operator.strip(), value))
+    chosen = tuple(one.strip() for one in columns.split(",") if one.strip())
+    return Query(tuple(rules), match, sort, page, per_page, chosen)  # type: ignore[arg-type]
+
+
+Rules = Annotated[Query, Depends(query)]
+
+
+def edit_of(change: Change) -> Edit:
+    return Edit(change.ipv4, change.ipv6, change.ipv4_disabled, change.strict)
+
+
+def _changed(caller: Caller, outcome: Outcome) -> Changed:
+    return Changed(
+        rows=[after for _, after in outcome.done if after is not None],
+        removed=[before for before, after in outcome.done if after is None and before is not None],
+        warnings=list(outcome.warnings),
+        failed=[Failed(id=one, message=text) for one, text in outcome.failed],
+        undo=caller.site.undo.keep(caller.principal.name, outcome),
+    )
+
+
+def _shown(listed: setting_list.Listed, columns: tuple[str, ...]) -> Setting:
+    values = asdict(listed.row)
+    values |= {"owner": listed.owner, "status": listed.status, "warmup": listed.warmup, "reputation": listed.reputation}
+    values |= {"helos": listed.helos, "last_used_at": listed.use.last_used_at, "deliveries_24h": listed.use.messages_24h}
+    if columns:
+        wanted = {"id", "version", *(_COLUMNS.get(one, one) for one in columns)}
+        values = {name: value for name, value in values.items() if name in wanted}
+    return Setting.model_construct(**values)
+
+
+@router.get("/delivery-ips", summary="List settings by rules, a page at a time", response_model_exclude_unset=True)
+def list_settings(caller: Annotated[Caller, READ], query: Rules) -> Paged[Setting]:
+    if query.columns:
+        setting_list.columns_of(query)
+    found = setting_list.list_page(caller.site.database, query, caller.site.clock.time(), admins=caller.principal.admins)
+    items = [_shown(one, query.columns) for one in found.rows]
+    return Paged[Setting].model_construct(items=items, total=found.total, page=found.page, pages=found.pages)
+
+
+@router.get("/delivery-ips/fields", summary="List what rules can ask for, and the columns")
+def list_fields(caller: Annotated[Caller, READ]) -> Fields:
+    with caller.site.database.read() as session:
+        found = setting_list.fields(session, caller.site.clock.time())
+    rows = [
+        FieldRow(field=key, label=one.label, kind=one.kind, operators=list(OPERATORS[one.kind]), choices=list(one.choices))
+        for key, one in found.items()
+    ]
+    return Fields(fields=rows, columns=dict(setting_list.COLUMNS))
+
+
+@router.get("/delivery-ips/ids", summary="List the ids of all settings that rules hold for")
+def list_ids(caller: Annotated[Caller, READ], query: Rules) -> list[int]:
+    site = caller.site
+    return list(setting_list.matching_ids(site.database, query, site.clock.time(), admins=caller.principal.admins))
+
+
+@router.get("/delivery-ips/in-force", summary="Show the addresses in force for a domain, a user or an identity")
+def in_force(
+    caller: Annotated[Caller, READ],
+    domain: str = "default",
+    username: str = "",
+    identity: str = "",
+    filtering_host: str = "",
+) -> InForce:
+    if caller.principal.admins is not None:
+        own_domain(caller, domain)
+    lines = settings.get_interfaces(
+        caller.site.database, domain=domain, username=username, identity=identity, filtering_host=filtering_host
+    )
+    told = [one.removeprefix("WARNING: ") for one in lines if one.startswith("WARNING: ")]
+    pairs = [one.split(" ", 1) for one in lines if not one.startswith("WARNING: ")]
+    return InForce(nodes=dict(pairs), warnings=told)
+
+
+@router.get("/delivery-ips/export.csv", summary="Export the settings that rules hold for, or those of some ids, as CSV")
+def export(
+    caller: Annotated[Caller, READ],
+    query: Rules,
+    id: Annotated[list[int], Asked()] = [],  # noqa: B006
+) -> Response:
+    site = caller.site
+    every = replace(query, page=1, per_page=MOST_EXPORTED)
+    found = setting_list.list_page(site.database, every, site.clock.time(), admins=caller.principal.admins)
+    rows = [one.row for one in found.rows if not id or one.row.id in set(id)]
+    return csv_reply(setting_sheet.export(rows), "delivery-ips.csv")
+
+
+def csv_reply(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+CsvFile = Annotated[bytes, RawBody(media_type="text/csv", description="the file")]
+
+
+@router.post("/delivery-ips/import", summary="Set what each line of a CSV file says, or tell what would come of it")
+def load(caller: Annotated[Caller, WRITE], file: CsvFile, preview: bool = False) -> list[Line]:
+    site = caller.site
+    return list(setting_sheet.load(site.database, caller.actor, file, only_look=preview, allow_loopback=site.allow_loopback))
+
+
+@router.get("/delivery-ips/explain", summary="Explain why mail of a sender leaves from where")
+def explain(
+    caller: Annotated[Caller, READ],
+    node: str,
+    domain: str = "",
+    username: str = "",
+    identity: str = "",
+    family: Annotated[int, Asked(description="4 or 6")] = 4,
+) -> Explanation:
+    if caller.principal.admins is not None:
+        own_domain(caller, domain)
+    site = caller.site
+    with site.database.read() as session:
+        seen = picture.read(session)
+    return explaining.explain(
+        site.database,
+        seen,
+        node=node,
+        family=family,
+        now=site.clock.time(),
+        domain=domain,
+        username=username,
+        identity=identity,
+    )
+
+
+@router.get("/delivery-ips/{id}", summary="Show a setting")
+def show(caller: Annotated[Caller, READ], id: int) -> Row:
+    with caller.site.database.read() as session:
+        found = settings.get_row(session, id)
+    mine = caller.principal.admins
+    if found is None or (mine is not None and found.admin not in mine and not found.domain):
+        raise NotFound("there is no such setting")
+    if found.domain:
+        own_domain(caller, found.domain)
+    return found
+
+
+@router.post("/delivery-ips", summary="Add a setting", status_code=201)
+def add(caller: Annotated[Caller, WRITE], body: NewSetting) -> Changed:
+    outcome = settings.add(
+        caller.site.database,
+        caller.actor,
+        edit_of(body),
+        **body.names,
+        hostnames=body.hostnames,
+        confirmed_host=body.confirmed_host,
+        allow_loopback=caller.site.allow_loopback,
+    )
+    return _changed(caller, outcome)
+
+
+@router.put("/delivery-ips", summary="Set the addresses of a scope on a node, whatever they were")
+def put(caller: Annotated[Caller, WRITE], body: Interfaces) -> Changed:
+    given: dict[str, Any] = body.model_dump(exclude={"interfaces", "disable_ipv4"})
+    outcome = settings.set_interfaces(
+        caller.site.database,
+        caller.actor,
+        **given,
+        interfaces=";".join(body.interfaces),
+        disable_ipv4="1" if body.disable_ipv4 else "",
+        allow_loopback=caller.site.allow_loopback,
+    )
+    return _changed(caller, outcome)
+
+
+@router.patch("/delivery-ips/{id}", summary="Change a setting")
+def edit(caller: Annotated[Caller, WRITE], id: int, body: EditSetting) -> Changed:
+    outcome = settings.edit_row(
+        caller.site.database,
+        caller.actor,
+        id,
+        body.version,
+        edit_of(body),
+        confirmed_host=body.confirmed_host,
+        allow_loopback=caller.site.allow_loopback,
+    )
+    return _changed(caller, outcome)
+
+
+@router.delete("/delivery-ips/{id}", summary="Remove a setting; a node's default goes back to its primary address")
+def remove_one(caller: Annotated[Caller, WRITE], id: int) -> Changed:
+    outcome = settings.remove(caller.site.database, caller.actor, [id])
+    if outcome.failed:
+        raise NotFound("there is no such setting")
+    return _changed(caller, outcome)
+
+
+@router.post("/delivery-ips/bulk-edit", summary="Change the same of several settings")
+def bulk_edit(caller: Annotated[Caller, WRITE], body: BulkEdit) -> Changed:
+    site = caller.site
+    outcome = settings.bulk_edit(site.database, caller.actor, body.ids, edit_of(body), allow_loopback=site.allow_loopback)
+    return _changed(caller, outcome)
+
+
+@router.post("/delivery-ips/remove", summary="Remove several settings")
+def remove(caller: Annotated[Caller, WRITE], body: Ids) -> Changed:
+    return _changed(caller, settings.remove(caller.site.database, caller.actor, body.ids))
+
+
+@router.post("/delivery-ips/replace", summary="Put one address in another's place, in several settings")
+def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -> Changed:
+    site = caller.site
+    outcome = settings.replace_address(
+        site.database,
+        caller.actor,
+        body.ids,
+        body.old,
+        body.new,
+        queued_spam=site.queued_locked() or 0,
+        is_confirmed=body.confirmed,
+        allow_loopback=site.allow_loopback,
+    )
+    return _changed(caller, outcome)
+
+
+@router.post("/delivery-ips/undo", summary="Take back a change of one's own, but for settings that were changed since")
+def undo(caller: Annotated[Caller, WRITE], body: Ticket) -> Changed:
+    outcome = caller.site.undo.take(caller.principal.name, body.undo)
+    return _changed(caller, settings.undo(caller.site.database, caller.actor, outcome))

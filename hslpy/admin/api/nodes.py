@@ -1,0 +1,92 @@
+"""Nodes, and the addresses that they have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Which, needs, noun
+from hslpy.egress import directory, inventory, node_addresses
+from hslpy.egress.directory import Node
+from hslpy.egress.node_addresses import NodeAddress
+
+router = noun("nodes")
+
+READ = needs("directory:read", SUPER, "admin", "read-only")
+WRITE = needs("directory:write")
+
+
+class NewNode(Body):
+    """`addresses` are those that it is known to have; it reports them by itself once it runs."""
+
+    name: str
+    primary_ipv4: str = ""
+    primary_ipv6: str = ""
+    ipv6_enabled: bool = True
+    addresses: list[str] = Field(default_factory=list)
+
+
+class NodeChange(Body):
+    """`addresses` are added to those it has."""
+
+    new_name: str | None = None
+    primary_ipv4: str | None = None
+    primary_ipv6: str | None = None
+    ipv6_enabled: bool | None = None
+    addresses: list[str] = Field(default_factory=list)
+
+
+class Rescan(Body):
+    """Which nodes are to report their addresses; none: all."""
+
+    nodes: list[str] = Field(default_factory=list)
+
+
+class Public(Body):
+    """What a private address is translated to; empty: nothing."""
+
+    public_address: str
+
+
+@router.get("/nodes", summary="List nodes")
+def list_nodes(caller: Annotated[Caller, READ], page: Which) -> Paged[Node]:
+    return page.of(directory.list_nodes(caller.site.database))
+
+
+@router.post("/nodes", summary="Add a node", status_code=201)
+def add_node(caller: Annotated[Caller, WRITE], body: NewNode) -> Node:
+    given = body.given
+    return directory.add_node(caller.site.database, caller.actor, given.pop("name"), **given)
+
+
+@router.post("/nodes/rescan", summary="Have nodes report their addresses now, within 10 seconds")
+def rescan(caller: Annotated[Caller, needs("ips:write")], body: Rescan) -> Done:
+    with caller.site.database.change(caller.actor, "node rescan", {"nodes": body.nodes}) as change:
+        inventory.ask_rescan(change, body.nodes)
+    return Done(text="the addresses will be reported within 10 seconds")
+
+
+@router.patch("/nodes/{name}", summary="Change a node")
+def set_node(caller: Annotated[Caller, WRITE], name: str, body: NodeChange) -> Node:
+    return directory.set_node(caller.site.database, caller.actor, name, **body.given)
+
+
+@router.delete("/nodes/{name}", summary="Remove a node with its addresses and delivery IPs")
+def remove_node(caller: Annotated[Caller, WRITE], name: str, only_look: bool = False) -> Done:
+    return Done(text=directory.remove_node(caller.site.database, caller.actor, name, only_look=only_look).text)
+
+
+@router.get("/nodes/{name}/addresses", summary="List a node's addresses with what is known of each")
+def list_addresses(caller: Annotated[Caller, needs("ips:read")], name: str) -> list[NodeAddress]:
+    return list(node_addresses.addresses_of(caller.site.database, name, caller.site.clock.time()))
+
+
+@router.put("/nodes/{name}/addresses/{address}", summary="Say what a private address is translated to (NAT)")
+def set_public(caller: Annotated[Caller, needs("ips:write")], name: str, address: str, body: Public) -> Done:
+    told = {"node": name, "address": address, "public_address": body.public_address}
+    with caller.site.database.change(caller.actor, "node nat", told) as change:
+        inventory.set_public_address(change, name, address, body.public_address)
+    return Done(
+        text=f"{address} is translated to {body.public_address}" if body.public_address else f"{address} is not translated"
+    )

@@ -1,0 +1,193 @@
+"""Delivery settings, nodes, HELO names and checks by the JSON API."""
+
+from __future__ import annotations
+
+import pytest
+
+from hslpy.clock import ManualClock
+from hslpy.egress import directory
+from hslpy.egress.checkup import Checker
+
+from ..egress.name_server import name_server
+from .api_client import NODE1, NODE2, ROOT, Client, populate
+
+
+@pytest.fixture
+def client(database, clock):
+    populate(database)
+    return Client(database, clock)
+
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def added(client, *ipv4, **more):
+    body = {"level": "domain", "domain": "example.com", "hostnames": [NODE2], "ipv4": list(ipv4), **more}
+    return client.good("POST", "/delivery-ips", body)["rows"][0]
+
+
+def test_a_setting_is_added_changed_and_removed(client):
+    row = added(client, "1.1.1.1")
+    assert (row["domain"], row["hostname"], row["ipv4"], row["version"]) == ("example.com", NODE2, ["1.1.1.1"], 1)
+    changed = client.good("PATCH", f"/delivery-ips/{row['id']}", {"version": 1, "ipv4": ["2.2.2.2", "1.1.1.1"]})
+    assert changed["rows"][0]["ipv4"] == ["2.2.2.2", "1.1.1.1"]
+    reply = client("PATCH", f"/delivery-ips/{row['id']}", {"version": 1, "ipv4": []}, local=True)
+    assert reply.status_code == 409
+    assert reply.json()["theirs"]["version"] == 2
+    gone = client.good("DELETE", f"/delivery-ips/{row['id']}")
+    assert [one["id"] for one in gone["removed"]] == [row["id"]]
+    back = client.good("POST", "/delivery-ips/undo", {"undo": gone["undo"]})
+    assert back["rows"][0]["ipv4"] == ["2.2.2.2", "1.1.1.1"]
+    client.refused(404, "POST", "/delivery-ips/undo", {"undo": gone["undo"]})
+    client.refused(404, "DELETE", "/delivery-ips/4711")
+
+
+def test_another_ones_change_is_not_taken_back(client):
+    changed = client.good("PUT", "/delivery-ips", {"domain": "default", "filtering_host": NODE2, "interfaces": ["1.1.1.1"]})
+    assert client("POST", "/delivery-ips/undo", {"undo": changed["undo"]}).status_code == 404  # by root
+    assert client.good("POST", "/delivery-ips/undo", {"undo": changed["undo"]})["rows"][0]["ipv4"] == []
+
+
+def test_the_list_is_asked_by_rules(client):
+    added(client, "1.1.1.1", "2.2.2.2")
+    first = client.good("GET", "/delivery-ips")
+    assert (first["total"], first["pages"]) == (3, 1)  # each node has its default
+    found = client.good("GET", "/delivery-ips?rule=domain:is:example.com&columns=domain,ipv4")["items"]
+    assert [sorted(one) for one in found] == [["domain", "id", "ipv4", "version"]]
+    assert (
+        client.good("GET", "/delivery-ips?rule=ipv4:is in network:1.0.0.0/8&rule=level:is:default&match=any")["total"] == 3
+    )
+    assert client.good("GET", "/delivery-ips/ids?rule=level:is:domain") == [found[0]["id"]]
+    assert client.good("GET", "/delivery-ips?per_page=1&page=9")["page"] == 3
+    error = client.refused(400, "GET", "/delivery-ips?rule=level:is:domain&rule=ipv4:is in network:1.2")
+    assert (error["field"], "1.2" in error["message"]) == ("rules.1", True)
+    assert client.refused(400, "GET", "/delivery-ips?columns=nothing")["message"] == "there is no column 'nothing'"
+    assert client.refused(400, "GET", "/delivery-ips?per_page=501")["field"] == "per_page"
+    assert client.refused(400, "GET", "/delivery-ips?rules=x")["hint"] == "did you mean 'rule'?"
+    fields = client.good("GET", "/delivery-ips/fields")
+    assert "is in network" in next(one for one in fields["fields"] if one["field"] == "ipv4")["operators"]
+
+
+def test_an_admin_sees_its_own_domains_alone_and_changes_nothing(client):
+    mine, other = added(client, "1.1.1.1"), added(client, "2.2.2.2", domain="example.org")
+    items = client.good("GET", "/delivery-ips", user="ann", local=False)["items"]
+    assert [one["id"] for one in items] == [mine["id"]]
+    assert "example.org" not in client("GET", "/delivery-ips/export.csv", user="ann").text
+    assert client("GET", f"/delivery-ips/{other['id']}", user="ann").status_code == 404
+    assert client("GET", f"/delivery-ips/{mine['id']}", user="ann").status_code == 200
+    explain = f"/delivery-ips/explain?node={NODE2}&domain="
+    assert client("GET", f"{explain}example.com", user="ann").status_code == 200
+    assert client("GET", f"{explain}example.org", user="ann").status_code == 404
+    assert client("GET", "/delivery-ips/in-force", user="ann").status_code == 404
+    assert client("DELETE", f"/delivery-ips/{mine['id']}", user="ann").status_code == 403
+    assert client("GET", "/delivery-ips", user="eve").json()["total"] == 4
+    assert client("GET", "/users", user="ann").json()["total"] == 2
+    assert (
+        client("POST", "/users", {"domain": "example.org", "username": "x", "password": "y"}, user="ann").status_code == 404
+    )
+    assert client("POST", "/domains", {"name": "sub.example", "admin": "root"}, user="ann").status_code == 403
+    assert client("POST", "/domains", {"name": "sub.example"}, user="ann").json()["admin"] == "ann"
+
+
+def test_several_settings_at_once(client):
+    rows = [added(client, "1.1.1.1"), added(client, "1.1.1.1", domain="example.org")]
+    ids = [one["id"] for one in rows]
+    changed = client.good("POST", "/delivery-ips/bulk-edit", {"ids": [*ids, 4711], "strict": True})
+    assert [one["strict"] for one in changed["rows"]] == [True, True]
+    assert changed["failed"] == [{"id": 4711, "message": "it is not there any more"}]
+    moved = client.good("POST", "/delivery-ips/replace", {"ids": ids, "old": "1.1.1.1", "new": "2.2.2.2"})
+    assert [one["ipv4"] for one in moved["rows"]] == [["2.2.2.2"], ["2.2.2.2"]]
+    gone = client.good("POST", "/delivery-ips/remove", {"ids": ids})
+    assert len(gone["removed"]) == 2
+
+
+def test_an_address_is_not_replaced_while_spam_is_queued(database, clock):
+    populate(database)
+    client = Client(database, clock, queued_locked=lambda: 1240)
+    row = added(client, "1.1.1.1")
+    body = {"ids": [row["id"]], "old": "1.1.1.1", "new": "2.2.2.2"}
+    assert "1,240 queued messages" in client.refused(409, "POST", "/delivery-ips/replace", body)["message"]
+    assert client.good("POST", "/delivery-ips/replace", {**body, "confirmed": True})["rows"][0]["ipv4"] == ["2.2.2.2"]
+
+
+def test_settings_go_out_and_in_as_csv(client):
+    added(client, "1.1.1.1")
+    text = client.good("GET", "/delivery-ips/export.csv?rule=level:is:domain")
+    assert text.splitlines()[1] == f"domain,,example.com,,,{NODE2},1.1.1.1,,0"
+    changed = text.replace("1.1.1.1", "2.2.2.2")
+    given = {"content": changed.encode(), "headers": {"Content-Type": "text/csv"}}
+    assert client.good("POST", "/delivery-ips/import?preview=true", **given)[0]["outcome"] == "changed"
+    assert client.good("GET", "/delivery-ips/export.csv?rule=level:is:domain") == text
+    assert client.good("POST", "/delivery-ips/import", **given)[0]["outcome"] == "changed"
+    assert client.good("GET", "/delivery-ips/export.csv?rule=level:is:domain") == changed
+    too_large = {"content": b"x" * (2 << 20), "headers": {"Content-Type": "text/csv"}}
+    assert client.refused(413, "POST", "/delivery-ips/import", **too_large)["message"]
+
+
+def test_what_holds_is_shown_and_explained(client):
+    added(client, "1.1.1.1")
+    found = client.good("GET", "/delivery-ips/in-force?domain=example.com&username=bob")
+    assert found["nodes"] == {NODE1: "0.0.0.0;::0", NODE2: "1.1.1.1;::0"}
+    explained = client.good("GET", f"/delivery-ips/explain?node={NODE2}&domain=example.com&username=bob")
+    assert (explained["address"], explained["steps"][-1]["wins"]) == ("1.1.1.1", True)
+    before = client.good("GET", "/audit")["total"]
+    client.good("GET", f"/delivery-ips/explain?node={NODE1}&family=6")
+    assert client.good("GET", "/audit")["total"] == before
+
+
+def test_nodes_and_their_addresses(client, database, clock):
+    found = {one["address"]: one for one in client.good("GET", f"/nodes/{NODE2}/addresses")}
+    assert found["198.51.100.2"]["is_primary"] and not found["1.1.1.1"]["used"]
+    added(client, "1.1.1.1", "3.3.3.3")
+    found = {one["address"]: one for one in client.good("GET", f"/nodes/{NODE2}/addresses")}
+    assert found["1.1.1.1"]["used"] and not found["3.3.3.3"]["present"]
+    client.good("PUT", f"/nodes/{NODE2}/addresses/10.0.0.1", {"public_address": "8.8.8.8"})
+    assert client.refused(400, "PUT", f"/nodes/{NODE2}/addresses/10.0.0.1", {"public_address": "10.1.1.1"})["message"]
+    client.good("POST", "/nodes/rescan", {"nodes": [NODE2]})
+    client.refused(404, "POST", "/nodes/rescan", {"nodes": ["node9.example.net"]})
+    assert client.good("POST", "/nodes", {"name": "node3.example.net"})["name"] == "node3.example.net"
+    assert client.good("PATCH", "/nodes/node3.example.net", {"ipv6_enabled": False})["ipv6_enabled"] is False
+    assert "removed" in client.good("DELETE", "/nodes/node3.example.net")["text"]
+    assert client("POST", "/nodes", {"name": "node4.example.net"}, user="ann").status_code == 403
+
+
+def test_helo_names(client):
+    changed = client.good("PUT", "/helos/1.1.1.1", {"helo": "Out1.Example.com"})
+    assert (changed["effective"]["helo"], changed["effective"]["origin"]) == ("out1.example.com", "set")
+    assert [one["address"] for one in client.good("GET", "/helos")] == ["1.1.1.1"]
+    assert "underscore" in client.refused(400, "PUT", "/helos/1.1.1.1", {"helo": "out_1.example.com"})["message"]
+    assert client.refused(400, "PUT", "/helos/1.1.1.1", {"helo": "a.example\r\nRSET"})["message"]
+    assert client.good("PUT", "/helos/1.1.1.1", {"helo": ""})["effective"]["origin"] == "node"
+    assert client.good("GET", "/helos/1.1.1.1")["helo"] == NODE2
+
+
+@on_sqlite
+def test_checks_are_run_and_kept(database):
+    clock = ManualClock()
+    populate(database)
+    import asyncio
+
+    async def run():
+        async with name_server({}) as (_, resolver):
+            client = Client(database, clock, checker=Checker(database, resolver, clock, NODE2), resolver=resolver)
+            body = {"node": NODE2, "addresses": ["1.1.1.1"]}
+            now = await client.ask("POST", "/checks", body, local=True)
+            kept = await client.ask("GET", f"/checks?node={NODE2}", local=True)
+            draft = {"level": "domain", "domain": "example.com", "ipv4": ["2.2.2.2"]}
+            as_it_would_be = await client.ask("POST", "/checks", {**body, "setting": draft}, local=True)
+            bad = await client.ask("POST", "/checks", {**body, "setting": {"level": "domain"}}, local=True)
+            return now.json(), kept.json(), as_it_would_be.json(), bad
+
+    now, kept, draft, bad = asyncio.run(run())
+    assert (now[0]["status"], kept[0]["status"]) == ("critical", "critical")
+    assert any(one["check"] == "P07" for one in now[0]["findings"]) and now[0]["critical"]
+    assert draft[0]["address"] == "1.1.1.1"
+    assert (bad.status_code, bad.json()["error"]["message"]) == (400, "choose a domain")
+
+
+@on_sqlite
+def test_checks_need_a_server(client):
+    assert "hslpy serve" in client.refused(503, "POST", "/checks", {"node": NODE2, "addresses": []})["message"]
+    assert {"P01", "P26"} <= {one["id"] for one in client.good("GET", "/checks/all")}
+    directory.lock_user(client.site.database, ROOT, "example.com", "bob")
+    assert client.good("PATCH", "/users?domain=example.com&username=bob", {"locked": False})["locked"] is False
