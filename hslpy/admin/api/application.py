@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 
 from hslpy.admin.api import admins, checks, delivery_ips, directory, helos, nodes, session, site_settings
-from hslpy.admin.api.frame import MOST_BODY_BYTES, Caller, Error, Route, needs, needs_of, noun, reply_of
+from hslpy.admin.api.frame import Caller, Error, Route, needs, needs_of, noun, reply_of
 from hslpy.admin.site import Site
 from hslpy.egress.admins import SCOPES
 
@@ -34,15 +34,12 @@ def add_json_api(app: FastAPI, site: Site) -> None:
 
 def json_api(site: Site) -> FastAPI:
     """Give the API without its prefix."""
-    api = FastAPI(
-        title="hslpy", version="1", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
-        max_body_size=MOST_BODY_BYTES,
-    )  # fmt: skip
+    api = FastAPI(title="hslpy", version="1", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     api.state.site = site
     for router in _routers():
         api.include_router(router)
 
-    for status in (400, 404, 405, 413):  # of the framework's own
+    for status in (400, 404, 405):  # of the framework's own
         api.add_exception_handler(status, _not_ours)
     return api
 

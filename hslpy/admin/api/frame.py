@@ -92,14 +92,13 @@ class Route(APIRoute):
                     needed.check(caller)
                     request.state.caller = caller
                 _refuse_unknown(request, known)
-                length = request.headers.get("content-length", "")
-                if length.isdigit() and int(length) > MOST_BODY_BYTES:
-                    raise Refused(f"the body is longer than {MOST_BODY_BYTES} octets", 413)
-                response = await handle(request)
+                response = await handle(Request(request.scope, _bounded(request)))
             except (Refused, RequestValidationError) as error:
                 return error_reply(error)
-            except BaseException as error:
-                if not isinstance(error, Exception) or hasattr(error, "status_code"):
+            except Exception as error:
+                if isinstance(error.__cause__, Refused):  # while the body was read
+                    return error_reply(error.__cause__)
+                if hasattr(error, "status_code"):
                     raise
                 told = {"level": "error", "path": self.path, "error": f"{type(error).__name__}: {error}"}
                 site.log("admin.fault", told)
@@ -113,6 +112,21 @@ class Route(APIRoute):
 def noun(name: str) -> APIRouter:
     """Give the router of a noun; its name heads its endpoints in the description."""
     return APIRouter(tags=[name], route_class=Route)
+
+
+def _bounded(request: Request) -> Callable[[], Coroutine[Any, Any, Any]]:
+    """Give what reads the body, up to a limit. It raises Refused."""
+    left = MOST_BODY_BYTES
+
+    async def receive() -> Any:
+        nonlocal left
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise Refused(f"the body is longer than {MOST_BODY_BYTES} octets", 413)
+        return message
+
+    return receive
 
 
 def _query_names(dependant: Dependant) -> frozenset[str]:
