@@ -56,8 +56,9 @@ class WebProcess:
             return
         if self._process is None:
             self._keeper.cancel()
-        elif self._process.stdin is not None:
-            self._process.stdin.close()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
         await asyncio.wait([self._keeper], timeout=LEAVE_S)
         if not self._keeper.done() and self._process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +29,7 @@ from hslpy.egress.reputation_jobs import resolver_settings, settings_of
 from hslpy.egress.upkeep import Upkeep
 from hslpy.log import Log
 
+AGAIN_S = 60.0
 _START = Actor("hslpy", "start")
 
 
@@ -55,6 +58,7 @@ class Agent:
         self._log = log
         self._site = site.Site()
         self._revision = -1
+        self._is_node = False
         self.resolver = DnsResolver(dns, clock)
         self._list_resolver = DnsResolver(resolver_settings(dns.nameservers, dns.port), clock)
         name = " ".join(dns.nameservers) or "system"
@@ -77,21 +81,31 @@ class Agent:
         """Make what a node finds there: itself, the block lists. Blocks. Raises SQLAlchemyError."""
         try:
             directory.ensure_node(self._database, _START, self._node)
+            self._is_node = True
         except Refused as error:
-            fields = {"level": "error", "node": self._node, "why": str(error)}
-            self._log("egress.no_node", fields)
+            self._log("egress.no_node", {"level": "warning", "node": self._node, "why": str(error)})
         block_lists.populate(self._database)
         self._read_site()
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        await asyncio.gather(self._follow_site(), self._upkeep.run(), self.reputation.run_daily())
+        """Work until cancelled. What ends by a fault of ours is begun again: nothing else stands for it."""
+        jobs = [self._follow_site, self.reputation.run_daily, *([self._upkeep.run] if self._is_node else [])]
+        await asyncio.gather(*map(self._insist, jobs))
 
     async def close(self) -> None:
         await self.reputation.close()
         await self.alerter.close()
         await self.resolver.close()
         await self._list_resolver.close()
+
+    async def _insist(self, job: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await job()
+            except Exception as error:
+                text = "".join(traceback.format_exception(error))
+                self._log("admin.fault", {"level": "error", "path": job.__qualname__, "error": repr(error), "text": text})
+            await self._clock.sleep(AGAIN_S)
 
     async def _follow_site(self) -> None:
         """Have what is set for the site hold at once."""

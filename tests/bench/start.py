@@ -1,4 +1,4 @@
-"""From the start of `hslpy serve` to its first 220, scripts cached, beside `python -c 'import asyncio'`, by turns.
+"""From the start of `hslpy serve` to its first 220, scripts cached, with and without its page, beside Python's own.
 
 usage: python -m tests.bench.start [--rounds 20]
 The goal is 400 ms on a quiet machine. On one at work quote the processor's time and the ratio: both are of the same turns.
@@ -20,6 +20,10 @@ from pathlib import Path
 SETTINGS = """
 [server]
 data_dir = "{folder}/data"
+[admin]
+listen = []
+[egress]
+{egress}
 [[listen]]
 host = "127.0.0.1"
 port = {port}
@@ -49,12 +53,12 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def start_server(folder: Path) -> Start:
+def start_server(folder: Path, egress: str = "") -> Start:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     settings = folder / "hslpy.toml"
-    settings.write_text(SETTINGS.format(folder=folder, port=port))
+    settings.write_text(SETTINGS.format(folder=folder, port=port, egress=egress))
     command = [str(Path(sys.executable).with_name("hslpy")), "serve", "--config", str(settings)]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()) as server:
@@ -91,18 +95,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
-    ours, plain = [], []
+    ours, bare, plain = [], [], []
     with tempfile.TemporaryDirectory(prefix="hslpy-start-") as folder:
         start_server(Path(folder))  # compiles scripts and modules
         for _ in range(options.rounds):
             ours.append(start_server(Path(folder)))
+            bare.append(start_server(Path(folder), 'database = ""'))
             plain.append(start_python())
-    for name, starts in (("hslpy serve to 220", ours), ("python, import asyncio", plain)):
+    for name, starts in (("hslpy serve to 220", ours), ("the same without a page", bare), ("python, import asyncio", plain)):
         wall = [one.wall_ms for one in starts]
         cpu = statistics.median(one.cpu_ms for one in starts)
         print(f"{name}: {statistics.median(wall):.0f} ms (least {min(wall):.0f}), processor {cpu:.0f} ms")
-    ratios = [one.cpu_ms / other.cpu_ms for one, other in zip(ours, plain, strict=True)]
-    print(f"ratio of the processor's time: {statistics.median(ratios):.1f}")
+    for name, others in (("python's", plain), ("that without a page", bare)):
+        ratios = [one.cpu_ms / other.cpu_ms for one, other in zip(ours, others, strict=True)]
+        print(f"processor's time to {name}: {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":
