@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from hslpy.dns.contract import Resolver
 from hslpy.egress import tables
-from hslpy.egress.book import PRIMARY
 from hslpy.egress.database import Change, Database
 from hslpy.egress.lookups import DEADLINE_S, MOST_NAMES, Lookup, ask, ask_reverse
 from hslpy.egress.names import (
@@ -29,7 +28,7 @@ from hslpy.egress.names import (
     shown_address,
 )
 from hslpy.egress.sources import family_of
-from hslpy.egress.tables import Address, DeliverySetting, Helo, Node
+from hslpy.egress.tables import Address, Helo, Node, SettingAddress
 from hslpy.records import record
 
 Direction = Literal["outgoing", "incoming"]
@@ -243,9 +242,7 @@ def due(session: Session, now: float) -> Sequence[str]:
     """Give the public addresses whose names were not looked up for an hour, or five minutes after trouble."""
     wanted = {row.public_address or row.address for row in session.scalars(select(Address))}
     wanted.update(session.scalars(select(Helo.address)))
-    for setting in session.scalars(select(DeliverySetting)):
-        wanted.update(setting.ipv4, setting.ipv6)
-    wanted -= set(PRIMARY.values())
+    wanted.update(session.scalars(select(SettingAddress.address).distinct()))
     known = {row.address: row for row in session.scalars(select(tables.Reverse))}
 
     def is_due(address: str) -> bool:

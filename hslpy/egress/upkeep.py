@@ -26,7 +26,8 @@ from hslpy.log import Log
 
 ASK_S = 2.0
 """How often a node looks whether somebody asked for a rescan, which is promised within 10 s."""
-LOOK_S = 60.0
+LOOK_S = 5.0
+"""How often a node looks for addresses without a name: a new one is to greet by its own name soon."""
 NIGHT_S = 3 * 3600  # 03:00 UTC, and up to an hour later by the node's name
 _DAY_S = 86_400
 
