@@ -118,9 +118,12 @@ class Checker:
             await asyncio.to_thread(self._keep, facts, findings)
         return findings
 
-    async def check_all(self) -> Sequence[str]:
-        """Check this node's addresses, those that it has and those that are set for it, and give them."""
-        with_settings = await asyncio.to_thread(self._mine)
+    async def check_all(self, *, only_new: bool = False) -> Sequence[str]:
+        """Check this node's addresses, those that it has and those that are set for it, and give them.
+
+        With `only_new` those alone that were never checked.
+        """
+        with_settings = await asyncio.to_thread(self._mine, only_new)
         gate = asyncio.Semaphore(_ADDRESSES_AT_ONCE)
 
         async def one(address: str) -> None:
@@ -224,14 +227,20 @@ class Checker:
         )
         return replace(found, facts=facts)
 
-    def _mine(self) -> Sequence[str]:
+    def _mine(self, only_new: bool) -> Sequence[str]:
         with self._database.read() as session:
             node = node_of(session, self._node)
             there = tables.Address.present.is_(True)
             found = set(session.scalars(select(tables.Address.address).where(tables.Address.node_id == node.id, there)))
-            for row in session.scalars(select(tables.DeliverySetting).where(tables.DeliverySetting.node_id == node.id)):
-                found.update(row.ipv4, row.ipv6)
-        return sorted(found - set(PRIMARY.values()))
+            query = select(tables.SettingAddress.address).join(
+                tables.DeliverySetting, tables.DeliverySetting.id == tables.SettingAddress.setting_id
+            )
+            found.update(session.scalars(query.where(tables.DeliverySetting.node_id == node.id).distinct()))
+            if only_new:
+                found.difference_update(
+                    session.scalars(select(tables.Checkup.address).where(tables.Checkup.node_id == node.id))
+                )
+        return sorted(found)
 
     def _keep(self, facts: Facts, findings: Sequence[Finding]) -> None:
         with self._database.keep() as session:

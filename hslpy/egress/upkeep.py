@@ -66,7 +66,7 @@ class Upkeep:
         await asyncio.gather(
             self._every(ASK_S, self.report),
             self._every(LOOK_S, self.look_up),
-            self._every(LOOK_S, self.check_at_night),
+            self._every(LOOK_S, self.check),
         )
 
     async def report(self) -> None:
@@ -78,14 +78,16 @@ class Upkeep:
         """Look up the names of addresses whose turn it is. Raises SQLAlchemyError."""
         await helos.refresh(self._database, self._resolver, await asyncio.to_thread(self._due))
 
-    async def check_at_night(self) -> None:
-        """Check this node's addresses once a night. Raises NotFound, SQLAlchemyError."""
-        if self._clock.time() >= self._night_at:
-            self._night_at = next_night(self._clock.time(), self._node)
-            before = await asyncio.to_thread(self._unfit)
-            await self._checker.check_all()
-            after = await asyncio.to_thread(self._unfit)
-            await self._tell([unfit(after[one], self._node) for one in after.keys() - before.keys()])
+    async def check(self) -> None:
+        """Check this node's addresses once a night, and new ones at once. Raises NotFound, SQLAlchemyError."""
+        if self._clock.time() < self._night_at:
+            await self._checker.check_all(only_new=True)
+            return
+        self._night_at = next_night(self._clock.time(), self._node)
+        before = await asyncio.to_thread(self._unfit)
+        await self._checker.check_all()
+        after = await asyncio.to_thread(self._unfit)
+        await self._tell([unfit(after[one], self._node) for one in after.keys() - before.keys()])
 
     async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
         told = ""

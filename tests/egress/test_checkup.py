@@ -18,7 +18,7 @@ from hslpy.egress.names import NotFound
 from hslpy.egress.scopes import Target
 from hslpy.egress.settings import Value
 from hslpy.egress.tables import Checkup, Dnsbl, Listing, Node
-from hslpy.egress.upkeep import ASK_S, Upkeep, next_night
+from hslpy.egress.upkeep import ASK_S, LOOK_S, Upkeep, next_night
 
 from .name_server import NameServer, name_server, reverse
 
@@ -281,6 +281,11 @@ def test_a_node_reports_looks_up_and_checks_by_itself(database, clock):
                 while not holds():
                     await asyncio.sleep(0.01)
 
+        def checked(since: float) -> bool:
+            with database.read() as session:
+                found = checkup.kept(session, "node3.example.com")
+                return any(one.address == "127.0.0.1" and one.checked_at >= since for one in found)
+
         task = asyncio.create_task(upkeep.run())
         await until(lambda: reported() == clock.time() and len(clock._sleepers) == 3)
         assert (await checker.check("node1.example.com", X)) and ("10.2.0.193.in-addr.arpa", "PTR") in server.asked
@@ -290,15 +295,15 @@ def test_a_node_reports_looks_up_and_checks_by_itself(database, clock):
             inventory.ask_rescan(change, ["node3.example.com"])
         clock.advance(ASK_S)
         await until(lambda: reported() == clock.time())
+        await until(lambda: len(clock._sleepers) == 3)
+        clock.advance(LOOK_S)
+        await until(lambda: checked(0.0))  # a new one, at once
         night = next_night(clock.time(), "node3.example.com")
+        assert not checked(night)
         await until(lambda: len(clock._sleepers) == 3)
         clock.advance(night - clock.time())
 
-        def checked() -> bool:
-            with database.read() as session:
-                return any(one.node == "node3.example.com" and one.address == "127.0.0.1" for one in checkup.kept(session))
-
-        await until(checked)
+        await until(lambda: checked(night))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
