@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hslpy.admin.control import ControlServer
 from hslpy.admin.exchange import Exchange
 from hslpy.admin.queue_commands import queue_commands
+from hslpy.admin.recent import Recent, recent_commands
 from hslpy.admin.submit import submit_command
 from hslpy.builtins.host.contract import QueueMetric, Services
 from hslpy.client.bounce_lists import BounceLists
@@ -135,7 +136,8 @@ class App:
         self._over = over
         self._clock = over.clock or SystemClock()
         self.tally = Tally(self._clock)
-        self.log = self.tally.listening(over.log)
+        self.recent = Recent(self._clock)
+        self.log = self.recent.listening(self.tally.listening(over.log))
         chance = over.random or random.SystemRandom()
         self.sources = Sources(settings.sources, self._clock)
         self._node = node
@@ -186,6 +188,7 @@ class App:
         )
         self.commands = {
             **queue_commands(self.queue, self.spool),
+            **recent_commands(self.recent),
             **submit_command(self.queue.accept, self._clock, ids, smtp.transport_id),
             "workers": self._status,
             "user.unblock": self._unblock,

@@ -6,7 +6,7 @@ Parses, calls one function of the queue, answers; the rules are the queue's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from hslpy.admin.control import Handler
@@ -15,6 +15,8 @@ from hslpy.mail.address import Address
 from hslpy.queue.queue import Outcome, Queue, QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
 
+STATES = ("waiting", "due", "in-flight", "held", "quarantined")
+MOST_GROUPS = 2000
 MOST_ROWS = 10_000  # of an answer: making more takes so long that mail would wait for it
 
 
@@ -39,10 +41,14 @@ def nothing_has(text: str) -> OperatorError:
 def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     """Give the handlers by command name."""
 
-    def wanted(arguments: Mapping[str, Any], state: str = "") -> QueueFilter:
+    def wanted(arguments: Mapping[str, Any]) -> QueueFilter:
         given = arguments.get("filter", {})  # in the queue addresses have a character a byte
         sought = {k: [v.encode().decode("latin-1") if isinstance(v, str) else v] for k, v in given.items()}
-        return QueueFilter(sought, state)
+        state = "held" if arguments.get("held") else str(arguments.get("state", ""))
+        if state and state not in STATES:
+            raise OperatorError(f"no recipient is ever `{state}`", hint=f"one of {', '.join(STATES)}")
+        egress = arguments.get("egress", {})
+        return QueueFilter(sought, state, {kind: frozenset(values) for kind, values in egress.items()})
 
     def shown(entry: QueuedRecipient) -> dict[str, Any]:
         row: dict[str, Any] = {"queue_id": entry.queue_id, "state": queue.state(entry)}
@@ -75,15 +81,24 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         return {text: [entry.queue_id for entry in await look_up(text)] for text in texts}
 
     async def list_(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        state = "held" if arguments.get("held") else ""
         limit, offset = window(arguments)
-        count, rows = await queue.list(wanted(arguments, state), limit, offset)
+        count, rows = await queue.list(wanted(arguments), limit, offset)
         return {
             "recipients": [shown(row) for row in rows],
             "matching": count,
             "total": len(queue),
             "set_aside": spool.stats().set_aside,
         }
+
+    async def summary(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """`most` groups by `by`: the largest, and those of `values` whatever their size."""
+        try:
+            found = await queue.summary(str(arguments["by"]), wanted(arguments))
+        except ValueError as error:
+            raise OperatorError(str(error)) from None
+        most, values = int(arguments.get("most", MOST_GROUPS)), frozenset(arguments.get("values", ()))
+        groups = [asdict(one) for number, one in enumerate(found.groups) if number < most or one.value in values]
+        return {"states": found.states, "groups": groups, "count": len(found.groups), "total": len(queue)}
 
     async def show(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = await find(str(arguments["id"]))
@@ -97,7 +112,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         ids = [int(queue_id) for queue_id in arguments.get("queue_ids", ())]
         for text in arguments.get("ids", ()):
             ids += [entry.queue_id for entry in await find(str(text))]
-        if not ids and (arguments.get("filter") or arguments.get("all")):
+        if not ids and any(arguments.get(name) for name in ("filter", "egress", "state", "all")):
             _, entries = await queue.list(wanted(arguments), limit=len(queue))
             ids = [entry.queue_id for entry in entries]
         return ids
@@ -113,6 +128,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
 
     return {
         "queue.list": list_,
+        "queue.summary": summary,
         "queue.find": find_all,
         "queue.show": show,
         "queue.hold": hold,

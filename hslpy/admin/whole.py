@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from hslpy.admin import submit
+from hslpy.admin import recent, submit
 from hslpy.admin.control import Handler
 from hslpy.admin.hub import NoAnswer
-from hslpy.admin.queue_commands import MOST_ROWS, nothing_has, queue_id_of, window
+from hslpy.admin.queue_commands import MOST_GROUPS, MOST_ROWS, nothing_has, queue_id_of, window
 from hslpy.errors import OperatorError
 from hslpy.spool.shards import worker_of
 
@@ -37,12 +38,14 @@ class Whole:
         """Give the handlers by command name."""
         return {
             "queue.list": self._list,
+            "queue.summary": self._summary,
             "queue.show": self._show,
             "queue.hold": lambda arguments: self._order("queue.hold", arguments),
             "queue.release": lambda arguments: self._order("queue.release", arguments),
             "queue.delete": lambda arguments: self._order("queue.delete", arguments),
             "user.unblock": self._unblock,
             submit.COMMAND: self._submit,
+            recent.COMMAND: self._deliveries,
         }
 
     async def of_all(
@@ -75,6 +78,38 @@ class Whole:
             "matching": sum(answer["matching"] for answer in answers.values()),
             "total": sum(answer["total"] for answer in answers.values()),
             "set_aside": [folder for answer in answers.values() for folder in answer["set_aside"]],
+            "missing": missing,
+        }
+
+    async def _summary(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        answers, missing = await self.of_all("queue.summary", dict.fromkeys(range(self._workers), arguments), LOOK_S)
+        states, groups = Counter[str](), dict[str, dict[str, Any]]()
+        for answer in answers.values():
+            states.update(answer["states"])
+            for group in answer["groups"]:
+                known = groups.setdefault(group["value"], group)
+                if known is not group:
+                    known["oldest_at"] = min(known["oldest_at"], group["oldest_at"])
+                    for key in ("count", "held", "size_bytes"):
+                        known[key] += group[key]
+        most = int(arguments.get("most", MOST_GROUPS))
+        order = sorted(groups.values(), key=lambda group: (-group["count"], group["value"]))
+        values = frozenset(arguments.get("values", ()))
+        return {
+            "states": dict(states),
+            "groups": [one for number, one in enumerate(order) if number < most or one["value"] in values],
+            "count": max([len(groups), *(answer["count"] for answer in answers.values())]),
+            "total": sum(answer["total"] for answer in answers.values()),
+            "missing": missing,
+        }
+
+    async def _deliveries(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        answers, missing = await self.of_all(recent.COMMAND, dict.fromkeys(range(self._workers), arguments), LOOK_S)
+        rows = sorted((row for answer in answers.values() for row in answer["rows"]), key=lambda row: -row["at"])
+        return {
+            "rows": rows[: int(arguments.get("limit", 100))],
+            "matching": sum(answer["matching"] for answer in answers.values()),
+            "since": max((answer["since"] for answer in answers.values()), default=0.0),
             "missing": missing,
         }
 

@@ -1,4 +1,4 @@
-"""`hslpy queue list|show|hold|release|delete`: the queue of a running server, over its control socket."""
+"""`hslpy queue list|summary|show|hold|release|delete`: the queue of a running server, over its control socket."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, text in (
         ("list", "list queued recipients"),
+        ("summary", "count queued recipients, by destination or another field"),
         ("show", "show one recipient, or all of a message"),
         ("hold", "keep recipients from being tried"),
         ("release", "let held recipients go, and try waiting ones now"),
@@ -65,7 +66,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("id", help="a queue id, or the id that the 250 reply named")
             action.add_argument("--content", action="store_true", help="print the message's bytes too")
             continue
-        if name != "list":
+        if name == "summary":
+            action.add_argument(
+                "--by", default="recipientdomain", metavar="FIELD", help="a field, or `user` (default recipientdomain)"
+            )
+            action.add_argument("--limit", type=_count, default=20, metavar="N", help="print at most N groups (default 20)")
+        elif name != "list":
             action.add_argument("ids", nargs="*", metavar="ID", help="queue ids, or ids that 250 replies named")
             action.add_argument("--all", action="store_true", help="every recipient in the queue")
         else:
@@ -89,6 +95,10 @@ def _run(arguments: argparse.Namespace) -> int:
         wanted = {"filter": filters, "limit": arguments.limit, "offset": arguments.offset, "held": arguments.held}
         result = request(path, "queue.list", wanted)
         _print(arguments, result, _list)
+    elif action == "summary":
+        asked = {"filter": filters, "by": arguments.by, "most": arguments.limit}
+        result = request(path, "queue.summary", asked)
+        _print(arguments, result, _summary)
     else:
         if not arguments.ids and not filters and not arguments.all:
             raise OperatorError(f"`queue {action}` wants ids, a filter or --all", hint=f"try `hslpy queue {action} --help`")
@@ -126,6 +136,19 @@ def _list(result: Mapping[str, Any]) -> str:
     return "\n".join(lines + aside)
 
 
+def _summary(result: Mapping[str, Any]) -> str:
+    states = ", ".join(f"{number} {state}" for state, number in sorted(result["states"].items()))
+    if not states:
+        return "nothing in the queue matches" if result["total"] else "the queue is empty"
+    lines = [states, f"{'recipients':>10} {'held':>8} {'bytes':>12}  {'oldest':<20}  "]
+    for group in result["groups"]:
+        figures = f"{group['count']:>10} {group['held']:>8} {group['size_bytes']:>12}"
+        lines.append(f"{figures}  {_when(group['oldest_at']):<20}  {_line(group['value']) or '-'}")
+    if result["count"] > len(result["groups"]):
+        lines.append(f"({len(result['groups'])} of {result['count']}; --limit N shows more)")
+    return "\n".join(lines)
+
+
 def _show(result: Mapping[str, Any]) -> str:
     parts = ["\n".join(f"{name:<16} {_shown(name, value)}" for name, value in row.items()) for row in result["recipients"]]
     if "content" in result:
@@ -148,4 +171,4 @@ def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-COMMAND = Command("queue", "list, show, hold, release or delete queued mail", _add_arguments, _run)
+COMMAND = Command("queue", "list, count, show, hold, release or delete queued mail", _add_arguments, _run)

@@ -445,7 +445,9 @@ class Jobs:
         self.counts[what] += 1
         entry = item.entry
         people = {"sender": str(entry.sender), "recipient": str(entry.recipient), "retries": entry.retries}
-        self._log(f"delivery.{what}", {**item.ids, **people, "reason": text, "by": item.by, **(more or {})})
+        told = item.egress or entry.egress
+        owner = {key: told[key] for key in ("domain", "username") if key in told}
+        self._log(f"delivery.{what}", {**item.ids, **people, **owner, "reason": text, "by": item.by, **(more or {})})
 
     def _fault(self, item: _Item, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))

@@ -6,7 +6,7 @@ The fields are those that metrics, filters and operators name, in HSL's spelling
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from hslpy.mail.address import Address, ascii_lower
 from hslpy.spool.contract import QueuedRecipient
@@ -50,6 +50,22 @@ def field_key(name: str) -> Key:
         key = name[len(METADATA) :]
         return lambda entry: entry.metadata.get(key)
     raise ValueError(f"unknown queue field `{name}`, wanted one of {', '.join(FIELDS)} or metadata.<name>")
+
+
+def user_key(entry: QueuedRecipient) -> str:
+    """Give the outgoing user that the choice of delivery IPs goes by, `user@domain`; empty where there is none."""
+    domain = entry.egress.get("domain", "")
+    return f"{entry.egress.get('username', '')}@{domain}" if domain else ""
+
+
+def has_egress(entry: QueuedRecipient, wanted: Mapping[str, Collection[str]]) -> bool:
+    """Say whether what the choice of delivery IPs goes by has a wanted value of each kind; `from` is an address tried."""
+    egress = entry.egress
+    for kind, values in wanted.items():
+        found = (egress.get("from4"), egress.get("from6")) if kind == "from" else (egress.get(kind),)
+        if not any(value in values for value in found):
+            return False
+    return True
 
 
 def wanted_value(name: str, value: str) -> str:

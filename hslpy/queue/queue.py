@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from hslpy.clock import Clock
 from hslpy.log import Log
 from hslpy.mail.dsn import Action, wants_report
 from hslpy.mail.verdict import QueueOptions
-from hslpy.queue.entries import compact, field_key, wanted_value
+from hslpy.queue.entries import compact, field_key, has_egress, user_key, wanted_value
 from hslpy.queue.index import Index
 from hslpy.queue.metrics import Build, QueueMetrics
 from hslpy.queue.schedule import (
@@ -62,11 +63,33 @@ class QueueSettings:
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
     """What an operator looks for: `fields` as for the metric, any of the values in each; `state` one of `waiting`,
-    `due`, `in-flight`, `held`, `quarantined`; both empty for everything.
+    `due`, `in-flight`, `held`, `quarantined`; both empty for everything. `egress` are values of what the choice of
+    delivery IPs goes by, any of them in each: its `domain`, its `username`, the address it was tried `from`.
     """
 
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     state: str = ""
+    egress: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Group:
+    """Recipients that have something in common: how many, how many of them are held, their bytes, and the time at which
+    the oldest came in (Unix seconds)."""
+
+    value: str
+    count: int = 0
+    held: int = 0
+    size_bytes: int = 0
+    oldest_at: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many recipients there are by state, and the groups of them, the largest first."""
+
+    states: Mapping[str, int]
+    groups: Sequence[Group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +391,32 @@ class Queue:
 
         Raises ValueError for an unknown field.
         """
+        return await self._search(self._matching(wanted), limit, offset)
+
+    async def summary(self, by: str, wanted: QueueFilter = QueueFilter()) -> Summary:
+        """Give what matches by state, and in groups by a field, or by `user`. Others get turns meanwhile.
+
+        Raises ValueError for an unknown field.
+        """
+        key = user_key if by == "user" else field_key(by)
+        matches, groups, states = self._matching(wanted), dict[str, Group](), Counter[str]()
+
+        def counted(entry: QueuedRecipient) -> bool:
+            if not matches(entry):
+                return False
+            states[self.state(entry)] += 1
+            value = key(entry) or ""
+            group = groups.get(value) or groups.setdefault(value, Group(value))
+            group.count += 1
+            group.held += entry.hold
+            group.size_bytes += entry.size_bytes
+            group.oldest_at = min(group.oldest_at, entry.received_at)
+            return False
+
+        await self._search(counted, 0, 0)
+        return Summary(dict(states), sorted(groups.values(), key=lambda group: (-group.count, group.value)))
+
+    def _matching(self, wanted: QueueFilter) -> Callable[[QueuedRecipient], bool]:
         keys = [
             (field_key(name), frozenset(wanted_value(name, value) for value in values))
             for name, values in wanted.fields.items()
@@ -376,9 +425,11 @@ class Queue:
         def matches(entry: QueuedRecipient) -> bool:
             if wanted.state and not self._in_state(entry, wanted.state):
                 return False
-            return all(key(entry) in values for key, values in keys)
+            return all(key(entry) in values for key, values in keys) and (
+                not wanted.egress or has_egress(entry, wanted.egress)
+            )
 
-        return await self._search(matches, limit, offset)
+        return matches
 
     async def of_transaction(self, transaction_id: str) -> tuple[QueuedRecipient, ...]:
         """Give all recipients of a transaction."""
