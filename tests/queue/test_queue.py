@@ -499,3 +499,24 @@ def test_entries_share_what_they_have_in_common() -> None:
         assert len({id(entry.metadata) for entry in entries}) == 1
 
     run(test)
+
+
+def test_what_is_queued_is_counted_in_groups() -> None:
+    async def test(world: World, queue: Queue) -> None:
+        bob = {"domain": "example.com", "username": "bob", "from4": "192.0.2.1"}
+        await accepted(queue, recipient("a", egress=bob), recipient("b", egress=bob))
+        world.clock.advance(5)
+        (third,) = await accepted(queue, recipient("c", recipient=Address("c", "two.example")))
+        await queue.hold([third.queue_id])
+        found = await queue.summary("recipientdomain")
+        assert found.states == {"due": 2, "held": 1}
+        assert [(one.value, one.count, one.held) for one in found.groups] == [("example.net", 2, 0), ("two.example", 1, 1)]
+        assert found.groups[0].oldest_at == 999.5
+        users = await queue.summary("user", QueueFilter(egress={"domain": {"example.com"}}))
+        assert [(one.value, one.count) for one in users.groups] == [("bob@example.com", 2)]
+        for egress, count in (({"from": {"192.0.2.1"}}, 2), ({"from": {"192.0.2.9"}}, 0), ({"username": {"bob"}}, 2)):
+            assert (await queue.list(QueueFilter(egress=egress)))[0] == count
+        with pytest.raises(ValueError):
+            await queue.summary("colour")
+
+    run(test)
