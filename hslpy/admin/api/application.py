@@ -8,13 +8,27 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 
-from hslpy.admin.api import admins, checks, delivery_ips, directory, helos, nodes, session, site_settings
+from hslpy.admin.api import (
+    admins,
+    block_lists,
+    checks,
+    delivery_ips,
+    directory,
+    helos,
+    nodes,
+    queue,
+    reputation,
+    session,
+    site_settings,
+)
 from hslpy.admin.api.frame import Caller, Error, Route, needs, needs_of, noun, reply_of
 from hslpy.admin.site import Site
 from hslpy.egress.admins import SCOPES
 
 PREFIX = "/api/v1"
-NOUNS = (session, admins, directory, nodes, delivery_ips, helos, checks, site_settings)
+NOUNS = (
+    session, admins, directory, nodes, delivery_ips, helos, checks, block_lists, reputation, queue, site_settings,
+)  # fmt: skip
 DESCRIPTION = (
     "Everything that the page does. Errors are objects of the schema `Error`. Requests bring a token "
     "(`Authorization: Bearer ...`), an admin's name and password (HTTP Basic), or the page's session and its `X-CSRF-Token`."

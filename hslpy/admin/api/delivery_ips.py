@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
-from fastapi import Body as RawBody
-from fastapi import Depends
 from fastapi import Query as Asked
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from hslpy.admin.api.directory import own_domain
-from hslpy.admin.api.frame import MOST_PER_PAGE, SUPER, Body, Caller, NotFound, Paged, Refused, needs, noun
+from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, NotFound, Paged, csv_reply, needs, noun
+from hslpy.admin.api.rules import Rules
 from hslpy.egress import explain as explaining
 from hslpy.egress import picture, setting_list, setting_sheet, settings
 from hslpy.egress.explain import Explanation
-from hslpy.egress.queries import MOST_RULES, OPERATORS, Query, Rule
+from hslpy.egress.queries import OPERATORS
 from hslpy.egress.setting_sheet import Line
 from hslpy.egress.settings import Edit, Outcome, Row
 
@@ -173,33 +172,6 @@ _COLUMNS = {
 }  # names of columns that are others here
 
 
-def query(
-    rule: Annotated[list[str], Asked(description="`field:operator:value`, such as `domain:contains:example`")] = [],  # noqa: B006
-    match: Annotated[str, Asked(description="`all` of the rules, or `any`")] = "all",
-    sort: Annotated[str, Asked(description="a column; with `-` before it the largest first")] = "",
-    page: Annotated[int, Asked(ge=1)] = 1,
-    per_page: Annotated[int, Asked(ge=1, le=MOST_PER_PAGE)] = 100,
-    columns: Annotated[str, Asked(description="the columns that are wanted, with `,` between")] = "",
-) -> Query:
-    """Raises Refused."""
-    if match not in ("all", "any"):
-        raise Refused(f"'{match}' is neither 'all' nor 'any'")
-    if len(rule) > MOST_RULES:
-        raise Refused(f"{len(rule)} rules are more than {MOST_RULES}")
-    rules = []
-    for text in rule:
-        field, colon, rest = text.partition(":")
-        if not colon:
-            raise Refused(f"'{text}' is no rule: field:operator:value")
-        operator, _, value = rest.partition(":")
-        rules.append(Rule(field.strip(), operator.strip(), value))
-    chosen = tuple(one.strip() for one in columns.split(",") if one.strip())
-    return Query(tuple(rules), match, sort, page, per_page, chosen)  # type: ignore[arg-type]
-
-
-Rules = Annotated[Query, Depends(query)]
-
-
 def edit_of(change: Change) -> Edit:
     return Edit(change.ipv4, change.ipv6, change.ipv4_disabled, change.strict)
 
@@ -279,14 +251,6 @@ def export(
     found = setting_list.list_page(site.database, every, site.clock.time(), admins=caller.principal.admins)
     rows = [one.row for one in found.rows if not id or one.row.id in set(id)]
     return csv_reply(setting_sheet.export(rows), "delivery-ips.csv")
-
-
-def csv_reply(text: str, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
-
-
-CsvFile = Annotated[bytes, RawBody(media_type="text/csv", description="the file")]
 
 
 @router.post("/delivery-ips/import", summary="Set what each line of a CSV file says, or tell what would come of it")

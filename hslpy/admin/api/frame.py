@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Body as RawBody
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -214,6 +215,15 @@ class Done(BaseModel):
     text: str
 
 
+CsvFile = Annotated[bytes, RawBody(media_type="text/csv", description="the file")]
+
+
+def csv_reply(text: str, name: str) -> Response:
+    """Give a table as a file to be kept under a name."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
 # Errors
 
 
@@ -275,6 +285,6 @@ def _invalid(error: RequestValidationError) -> Response:
 
 
 __all__ = [
-    "SUPER", "Body", "Caller", "Done", "Error", "NotFound", "Page", "Paged", "Refused", "Route", "Unavailable", "Which",
-    "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
+    "SUPER", "Body", "Caller", "CsvFile", "Done", "Error", "NotFound", "Page", "Paged", "Refused", "Route", "Unavailable",
+    "Which", "csv_reply", "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
 ]  # fmt: skip

@@ -1,0 +1,170 @@
+"""What block lists said of addresses, and checks of them that are under way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import Header
+from fastapi import Query as Asked
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel
+
+from hslpy.admin.api.block_lists import checker
+from hslpy.admin.api.frame import Body, Caller, Paged, csv_reply, needs, noun
+from hslpy.admin.api.rules import Rules
+from hslpy.egress import listings, reputation_tables
+from hslpy.egress.block_lists import BlockList
+from hslpy.egress.listings import Row
+from hslpy.egress.names import canonical_address
+from hslpy.egress.queries import pages_of
+from hslpy.egress.reputation import ReputationChecker
+from hslpy.egress.reputation_jobs import Event, Progress
+
+router = noun("reputation")
+
+READ = needs("reputation:read")
+WRITE = needs("reputation:write")
+ALIVE_S = 15.0  # how often a stream says something, so that nothing on its way takes it for dead
+
+
+class Start(Body):
+    """Which addresses to check on which lists; null: all. `anyway`: results that still hold are asked for again too."""
+
+    addresses: list[str] | None = None
+    lists: list[int] | None = None
+    anyway: bool = False
+
+
+class Estimated(BaseModel):
+    queries: int
+    duration_s: float
+    text: str
+
+
+class Past(BaseModel):
+    """A listing that is over."""
+
+    list_name: str
+    zone: str
+    codes: list[str]
+    from_at: float
+    to_at: float
+
+
+class Results(Paged[Row]):
+    """Addresses by the lists that are enabled; `cells` of a row are by the lists' ids. `fault`: why nothing can be told."""
+
+    lists: list[BlockList]
+    last_run: Progress | None
+    fault: str
+
+
+@router.get("/reputation", summary="List the results of addresses on all lists that are enabled")
+def matrix(caller: Annotated[Caller, READ], query: Rules, only_listed: bool = False) -> Results:
+    found = reputation_tables.matrix(caller.site.database, query, only_listed=only_listed)
+    total = len(found.addresses)
+    return Results(
+        items=list(found.rows),
+        total=total,
+        page=found.query.page,
+        pages=pages_of(total, found.query),
+        lists=list(found.lists),
+        last_run=found.last_run,
+        fault=found.fault,
+    )
+
+
+@router.get("/reputation/export.csv", summary="Export the results as CSV")
+def export(caller: Annotated[Caller, READ], only_listed: bool = False) -> Response:
+    with caller.site.database.read() as session:
+        return csv_reply(listings.export_csv(session, only_listed=only_listed), "reputation.csv")
+
+
+@router.get("/reputation/history/{address}", summary="List the listings of an address that are over, the latest first")
+def history(caller: Annotated[Caller, READ], address: str) -> list[Past]:
+    with caller.site.database.read() as session:
+        return [
+            Past(list_name=one.list_name, zone=one.zone, codes=list(one.codes), from_at=one.from_at, to_at=one.to_at)
+            for one in listings.history(session, canonical_address(address))
+        ]
+
+
+@router.get("/reputation/estimate", summary="Say what checking so many addresses on so many lists costs")
+def estimate(
+    caller: Annotated[Caller, READ], addresses: Annotated[int, Asked(ge=0)], lists: Annotated[int, Asked(ge=0)]
+) -> Estimated:
+    found = checker(caller).estimate(addresses, lists)
+    return Estimated(queries=found.queries, duration_s=found.duration_s, text=found.text)
+
+
+@router.post("/reputation/jobs", summary="Begin to check addresses on lists", status_code=201)
+async def start(caller: Annotated[Caller, WRITE], body: Start) -> Progress:
+    job = await checker(caller).start(caller.principal.name, body.addresses, body.lists, anyway=body.anyway)
+    return job.progress
+
+
+@router.get("/reputation/jobs", summary="List the checks under way and the latest that are done")
+async def list_jobs(caller: Annotated[Caller, READ]) -> list[Progress]:
+    return [one.progress for one in checker(caller).jobs]
+
+
+@router.get("/reputation/jobs/{id}", summary="Say how far a check is")
+async def show_job(caller: Annotated[Caller, READ], id: int) -> Progress:
+    return checker(caller).job(id).progress
+
+
+@router.delete("/reputation/jobs/{id}", summary="Stop a check; what was found so far is kept")
+async def stop(caller: Annotated[Caller, WRITE], id: int) -> Progress:
+    return await checker(caller).stop(id)
+
+
+@router.get(
+    "/reputation/jobs/{id}/events",
+    summary="Follow a check, as server-sent events: `cell` for each result, `end` with how far it came",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def follow(
+    caller: Annotated[Caller, READ],
+    id: int,
+    after: Annotated[int, Asked(ge=0, description="the number of the last event that is known")] = 0,
+    last_event_id: Annotated[str, Header()] = "",
+) -> StreamingResponse:
+    found = checker(caller)
+    found.job(id)
+    known = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else after
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(found, id, known), media_type="text/event-stream", headers=headers)
+
+
+async def _stream(found: ReputationChecker, id: int, after: int) -> AsyncIterator[str]:
+    events = found.follow(id, after)
+    waiting: asyncio.Task[Event] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.create_task(_next(events))
+            done, _ = await asyncio.wait([waiting], timeout=ALIVE_S)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            try:
+                event = waiting.result()
+            except StopAsyncIteration:
+                break
+            waiting = None
+            yield f"id: {event.number}\nevent: cell\ndata: {json.dumps(asdict(event))}\n\n"
+        yield f"event: end\ndata: {json.dumps(asdict(found.job(id).progress))}\n\n"
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+
+
+def _next(events: AsyncIterator[Event]) -> Coroutine[Any, Any, Event]:
+    async def one() -> Event:
+        return await anext(events)
+
+    return one()
