@@ -43,6 +43,10 @@ from hslpy.delivery.targets import hosts_of
 from hslpy.dns.contract import Resolver
 from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
+from hslpy.egress.departures import Departures
+from hslpy.egress.following import Following
+from hslpy.egress.logins import StoreLogins
+from hslpy.egress.origin import locked
 from hslpy.egress.sources import Sources
 from hslpy.egress.tally import Tally
 from hslpy.errors import MailError, OperatorError
@@ -152,6 +156,21 @@ class App:
             services, outbox=_Outbox(self), queue_metric_ready=self._metric_ready, limited=self.tally.limited
         )
         self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
+        self.departures: Departures | None = None
+        self.following: Following | None = None
+        if settings.egress.database:
+            self.departures = known = Departures(settings.hostname, self._clock, self.log)
+            self.queue.withheld = lambda entry: locked(known.picture, entry)
+            self.following = Following(
+                settings.egress.database,
+                settings.hostname,
+                self.departures,
+                settings.data_dir,
+                self._clock,
+                self.log,
+                changed=self._picture_changed,
+                keeps_copy=node is None or node.worker == 0,
+            )
         self.delivery = Delivery(
             settings.delivery,
             self.queue,
@@ -165,9 +184,13 @@ class App:
             self.log,
             slots,
             self.tally,
+            self.departures,
         )
         smtp = settings.smtp
         self.users: UsersFile | None = None
+        self.logins: StoreLogins | None = None
+        if self.departures is not None and smtp.users_file is None:
+            self.logins = StoreLogins(self.departures, smtp.auth_threads, smtp.auth_waiting, self._clock)
         if smtp.users_file is not None:
             from hslpy.users.argon import HashPool  # argon2 takes 10 ms to import, and few starts need it
             from hslpy.users.file import UsersFile
@@ -182,9 +205,10 @@ class App:
             ids,
             self.log,
             self._name_of,
-            self.users,
+            self.users or self.logins,
             rates if settings.rate.store == "redis" else None,
             slots,
+            self.departures,
         )
         self.commands = {
             **queue_commands(self.queue, self.spool),
@@ -271,9 +295,13 @@ class App:
                 self.log("users.not_asked", {"level": "warning", "why": "hooks.auth is set, and decides alone"})
             self.listening = await self.smtp.start()
             undo.push_async_callback(self.smtp.stop, 1.0)
-            if self._over.deliver:
+            if self._over.deliver and self.following is None:
                 await self.delivery.start(await self._own_listeners())
             undo.pop_all()
+        if self.following is not None:
+            self.following.start()
+            if self._over.deliver:
+                self._watchers.append(asyncio.create_task(self._deliver_once_known(self.following)))
         self._watchers.append(asyncio.create_task(self._watch_storage()))
         if self.settings.rate.store == "redis":
             self._watchers.append(asyncio.create_task(self._look_at_rates()))
@@ -296,8 +324,11 @@ class App:
             steps.append(("control socket", self._control.stop))
         steps += [("connections", self.client.close), ("queue", self.queue.close), ("spool", self.spool.close)]
         steps.append(("services", self.services.close))
-        if self.users is not None:
-            steps.append(("users", self.users.close))
+        if self.following is not None:
+            steps.append(("database of delivery IPs", self.following.stop))
+        for users in (self.users, self.logins):
+            if users is not None:
+                steps.append(("users", users.close))
         for name, step in steps:
             try:
                 await step()
@@ -316,6 +347,16 @@ class App:
                 async with asyncio.timeout(OWN_NAME_S):
                     local |= set((await self.services.resolver.query(self.settings.hostname, kind)).records)
         return replace(bound, local=frozenset(local))
+
+    async def _deliver_once_known(self, following: Following) -> None:
+        """Begin to deliver when it is known from where: a late message is better than one from the wrong address."""
+        own_listeners = await self._own_listeners()
+        await following.known.wait()
+        await self.delivery.start(own_listeners)
+
+    def _picture_changed(self) -> None:
+        """What was held for its locked sender may go on, or the other way round."""
+        self.queue.look_again()
 
     async def _look_at_rates(self) -> None:
         """Ask for a counter, so that the log tells at the start already where the store cannot be used."""

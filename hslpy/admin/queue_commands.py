@@ -58,7 +58,8 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
                 row[field.name] = (
                     value.readable if isinstance(value, Address) else dict(value) if isinstance(value, Mapping) else value
                 )
-        return row
+        held_because = queue.withheld(entry)
+        return {**row, "held_because": held_because} if held_because else row
 
     def counted(outcome: Outcome) -> dict[str, Any]:
         return {"count": len(outcome.done) + len(outcome.later), "later": len(outcome.later)}

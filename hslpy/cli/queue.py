@@ -129,8 +129,7 @@ def _list(result: Mapping[str, Any]) -> str:
             f"{row['queue_id']:>{width}}  {row['state']:<9} {_when(row['due_at']) if row['state'] == 'waiting' else '-':<20}"
             f" {row['retries']:>5} {row['size_bytes']:>9}  <{_line(row['sender'])}> → <{_line(row['recipient'])}>"
         )
-        if row["last_error"]:
-            lines.append(f"{'':>{width + 2}}{_line(row['last_error'])}")
+        lines += [f"{'':>{width + 2}}{_line(text)}" for text in (row.get("held_because"), row["last_error"]) if text]
     if result["matching"] > len(rows):
         lines.append(f"({len(rows)} of {result['matching']}; --limit N shows more)")
     return "\n".join(lines + aside)

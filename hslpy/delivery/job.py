@@ -26,7 +26,7 @@ from hslpy.egress import origin
 from hslpy.egress.departures import Departures
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
-from hslpy.mail.address import Address, ascii_domain, ascii_lower, parse_address
+from hslpy.mail.address import Address, ascii_lower, parse_address
 from hslpy.mail.dsn import Action as ReportAction
 from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Fate, ReportSettings, report_on
@@ -276,12 +276,7 @@ class Jobs:
         )
 
     def _told(self, entry: QueuedRecipient) -> origin.Fields:
-        picture = self._departures.picture if self._departures is not None else None
-        if "pending" not in entry.egress or picture is None:
-            return entry.egress
-        login = entry.sasl_username.encode("latin-1", "replace").decode("utf-8", "replace")
-        domain, is_null = ascii_domain(entry.sender.domain), entry.sender.is_null
-        return origin.fields_of(origin.sender_at(picture, login, entry.remote_ip, domain, is_null=is_null))
+        return origin.of_entry(self._departures.picture, entry) if self._departures is not None else entry.egress
 
     async def _read_large(self, key: tuple[int, int]) -> _Content:
         async def read() -> _Content:

@@ -154,6 +154,7 @@ class Delivery:
             if claimed:
                 await asyncio.sleep(0)
             else:
+                await asyncio.sleep(0)
                 await self._queue.wait()
 
     def _admit(self, claimed: Sequence[QueuedRecipient]) -> None:

@@ -70,6 +70,8 @@ class Departures:
         self.node = comparable_domain(node)
         self.picture: Picture | None = None
         self.allowances = allowances or NoBounds()
+        self.saw: Callable[[Sender], None] = lambda sender: None
+        """Told of each message's sender that has an identity."""
         self.alarm: Callable[[str, float, str], None] = lambda address, until, reason: None
         """Told of an address that could not be bound, until when it is left out, and why."""
         self._clock = clock

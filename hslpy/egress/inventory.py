@@ -15,8 +15,10 @@ from hslpy.egress.database import Change
 from hslpy.egress.interfaces import Report
 from hslpy.egress.names import NotFound, Refused, canonical_address, fault_of_source, is_private
 from hslpy.egress.sources import family_of
-from hslpy.egress.tables import Address, DeliverySetting, Node, SettingAddress
+from hslpy.egress.tables import Address, DeliverySetting, Node, SettingAddress, Suspension
 
+BIND = "bind"
+"""Who suspends an address that could not be bound."""
 REPORT_S = 3600.0
 """How often a node reports."""
 
@@ -55,6 +57,27 @@ def keep(session: Change, report: Report) -> Sequence[str]:
     setting = SettingAddress
     wanted = select(setting.address).join(DeliverySetting, DeliverySetting.id == setting.setting_id)
     return sorted(session.scalars(wanted.where(DeliverySetting.node_id == node.id, setting.address.in_(gone)).distinct()))
+
+
+def cannot_bind(session: Change, node: str, address: str, until: float, reason: str) -> None:
+    """Keep that an address could not be bound on a node, until a time (Unix seconds); suspensions by others stay.
+
+    Those of the past are forgotten.
+    """
+    for old in session.scalars(select(Suspension).where(Suspension.by == BIND)).all():
+        if old.until is not None and old.until <= session.now:
+            session.delete(old)
+    session.flush()
+    found = session.get(Suspension, (address, node))
+    if found is None or (found.by != BIND and found.until is not None and found.until < until):
+        session.merge(Suspension(address=address, node=node, until=until, reason=_told(reason), by=BIND))
+    elif found.by == BIND:
+        found.until, found.reason = until, _told(reason)
+    session.moved = True
+
+
+def _told(reason: str) -> str:
+    return f"not on this server: {reason}"[:255]
 
 
 def interesting(session: Session, node: str) -> set[str]:

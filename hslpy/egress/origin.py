@@ -9,11 +9,14 @@ the addresses that it was tried from, `avoid`, those that were refused it, parte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hslpy.egress.book import Sender, comparable
 from hslpy.egress.sources import family_of
+from hslpy.mail.address import ascii_domain, ascii_lower
+from hslpy.spool.contract import QueuedRecipient
 
 if TYPE_CHECKING:
     from hslpy.egress.picture import Account, Picture
@@ -52,6 +55,13 @@ def identity_of(text: str) -> str:
     return found if len(found.encode()) <= MOST_IDENTITY and found.isprintable() else ""
 
 
+def identity_in(header: bytes, name: str) -> str:
+    """Give the identity that a message's header names in its first field of a name, empty where there is none."""
+    field = rb"(?:^|\n)" + re.escape(name.encode("latin-1")) + rb"[ \t]*:((?:[^\n]|\n[ \t])*)"
+    found = re.search(field, header, re.IGNORECASE)
+    return identity_of(b"".join(found[1].splitlines()).decode("utf-8", "replace")) if found is not None else ""
+
+
 def fields_of(sender: Sender) -> Fields:
     """Give what is kept of a sender."""
     values = {"domain": sender.domain, "username": sender.username, "identity": sender.identity}
@@ -61,6 +71,25 @@ def fields_of(sender: Sender) -> Fields:
 def sender_of(fields: Fields, identity: str = "") -> Sender:
     """Give the sender that was kept; an `identity` that a script gave wins over the one that was kept."""
     return Sender(fields.get("domain", ""), fields.get("username", ""), identity_of(identity) or fields.get("identity", ""))
+
+
+def of_entry(picture: Picture | None, entry: QueuedRecipient) -> Fields:
+    """Give what is kept of a queued recipient's sender; one that could not be told when it came is told now."""
+    if "pending" not in entry.egress or picture is None:
+        return entry.egress
+    login = entry.sasl_username.encode("latin-1", "replace").decode("utf-8", "replace")
+    domain = ascii_lower(ascii_domain(entry.sender.domain))
+    return fields_of(sender_at(picture, login, entry.remote_ip, domain, is_null=entry.sender.is_null))
+
+
+def locked(picture: Picture | None, entry: QueuedRecipient) -> str:
+    """Give why a queued recipient is held for its sender's sake, empty for one that is not."""
+    if picture is None or not entry.egress:
+        return ""
+    fields = of_entry(picture, entry)
+    domain, username = fields.get("domain", ""), fields.get("username", "")
+    why = picture.locked(domain, username)
+    return f"the outgoing user {username}{'@' if username else ''}{domain} is locked: {why}" if why else ""
 
 
 def kept_of(fields: Fields) -> tuple[str, ...]:

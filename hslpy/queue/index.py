@@ -97,6 +97,10 @@ class Index:
         """Keep an entry from being claimed, until `put_back`."""
         self._in_flight.add(entry.queue_id)
 
+    def set_aside(self, entry: QueuedRecipient) -> None:
+        """Have a claimed entry wait, whatever is due, until `put_back`, or until it comes up once more by itself."""
+        self._in_flight.discard(entry.queue_id)
+
     def claim(self, now: float, limit: int) -> list[QueuedRecipient]:
         """Mark up to `limit` entries due at `now` as in flight, earliest first, and give them."""
         claimed: list[QueuedRecipient] = []

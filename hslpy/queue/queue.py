@@ -34,6 +34,7 @@ from hslpy.queue.schedule import (
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")
+Withheld = Callable[[QueuedRecipient], str]
 
 _CHUNK = 500  # entries changed by one commit of an operator's order, so that mail need not wait for all of them
 _AT_ONCE = 20_000  # so many are counted by a new set of fields within 20 ms
@@ -115,6 +116,9 @@ class Queue:
         self._random = random
         self._log = log
         self._index = Index(settings.max_metric_sets)
+        self.withheld: Withheld = lambda entry: ""
+        """Says why an entry is not to be tried whatever is due, empty for one that may."""
+        self._aside: set[int] = set()  # due, and withheld
         self._doomed: set[int] = set()  # deleted by an operator while in flight
         self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
         self._behind = False  # True while any are owed: nothing is claimed
@@ -187,11 +191,32 @@ class Queue:
         """
         if self._behind:
             return []
-        return self._index.claim(self._now(), limit)
+        return self._without_withheld(self._index.claim(self._now(), limit))
+
+    def _without_withheld(self, claimed: list[QueuedRecipient]) -> list[QueuedRecipient]:
+        """Give those that may be tried; the others wait until `look_again`."""
+        free = []
+        for entry in claimed:
+            if self.withheld(entry):
+                self._index.set_aside(entry)
+                self._aside.add(entry.queue_id)
+            else:
+                free.append(entry)
+        return free
+
+    def look_again(self) -> None:
+        """See whether what was withheld may be tried now."""
+        for queue_id in list(self._aside):
+            entry = self._index.get(queue_id)
+            if entry is None or not self.withheld(entry):
+                self._aside.discard(queue_id)
+                if entry is not None and not self._index.is_in_flight(queue_id):
+                    self._index.put_back(entry)
+        self._changed.set()
 
     def claim_those(self, queue_ids: Iterable[int]) -> list[QueuedRecipient]:
         """Give those of these recipients that wait, due or not; they are in flight from now on. None as for `claim`."""
-        return [] if self._behind else self._index.claim_those(queue_ids)
+        return [] if self._behind else self._without_withheld(self._index.claim_those(queue_ids))
 
     @property
     def paused(self) -> bool:
@@ -291,8 +316,8 @@ class Queue:
         self._wake(due_at)
 
     def withdrawn(self, entry: QueuedRecipient) -> bool:
-        """Say whether this claimed recipient should not be tried now: it was held or deleted, or claiming has paused."""
-        return entry.hold or entry.queue_id in self._doomed or self._behind
+        """Say whether this claimed recipient should not be tried now: it is held or deleted, or claiming has paused."""
+        return entry.hold or entry.queue_id in self._doomed or self._behind or bool(self.withheld(entry))
 
     def most_retries(self, entry: QueuedRecipient) -> int:
         """Give how many retries the schedule has room for."""
@@ -377,8 +402,10 @@ class Queue:
         return self._index.in_flight
 
     def state(self, entry: QueuedRecipient) -> str:
-        """Give `waiting`, `due`, `in-flight`, `held` or `quarantined`."""
+        """Give `waiting`, `due`, `in-flight`, `held` (what is withheld, too) or `quarantined`."""
         state = self._index.state(entry)
+        if state == "waiting" and self.withheld(entry):
+            return "held"
         return "due" if state == "waiting" and entry.due_at <= self._clock.time() else state
 
     def get(self, queue_id: int) -> QueuedRecipient | None:
@@ -639,7 +666,8 @@ class Queue:
         return count, tuple(found)
 
     def _in_state(self, entry: QueuedRecipient, state: str) -> bool:
-        return state in (self._index.state(entry), self.state(entry))
+        own = self.state(entry)
+        return state == own or (state == "waiting" and own == "due")
 
     def _add(self, entries: Sequence[QueuedRecipient]) -> None:
         for entry in entries:

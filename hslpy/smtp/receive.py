@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from hslpy.egress.origin import PENDING, Fields, fields_of, identity_in, sender_of
 from hslpy.hooks.facts import DataEvent
+from hslpy.mail.address import Address
 from hslpy.mail.policy_replies import refusal_at
 from hslpy.mail.received import received_end
 from hslpy.mail.reply import Reply
@@ -155,6 +157,7 @@ def new_message(
 ) -> NewMessage:
     """Give the message for the spool; recipients with the same changed header and body share a variant."""
     variants: dict[tuple[bytes | None, bytes | None], int] = {}
+    origins: dict[Address, Fields] = {}
     rows: list[NewRecipient] = []
     for each in deliveries:
         variant = -1
@@ -177,6 +180,7 @@ def new_message(
                 each.job_id,
                 each.priority,
                 each.tenant_id,
+                _origin(session, each, header, origins),
             )
         )
     auth = session.auth
@@ -192,6 +196,25 @@ def new_message(
         tuple(rows),
         tuple(variants),
     )
+
+
+def _origin(session: Session, delivery: Delivery, header: bytes, known: dict[Address, Fields]) -> Fields:
+    """Give what the choice of its delivery IP goes by. `known` has that of the message's senders so far."""
+    departures = session.shared.departures
+    if departures is None:
+        return {}
+    fields = known.get(delivery.sender)
+    if fields is None:
+        sender, picture = session.sender_of(delivery.sender), departures.picture
+        if sender is None or picture is None:
+            return PENDING
+        if picture.site.identity_header and sender.domain:
+            sender = replace(sender, identity=identity_in(header, picture.site.identity_header))
+        fields = known[delivery.sender] = fields_of(sender)
+    given = delivery.metadata.get("identity", "")
+    if fields and (given or "identity" in fields):
+        departures.saw(sender_of(fields, given))
+    return fields
 
 
 def _answer(

@@ -90,6 +90,7 @@ AUTH_ABORTED = _row(501, "5.7.0", "Authentication aborted", "AUTH answered with 
 
 # messages that cannot be taken
 RELAY_DENIED = _row(550, "5.7.1", "Relaying denied", "RCPT from a client neither in relay_networks nor signed in")
+ACCOUNT_LOCKED = _row(550, "5.7.1", "Sending is not allowed for this account", "MAIL of an outgoing user that is locked")
 TOO_MANY_RECIPIENTS = _row(452, "4.5.3", "Too many recipients", "RCPT over max_recipients")
 TOO_BIG = _row(552, "5.3.4", "Message exceeds the size limit", "MAIL SIZE= or DATA over size_limit_bytes")
 HEADER_TOO_BIG = _row(552, "5.3.4", "Message header exceeds the size limit", "DATA with a header over header_limit_bytes")
@@ -105,6 +106,7 @@ FAILURE = _row(451, "4.3.0", "Temporary failure", "a fault of ours")
 FAILURE_CLOSING = _row(421, "4.3.0", "Temporary failure", "a fault of ours after which the session cannot go on")
 STORAGE_FULL = _row(452, "4.3.1", "Insufficient system storage", "no room on disk")
 NO_MEMORY = _row(452, "4.3.1", "Insufficient system resources", "DATA over data_memory_bytes")
+NOT_KNOWN_YET = _row(451, "4.3.0", "Temporary failure", "RCPT before the outgoing users are known")
 TOO_LATE = _row(451, "4.3.0", "Processing took too long", "the data hook ran over data_timeout_s")
 HUNG_UP = _row(451, "4.4.2", "Connection lost before the message was accepted", "the client left before our reply to DATA")
 SHUTTING_DOWN = _row(421, "4.3.2", "Shutting down", "the server stops")

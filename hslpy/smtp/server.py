@@ -18,6 +18,7 @@ from typing import Any
 
 from hslpy.client.certificates import Certificates
 from hslpy.clock import Clock
+from hslpy.egress.departures import Departures
 from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.rate.contract import RateCounters, RateSettings
@@ -75,15 +76,16 @@ class SmtpServer:
         logins: Logins | None = None,
         rates: RateCounters | None = None,
         slots: Leases | None = None,
+        departures: Departures | None = None,
     ) -> None:
         """`rates` is where failed logins are counted: where None, in this process. `slots` are the connections of all
-        processes that share the ports, None where this one is alone.
+        processes that share the ports, None where this one is alone. `departures` know whose mail it is.
         """
         self.settings = settings
         self.certificates = Certificates("smtp", settings.certificate_files, settings.tls_minimum_version, clock, log)
         counters = rates or MemoryRateCounters(RateSettings(max_entries=_MOST_COUNTED), clock, log)
         guesses = Guesses(settings, counters, log)
-        self.shared = Shared(settings, hooks, accept, clock, new_id, log, guesses, lookup_ptr, logins)
+        self.shared = Shared(settings, hooks, accept, clock, new_id, log, guesses, lookup_ptr, logins, departures)
         self._slots = slots
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()

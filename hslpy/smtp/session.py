@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.clock import Clock
+from hslpy.egress.book import Sender
+from hslpy.egress.departures import Departures
+from hslpy.egress.origin import sender_at
 from hslpy.errors import MailError
 from hslpy.hooks.facts import (
     AuthFacts,
@@ -32,7 +35,7 @@ from hslpy.hooks.facts import (
     TransactionFacts,
 )
 from hslpy.log import Log
-from hslpy.mail.address import Address, ascii_domain
+from hslpy.mail.address import Address, ascii_domain, ascii_lower
 from hslpy.mail.envelope import Path, parse_path
 from hslpy.mail.parameters import mail_parameter_fault, rcpt_parameter_fault
 from hslpy.mail.policy_replies import ACCEPTED, refusal_at
@@ -80,6 +83,7 @@ class Shared:
     guesses: Guesses
     lookup_ptr: PtrLookup | None = None
     logins: Logins | None = None
+    departures: Departures | None = None
     stopping: bool = False
     storage_full: bool = False
     data_bytes: int = 0
@@ -363,7 +367,7 @@ class Session:
         wanted = self.settings.auth_mechanisms
         if self.scripts.has("auth"):
             return wanted
-        if self.shared.logins is None:
+        if self.shared.logins is None or not self.shared.logins.offered:
             return ()
         return tuple(each for each in wanted if each.upper() in ("PLAIN", "LOGIN"))
 
@@ -398,6 +402,9 @@ class Session:
         shared = self.shared
         if shared.storage_full:
             return replies.STORAGE_FULL.wire
+        locked = self._locked(path.address)
+        if locked is not None:
+            return locked
         transaction = Transaction(shared.new_id(), path.address, path.params)
         if not self.scripts.has("mailfrom"):
             self.transaction = transaction
@@ -409,6 +416,44 @@ class Session:
             transaction.sender = verdict.sender
         self.transaction = transaction
         return self.accepted_reply(verdict, replies.SENDER_OK)
+
+    def sender_of(self, address: Address) -> Sender | None:
+        """Give whose mail it is that comes from an address; None where there is no database, or it is not known yet."""
+        departures = self.shared.departures
+        if departures is None or departures.picture is None:
+            return None
+        domain = ascii_lower(ascii_domain(address.domain))
+        return sender_at(departures.picture, self.login, self.remote_ip, domain, is_null=address.is_null)
+
+    @property
+    def login(self) -> str:
+        """The name that the client has signed in with, as text; empty where it has not."""
+        name = self.auth.username or "" if self.auth is not None else ""
+        return name.encode("latin-1", "replace").decode("utf-8", "replace")
+
+    def _locked(self, address: Address) -> bytes | None:
+        """Give the reply to a MAIL of a sender that is locked."""
+        sender, departures = self.sender_of(address), self.shared.departures
+        if sender is None or departures is None or departures.picture is None:
+            return None
+        why = departures.picture.locked(sender.domain, sender.username)
+        if not why:
+            return None
+        about = {"remote_ip": self.remote_ip, "username": self.login, "sender": address, "user": str(sender), "reason": why}
+        self.shared.log("smtp.sender_locked", {"level": "warning", "session": self.id, **about})
+        return replies.ACCOUNT_LOCKED.wire
+
+    def _relay_refusal(self, transaction: Transaction, address: Address) -> bytes | None:
+        """Give the reply to a client that may not relay: neither trusted nor signed in, nor known by its address."""
+        if self.trusted or self.auth is not None:
+            return None
+        departures = self.shared.departures
+        if departures is not None:
+            if departures.picture is None:
+                return replies.NOT_KNOWN_YET.wire
+            if departures.picture.account_at(self.remote_ip) is not None:
+                return None
+        return self._relay_denied(transaction, address)
 
     def _mail_params(self, params: Mapping[str, str]) -> OwnReply | None:
         for key, value in params.items():
@@ -459,8 +504,8 @@ class Session:
             return replies.TOO_MANY_RECIPIENTS.wire
         recipient = RecipientFacts(address, path.params, self.settings.transport_id)
         if not self.scripts.has("rcptto"):
-            if not self.trusted and self.auth is None:
-                return self._relay_denied(transaction, address)
+            if (denied := self._relay_refusal(transaction, address)) is not None:
+                return denied
             transaction.recipients.append(recipient)
             return replies.RECIPIENT_OK.wire
         verdict = await self.ask(
@@ -469,8 +514,8 @@ class Session:
         if verdict.action != "accept":
             return self.refusal("rcptto", verdict, self._people(transaction, address))
         # After the hook, and whatever it said: no script opens the relay by its silence.
-        if not self.trusted and self.auth is None:
-            return self._relay_denied(transaction, address)
+        if (denied := self._relay_refusal(transaction, address)) is not None:
+            return denied
         if verdict.recipient is not None or verdict.transport_id is not None:
             recipient = RecipientFacts(
                 verdict.recipient if verdict.recipient is not None else address,

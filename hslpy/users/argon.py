@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -18,6 +19,7 @@ from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import Type, hash_secret, verify_secret
 
 from hslpy.clock import Clock
+from hslpy.users.contract import PoolFull
 
 # What `make_hash` takes: the least that OWASP's cheat sheet on password storage names, as each connection signs in anew.
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
@@ -51,6 +53,22 @@ def stand_in(parameters: str = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LAN
     """Give an encoded hash of no password."""
     salt, tag = (base64.b64encode(os.urandom(size)).rstrip(b"=").decode("ascii") for size in (SALT_BYTES, HASH_BYTES))
     return f"{parameters}${salt}${tag}"
+
+
+class StandIns:
+    """Hashes of no password for users that there are not: their parameters are as common as those of users.
+
+    Always the same one for a name. It is nobody's own hash, whose password would be known again, and told by the time.
+    """
+
+    def __init__(self, hashes: Iterable[str]) -> None:
+        self._secret = os.urandom(32)
+        self._parameters = tuple(map(parameters_of, hashes)) or (parameters_of(stand_in()),)
+        self._by_parameters = {parameters: stand_in(parameters) for parameters in set(self._parameters)}
+
+    def of(self, username: str) -> str:
+        digest = hashlib.blake2b(username.encode(), key=self._secret, digest_size=8).digest()
+        return self._by_parameters[self._parameters[int.from_bytes(digest, "big") % len(self._parameters)]]
 
 
 def fault_in(encoded: str) -> str | None:
@@ -89,10 +107,6 @@ def matches(encoded: str, password: bytes) -> bool:
         return False
     except VerificationError:  # damaged in a way that `fault_in` does not see
         return False
-
-
-class PoolFull(Exception):
-    """As many wait as may."""
 
 
 class HashPool:

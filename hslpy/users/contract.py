@@ -21,10 +21,20 @@ class LoginResult:
 ACCEPTED = LoginResult(True)
 UNKNOWN_USER = LoginResult(False, "unknown user")
 WRONG_PASSWORD = LoginResult(False, "wrong password")
+BUSY = LoginResult(False, "too many logins at a time", temporary=True)
+
+
+class PoolFull(Exception):
+    """As many passwords wait to be compared as may."""
 
 
 class Logins(Protocol):
     """Answers for passwords. It takes as long for a user that there is not as for a wrong password."""
+
+    @property
+    def offered(self) -> bool:
+        """Whether there may be anybody to sign in."""
+        ...
 
     async def verify(self, username: str, password: bytes, client: str) -> LoginResult:
         """Say whether the password is that of the user. `client` is who asks: no one client has all that may wait.

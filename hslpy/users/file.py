@@ -6,7 +6,6 @@ Must not know SMTP.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -15,12 +14,11 @@ from pathlib import Path
 from hslpy.errors import OperatorError
 from hslpy.filestamp import stamp_of
 from hslpy.log import Log
-from hslpy.users.argon import HashPool, PoolFull, fault_in, parameters_of, stand_in
-from hslpy.users.contract import ACCEPTED, UNKNOWN_USER, WRONG_PASSWORD, LoginResult
+from hslpy.users.argon import HashPool, StandIns, fault_in
+from hslpy.users.contract import ACCEPTED, BUSY, UNKNOWN_USER, WRONG_PASSWORD, LoginResult, PoolFull
 
 MOST_BYTES = 64 << 20  # half a million users
 _MOST_ERRORS = 20  # told of one file
-_BUSY = LoginResult(False, "too many logins at a time", temporary=True)
 
 
 def read_users(content: bytes, name: str) -> dict[str, str]:
@@ -80,7 +78,6 @@ class UsersFile:
         self._path = path
         self._pool = pool
         self._log = log
-        self._secret = os.urandom(32)
         self._reading = asyncio.Lock()
         self._seen = self._glimpsed = stamp_of(path)
         self._take(*load_users(path))
@@ -88,23 +85,19 @@ class UsersFile:
     def __len__(self) -> int:
         return len(self._users)
 
+    @property
+    def offered(self) -> bool:
+        return True
+
     async def verify(self, username: str, password: bytes, client: str) -> LoginResult:
         encoded = self._users.get(username)
         try:
-            right = await self._pool.matches(encoded or self._stand_in(username), password, client)
+            right = await self._pool.matches(encoded or self._stand_ins.of(username), password, client)
         except PoolFull:
-            return _BUSY
+            return BUSY
         if encoded is None:
             return UNKNOWN_USER
         return ACCEPTED if right else WRONG_PASSWORD
-
-    def _stand_in(self, username: str) -> str:
-        """Give a hash of no password, with the parameters of some user's: times are as common as those of users.
-
-        Always the same for a name. It is nobody's own hash, whose password would be known again, and told by the time.
-        """
-        digest = hashlib.blake2b(username.encode(), key=self._secret, digest_size=8).digest()
-        return self._stand_ins[self._parameters[int.from_bytes(digest, "big") % len(self._parameters)]]
 
     async def refresh(self, *, everything: bool = False) -> bool:
         """Take up the file if it has changed, or in any case; give whether it is without errors.
@@ -131,8 +124,7 @@ class UsersFile:
         if readable_by_all:
             self._log("users.readable_by_all", {"level": "warning", "file": self._path})
         self._users = users
-        self._parameters = tuple(map(parameters_of, users.values() or (stand_in(),)))
-        self._stand_ins = {parameters: stand_in(parameters) for parameters in set(self._parameters)}
+        self._stand_ins = StandIns(users.values())
 
     async def close(self) -> None:
         """Let hashes under way end by themselves; drop what waits."""

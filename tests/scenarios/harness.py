@@ -118,14 +118,14 @@ class Scenario:
 
 @asynccontextmanager
 async def server(
-    folder: Path, settings: str = "", *, listen: str = "127.0.0.1", **overrides: Any
+    folder: Path, settings: str = "", *, listen: str = "127.0.0.1", hostname: str = "mail.example.com", **overrides: Any
 ) -> AsyncIterator[Scenario]:
     """Give a server with its data in `folder`, a free port, private targets allowed, no database but where one is set."""
     if "[egress]" not in settings:
         settings += '[egress]\ndatabase = ""\n'
     file = folder / "hslpy.toml"
     file.write_text(
-        f'[server]\nhostname = "mail.example.com"\ndata_dir = "{folder}/data"\n'
+        f'[server]\nhostname = "{hostname}"\ndata_dir = "{folder}/data"\n'
         f'[[listen]]\nhost = "{listen}"\nport = 0\n'
         f"[delivery]\nallow_private_targets = true\n{settings}"
     )

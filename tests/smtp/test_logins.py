@@ -35,6 +35,8 @@ class Users:
         self.before: Callable[[], Awaitable[None]] | None = None
         self.busy = False
 
+    offered = True
+
     async def verify(self, username: str, password: bytes, remote_ip: str) -> LoginResult:
         self.asked.append((username, password, remote_ip))
         if self.before is not None:

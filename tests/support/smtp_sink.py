@@ -35,6 +35,7 @@ class Sink:
     commands: list[str] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     connections: int = 0
+    peers: list[str] = field(default_factory=list)
     open_now: int = 0
     peak: int = 0
     hold: asyncio.Event | None = None
@@ -87,6 +88,7 @@ class Sink:
 
     async def _dialogue(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")[0]
+        self.peers.append(peer)
         helo, mail, tls = "", "", False
         rcpts: list[str] = []
         await self._say(writer, self._answer("BANNER", "", "220 sink.example ESMTP"))

@@ -15,8 +15,8 @@ from argon2 import PasswordHasher
 from hslpy.clock import ManualClock
 from hslpy.errors import OperatorError
 from hslpy.users import argon
-from hslpy.users.argon import HashPool, PoolFull, fault_in, make_hash, matches, stand_in
-from hslpy.users.contract import ACCEPTED, UNKNOWN_USER, WRONG_PASSWORD
+from hslpy.users.argon import HashPool, fault_in, make_hash, matches, stand_in
+from hslpy.users.contract import ACCEPTED, UNKNOWN_USER, WRONG_PASSWORD, PoolFull
 from hslpy.users.file import UsersFile, read_users
 
 
