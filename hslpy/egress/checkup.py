@@ -316,7 +316,7 @@ def stored(session: Session, node: str, address: str, draft: Draft | None, now: 
         probe_host=settings.probe_host,
         reputation=_reputation(session, outside),
         neighbours=_neighbours(session, outside),
-        warmup=warmup.state if warmup is not None else "",
+        warmup="" if warmup is None else "paused" if warmup.paused else warmup.state,
         first_seen_at=mine.first_seen_at if mine is not None else None,
         ipv4_disabled=any(one.ipv4_disabled for one in values),
         has_ipv6=_has_ipv6(owner, rows, names),

@@ -22,14 +22,16 @@ Kind = Literal["address", "primary", "automatic", "disabled", "hold"]
 class Availability:
     """What is to be known of an address that is not simply there to be used.
 
-    `reason` is empty for one that may. `warming`: it is for want of a window or of allowance; `again_at` (Unix seconds) is
-    when that ends, infinite where it is not known. `weight` is its share beside others: 1 for a warm one.
+    `reason` is empty for one that may. `warming`: it is for want of a window or of allowance, or `stopped`, and then not to
+    be used whatever else there is; `again_at` (Unix seconds) is when that ends, infinite where it is not known. `weight` is
+    its share beside others: 1 for a warm one.
     """
 
     reason: str = ""
     warming: bool = False
     again_at: float = math.inf
     weight: float = 1.0
+    stopped: bool = False
 
 
 USABLE = Availability()
@@ -148,8 +150,9 @@ def choose(
             ladder.append(Rung(scope, setting, f"chose {address}", looks))
             return Decision("address", address, tuple(ladder), fell_back)
         warming = [address for address, one in found.items() if one.warming]
-        if warming and policies.overflow == "ignore":
-            address = pick(tuple(warming), spread)
+        going = [address for address in warming if not found[address].stopped]
+        if going and policies.overflow == "ignore":
+            address = pick(tuple(going), spread)
             ladder.append(Rung(scope, setting, f"chose {address} though it is warming", looks))
             return Decision("address", address, tuple(ladder), fell_back)
         if setting.strict or (warming and policies.overflow == "hold"):

@@ -234,28 +234,43 @@ class Checkup(Base):
 
 
 class Warmup(Base):
-    """How an address is warmed up; `plan` has the fields of `warmup.Plan`."""
+    """How a public address is warmed up; `plan` is a `warmup.Plan`, `day`, `on_date`, `before` a `Progress`.
+
+    `paused` says what did: `hand`, `listing`, `throttled`, `blocked`, empty while it is not; `paused_reason` is for people.
+    """
 
     __tablename__ = "warmups"
     address: Mapped[str] = mapped_column(String(45), primary_key=True)
     state: Mapped[str] = mapped_column(String(12))
     plan: Mapped[dict[str, Any]]
-    skipped_days: Mapped[int] = mapped_column(default=0)
+    day: Mapped[int] = mapped_column(default=1)
+    on_date: Mapped[str] = mapped_column(String(10), default="")
+    before: Mapped[int] = mapped_column(default=0)
+    paused: Mapped[str] = mapped_column(String(12), default="")
     paused_reason: Mapped[str] = mapped_column(String(255), default="")
+    paused_at: Mapped[float | None]
+    begun_at: Mapped[float | None]  # or resumed
+    begun_with: Mapped[list[int]] = mapped_column(JSON, default=list)  # attempts, throttled, blocked of that hour before
     changed_at: Mapped[float]
+    changed_by: Mapped[str] = mapped_column(String(64), default="")
 
 
 class WarmupDay(Base):
-    """What became of one day of a plan."""
+    """What became of one date of a plan: `hours` of its window, `hours_used` with mail. `spoiled`: it was paused, or is to
+    be repeated. `listings` are lists that had the address then."""
 
     __tablename__ = "warmup_days"
     address: Mapped[str] = mapped_column(ForeignKey("warmups.address", ondelete="CASCADE"), primary_key=True)
     date: Mapped[str] = mapped_column(String(10), primary_key=True)
     day: Mapped[int]
     hours: Mapped[int]
+    hours_used: Mapped[int] = mapped_column(default=0)
     messages: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
     deferred: Mapped[int] = mapped_column(default=0)
-    counted: Mapped[bool] = mapped_column(default=True)
+    counted: Mapped[bool] = mapped_column(default=False)
+    spoiled: Mapped[bool] = mapped_column(default=False)
+    listings: Mapped[list[str]] = mapped_column(JSON, default=list)
 
 
 class Activity(Base):

@@ -43,6 +43,9 @@ class Plan:
     require_traffic: int = 1
 
 
+State = Literal["new", "checking", "warming", "warm", "cold"]
+
+
 @record
 class Window:
     """Whether mail may go now, and on which day of the plan (from 1; above `days`: warm). Times are aware.
@@ -64,29 +67,117 @@ def hours_on(day: int, days: int, curve: Curve = "gentle") -> int:
     return round(24**share) if curve == "gentle" else round(1 + 23 * share)
 
 
-def window_at(plan: Plan, now: datetime, skipped_days: int = 0) -> Window:
-    """Give the window that holds at `now` (aware). `skipped_days` of the calendar did not count: paused or without mail.
+@record
+class Progress:
+    """How far a plan is: on the date `on`, in its zone, its day is `day`, and on the date before that it was `before`.
+
+    Later dates have the same day until the one at `on` is over and has counted: whoever does not see that sends too little,
+    not too much.
+    """
+
+    day: int
+    on: date
+    before: int = 0
+
+    def day_of(self, plan: Plan, on: date) -> int:
+        """Give the plan's day on a date, 0 where it has none."""
+        if on < plan.start:
+            return 0
+        if on >= self.on:
+            return self.day
+        return self.before if on == self.on - timedelta(days=1) else 0
+
+
+@record
+class Sent:
+    """What is known of one date of a plan. `spoiled`: the day was paused, or is to be repeated."""
+
+    messages: int = 0
+    spoiled: bool = False
+
+
+def begun(plan: Plan) -> Progress:
+    return Progress(1, plan.start)
+
+
+def window_at(plan: Plan, now: datetime, progress: Progress | None = None) -> Window:
+    """Give the window that holds at `now` (aware); without `progress` as if each day had counted so far.
 
     A window that crosses midnight belongs to the day on which it began; it is by the clock on the wall, so a day of 23 or
     25 hours only has a shorter or longer one.
     """
-    local = now.astimezone(ZoneInfo(plan.zone))
-    today = local.date()
+    today = now.astimezone(ZoneInfo(plan.zone)).date()
+    far = progress or by_calendar(plan, today)
     for start in (today - timedelta(days=1), today):
-        day = _day(plan, start, skipped_days)
-        if day < 1:
-            continue
-        opens, closes = _bounds(plan, start, day)
-        if opens <= now < closes:
-            return Window(day, True, closes=closes)
-    day = _day(plan, today, skipped_days)
+        day = far.day_of(plan, start)
+        if 1 <= day <= plan.days:
+            opens, closes = bounds(plan, start, day)
+            if opens <= now < closes:
+                return Window(day, True, closes=closes)
+    day = far.day_of(plan, today)
     if day > plan.days:
         return Window(day, True)
     for start in (today, today + timedelta(days=1), plan.start):
-        opens, _ = _bounds(plan, start, max(1, _day(plan, start, skipped_days)))
+        opens, _ = bounds(plan, start, max(1, far.day_of(plan, start)))
         if opens > now and start >= plan.start:
-            return Window(max(day, 0), False, opens=opens)
-    return Window(max(day, 0), False)
+            return Window(day, False, opens=opens)
+    return Window(day, False)
+
+
+def by_calendar(plan: Plan, today: date) -> Progress:
+    """Give the progress of a plan each of whose days has counted."""
+    day = max(1, (today - plan.start).days + 1)
+    return Progress(day, max(today, plan.start), day - 1)
+
+
+def roll(plan: Plan, progress: Progress, now: datetime, sent: Mapping[date, Sent]) -> Sequence[Progress]:
+    """Give the progress after each date that is over at `now`, in order, by what was sent on each.
+
+    A day counts when it is over, was not spoiled, and had the traffic that the plan requires; else it is repeated. As long
+    as its window is open beyond midnight, a day without traffic is not given up.
+    """
+    today = now.astimezone(ZoneInfo(plan.zone)).date()
+    steps: list[Progress] = []
+    while progress.on < today and progress.day <= plan.days:
+        found = sent.get(progress.on, Sent())
+        counts = not found.spoiled and found.messages >= plan.require_traffic
+        tomorrow = progress.on + timedelta(days=1)
+        if not counts and not found.spoiled and tomorrow == today and now < bounds(plan, progress.on, progress.day)[1]:
+            break
+        progress = Progress(progress.day + counts, tomorrow, progress.day)
+        steps.append(progress)
+    return steps
+
+
+def date_of(plan: Plan, progress: Progress, at: datetime) -> date:
+    """Give the date that mail sent at a time counts to: that on which the window began, else that of the clock."""
+    today = at.astimezone(ZoneInfo(plan.zone)).date()
+    before = today - timedelta(days=1)
+    day = progress.day_of(plan, before) or progress.day
+    if 1 <= day <= plan.days and plan.windows and before >= plan.start:
+        _, closes = bounds(plan, before, day)
+        opens, _ = bounds(plan, today, day)
+        if at < min(closes, opens):
+            return before
+    return today
+
+
+@record
+class Warming:
+    """An address of a node that is not to be used freely: not yet, or by a plan.
+
+    `public` is what the world sees of it; nodes that share that share its allowance: `nodes` of them, of which this one is
+    number `rank`. `key` is of its counters. `stopped` says why nothing is sent, empty where the plan decides.
+    """
+
+    address: str
+    public: str
+    plan: Plan
+    progress: Progress
+    stopped: str = ""
+    key: str = ""
+    nodes: int = 1
+    rank: int = 0
 
 
 def hourly_limit(plan: Plan, day: int, group: str = "") -> int | None:
@@ -95,17 +186,9 @@ def hourly_limit(plan: Plan, day: int, group: str = "") -> int | None:
     return limits[max(day, 1) - 1] if day <= min(plan.days, len(limits)) else None
 
 
-def is_warm(plan: Plan, day: int) -> bool:
-    return day > plan.days
-
-
-def _day(plan: Plan, on: date, skipped_days: int) -> int:
-    return (on - plan.start).days + 1 - skipped_days
-
-
-def _bounds(plan: Plan, start: date, day: int) -> tuple[datetime, datetime]:
-    """Give the window that begins on a date of the plan's zone."""
+def bounds(plan: Plan, start: date, day: int) -> tuple[datetime, datetime]:
+    """Give the window that begins on a date of the plan's zone; a whole day where windows are not limited."""
     zone = ZoneInfo(plan.zone)
     hours = hours_on(day, plan.days, plan.curve) if plan.windows else 24
-    opens = datetime.combine(start, plan.window_start)
+    opens = datetime.combine(start, plan.window_start if plan.windows else time())
     return opens.replace(tzinfo=zone), (opens + timedelta(hours=hours)).replace(tzinfo=zone)

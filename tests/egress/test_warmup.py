@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hslpy.egress.warmup import HOURLY, Plan, hourly_limit, hours_on, window_at
+from hslpy.egress.warmup import (
+    HOURLY,
+    Plan,
+    Progress,
+    Sent,
+    Window,
+    begun,
+    date_of,
+    hourly_limit,
+    hours_on,
+    roll,
+    window_at,
+)
 
 PLAN = Plan(date(2026, 3, 2), zone="UTC")
 
@@ -56,9 +69,86 @@ def test_a_window_over_midnight_belongs_to_the_day_it_began_on():
     assert (night.day, night.is_open, night.closes) == (4, True, at(6, 3))
 
 
-def test_days_that_do_not_count_put_the_plan_off():
-    assert window_at(PLAN, at(4, 11), skipped_days=2).day == 1
-    assert not window_at(PLAN, at(4, 11), skipped_days=2).is_open
+def test_the_progress_says_which_day_it_is():
+    behind = Progress(1, date(2026, 3, 4))
+    assert (window_at(PLAN, at(4, 11), behind).day, window_at(PLAN, at(4, 11), behind).is_open) == (1, False)
+    assert window_at(PLAN, at(4, 9, 30), behind).is_open and window_at(PLAN, at(5, 9, 30), behind).day == 1
+    late = replace(PLAN, window_start=time(22))
+    far = Progress(4, date(2026, 3, 9), 4)  # a repeated day keeps the night it began with
+    assert window_at(late, at(9, 2), far).closes == at(9, 3)
+    assert window_at(PLAN, at(9, 3), Progress(8, date(2026, 3, 9), 7)).day == 7  # its whole day is not over
+    assert window_at(PLAN, at(9, 9), Progress(8, date(2026, 3, 9), 7)) == Window(8, True)
+
+
+def sent(**by_day):
+    return {date(2026, 3, int(day.removeprefix("d"))): found for day, found in by_day.items()}
+
+
+def test_days_that_count_and_days_that_do_not():
+    start = begun(PLAN)
+    assert roll(PLAN, start, at(2, 23), sent(d2=Sent(5))) == []
+    assert roll(PLAN, start, at(3, 0), sent(d2=Sent(5))) == [Progress(2, date(2026, 3, 3), 1)]
+    assert roll(PLAN, start, at(3, 0), sent()) == [Progress(1, date(2026, 3, 3), 1)]
+    assert roll(PLAN, start, at(3, 0), sent(d2=Sent(5, spoiled=True))) == [Progress(1, date(2026, 3, 3), 1)]
+    assert roll(PLAN, start, at(6, 0), sent(d2=Sent(5), d5=Sent(5)))[-1] == Progress(3, date(2026, 3, 6), 2)
+    assert roll(replace(PLAN, require_traffic=0), start, at(6, 0), {})[-1].day == 5
+    assert roll(replace(PLAN, require_traffic=9), start, at(3, 0), sent(d2=Sent(8)))[-1].day == 1
+
+
+def test_a_window_over_midnight_may_still_make_its_day_count():
+    late = replace(PLAN, window_start=time(23))
+    third = Progress(3, date(2026, 3, 4), 2)  # three hours, until 02:00
+    assert roll(late, third, at(5, 1), sent()) == []
+    assert roll(late, third, at(5, 1), sent(d4=Sent(1))) == [Progress(4, date(2026, 3, 5), 3)]
+    assert roll(late, third, at(5, 2), sent()) == [Progress(3, date(2026, 3, 5), 3)]
+    assert date_of(late, third, at(5, 1)) == date(2026, 3, 4) and date_of(late, third, at(5, 3)) == date(2026, 3, 5)
+    assert date_of(PLAN, third, at(4, 1)) == date(2026, 3, 4)
+
+
+ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"])
+PLANS = st.builds(
+    Plan,
+    start=st.dates(date(2026, 3, 20), date(2026, 4, 10)),
+    days=st.integers(7, 14),
+    window_start=st.times().map(lambda one: one.replace(second=0, microsecond=0)),
+    zone=ZONES,
+    curve=st.sampled_from(["gentle", "linear"]),
+)
+
+
+@given(PLANS, st.lists(st.integers(0, 2), min_size=40, max_size=40), st.sets(st.integers(0, 39)))
+def test_a_plan_never_goes_faster_than_its_days(plan, messages, spoiled):
+    """Through clock changes, days without mail and pauses: a day a date at most, none lost, none twice."""
+    found = {plan.start + timedelta(days=n): Sent(number, n in spoiled) for n, number in enumerate(messages)}
+    progress, zone = begun(plan), ZoneInfo(plan.zone)
+    for n in range(1, 40):
+        now = datetime.combine(plan.start + timedelta(days=n), time(), zone)
+        seen = {on: one for on, one in found.items() if on < now.date()}
+        steps = roll(plan, progress, now, seen)
+        for step in steps:
+            assert step.day - progress.day in (0, 1) and step.before == progress.day
+            assert step.on - progress.on == timedelta(days=1)
+            counts = found[progress.on].messages >= 1 and not found[progress.on].spoiled
+            assert step.day - progress.day == counts
+            progress = step
+        assert progress.on <= now.date() or progress.day > plan.days
+    assert roll(plan, begun(plan), datetime.combine(plan.start + timedelta(days=39), time(12), zone), found)[-1].day >= min(
+        progress.day, plan.days
+    )
+
+
+@given(PLANS, st.integers(0, 24 * 60 * 20))
+def test_the_open_hours_of_a_day_are_those_of_the_plan(plan, minutes):
+    zone = ZoneInfo(plan.zone)
+    now = datetime.combine(plan.start, time(), zone).astimezone(UTC) + timedelta(minutes=minutes)
+    window = window_at(plan, now)
+    if window.is_open and window.day <= plan.days:
+        assert window.closes is not None
+        wall = window.closes.replace(tzinfo=None) - timedelta(hours=hours_on(window.day, plan.days, plan.curve))
+        assert wall.time() == plan.window_start
+        began = wall.replace(tzinfo=zone)
+        assert began <= now < window.closes
+        assert window.day == (began.date() - plan.start).days + 1
 
 
 def test_windows_are_by_the_clock_on_the_wall():

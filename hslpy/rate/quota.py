@@ -1,0 +1,131 @@
+"""How many may go in an hour, and how fast one after the other. In: caps, a time. Out: whether one more may go now.
+
+`decide` is the arithmetic, the same for counters in memory and, as a script, in Redis (`quota_redis.py`). A reservation
+counts at once and is given back when it comes to nothing: so the cap holds whoever counts, wherever a process stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hslpy.clock import Clock
+from hslpy.records import record
+
+HOUR_MS = 3_600_000
+
+
+@record
+class Cap:
+    """At most `limit` in an hour of the clock (Unix time by 3600 s), `burst` of them at once, the others evenly after
+    each other. `name` tells apart those of one key."""
+
+    name: str
+    limit: int
+    burst: int = 1
+
+    @property
+    def interval_ms(self) -> int:
+        return HOUR_MS // max(self.limit, 1)
+
+
+@record
+class Answer:
+    """Whether one may go; else `again_at` is when to ask again (Unix seconds), `cap` the name of what stood in the way."""
+
+    granted: bool
+    again_at: float = 0.0
+    cap: str = ""
+
+
+GRANTED = Answer(True)
+
+
+@record
+class State:
+    """What is counted of a cap in an hour: how many, and until when (milliseconds) what went takes up its share of time."""
+
+    count: int = 0
+    busy_until_ms: int = 0
+
+
+class Quotas(Protocol):
+    """Counters by key. `now` is Unix seconds."""
+
+    async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
+        """Count one of each cap, or none at all."""
+        ...
+
+    async def release(self, key: str, caps: Sequence[Cap], reserved_at: float) -> None:
+        """Give back what was reserved at that time and came to nothing."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def decide(state: State, cap: Cap, now_ms: int) -> State | int:
+    """Give the state with one more, or when to ask again (milliseconds): the next hour where the cap is reached."""
+    if state.count >= cap.limit:
+        return (now_ms // HOUR_MS + 1) * HOUR_MS
+    free_at = state.busy_until_ms - (cap.burst - 1) * cap.interval_ms
+    if free_at > now_ms:
+        return free_at
+    return State(state.count + 1, max(state.busy_until_ms, now_ms) + cap.interval_ms)
+
+
+def given_back(state: State, cap: Cap) -> State:
+    return State(max(state.count - 1, 0), state.busy_until_ms - cap.interval_ms)
+
+
+class MemoryQuotas:
+    """Counters of this process, for its part of each cap: `processes` count side by side, and this is number `process`.
+
+    Parts are whole messages, and together never more than the cap. `load` brings in what was sent before a restart.
+    """
+
+    def __init__(self, clock: Clock, process: int = 0, processes: int = 1) -> None:
+        self._clock = clock
+        self._process = process
+        self._processes = processes
+        self._hour = 0
+        self._states: dict[tuple[str, str], State] = {}
+
+    def part(self, cap: Cap) -> Cap:
+        """Give this process's part of a cap."""
+        whole, left = divmod(cap.limit, self._processes)
+        return Cap(cap.name, whole + (self._process < left), cap.burst)
+
+    def load(self, key: str, name: str, count: int, now: float) -> None:
+        """Take up what all processes have sent in the hour of `now`; each takes its part of it."""
+        self._turn(now)
+        whole, left = divmod(count, self._processes)
+        self._states[key, name] = State(whole + (self._process < left), int(now * 1000))
+
+    async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
+        self._turn(now)
+        now_ms = int(now * 1000)
+        found: dict[tuple[str, str], State] = {}
+        for cap in map(self.part, caps):
+            next_state = decide(self._states.get((key, cap.name), State()), cap, now_ms)
+            if isinstance(next_state, int):
+                return Answer(False, next_state / 1000, cap.name)
+            found[key, cap.name] = next_state
+        self._states |= found
+        return GRANTED
+
+    async def release(self, key: str, caps: Sequence[Cap], reserved_at: float) -> None:
+        if int(reserved_at * 1000) // HOUR_MS != self._hour:
+            return
+        for cap in map(self.part, caps):
+            state = self._states.get((key, cap.name))
+            if state is not None:
+                self._states[key, cap.name] = given_back(state, cap)
+
+    async def close(self) -> None:
+        self._states.clear()
+
+    def _turn(self, now: float) -> None:
+        hour = int(now * 1000) // HOUR_MS
+        if hour > self._hour:
+            self._hour = hour
+            self._states.clear()

@@ -1,0 +1,335 @@
+"""Orders on warm-ups, and what follows by itself, on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from sqlalchemy import select
+
+from hslpy.clock import ManualClock
+from hslpy.egress import activity, directory, settings, site, tables, warming
+from hslpy.egress.database import Actor
+from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.tally import Tally
+from hslpy.egress.warm_watch import Watch, pause_blocked
+from hslpy.mail.reply import Reply
+
+ROOT = Actor("root", "cli")
+NODE, NODE2 = "node1.example.net", "node2.example.net"
+A, B, INSIDE = "192.0.2.1", "192.0.2.2", "10.0.0.5"
+OK = Reply(250, None, ("ok",))
+SLOW = Reply(421, (4, 7, 28), ("Our system has detected an unusual rate of unsolicited mail",))
+LISTED = Reply(554, (5, 7, 1), ("Client host [192.0.2.1] blocked using zen.spamhaus.org",))
+DAY = 86_400
+
+
+def at(day: int, hour: int = 0, minute: int = 0) -> float:
+    return datetime(2026, 3, day, hour, minute, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(at(2, 8))
+
+
+@pytest.fixture
+def nodes(database):
+    directory.add_node(database, ROOT, NODE, addresses=[A, B])
+    directory.add_node(database, ROOT, NODE2, addresses=[INSIDE])
+    return database
+
+
+@pytest.fixture
+def send(nodes, clock):
+    """Send that many messages from an address, now."""
+    tally = Tally(clock)
+
+    def send(number: int = 1, address: str = A, reply: Reply = OK, state: str = "EOD", node: str = NODE) -> None:
+        for _ in range(number):
+            tally.attempted(address, "mx.example.org", [(reply, state)])
+        activity.keep(nodes, node, tally.take())
+
+    return send
+
+
+def go(clock: ManualClock, when: float) -> None:
+    clock.advance(when - clock.time())
+
+
+def row(database, address=A):
+    with database.read() as session:
+        return next((one for one in warming.rows(session) if one.address == address), None)
+
+
+def stopped(database, node=NODE, address=A):
+    with database.read() as session:
+        found = warming.warmings(session).get(node, {}).get(address)
+    return None if found is None else found.stopped
+
+
+def test_a_plan_goes_through_to_warm(nodes, clock, send):
+    watch = Watch(nodes)
+    started = warming.start(nodes, ROOT, A)
+    assert (started.state, started.plan.start, started.plan.days, started.progress.day) == (
+        "warming",
+        date(2026, 3, 2),
+        7,
+        1,
+    )
+    for day in range(2, 9):
+        go(clock, at(day, 9, 30))
+        watch.look(clock.time())
+        assert row(nodes).progress.day == day - 1
+        send()
+        watch.look(clock.time())
+    assert row(nodes).state == "warming" and stopped(nodes) == ""
+    go(clock, at(9, 0, 1))
+    assert watch.look(clock.time()) == [f"{A} is warm: day 7 of its plan is over"]
+    assert row(nodes).state == "warm" and stopped(nodes) is None
+    with nodes.read() as session:
+        days = session.scalars(select(tables.WarmupDay).order_by(tables.WarmupDay.date)).all()
+        assert [(one.day, one.hours, one.messages, one.hours_used, one.counted) for one in days] == [
+            (day, hours, 1, 1, True) for day, hours in zip(range(1, 8), (1, 2, 3, 5, 8, 14, 24), strict=True)
+        ]
+
+
+def test_a_day_without_mail_does_not_count(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    go(clock, at(5, 0, 5))
+    assert watch.look(clock.time()) == [f"day 1 of 7 of the warm-up of {A} is repeated"]
+    assert (row(nodes).progress.day, row(nodes).progress.on) == (1, date(2026, 3, 5))
+    go(clock, at(5, 9, 5))
+    send()
+    go(clock, at(6))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 2
+    site.change(nodes, ROOT, {"require_traffic": False})
+    warming.restart(nodes, ROOT, A, days=8)
+    go(clock, at(8))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 3
+
+
+def test_a_pause_keeps_the_day_and_resuming_repeats_it(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    go(clock, at(2, 9, 10))
+    send()
+    go(clock, at(3, 9, 10))
+    watch.look(clock.time())
+    send()
+    paused = warming.pause(nodes, ROOT, A)
+    assert (paused.paused, paused.paused_reason, paused.progress.day) == ("hand", "by root", 2)
+    assert stopped(nodes) == "its warm-up is paused: by root"
+    with pytest.raises(Refused, match="paused already"):
+        warming.pause(nodes, ROOT, A)
+    go(clock, at(10, 12))
+    assert watch.look(clock.time()) == []  # by hand: nothing resumes it
+    resumed = warming.resume(nodes, ROOT, A)
+    assert (resumed.progress.day, resumed.progress.on) == (2, date(2026, 3, 10))
+    go(clock, at(11, 9, 5))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 2
+    send()
+    warming.pause(nodes, ROOT, A)
+    warming.resume(nodes, ROOT, A)  # on the same date: tomorrow is the same day again
+    go(clock, at(12, 9, 5))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 2
+    send()
+    go(clock, at(13))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 3
+
+
+def test_days_are_repeated_and_gone_back_to(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    for day in (2, 3, 4):
+        go(clock, at(day, 9, 5))
+        watch.look(clock.time())
+        send()
+    assert warming.repeat_day(nodes, ROOT, A).progress.day == 3
+    go(clock, at(5, 9, 5))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 3
+    assert warming.repeat_day(nodes, ROOT, A, day=1).progress.day == 1
+    with pytest.raises(Refused, match="from 1 to 1"):
+        warming.repeat_day(nodes, ROOT, A, day=2)
+    send()
+    go(clock, at(6))
+    watch.look(clock.time())
+    assert row(nodes).progress.day == 2
+
+
+def test_orders_and_what_they_refuse(nodes, clock):
+    for order in (warming.pause, warming.resume, warming.repeat_day, warming.skip_to_warm):
+        with pytest.raises(Refused, match="is not being warmed up"):
+            order(nodes, ROOT, A)
+    with pytest.raises(NotFound, match="not an address of any server"):
+        warming.start(nodes, ROOT, "203.0.113.9")
+    with pytest.raises(Refused, match="not an IP address"):
+        warming.start(nodes, ROOT, "1.2.3")
+    with pytest.raises(Refused, match="fewer than 7") as raised:
+        warming.start(nodes, ROOT, A, days=3)
+    assert raised.value.status == 409
+    for wrong in (
+        {"days": 0}, {"days": "x"}, {"start": "yesterday"}, {"start": "2026-03-01"}, {"window_start": "25:00"},
+        {"curve": "steep"}, {"burst": 6}, {"hourly": "1,0"}, {"hourly": [1] * 8}, {"windows": False},
+    ):  # fmt: skip
+        with pytest.raises(Refused):
+            warming.start(nodes, ROOT, A, **wrong)
+    assert row(nodes) is None
+    assert warming.start(nodes, ROOT, A, days=3, confirmed=True).plan.days == 3
+    with pytest.raises(Refused, match="is being warmed up"):
+        warming.start(nodes, ROOT, A)
+    changed = warming.change_plan(nodes, ROOT, A, days=10, curve="linear", hourly="default", hourly_of={"Google": "5, 10"})
+    assert (changed.plan.days, changed.plan.hourly[:2], changed.plan.hourly_of) == (10, (20, 28), {"google": (5, 10)})
+    assert changed.plan == warming.plan_of(warming.kept_plan(changed.plan))
+    assert warming.skip_to_warm(nodes, ROOT, A).state == "warm"
+    assert warming.restart(nodes, ROOT, A).state == "warming"
+    assert warming.mark_warm(nodes, ROOT, B).state == "warm"
+    assert warming.hold_back(nodes, ROOT, B).state == "new" and stopped(nodes, NODE, B).startswith("not to be used yet")
+    warming.forget(nodes, ROOT, B)
+    assert row(nodes, B) is None
+    with nodes.read() as session:
+        actions = session.scalars(select(tables.Audit.action).order_by(tables.Audit.id)).all()
+    assert [one.removeprefix("warmup ") for one in actions if one.startswith("warmup")] == [
+        "start", "plan", "skip to warm", "restart", "already warm", "do not send yet", "forget",
+    ]  # fmt: skip
+
+
+def list_it(database, clock, name="SpamCop", severity="critical", listed=True):
+    with database.keep() as change:
+        one = change.scalar(select(tables.Dnsbl).where(tables.Dnsbl.name == name))
+        if one is None:
+            one = tables.Dnsbl(name=name, zone=f"{name.lower()}.example", families=[4], codes={}, kind="address")
+            change.add(one)
+            change.flush()
+        now = clock.time()
+        listing = change.get(tables.Listing, (A, one.id)) or tables.Listing(address=A, dnsbl_id=one.id, since=now)
+        listing.codes = listing.meanings = listing.reasons = listing.listed_codes = []
+        listing.status, listing.listed_severity = "listed" if listed else "clean", severity
+        listing.checked_at = listing.expires_at = now
+        listing.listed_since = listing.listed_at = now if listed else None
+        change.add(listing)
+
+
+def test_a_listing_pauses_and_a_clean_day_resumes(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    go(clock, at(2, 9, 30))
+    send()
+    list_it(nodes, clock, "Informational", "info")
+    assert watch.look(clock.time()) == []
+    list_it(nodes, clock)
+    assert watch.look(clock.time()) == [f"the warm-up of {A} is paused on day 1 of 7: listed by SpamCop"]
+    assert (row(nodes).paused, row(nodes).paused_reason) == ("listing", "listed by SpamCop")
+    go(clock, at(4, 12))
+    assert watch.look(clock.time()) == []  # it is listed still
+    list_it(nodes, clock, listed=False)
+    assert watch.look(clock.time()) == [f"{A} had a clean day: its warm-up goes on with day 1 of 7"]
+    list_it(nodes, clock)
+    clock.advance(60)
+    site.change(nodes, ROOT, {"pause_on_listing": False})
+    assert watch.look(clock.time()) == []
+    site.change(nodes, ROOT, {"pause_on_listing": True})
+    assert len(watch.look(clock.time())) == 0  # found at the very moment of its going on
+    list_it(nodes, clock)
+    assert len(watch.look(clock.time())) == 1
+    warming.resume(nodes, ROOT, A)  # by hand, listed as it is: until the next check finds it
+    assert watch.look(clock.time() + 1) == []
+
+
+def test_many_deferrals_within_an_hour_pause(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    go(clock, at(2, 9, 50))
+    watch.look(clock.time())
+    send(39)
+    send(10, reply=SLOW, state="MAIL")
+    assert watch.look(clock.time()) == []  # 49 attempts
+    send(1)
+    assert watch.look(clock.time()) == []  # 20 %
+    go(clock, at(2, 10, 20))  # over the hour of the clock, within one hour
+    send(1, reply=SLOW, state="MAIL")
+    assert "11 of 51 attempts" in watch.look(clock.time())[0]
+    assert row(nodes).paused == "throttled"
+    warming.resume(nodes, ROOT, A)
+    assert watch.look(clock.time()) == [] and Watch(nodes).look(clock.time()) == []  # what was before does not count
+    send(60, reply=SLOW, state="MAIL")
+    assert "60 of 60" in Watch(nodes).look(clock.time())[0]
+
+
+def test_deferrals_over_more_than_an_hour_do_not(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    for minute in range(0, 180, 10):
+        go(clock, at(2, 9) + minute * 60)
+        send(5, reply=SLOW, state="MAIL")  # 30 or 35 an hour
+        assert watch.look(clock.time()) == []
+
+
+def test_a_refusal_that_names_a_list_pauses(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    send(1, reply=LISTED, state="RCPT")
+    assert "paused on day 1 of 7: a receiver refused" in watch.look(clock.time())[0]
+    warming.resume(nodes, ROOT, A)
+    assert pause_blocked(nodes, A, "554 blocked using zen.spamhaus.org") and not pause_blocked(nodes, A, "again")
+    assert row(nodes).paused == "blocked" and "zen.spamhaus.org" in row(nodes).paused_reason
+    assert not pause_blocked(nodes, B, "not warming")
+
+
+def test_an_address_grows_cold(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.mark_warm(nodes, ROOT, A)
+    send(1, B)
+    clock.advance(20 * DAY)
+    send(1)
+    clock.advance(20 * DAY)
+    assert watch.look(clock.time()) == [f"{B} has sent no mail for 30 days: it is cold, and should be warmed up again"]
+    clock.advance(11 * DAY)
+    watch.look(clock.time())
+    assert row(nodes).state == row(nodes, B).state == "cold" and stopped(nodes) is None
+    assert warming.start(nodes, ROOT, A).state == "warming"
+    assert watch.look(clock.time()) == []
+
+
+def test_checks_that_are_critical_are_waited_for(nodes, clock):
+    with nodes.keep() as change:
+        node = directory.node_of(change, NODE)
+        found = [{"outcome": "critical", "text": "no PTR"}]
+        change.add(tables.Checkup(node_id=node.id, address=A, status="critical", findings=found, checked_at=clock.time()))
+    assert warming.start(nodes, ROOT, A).state == "checking"
+    assert stopped(nodes) == "its warm-up waits for its checks" and Watch(nodes).look(clock.time()) == []
+    with nodes.keep() as change:
+        change.scalars(select(tables.Checkup)).one().status = "warning"
+    assert Watch(nodes).look(clock.time()) == [f"the checks of {A} are clean: its warm-up begins"]
+    assert row(nodes).is_running
+    warming.forget(nodes, ROOT, A)
+    assert warming.start(nodes, ROOT, A, anyway=True).is_running
+
+
+def test_a_public_address_is_one_for_all_nodes_behind_it(nodes, clock, send):
+    with nodes.keep() as change:
+        for one in change.scalars(select(tables.Address).where(tables.Address.address.in_((INSIDE, B)))):
+            one.public_address = "203.0.113.1"
+    assert warming.start(nodes, ROOT, INSIDE).address == "203.0.113.1"
+    with nodes.read() as session:
+        found = warming.warmings(session)
+        one, other = found[NODE][B], found[NODE2][INSIDE]
+    assert one.key == other.key == "203.0.113.1" and one.nodes == 2 and {one.rank, other.rank} == {0, 1}
+    go(clock, at(2, 9, 5))
+    send(1, B)
+    send(2, INSIDE, node=NODE2)
+    with nodes.read() as session:
+        assert warming.sent_this_hour(session, clock.time()) == {"203.0.113.1": {"": 3}}
+
+
+def test_a_warm_up_is_of_an_address_that_only_a_setting_names(nodes, clock):
+    settings.set_interfaces(nodes, ROOT, domain="default", filtering_host=NODE, interfaces="192.0.2.77")
+    warming.start(nodes, ROOT, "192.0.2.77")
+    assert stopped(nodes, NODE, "192.0.2.77") == ""

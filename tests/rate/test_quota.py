@@ -1,0 +1,174 @@
+"""Quotas of an hour: exact, paced, shared by processes and nodes; the same in memory and in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hslpy.clock import SystemClock
+from hslpy.log import no_log
+from hslpy.rate.quota import HOUR_MS, Answer, Cap, MemoryQuotas, Quotas, State, decide
+from hslpy.rate.quota_redis import RedisQuotas
+from hslpy.store.redis import RedisSettings, connect
+from hslpy.store.servers import Servers
+
+T0 = 1_700_000_000.0 - 1_700_000_000.0 % 3600
+KEY = "192.0.2.1"
+
+
+@asynccontextmanager
+async def opened(kind: str, url: str, nodes: int = 1) -> AsyncIterator[list[Quotas]]:
+    """Give the counters of each of several nodes."""
+    if kind == "memory":
+        yield [MemoryQuotas(SystemClock(), number, nodes) for number in range(nodes)]
+        return
+    client = connect(RedisSettings(url))
+    await client.flushall()
+    await client.aclose()
+    quotas = [RedisQuotas(Servers(RedisSettings(url)), SystemClock(), no_log) for _ in range(nodes)]
+    yield list(quotas)
+    for each in quotas:
+        await each.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def kind(request):
+    return request.param
+
+
+def test_an_hour_is_exact_and_paced(kind, redis_server):
+    async def run():
+        async with opened(kind, redis_server.url) as (quotas,):
+            caps = [Cap("", 20, 3)]
+            at_once = [await quotas.reserve(KEY, caps, T0) for _ in range(5)]
+            assert [one.granted for one in at_once] == [True] * 3 + [False] * 2
+            assert at_once[4] == Answer(False, T0 + 180, "")  # one every 180 s
+            granted, now = 3, T0
+            while now < T0 + 3600:
+                granted += (await quotas.reserve(KEY, caps, now)).granted
+                now += 10
+            assert granted == 20
+            full = await quotas.reserve(KEY, caps, T0 + 3599)
+            assert full == Answer(False, T0 + 3600, "")
+            assert (await quotas.reserve(KEY, caps, T0 + 3600)).granted
+            assert (await quotas.reserve("192.0.2.2", caps, T0)).granted or kind == "memory"
+
+    asyncio.run(run())
+
+
+def test_a_group_holds_besides_and_takes_nothing_when_it_refuses(kind, redis_server):
+    async def run():
+        async with opened(kind, redis_server.url) as (quotas,):
+            both = [Cap("", 5, 5), Cap("google", 1, 1)]
+            assert (await quotas.reserve(KEY, both, T0)).granted
+            refused = await quotas.reserve(KEY, both, T0)
+            assert (refused.granted, refused.cap) == (False, "google")
+            rest = [(await quotas.reserve(KEY, both[:1], T0)).granted for _ in range(6)]
+            assert sum(rest) == 4
+
+    asyncio.run(run())
+
+
+def test_what_came_to_nothing_is_given_back(kind, redis_server):
+    async def run():
+        async with opened(kind, redis_server.url) as (quotas,):
+            caps = [Cap("", 1, 1)]
+            for _ in range(3):
+                assert (await quotas.reserve(KEY, caps, T0)).granted
+                assert not (await quotas.reserve(KEY, caps, T0)).granted
+                await quotas.release(KEY, caps, T0)
+            await quotas.release(KEY, caps, T0 - 3600)  # of another hour: nothing
+            assert (await quotas.reserve(KEY, caps, T0)).granted
+            assert not (await quotas.reserve(KEY, caps, T0 + 1)).granted
+
+    asyncio.run(run())
+
+
+def test_two_nodes_interleaved_never_send_too_much(kind, redis_server):
+    async def run():
+        chance = random.Random(7)
+        async with opened(kind, redis_server.url, 2) as nodes:
+            caps = [Cap("", 40, 5)]
+            now, sent = T0, 0
+            while now < T0 + 3600:
+                who = [chance.choice(nodes) for _ in range(6)]
+                answers = await asyncio.gather(*(node.reserve(KEY, caps, now) for node in who))
+                for node, one in zip(who, answers, strict=True):
+                    if one.granted and chance.random() < 0.2:
+                        await node.release(KEY, caps, now)
+                    else:
+                        sent += one.granted
+                now += chance.uniform(1, 60)
+            assert sent == 40 if kind == "redis" else 30 <= sent <= 40
+
+    asyncio.run(run())
+
+
+def test_a_restart_does_not_refill(kind, redis_server):
+    async def run():
+        caps = [Cap("", 10, 5)]
+        async with opened(kind, redis_server.url) as (quotas,):
+            for _ in range(4):
+                assert (await quotas.reserve(KEY, caps, T0)).granted
+            if kind == "redis":
+                again: Quotas = RedisQuotas(Servers(RedisSettings(redis_server.url)), SystemClock(), no_log)
+            else:
+                again = MemoryQuotas(SystemClock())
+                again.load(KEY, "", 4, T0)
+            sent, now = 4, T0
+            while now < T0 + 3600:
+                sent += (await again.reserve(KEY, caps, now)).granted
+                now += 5
+            assert sent == 10
+            await again.close()
+
+    asyncio.run(run())
+
+
+def test_without_redis_nothing_is_granted(redis_server):
+    async def run():
+        events = []
+        quotas = RedisQuotas(
+            Servers(RedisSettings("unix:///nowhere/s")), SystemClock(), lambda event, fields: events.append(event)
+        )
+        for _ in range(2):
+            answer = await quotas.reserve(KEY, [Cap("", 1)], T0)
+            assert (answer.granted, answer.cap, answer.again_at) == (False, "Redis", T0 + 5)
+        await quotas.release(KEY, [Cap("", 1)], T0)
+        await quotas.close()
+        assert events == ["warmup.store_unreachable"]
+
+    asyncio.run(run())
+
+
+@given(st.integers(1, 2000), st.integers(1, 5), st.lists(st.integers(0, 60_000), max_size=400))
+@settings(max_examples=80)
+def test_no_hour_has_more_than_its_limit_nor_a_burst_above_it(limit, burst, waits):
+    cap, state, now, times = Cap("", limit, burst), State(), int(T0 * 1000), []
+    for wait in waits:
+        now += wait
+        if now >= T0 * 1000 + HOUR_MS:
+            break
+        found = decide(state, cap, now)
+        if isinstance(found, State):
+            state = found
+            times.append(now)
+        else:
+            assert found > now
+    assert len(times) <= limit
+    for first, at in enumerate(times):
+        later = times[first : first + burst + 1]
+        if len(later) > burst:  # more than a burst takes at least the time between two
+            assert later[-1] - at >= min(cap.interval_ms, HOUR_MS)
+
+
+@given(st.integers(0, 500), st.integers(1, 9))
+def test_the_parts_of_processes_are_the_whole(limit, processes):
+    parts = [MemoryQuotas(SystemClock(), number, processes).part(Cap("", limit)).limit for number in range(processes)]
+    assert sum(parts) == limit and max(parts) - min(parts) <= 1
