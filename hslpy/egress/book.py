@@ -36,6 +36,8 @@ class Scope:
     identity: str = ""
 
     def __str__(self) -> str:
+        if self.level == "default":
+            return self.level
         if self.level == "admin":
             return f"admin {self.admin}"
         parts = (self.domain, self.username, self.identity)[: LEVELS.index(self.level) - 1]

@@ -328,3 +328,6 @@ def test_every_ladder():
         sender = Sender(domain, user, identity)
         if domain or not (user or identity):
             assert list(book.scopes(sender)) == list(levels(book, sender))
+    told = [str(one) for one in book.scopes(Sender("a.example", "bob", "news"))]
+    who = ["identity a.example/bob/news", "user a.example/bob", "domain a.example"]
+    assert told == [*who, "admin ann", "admin boss", "admin carl", "default"]
