@@ -94,5 +94,5 @@ def _take(change: Change, number: int, names: Sequence[str], cells: Sequence[str
         )
     except Refused as error:
         return Line(number, "failed", error.message)
-    text = "; ".join(warnings)
+    text = "; ".join(one.removesuffix(".") for one in warnings)
     return Line(number, "added" if before is None else "unchanged" if before == after else "changed", text)
