@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -30,6 +31,7 @@ HEAD_S = 15.0  # for a whole request line with its headers, from the connection'
 STUCK_S = 60.0  # how long a client may take in nothing of what it asked for
 IDLE_S = 15  # how long a connection is kept for another request
 MOST_CONNECTIONS = 512  # at an address; any beyond are answered 503
+MOST_OF_ONE_CLIENT = 128  # of these, of an IPv4 address or an IPv6 /64; any beyond are closed
 MOST_HEAD_BYTES = 32_768
 LEAVE_S = 3  # for requests under way, when the server stops
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 15.0  # before what cannot be listened at is tried again
@@ -176,6 +178,9 @@ class _Http(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        one = _network(self.client)
+        if one and sum(_network(getattr(each, "client", None)) == one for each in self.connections) > MOST_OF_ONE_CLIENT:
+            transport.abort()
         self._look()
 
     def handle_events(self) -> None:
@@ -209,6 +214,13 @@ class _Http(H11Protocol):
             self._head = None
         elif not busy and self._head is None:
             self._head = self.loop.call_later(HEAD_S, self.transport.abort)
+
+
+def _network(client: tuple[str, int] | None) -> str:
+    """Give what counts as one client; "" on a Unix socket."""
+    if client is None or ":" not in client[0]:
+        return client[0] if client is not None else ""
+    return str(ipaddress.ip_network((client[0].partition("%")[0], 64), strict=False))
 
 
 def _bound(address: Address) -> socket.socket:

@@ -278,6 +278,23 @@ def test_bodies_have_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     run(scenario())
 
 
+def test_one_client_does_not_have_all_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_OF_ONE_CLIENT", 10)
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as site:
+            mine = [await site.connect() for _ in range(10)]
+            with pytest.raises((ConnectionError, IndexError)):  # no answer
+                await site.ask(get())
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port, local_addr=("127.0.0.2", 0))
+            writer.write(get().replace("\n", "\r\n").encode())
+            assert (await answer(reader, writer))[0] == 200
+            for _, each in mine:
+                each.close()
+
+    run(scenario())
+
+
 def test_slow_clients_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEAD_S", 0.3)
     monkeypatch.setattr(server, "STUCK_S", 0.3)
