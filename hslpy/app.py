@@ -150,16 +150,12 @@ class App:
         self.spool = sharded_spool(settings.spool, *place, self._clock, self.log)
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
         self.client = SmtpClient(settings.client, self._clock)
-        rates = rate_counters(settings, self._clock, self.log)
-        services = make_services(settings, self._clock, rates, self._metric, self.log, over)
-        self.services = replace(
-            services, outbox=_Outbox(self), queue_metric_ready=self._metric_ready, limited=self.tally.limited
-        )
-        self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
         self.departures: Departures | None = None
+        self.logins: StoreLogins | None = None
         self.following: Following | None = None
         if settings.egress.database:
             self.departures = known = Departures(settings.hostname, self._clock, self.log)
+            self.logins = StoreLogins(known, settings.smtp.auth_threads, settings.smtp.auth_waiting, self._clock)
             self.queue.withheld = lambda entry: locked(known.picture, entry)
             self.following = Following(
                 settings.egress.database,
@@ -171,6 +167,17 @@ class App:
                 changed=self._picture_changed,
                 keeps_copy=node is None or node.worker == 0,
             )
+        rates = rate_counters(settings, self._clock, self.log)
+        services = make_services(settings, self._clock, rates, self._metric, self.log, over)
+        self.services = replace(
+            services,
+            outbox=_Outbox(self),
+            queue_metric_ready=self._metric_ready,
+            limited=self.tally.limited,
+            departures=self.departures,
+            logins=self.logins,
+        )
+        self.hooks = Hooks(hook_settings(settings), self.services, self._clock, chance, self.log)
         self.delivery = Delivery(
             settings.delivery,
             self.queue,
@@ -188,9 +195,6 @@ class App:
         )
         smtp = settings.smtp
         self.users: UsersFile | None = None
-        self.logins: StoreLogins | None = None
-        if self.departures is not None and smtp.users_file is None:
-            self.logins = StoreLogins(self.departures, smtp.auth_threads, smtp.auth_waiting, self._clock)
         if smtp.users_file is not None:
             from hslpy.users.argon import HashPool  # argon2 takes 10 ms to import, and few starts need it
             from hslpy.users.file import UsersFile

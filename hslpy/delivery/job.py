@@ -117,6 +117,7 @@ class _Item:
             tenant_id=entry.tenant_id,
             action_id=entry.queue_id - entry.message_id + 1,
             most_retries=most_retries,
+            egress=entry.egress if self.egress is None else self.egress,
             content=partial(read, self, entry.variant),
             received=partial(read, self, -1),
         )
@@ -213,6 +214,7 @@ class Jobs:
             self._log("delivery.transport_unknown", {"level": "error", **item.ids, "transport": item.entry.transport_id})
             await self._put_back(item, waiting(text, self._settings.wait_s, hold=True))
             return
+        item.egress = self._told(item.entry)
         event = PreDeliveryEvent(self._facts(item), item.context, transport.next_hop or "", transport.port)
         verdict = await self._verdict(scripts, "predelivery", event)
         item.metadata = verdict.metadata
@@ -238,7 +240,6 @@ class Jobs:
             content = await self._content(first, first.entry.variant)
             for item in group:
                 item.content, item.shared = content, first.shared
-                item.egress = self._told(item.entry)
             parcel = Parcel(
                 sender=first.sender,
                 recipients=tuple(item.recipient for item in group),
@@ -265,7 +266,7 @@ class Jobs:
         entry = item.entry
         if self._departures is None:
             return NODES_OWN
-        fields = self._told(entry)
+        fields = item.egress or {}
         metadata = entry.metadata if item.metadata is None else item.metadata
         return Origin(
             origin.sender_of(fields, metadata.get("identity", "")),

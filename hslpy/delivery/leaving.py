@@ -6,7 +6,7 @@ In: targets. Out: a `Departure` for each, and what to tell when there was none. 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -168,7 +168,7 @@ class FromSettings:
             origin.key,
             host,
             kept=kept,
-            avoid=_of_family(origin.avoid, family),
+            avoid=origin.avoid,
             patient=patient,
             more=self._more,
         )
@@ -203,7 +203,3 @@ def _about(decision: Decision, family: Family) -> Mapping[str, object]:
         "kind": decision.kind,
         "fell_back": decision.fell_back,
     }
-
-
-def _of_family(addresses: Collection[str], family: Family) -> frozenset[str]:
-    return frozenset(address for address in addresses if family_of(address) == family) if addresses else frozenset()

@@ -8,14 +8,15 @@ for that. Source: section C of the specification of delivery IPs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from hslpy.clock import Clock
-from hslpy.egress.book import Family, Scope, Sender, comparable_domain
+from hslpy.egress.book import PRIMARY, Family, Scope, Sender, comparable_domain
 from hslpy.egress.choice import USABLE, Availability, Decision, choose
 from hslpy.log import Log
+from hslpy.records import record
 
 if TYPE_CHECKING:
     from hslpy.egress.picture import Picture
@@ -62,6 +63,17 @@ class NoBounds:
         pass
 
 
+@record
+class Candidate:
+    """An address that may be left from, by the setting of a scope. `chosen`: it would be."""
+
+    address: str
+    helo: str
+    family: Family
+    scope: Scope
+    chosen: bool
+
+
 class Departures:
     """What one process of a node knows. `picture` is None until the first one is there."""
 
@@ -79,6 +91,7 @@ class Departures:
         self._unbound: dict[str, float] = {}
         self._told: dict[Scope, float] = {}
         self._known: tuple[object, float, Mapping[str, Availability]] = (None, 0.0, _NONE)
+        self._own: tuple[object, frozenset[str]] = (None, frozenset())
         self._merged: tuple[object, object, Mapping[str, Availability]] = (None, None, _NONE)
 
     def choose(
@@ -123,6 +136,43 @@ class Departures:
             skipped = "; ".join(f"{look.address}: {look.finding}" for look in missing)
             fields = {"level": "critical", "node": self.node, "scope": str(rung.scope), "skipped": skipped}
             self._log("delivery.fell_back", {**fields, "instead": decision.reason})
+
+    def candidates(
+        self, sender: Sender, family: Family, key: bytes, *, kept: Collection[str] = (), avoid: Collection[str] = ()
+    ) -> Sequence[Candidate]:
+        """Give the addresses that a message may leave from, the one that `choose` would give first.
+
+        None where it is left to the system, or where nothing may be sent.
+        """
+        before = next((one for one in kept if (":" in one) == (family == 6)), "")
+        decision = self.choose(
+            sender, family, key, kept=before, avoid=[one for one in avoid if (":" in one) == (family == 6)]
+        )
+        if not decision.address or self.picture is None:
+            return ()
+        rung, usable = decision.ladder[-1], [decision.address]
+        if decision.kind == "address" and rung.setting is not None:
+            exceptions = self.exceptions()
+            usable += [
+                one
+                for one in rung.setting.addresses(family)
+                if one != decision.address and not exceptions.get(one, USABLE).reason
+            ]
+        return [Candidate(one, self.helo(one) or self.node, family, rung.scope, one == decision.address) for one in usable]
+
+    def has(self, address: str) -> bool:
+        """Say whether an address is one of this node's, or set for somebody on it."""
+        picture = self.picture
+        if picture is None:
+            return False
+        if self._own[0] is not picture:
+            here = picture.book.nodes.get(self.node)
+            found = {*here.addresses, here.primary_ipv4, here.primary_ipv6} if here is not None else set()
+            for (_, node), setting in picture.book.settings.items():
+                if node == self.node:
+                    found.update(setting.ipv4, setting.ipv6)
+            self._own = (picture, frozenset(found - {"", *PRIMARY.values()}))
+        return address in self._own[1]
 
     def exceptions(self, host: str = "") -> Mapping[str, Availability]:
         """Give the addresses that cannot be used now for mail to an MX host, or not wholly."""

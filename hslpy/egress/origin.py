@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hslpy.egress.book import Sender, comparable
+from hslpy.egress.book import Sender, comparable, comparable_domain
 from hslpy.egress.sources import family_of
 from hslpy.mail.address import ascii_domain, ascii_lower
 from hslpy.spool.contract import QueuedRecipient
@@ -60,6 +60,12 @@ def identity_in(header: bytes, name: str) -> str:
     field = rb"(?:^|\n)" + re.escape(name.encode("latin-1")) + rb"[ \t]*:((?:[^\n]|\n[ \t])*)"
     found = re.search(field, header, re.IGNORECASE)
     return identity_of(b"".join(found[1].splitlines()).decode("utf-8", "replace")) if found is not None else ""
+
+
+def named(picture: Picture, domain: str = "", username: str = "", identity: str = "") -> Sender:
+    """Give the sender of these names, the domain an alias or not."""
+    name = comparable_domain(domain.strip())
+    return Sender(picture.book.main_domain_of.get(name, name), comparable(username.strip()), identity_of(identity))
 
 
 def fields_of(sender: Sender) -> Fields:

@@ -156,7 +156,8 @@ class DisconnectEvent:
 class QueuedFacts:
     """A queued recipient as scripts see it. `retries` counts the attempts that were charged so far, `most_retries` how
     many the schedule has room for; `content` and `received` read the message as it is sent and as it came, and raise
-    SpoolError; `action_id` says which of the message's queued copies it is, from 1.
+    SpoolError; `egress` is what its delivery IP is chosen by; `action_id` says which of the message's queued copies it
+    is, from 1.
     """
 
     transaction_id: str
@@ -179,6 +180,7 @@ class QueuedFacts:
     priority: int = 0
     tenant_id: str = ""
     most_retries: int = 0
+    egress: Mapping[str, str] = field(default_factory=dict)
     content: Callable[[], Awaitable[bytes]] | None = field(default=None, compare=False, repr=False)
     received: Callable[[], Awaitable[bytes]] | None = field(default=None, compare=False, repr=False)
 

@@ -226,6 +226,10 @@ EXAMPLES: dict[str, Example] = {
         'echo Redis()->command("GET", "key");',
         'try { echo Redis()->command("GET", "key"); } catch ($error) { echo $error->message(); }',
     ),
+    "R341": Example(
+        '$user = outgoing_user("bob@example.com", "secret");',
+        'try { $user = outgoing_user("bob@example.com", "secret"); } catch ($error) { echo $error->message(); }',
+    ),
     "R320": Example(
         'test("sums", function () { expect(1 + 1, 3); });', 'test("sums", function () { expect(1 + 1, 2); });', hook="test"
     ),

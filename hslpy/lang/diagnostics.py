@@ -170,6 +170,7 @@ _ROWS: list[Code] = [
         "a socket or its TLS that cannot be had",
         "close what is open; look at the settings of [[pki]] and `client.ca_file`",
     ),
+    Code("R341", "outgoing users that cannot be asked for", "let the error rise: at AUTH the client is told to try later"),
     Code("R340", "a Redis server that refuses, or does not answer", "catch it with `try { } catch ($error) { }`"),
     Code("R320", "an expectation of a script test that does not hold", "put the script right, or the expectation"),
     Code("R321", "a function of script tests used wrongly", "read the function's reference for what it wants"),

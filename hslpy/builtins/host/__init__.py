@@ -3,6 +3,7 @@
 from hslpy.builtins.host import (
     attempt,
     classic,
+    delivery_ips,
     dkim,
     dkim_verify,
     dlp,
@@ -54,6 +55,7 @@ TOPICS: tuple[Topic, ...] = (
     ldap.TOPIC,
     scanners.TOPIC,
     attempt.TOPIC,
+    delivery_ips.TOPIC,
     outcome.TOPIC,
     dsn.TOPIC,
     queue_metric.TOPIC,

@@ -20,6 +20,8 @@ from hslpy.client.logfiles import LogFiles
 from hslpy.client.lookup_contract import Lookups, ScriptedLookups, Server
 from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
+from hslpy.egress.departures import Departures
+from hslpy.egress.logins import StoreLogins
 from hslpy.log import Log, no_log
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.rate.contract import RateCounters
@@ -81,6 +83,8 @@ class Services:
     scanner_failure: str = "zero"  # or "defer": the setting `scanners.on_failure`
     log: Log = no_log
     outbox: Outbox | None = None
+    departures: Departures | None = None  # what the settings of delivery IPs say; None without a database
+    logins: StoreLogins | None = None  # its outgoing users
     limited: Callable[[str], None] = lambda namespace: None  # told of each hit that `rate()` refused
     # what to wait for so that a metric by these fields is a look-up
     queue_metric_ready: Callable[[Collection[str]], asyncio.Future[None] | None] = lambda fields: None

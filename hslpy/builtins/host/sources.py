@@ -12,6 +12,10 @@ from hslpy.lang.diagnostics import suggest
 from hslpy.lang.values import Array, Value, type_name
 from hslpy.mail.verdict import SourceChoice
 
+# A source as scripts give it; the others are of what `delivery_ips` gives, and say nothing here.
+_TOLD = {"family": ("number",), "level": TEXT, "scope": TEXT, "chosen": ("boolean",)}
+_KEYS = {"id": ("string", "number"), "address": TEXT, "helo": TEXT, **_TOLD}
+
 
 def source_id(function: str, host: HookHost, name: str) -> str:
     """Give the configured id that `name` means: `netaddr:1` and `1` are the same. Raises ScriptError R306."""
@@ -41,12 +45,13 @@ def read_sources(function: str, host: HookHost, value: Value, nonlocal_source: b
 def _read_source(function: str, host: HookHost, item: Value, nonlocal_source: bool) -> SourceChoice:
     helo = None
     if item.__class__ is Array:
-        given = read_options(f"{function}(sourceip)", item, {"id": ("string", "number"), "address": TEXT, "helo": TEXT})
+        given = read_options(f"{function}(sourceip)", item, _KEYS)
         helo = host_name(function, given["helo"]) if "helo" in given else None
         if "address" in given:
             if "id" in given:
                 raise ScriptError("R306", f"{function}() wants a source by `id` or by `address`, got both")
-            return SourceChoice(address=_literal(function, given["address"], nonlocal_source), helo=helo)
+            own = _is_delivery_ip(host, given["address"])
+            return SourceChoice(address=_literal(function, given["address"], own or nonlocal_source), helo=helo)
         item = given.get("id")
     if item.__class__ is float:
         item = format_number(item)
@@ -55,6 +60,12 @@ def _read_source(function: str, host: HookHost, item: Value, nonlocal_source: bo
     if nonlocal_source and is_ip(item):
         return SourceChoice(address=item, helo=helo)
     return SourceChoice(id=source_id(function, host, item), helo=helo)
+
+
+def _is_delivery_ip(host: HookHost, address: str) -> bool:
+    """Say whether the settings of delivery IPs have the address for this node."""
+    departures = host.services.departures
+    return departures is not None and departures.has(address)
 
 
 def _literal(function: str, text: str, nonlocal_source: bool) -> str:
