@@ -38,6 +38,16 @@ def nothing_has(text: str) -> OperatorError:
     return OperatorError(f"nothing in the queue has the id {text}", hint="`hslpy queue list` shows what is there")
 
 
+def readable(text: str) -> str:
+    """Give a text of the queue, which has a character a byte, as people write it."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
 def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
     """Give the handlers by command name."""
 
@@ -98,7 +108,8 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         except ValueError as error:
             raise OperatorError(str(error)) from None
         most, values = int(arguments.get("most", MOST_GROUPS)), frozenset(arguments.get("values", ()))
-        groups = [asdict(one) for number, one in enumerate(found.groups) if number < most or one.value in values]
+        chosen = [one for number, one in enumerate(found.groups) if number < most or one.value in values]
+        groups = [{**asdict(one), "value": readable(one.value)} for one in chosen]
         return {"states": found.states, "groups": groups, "count": len(found.groups), "total": len(queue)}
 
     async def show(arguments: Mapping[str, Any]) -> dict[str, Any]:

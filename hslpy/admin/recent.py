@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hslpy.admin.control import Handler
+from hslpy.admin.queue_commands import readable
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.log import Log
@@ -59,7 +60,7 @@ class Recent:
             if rows is None:
                 rows = [self._add(fields, what, str(fields.get("reason", "")))]
             for row in rows:
-                row |= {key: _readable(fields[key]) for key in _OF_RESULT if fields.get(key) not in ("", None)}
+                row |= {key: _shown(fields[key]) for key in _OF_RESULT if fields.get(key) not in ("", None)}
             for row in rows[:-1]:
                 row["outcome"] = "deferred"  # another host was tried after it
             rows[-1]["outcome"] = what
@@ -103,14 +104,8 @@ def _texts(value: Any) -> frozenset[str]:
     return frozenset(str(one).lower() for one in (value if isinstance(value, list) else [value]))
 
 
-def _readable(value: object) -> object:
-    """Give a text of the queue, which has a character a byte, as people write it."""
-    if not isinstance(value, str) or value.isascii():
-        return value
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        return value
+def _shown(value: object) -> object:
+    return readable(value) if isinstance(value, str) else value
 
 
 def _domain(address: object) -> str:

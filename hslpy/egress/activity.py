@@ -147,6 +147,12 @@ def series(session: Session, since: int, until: int, *, node: str = "") -> Seque
     return [Hour(hour, **found.get(hour, {})) for hour in range(since, until)]
 
 
+def began(session: Session) -> float | None:
+    """Give how far back what was counted reaches, in Unix seconds; None where nothing was counted yet."""
+    first = session.scalar(select(func.min(Activity.hour)).where(Activity.address == ""))
+    return None if first is None else float(first * HOUR_S)
+
+
 def limits_hit(session: Session, since: int) -> Mapping[str, int]:
     """Give how often limits of `rate()` were hit from an hour on, by namespace, the most hit first."""
     query = select(Activity.about, func.sum(Activity.number)).where(

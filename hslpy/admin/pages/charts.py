@@ -17,9 +17,9 @@ from markupsafe import Markup
 
 from hslpy.records import record
 
-_SIZES = (("wide", 820, 230), ("phone", 350, 210))
+_SIZES = (("wide", 560, 220), ("phone", 340, 210))
 _MOST_TICKS = 4
-_LABELS = {"wide": 12, "phone": 5}
+_LABELS = {"wide": 8, "phone": 5}
 """How many labels the time axis has room for."""
 # What pygal writes for its own style sheet and script: ours has no use for it, and the page's policy would refuse it.
 _SERIES = re.compile(r"\bserie-(\d+)\b")

@@ -55,11 +55,6 @@ def tabs(current: str) -> Sequence[tuple[str, str, bool]]:
     return [(TABS[name][0], f"{PATH}?tab={name}", name == current) for name in names]
 
 
-@page("/", roles=EVERYBODY)
-def first(visit: Visit) -> Response:
-    return visit.redirect(PATH)
-
-
 @page(PATH, roles=EVERYBODY, title=TITLE, group="Outgoing", order=10)
 def show(visit: Visit) -> Response:
     name = visit.asked("tab", ORDER[0])

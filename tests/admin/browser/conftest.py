@@ -38,8 +38,18 @@ class Web:
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    clock = ManualClock(1_767_607_200.0)  # 2026-01-05 10:00 UTC
+def clock() -> ManualClock:
+    return ManualClock(1_767_607_200.0)  # 2026-01-05 10:00 UTC
+
+
+@pytest.fixture
+def control() -> Path | None:
+    """The control socket of a mail server; a file of tests may have one."""
+    return None
+
+
+@pytest.fixture
+def web(tmp_path: Path, clock: ManualClock, control: Path | None) -> Iterator[Web]:
     database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
     database.open()
     seed(database, clock)
@@ -49,7 +59,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
         if event == "admin.fault":
             faults.append(fields)
 
-    site = Site(database, clock, log, node="node1.example.net")
+    site = Site(database, clock, log, node="node1.example.net", control=control)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(web_app(site), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
