@@ -195,11 +195,11 @@ def locked_tasks(visit: Visit, held: Mapping[str, int]) -> Sequence[Task]:
     found = []
     for one in health.locked(visit.database, admins=visit.principal.admins):
         name = f"{one.username}@{one.domain}" if one.username else one.domain
-        waiting = sum(number for user, number in held.items() if user == f"{one.username}@{one.domain}" or (
-            not one.username and user.endswith(f"@{one.domain}")))  # fmt: skip
+        end = f"{one.username}@{one.domain}"
+        waiting = sum(number for user, number in held.items() if user == end or (not one.username and user.endswith(end)))
         if waiting:
             query = {"owner": one.domain, **({"user": one.username} if one.username else {})}
-            text = f"{name} is locked, and {count(waiting, 'recipient')} of it {'waits' if waiting == 1 else 'wait'} in the queue"
+            text = f"{name} is locked; its mail for {count(waiting, 'recipient')} waits in the queue"
             found.append(Task("warning", text, one.reason, "Queue", f"/outgoing/queue?{urlencode(query)}"))
     return found
 
