@@ -153,6 +153,7 @@ async def _serve(settings: Settings, events: EventLog) -> int:
         checker=agent.checker,
         reputation=agent.reputation,
         control=settings.control_path,
+        allow_loopback=loopback,
     )
     server = WebServer(web_app(site), settings.admin, settings.hostname, settings.admin_path, clock, log)
     serving, working = asyncio.create_task(server.run()), asyncio.create_task(agent.run())

@@ -17,7 +17,10 @@ from typing import NoReturn
 from hslpy.cli.command import Command
 from hslpy.errors import OperatorError
 
-COMMAND_MODULES = ("serve", "run", "check", "test", "repl", "queue", "workers", "user", "config", "export", "demo")
+COMMAND_MODULES = (
+    "serve", "run", "check", "test", "repl", "queue", "workers", "admin", "domain", "user", "node", "ip", "dnsbl", "site",
+    "audit", "config", "export", "demo",
+)  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,12 +7,13 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hslpy.admin.control import reachable
 from hslpy.cli.command import Command
+from hslpy.cli.output import line as _line
+from hslpy.cli.output import when as _when
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.queue.entries import FIELDS
@@ -159,15 +160,6 @@ def _shown(name: str, value: Any) -> str:
     if name in ("received_at", "due_at", "first_at", "last_at"):
         return _when(value) if value else "-"
     return json.dumps(value) if isinstance(value, dict) else _line(str(value))
-
-
-def _line(text: str) -> str:
-    """Give text of clients and peers as one line, without what a terminal would obey."""
-    return text if text.isprintable() else "".join(ch if ch.isprintable() or ch == "\t" else "?" for ch in text)
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 COMMAND = Command("queue", "list, count, show, hold, release or delete queued mail", _add_arguments, _run)

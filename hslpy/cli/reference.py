@@ -96,13 +96,18 @@ def command_page(commands: Iterable[tuple[str, str, argparse.ArgumentParser]]) -
     out = [HEAD, "# Commands\n\nExit status: 0 fine, 1 the script or check failed, 2 wrong usage or settings.\n"]
     for name, description, parser in commands:
         out.append(f"\n## hslpy {name}\n\n```\n{description}\n```\n")
-        out += _arguments(parser)
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for inner, child in action.choices.items():
-                    out.append(f"\n### hslpy {name} {inner}\n\n{_sentence(child.description or '')}\n")
-                    out += _arguments(child)
+        out += _with_orders(name, parser)
     return "".join(out)
+
+
+def _with_orders(name: str, parser: argparse.ArgumentParser) -> list[str]:
+    out = _arguments(parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner, child in action.choices.items():
+                out.append(f"\n### hslpy {name} {inner}\n\n{_sentence(child.description or '')}\n")
+                out += _with_orders(f"{name} {inner}", child)
+    return out
 
 
 def _arguments(parser: argparse.ArgumentParser) -> list[str]:

@@ -1,28 +1,139 @@
-"""`hslpy user`: lines for the file of users, and who is heard again after too many failed logins."""
+"""`hslpy user`: outgoing users; lines for the file of users; who is heard again after too many failed logins."""
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
-import warnings
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from hslpy.cli import orders, passwords
 from hslpy.cli.command import Command
+from hslpy.cli.orders import Order, answer
+from hslpy.cli.output import table
 from hslpy.cli.queue import request
+from hslpy.cli.reach import Api
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 
+_COLUMNS = ("domain", "username", "network", "locked", "locked_reason", "created_at")
+_HASH = "read the argon2 hash of a password, as `hslpy user hash` prints it, from standard input"
+
+
+def _who(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("domain", metavar="DOMAIN", help="the user's domain; or `user@domain` in place of both")
+    parser.add_argument("username", nargs="?", metavar="USER", help="a name, address or network; none: the domain's own")
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("domain", nargs="?", default="", metavar="DOMAIN", help="left out: those of all")
+    parser.add_argument("--contains", default="", metavar="TEXT", help="only those whose name has it")
+
+
+def _new_arguments(parser: argparse.ArgumentParser) -> None:
+    _who(parser)
+    passwords.add_arguments(parser)
+    parser.add_argument("--hash-stdin", action="store_true", help=_HASH)
+
+
+def _set_arguments(parser: argparse.ArgumentParser) -> None:
+    _new_arguments(parser)
+    parser.add_argument("--rename", metavar="USER", help="the new name")
+
+
+def _lock_arguments(parser: argparse.ArgumentParser) -> None:
+    _who(parser)
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for those who ask")
+
+
+def _remove_arguments(parser: argparse.ArgumentParser) -> None:
+    _who(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+
+
+def _named(arguments: argparse.Namespace) -> dict[str, str]:
+    """Give domain and username, which may have been written as one."""
+    if arguments.username is None and "@" in arguments.domain:
+        username, _, domain = arguments.domain.rpartition("@")
+        return {"domain": domain, "username": username}
+    return {"domain": arguments.domain, "username": arguments.username or ""}
+
+
+def _shown(who: dict[str, str]) -> str:
+    return f"{who['username']}@{who['domain']}" if who["username"] else f"{who['domain']}'s own user"
+
+
+def _secret(arguments: argparse.Namespace, *, wanted: bool) -> tuple[dict[str, str], str]:
+    """Give the password or hash for the request, and the password where it was made."""
+    if arguments.hash_stdin:
+        return {"hashed": passwords.text_of(passwords.from_input())}, ""
+    password, is_made = passwords.password_of(arguments, wanted=wanted)
+    return ({"password": password} if password else {}), password if is_made else ""
+
+
+def _is_network(username: str) -> bool:
+    try:
+        return ip_network(username, strict=False) is not None
+    except ValueError:
+        return False
+
+
+def _list(api: Api, arguments: argparse.Namespace) -> int:
+    rows = api.rows("/users", domain=arguments.domain, contains=arguments.contains)
+    return answer(arguments, rows, lambda: table(rows, _COLUMNS, "there are no outgoing users"))
+
+
+def _add(api: Api, arguments: argparse.Namespace) -> int:
+    who = _named(arguments)
+    secret, made = _secret(arguments, wanted=not _is_network(who["username"]))
+    return _told(arguments, api.call("POST", "/users", {**who, **secret}), "was added", made)
+
+
+def _set(api: Api, arguments: argparse.Namespace) -> int:
+    secret, made = _secret(arguments, wanted=False)
+    body = {**secret, **({"new_name": arguments.rename} if arguments.rename is not None else {})}
+    if not body:
+        raise OperatorError("nothing was chosen to be changed", hint="try `hslpy user set --help`")
+    return _told(arguments, api.call("PATCH", "/users", body, params=_named(arguments)), "was changed", made)
+
+
+def _lock(api: Api, arguments: argparse.Namespace) -> int:
+    body = {"locked": True, "reason": arguments.reason}
+    return _told(arguments, api.call("PATCH", "/users", body, params=_named(arguments)), "is locked", "")
+
+
+def _unlock(api: Api, arguments: argparse.Namespace) -> int:
+    return _told(arguments, api.call("PATCH", "/users", {"locked": False}, params=_named(arguments)), "may send again", "")
+
+
+def _told(arguments: argparse.Namespace, row: dict[str, str], what: str, made: str) -> int:
+    shown = row | ({"password": made} if made else {})
+    return answer(arguments, shown, f"{_shown(row)} {what}" + (f"\npassword: {made}" if made else ""))
+
+
+def _remove(api: Api, arguments: argparse.Namespace) -> int:
+    done = api.call("DELETE", "/users", params={**_named(arguments), "only_look": "true" if arguments.dry_run else ""})
+    return answer(arguments, done, f"nothing was done; this would be: {done['text']}" if arguments.dry_run else done["text"])
+
+
+STORE = (
+    Order("list", "list outgoing users", _list_arguments, _list),
+    Order("add", "add an outgoing user, or give the domain's own one a password", _new_arguments, _add),
+    Order("set", "rename an outgoing user, or set another password", _set_arguments, _set),
+    Order("lock", "keep an outgoing user from sending, and hold its queued mail", _lock_arguments, _lock),
+    Order("unlock", "let an outgoing user send again", _who, _unlock),
+    Order("remove", "remove an outgoing user with its delivery IPs", _remove_arguments, _remove),
+)
+
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    orders = parser.add_subparsers(dest="order", metavar="ORDER", required=True)
+    more = orders.add_orders(parser, STORE)
     text = "print the line of a user, with the argon2 hash of a password that is asked for"
-    make = orders.add_parser("hash", help=text, description=text)
+    make = more.add_parser("hash", help=text, description=text)
     make.add_argument("name", nargs="?", metavar="NAME", help="the user; left out: the hash alone is printed")
     make.add_argument("--stdin", action="store_true", help="read the password from standard input: its first line")
     text = "have a running server forget the failed logins of a user, of a client, or of both, and hear them again"
-    unblock = orders.add_parser("unblock", help=text, description=text)
+    unblock = more.add_parser("unblock", help=text, description=text)
     unblock.add_argument("name", nargs="?", metavar="NAME", help="the user")
     unblock.add_argument("--ip", metavar="ADDRESS", help="the client, as `remote_ip` in the log")
     unblock.add_argument(
@@ -31,7 +142,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return _hash(arguments) if arguments.order == "hash" else _unblock(arguments)
+    if arguments.order in ("hash", "unblock"):
+        return _hash(arguments) if arguments.order == "hash" else _unblock(arguments)
+    return orders.run(arguments)
 
 
 def _unblock(arguments: argparse.Namespace) -> int:
@@ -58,41 +171,19 @@ def _hash(arguments: argparse.Namespace) -> int:
     fault = fault_in_name(arguments.name) if arguments.name is not None else None
     if fault is not None:
         raise OperatorError(f"{arguments.name!r} cannot be the name of a user: {fault}")
-    password = _from_input() if arguments.stdin else _asked()
+    password = passwords.from_input() if arguments.stdin else passwords.asked()
     line = make_hash(password)
     print(line if arguments.name is None else f"{arguments.name}:{line}")
     return 0
 
 
-def _from_input() -> bytes:
-    return _checked(sys.stdin.buffer.readline().removesuffix(b"\n").removesuffix(b"\r"))
-
-
-def _asked() -> bytes:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", getpass.GetPassWarning)  # it would read from elsewhere, and show it
-            password = getpass.getpass("Password: ")
-            again = getpass.getpass("Once more: ")
-    except (EOFError, getpass.GetPassWarning):
-        raise OperatorError("there is no terminal to ask on", hint="give the password to --stdin") from None
-    if password != again:
-        raise OperatorError("these were two passwords")
-    return _checked(password.encode("utf-8", "surrogateescape"))
-
-
-def _checked(password: bytes) -> bytes:
-    if not password or b"\0" in password:
-        raise OperatorError("a password has at least one character, and no NUL")
-    return password
-
-
 COMMAND = Command(
     "user",
-    "make lines for the file of users, hear somebody again after failed logins",
+    "outgoing users; lines for the file of users; hear somebody again after failed logins",
     _add_arguments,
     _run,
-    description="`hslpy user hash NAME` asks for a password and prints the line for `smtp.users_file`:\n"
+    description="`hslpy user add example.com bob` adds an outgoing user to the database of delivery IPs.\n"
+    "`hslpy user hash NAME` asks for a password and prints the line for `smtp.users_file`:\n"
     "  hslpy user hash alice >> /etc/hslpy/users\n"
     "`hslpy user unblock NAME --ip ADDRESS` has the server forget failed logins (`smtp.login_blocked` in the log).",
 )

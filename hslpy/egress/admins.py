@@ -131,19 +131,22 @@ class Principal:
         return any(address in network for network in networks if network.version == address.version)
 
 
+_SUPER_ADMINS = select(func.count()).where(tables.Admin.role == "super-admin")
+
+
 def make_password() -> str:
     return secrets.token_urlsafe(15)
 
 
 def first_admin(database: Database, make: Callable[[], str] = make_password) -> str | None:
-    """Add a super-admin named as `FIRST` says where there is no admin yet, and give its password; else None."""
+    """Add a super-admin named as `FIRST` says where there is none yet, and give its password; else None."""
     with database.read() as session:
-        if session.scalar(select(func.count(tables.Admin.id))):
+        if session.scalar(_SUPER_ADMINS) or _found(session, FIRST) is not None:
             return None
     password = make()
     hashed = argon.make_hash(password.encode())
     with database.change(Actor("hslpy", "start"), "admin add", {"name": FIRST, "role": "super-admin"}) as change:
-        if change.scalar(select(func.count(tables.Admin.id))):  # another process was first
+        if change.scalar(_SUPER_ADMINS):  # another process was first
             return None
         change.add(tables.Admin(name=FIRST, role="super-admin", password_hash=hashed, created_at=change.now))
     return password
