@@ -19,7 +19,7 @@ from hslpy.egress.csv_text import MOST_ROWS, read_csv, write_csv
 from hslpy.egress.database import Actor, Change, Database
 from hslpy.egress.dnsbl import KEY, KINDS, LIST_WORDS, MASK, Code, Kind, Meaning, read_codes
 from hslpy.egress.dnsbl_lists import BY_ZONE, DEFAULTS, Known
-from hslpy.egress.names import NotFound, Refused, canonical_address, domain_name
+from hslpy.egress.names import NotFound, Refused, about, canonical_address, domain_name
 from hslpy.egress.tables import Dnsbl, Domain, Listing, Node, PastListing
 from hslpy.records import record
 
@@ -211,23 +211,28 @@ def draft(
     removal_url: str = "",
 ) -> Draft:
     """Give a list that may be added. Raises Refused: for text that cannot be, one that is there, one of our own zones."""
-    zone, found_key = zone_of(domain)
-    present = session.scalars(select(Dnsbl).where(Dnsbl.zone == zone)).one_or_none()
-    if present is not None and not present.hidden:
-        raise Refused(f"'{zone}' is already present: {present.name}", 409)
-    _check_zone(session, zone)
+    with about("name"):
+        name = _checked_name(session, name, None)
+    with about("domain"):
+        zone, found_key = zone_of(domain)
+        present = session.scalars(select(Dnsbl).where(Dnsbl.zone == zone)).one_or_none()
+        if present is not None and not present.hidden:
+            raise Refused(f"'{zone}' is already present: {present.name}", 409)
+        _check_zone(session, zone)
     known = BY_ZONE.get(zone) or next((one for one in DEFAULTS if one.keyed_zone == zone), None) or Known("", zone)
     own = known.meaning
-    return Draft(
-        _checked_name(session, name, None),
-        zone,
-        _checked_families(families) if families is not None else known.families,
-        known.tried if families is None else (),
-        Meaning(_checked_kind(kind or own.kind), read_codes(codes) or own.codes, own.loopback_is_listed, own.critical),
-        _checked_key(key) or found_key,
-        _checked_url(removal_url) or known.url,
-        dnsbl_lists.retired(zone) or "",
-    )  # fmt: skip
+    with about("families"):
+        asked = _checked_families(families) if families is not None else known.families
+    with about("codes"):
+        meaning = Meaning(
+            _checked_kind(kind or own.kind), read_codes(codes) or own.codes, own.loopback_is_listed, own.critical
+        )
+    with about("key"):
+        key = _checked_key(key) or found_key
+    with about("removal_url"):
+        url = _checked_url(removal_url) or known.url
+    tried = known.tried if families is None else ()
+    return Draft(name, zone, asked, tried, meaning, key, url, dnsbl_lists.retired(zone) or "")
 
 
 def add(database: Database, actor: Actor, wanted: Draft, *, enabled: bool = True) -> BlockList:
@@ -253,25 +258,33 @@ def edit(database: Database, actor: Actor, list_id: int, changes: Mapping[str, A
     with database.change(actor, "dnsbl edit", {"id": list_id, **told}) as change:
         row = _row(change, list_id)
         asked = (row.zone, row.key, row.families, row.codes)
-        if "name" in changes:
-            row.name = _checked_name(change, changes["name"], row.id)
-        if "domain" in changes:
-            _move(change, row, str(changes["domain"]))
-        if "families" in changes:
-            row.families, row.tried_families = list(_checked_families(changes["families"])), []
-        if "codes" in changes:
-            row.codes = _kept(read_codes(changes["codes"]))
-        if "kind" in changes:
-            row.kind = _checked_kind(changes["kind"])
-        if "key" in changes and changes["key"] != MASK:
-            row.key = _checked_key(changes["key"])
-            row.enabled = row.enabled and (bool(row.key) or KEY not in row.zone.split("."))
-        if "removal_url" in changes:
-            row.removal_url = _checked_url(changes["removal_url"])
+        for field, value in changes.items():
+            with about(field):
+                _set(change, row, field, value)
         if (row.zone, row.key, row.families, row.codes) != asked:
             _untested(row)
             change.execute(update(Listing).where(Listing.dnsbl_id == row.id).values(expires_at=0.0))
         return shown(row)
+
+
+def _set(change: Change, row: Dnsbl, field: str, value: Any) -> None:
+    if field == "name":
+        row.name = _checked_name(change, value, row.id)
+    elif field == "domain":
+        _move(change, row, str(value))
+    elif field == "families":
+        families = list(_checked_families(value))
+        if families != row.families:
+            row.families, row.tried_families = families, []
+    elif field == "codes":
+        row.codes = _kept(read_codes(value))
+    elif field == "kind":
+        row.kind = _checked_kind(value)
+    elif field == "removal_url":
+        row.removal_url = _checked_url(value)
+    elif field == "key" and value != MASK:
+        row.key = _checked_key(value)
+        row.enabled = row.enabled and (bool(row.key) or KEY not in row.zone.split("."))
 
 
 def set_enabled(database: Database, actor: Actor, ids: Iterable[int], enabled: bool) -> list[Outcome]:

@@ -153,15 +153,19 @@ def rows(session: Session, addresses: Iterable[OwnAddress] | None = None) -> lis
 def _summary(cells: Collection[Cell]) -> tuple[str, Literal["listed", "informational", "unknown", "clean", "not checked"]]:
     count: Counter[str] = Counter()
     for one in cells:
-        if one.status == "listed":
-            count["listed" if one.severity in COUNTING else "informational"] += 1
-        elif one.status in ("clean", "not checked"):
-            count[one.status] += 1
-        elif one.status not in ("not applicable", "private"):
-            count["unknown"] += 1
+        count[counted(one.status, one.severity)] += 1
     order: Sequence[Any] = ("listed", "informational", "clean", "unknown", "not checked")
     worst: Any = next((name for name in ("listed", "informational", "unknown", "clean") if count[name]), "not checked")
     return ", ".join(f"{count[name]} {name}" for name in order if count[name]) or "not checked", worst
+
+
+def counted(status: str, severity: str) -> str:
+    """Give what a result counts as in a summary; empty where it doesn't count."""
+    if status == "listed":
+        return "listed" if severity in COUNTING else "informational"
+    if status in ("clean", "not checked"):
+        return status
+    return "" if status in ("not applicable", "private") else "unknown"
 
 
 def cell(own: OwnAddress, row: Dnsbl, listing: Listing | None) -> Cell:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import idna
 
@@ -19,7 +20,12 @@ _V6_SHARED = ipaddress.ip_network("fc00::/7")
 
 
 class Refused(Exception):
-    """What an operator asked for cannot be; `status` is that of an HTTP reply. The text is for people."""
+    """What an operator asked for cannot be; `status` is that of an HTTP reply. The text is for people.
+
+    `field` names what of several things is at fault, where that is known.
+    """
+
+    field = ""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -32,6 +38,16 @@ class NotFound(Refused):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 404)
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Say of what is refused meanwhile which field is at fault."""
+    try:
+        yield
+    except Refused as refused:
+        refused.field = refused.field or field
+        raise
 
 
 def canonical_address(text: str) -> str:

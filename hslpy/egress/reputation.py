@@ -361,7 +361,7 @@ class ReputationChecker:
             await other.wait()
         before = self._results.get(cell)
         if before is not None and (note := self._holds(before, job.anyway)):
-            job.tell(cell, "done", before.finding, note)
+            job.tell(cell, "done", before.finding, note, self._clock.time() - before.at)
             return
         self._under_way[cell] = done = asyncio.Event()
         try:

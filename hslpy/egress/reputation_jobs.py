@@ -68,7 +68,10 @@ def resolver_settings(nameservers: tuple[str, ...], port: int = 53, try_s: float
 
 @record
 class Event:
-    """A change of one cell of a job: `checking`, then `done` or `stopped`. `note` says why a list was not asked again."""
+    """A change of one cell of a job: `checking`, then `done` or `stopped`.
+
+    `note` says why a list was not asked again: its result is `age_s` old.
+    """
 
     number: int
     asked: str
@@ -78,6 +81,7 @@ class Event:
     word: str = ""
     severity: str = "none"
     note: str = ""
+    age_s: float = 0.0
 
 
 @record
@@ -188,7 +192,12 @@ class Job:
         )  # fmt: skip
 
     def tell(
-        self, cell: tuple[str, int], state: Literal["checking", "done", "stopped"], finding: Finding | None, note: str = ""
+        self,
+        cell: tuple[str, int],
+        state: Literal["checking", "done", "stopped"],
+        finding: Finding | None,
+        note: str = "",
+        age_s: float = 0.0,
     ) -> None:
         before = self.latest.get(cell)
         if before is not None and before.state == "done":
@@ -197,7 +206,7 @@ class Job:
         status, word, severity = (
             (finding.status, finding.word, finding.severity) if finding is not None else ("", "", "none")
         )
-        event = Event(len(self.events) + 1, *cell, state, status, word, severity, note)
+        event = Event(len(self.events) + 1, *cell, state, status, word, severity, note, age_s)
         self.events.append(event)
         self.latest[cell] = event
         if state == "done":
