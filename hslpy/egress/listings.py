@@ -367,11 +367,13 @@ def history(session: Session, asked: str) -> list[PastListing]:
     return list(session.scalars(select(PastListing).where(PastListing.address == asked).order_by(PastListing.to_at.desc())))
 
 
-def export_csv(session: Session, *, only_listed: bool = False) -> str:
-    """Give the results as a file, one row a cell that was checked."""
+def export_csv(session: Session, *, only_listed: bool = False, addresses: Collection[str] | None = None) -> str:
+    """Give the results as a file, one row a cell that was checked; those of all addresses where none are named."""
     names = {row.id: (row.name, row.zone) for row in session.scalars(select(Dnsbl))}
     out: list[Sequence[object]] = [_COLUMNS]
     for row in rows(session):
+        if addresses is not None and row.address.address not in addresses:
+            continue
         for list_id, one in row.cells.items():
             if one.checked_at is None or (only_listed and one.status != "listed"):
                 continue
