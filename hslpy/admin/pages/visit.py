@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
-from fastapi import Request, UploadFile
+from fastapi import Request
 from fastapi.datastructures import FormData
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
@@ -168,7 +168,7 @@ class Visit:
     def file(self, name: str) -> bytes:
         """Give what was uploaded in a field. Raises Refused where nothing was."""
         value = self.form.get(name)
-        if not isinstance(value, UploadFile) or not value.filename:
+        if value is None or isinstance(value, str) or not value.filename:
             raise Refused("choose a file first")
         return value.file.read()
 

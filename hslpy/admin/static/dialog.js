@@ -2,7 +2,7 @@
 import { enhance } from "./enhance.js";
 import { ask } from "./session.js";
 
-async function show(reply, opener) {
+export async function show(reply, opener) {
   const text = await reply.text();
   if ((reply.headers.get("content-type") || "").includes("json")) {
     const answer = JSON.parse(text);
@@ -46,7 +46,7 @@ async function show(reply, opener) {
   (found.querySelector("#errors") || found.querySelector("[autofocus]"))?.focus();
 }
 
-function say(text) {
+export function say(text) {
   const box = document.createElement("dialog");
   const line = document.createElement("p");
   line.textContent = text;

@@ -2,12 +2,14 @@
 import { dialogs } from "./dialog.js";
 import { add, enhance } from "./enhance.js";
 import { forms } from "./forms.js";
+import { matrix } from "./matrix.js";
 import { menus } from "./menu.js";
+import { previews } from "./preview.js";
 import { results } from "./results.js";
 import { rules } from "./rules.js";
 import { tabs } from "./tabs.js";
 
-add(dialogs, forms, menus, results, rules, tabs);
+add(dialogs, forms, menus, results, rules, tabs, matrix, previews);
 enhance(document);
 
 const summary = document.getElementById("errors");
