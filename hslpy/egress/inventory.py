@@ -62,7 +62,7 @@ def keep(session: Change, report: Report) -> Sequence[str]:
 def cannot_bind(session: Change, node: str, address: str, until: float, reason: str) -> None:
     """Keep that an address could not be bound on a node, until a time (Unix seconds); suspensions by others stay.
 
-    Those of the past are forgotten.
+    Those of the past are forgotten. The node is asked to look at its addresses again, and tells of one that is gone.
     """
     for old in session.scalars(select(Suspension).where(Suspension.by == BIND)).all():
         if old.until is not None and old.until <= session.now:
@@ -73,6 +73,8 @@ def cannot_bind(session: Change, node: str, address: str, until: float, reason: 
         session.merge(Suspension(address=address, node=node, until=until, reason=_told(reason), by=BIND))
     elif found.by == BIND:
         found.until, found.reason = until, _told(reason)
+    for row in session.scalars(select(Node).where(Node.name == node)):
+        row.rescan_asked_at = session.now
     session.moved = True
 
 

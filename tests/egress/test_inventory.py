@@ -81,6 +81,17 @@ def test_a_node_reports_each_hour_and_when_it_is_asked(database, clock):
         assert inventory.node_of(session, "n1.example").rescan_asked_at == clock.time()
 
 
+def test_a_node_looks_again_when_an_address_could_not_be_bound(database, clock):
+    with database.keep() as session:
+        session.add(Node(name="node9.example.com", reported_at=clock.time()))
+    clock.advance(1.0)
+    with database.keep() as session:
+        inventory.cannot_bind(session, "node9.example.com", "192.0.2.11", clock.time() + 300, "not here")
+    with database.read() as session:
+        node = inventory.node_of(session, "node9.example.com")
+        assert inventory.is_due(node.reported_at, node.rescan_asked_at, clock.time())
+
+
 def test_what_a_node_looks_for_besides(database):
     with database.change(ROOT, "x") as change:
         node = inventory.node_of(change, "n1.example")
