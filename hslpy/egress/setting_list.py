@@ -148,6 +148,18 @@ def matching_ids(database: Database, query: Query, now: float, *, admins: frozen
         return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*order)).all()
 
 
+def rows_by_id(database: Database, ids: Sequence[int]) -> Sequence[Row]:
+    """Give the rows of these ids that are there, in their order."""
+    found: dict[int, Row] = {}
+    with database.read() as session:
+        for at in range(0, len(ids), 500):  # SQLite takes 999 parameters at most
+            query = _joined(select(_setting, _admin.name, _domain.name, _node.name)).where(
+                _setting.id.in_(ids[at : at + 500])
+            )
+            found |= {one.id: row_of(one, *names) for one, *names in session.execute(query)}
+    return [found[one] for one in dict.fromkeys(ids) if one in found]
+
+
 def columns_of(query: Query) -> Sequence[str]:
     """Give the columns to show, in their order. Raises Refused for one that is not there."""
     unknown = [one for one in query.columns if one not in COLUMNS]

@@ -16,7 +16,19 @@ from fastapi.datastructures import FormData
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from hslpy.admin.pages import account, block_lists, delivery_ips, listing, overview, reputation, sign_in
+from hslpy.admin.pages import (
+    account,
+    block_lists,
+    delivery_ips,
+    explain,
+    listing,
+    overview,
+    reputation,
+    setting_bulk,
+    setting_csv,
+    setting_edit,
+    sign_in,
+)
 from hslpy.admin.pages.render import STATIC, Renderer
 from hslpy.admin.pages.table import PAGES, Page
 from hslpy.admin.pages.visit import Shared, Visit
@@ -25,7 +37,19 @@ from hslpy.admin.who import CSRF_HEADER, cookie_name, refuse_other_sites
 from hslpy.egress.names import Refused
 from hslpy.egress.sessions import SignedIn, find_session
 
-MODULES = (account, delivery_ips, reputation, block_lists, listing, overview, sign_in)
+MODULES = (
+    account,
+    block_lists,
+    delivery_ips,
+    explain,
+    listing,
+    overview,
+    reputation,
+    setting_bulk,
+    setting_csv,
+    setting_edit,
+    sign_in,
+)
 MOST_FORM_BYTES = 2 << 20  # a file of settings has 1 MiB at most
 MOST_FIELDS = 2000
 HEADERS: Mapping[str, str] = {

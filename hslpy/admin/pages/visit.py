@@ -78,6 +78,7 @@ class Shared:
     def __init__(self, render: Callable[[Visit, str, Mapping[str, Any]], str]) -> None:
         self.render = render
         self.banners = Banners()
+        self.finished: OrderedDict[tuple[str, str], str] = OrderedDict()
 
 
 class Visit:
@@ -171,6 +172,21 @@ class Visit:
         if value is None or isinstance(value, str) or not value.filename:
             raise Refused("choose a file first")
         return value.file.read()
+
+    # forms that are sent once
+
+    def new_form(self) -> str:
+        """Give a name for a form, by which it is known when it comes a second time."""
+        return secrets.token_urlsafe(12)
+
+    def finished(self, form: str) -> str:
+        """Give where the browser was sent when this form came before; empty for one that has not."""
+        return self.shared.finished.get((self.signed_in.key, form), "") if form else ""
+
+    def finish(self, form: str, to: str) -> None:
+        self.shared.finished[self.signed_in.key, form] = to
+        while len(self.shared.finished) > MOST_BANNERS:
+            self.shared.finished.popitem(last=False)
 
     # what is answered
 

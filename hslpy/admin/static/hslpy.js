@@ -7,9 +7,20 @@ import { menus } from "./menu.js";
 import { previews } from "./preview.js";
 import { results } from "./results.js";
 import { rules } from "./rules.js";
+import { settings } from "./setting.js";
 import { tabs } from "./tabs.js";
 
-add(dialogs, forms, menus, results, rules, tabs, matrix, previews);
+add(
+  dialogs,
+  forms,
+  matrix,
+  menus,
+  previews,
+  results,
+  rules,
+  settings,
+  tabs,
+);
 enhance(document);
 
 const summary = document.getElementById("errors");

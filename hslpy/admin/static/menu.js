@@ -1,5 +1,7 @@
 // Menus of rows: a button with a menu, as the ARIA Authoring Practices have it. Without this script they are <details>.
 let open = null;
+let typed = "";
+let typedAt = 0;
 
 function close(focus) {
   if (!open) return;
@@ -21,6 +23,7 @@ function place(button, menu) {
 
 function show(button, menu, last) {
   close(false);
+  typed = "";
   place(button, menu);
   button.setAttribute("aria-expanded", "true");
   open = { button, menu };
@@ -32,14 +35,11 @@ function itemsOf(menu) {
   return [...menu.querySelectorAll("[role=menuitem]")];
 }
 
-let typed = "";
-let typedAt = 0;
-
 function byKey(event, button, menu) {
   const items = itemsOf(menu);
   const at = items.indexOf(document.activeElement);
   const moves = { ArrowDown: (at + 1) % items.length, ArrowUp: (at - 1 + items.length) % items.length, Home: 0, End: items.length - 1 };
-  if (event.key in moves) items[moves[event.key]].focus();
+  if (event.key in moves) items[moves[event.key]].focus({ preventScroll: true });
   else if (event.key === "Escape") close(true);
   else if (event.key === "Tab") return close(true);
   else if (event.key === " ") document.activeElement.click();
@@ -47,7 +47,7 @@ function byKey(event, button, menu) {
     typed = event.timeStamp - typedAt < 700 ? typed + event.key.toLowerCase() : event.key.toLowerCase();
     typedAt = event.timeStamp;
     const order = [...items.slice(at + (typed.length === 1 ? 1 : 0)), ...items];
-    order.find((one) => one.textContent.trim().toLowerCase().startsWith(typed))?.focus();
+    order.find((one) => one.textContent.trim().toLowerCase().startsWith(typed))?.focus({ preventScroll: true });
   } else return;
   event.preventDefault();
   event.stopPropagation();
@@ -88,6 +88,8 @@ export function menus(root) {
   document.addEventListener("pointerdown", (event) => {
     if (open && !open.menu.contains(event.target) && !open.button.contains(event.target)) close(false);
   });
-  document.addEventListener("scroll", () => close(false), { capture: true, passive: true });
-  addEventListener("resize", () => close(false));
+  document.addEventListener("scroll", (event) => {
+    if (open && !open.menu.contains(event.target)) place(open.button, open.menu);
+  }, { capture: true, passive: true });
+  addEventListener("resize", () => open && place(open.button, open.menu));
 }

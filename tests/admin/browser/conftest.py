@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +17,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
+from hslpy.admin.who import COOKIE
 from hslpy.clock import ManualClock
 from hslpy.egress.database import Database
+from hslpy.egress.sessions import open_session
 
 from .seed import PASSWORD, seed
 
+START = 1_767_607_200.0  # 2026-01-05 10:00 UTC
 SHOTS = os.environ.get("HSLPY_TEST_SHOTS", "")
 SIZES = {"wide": (1280, 900), "phone": (390, 844), "narrow": (320, 640)}
 
@@ -39,7 +44,7 @@ class Web:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    return ManualClock(1_767_607_200.0)  # 2026-01-05 10:00 UTC
+    return ManualClock(START)
 
 
 @pytest.fixture
@@ -48,11 +53,24 @@ def control() -> Path | None:
     return None
 
 
-@pytest.fixture
-def web(tmp_path: Path, clock: ManualClock, control: Path | None) -> Iterator[Web]:
-    database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a database file that tests copy."""
+    path = tmp_path_factory.mktemp("seeded") / "egress.db"
+    clock = ManualClock(START)
+    database = Database(f"sqlite:///{path}", clock)
     database.open()
     seed(database, clock)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
+
+
+@pytest.fixture
+def web(seeded: Path, tmp_path: Path, clock: ManualClock, control: Path | None) -> Iterator[Web]:
+    shutil.copy(seeded, tmp_path / "egress.db")
+    database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
     faults: list[object] = []
 
     def log(event: str, fields: object) -> None:
@@ -110,7 +128,8 @@ def visit(web: Web, chromium: Browser) -> Iterator[Visit]:
         page.on("pageerror", lambda error: broken.append(str(error)))
         page.on("console", lambda line: broken.append(line.text) if "Content Security Policy" in line.text else None)
         if user:
-            sign_in(page, user)
+            text = open_session(web.database, user)
+            context.add_cookies([{"name": COOKIE, "value": text, "url": web.url}])
         page.goto(path)
         return page
 

@@ -1,0 +1,436 @@
+"""Configure outgoing IP, and Edit: the form of one setting, its checks, what to do when two change it at once.
+
+In: visits. Out: pages. Every rule is in `egress`. Source: section B3 of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
+from hslpy.admin.pages.table import page
+from hslpy.admin.pages.visit import Visit
+from hslpy.egress import admins, directory, setting_form, settings
+from hslpy.egress.book import LEVELS, PRIMARY, Family
+from hslpy.egress.facts import Finding
+from hslpy.egress.names import NotFound, Refused, canonical_address, read_interfaces
+from hslpy.egress.preflight import CHECKS
+from hslpy.egress.settings import Conflict, Edit, Outcome, Row, Value
+from hslpy.egress.sources import family_of
+from hslpy.records import record
+
+ALL_NODES = "*"
+FAMILIES: Sequence[Family] = (4, 6)
+_TITLES = {one.id: one.title for one in CHECKS}
+_MOST_CHECKED = 64
+
+
+@record
+class Entered:
+    """What the form says. `id` and `version` are those of the row that is edited, 0 for a new one."""
+
+    id: int = 0
+    version: int = 0
+    level: str = "default"
+    admin: str = ""
+    domain: str = ""
+    username: str = ""
+    identity: str = ""
+    hostname: str = ""
+    ipv4: tuple[str, ...] = ()
+    ipv6: tuple[str, ...] = ()
+    other4: str = ""
+    other6: str = ""
+    ipv4_disabled: bool = False
+    confirmed: bool = False
+    confirmed_host: str = ""
+    warm: str = "start"
+    form_id: str = ""
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """Whom it is for, without what the level does not have."""
+        names = {"admin": ("admin",), "domain": ("domain",), "user": ("domain", "username")}
+        names["identity"] = ("domain", "username", "identity")
+        return {"level": self.level, **{name: getattr(self, name) for name in names.get(self.level, ())}}
+
+    def listed(self, family: Family) -> tuple[str, ...]:
+        """Give the addresses that are chosen of a family, as they were written."""
+        ticked, other = (self.ipv4, self.other4) if family == 4 else (self.ipv6, self.other6)
+        return (*ticked, *(part for part in other.replace(",", ";").replace(" ", ";").split(";") if part))
+
+    @property
+    def value(self) -> Value:
+        """What it would set, without what cannot be read."""
+        found: dict[Family, list[str]] = {4: [], 6: []}
+        for family in FAMILIES:
+            for one in self.listed(family):
+                try:
+                    address = canonical_address(one)
+                except Refused:
+                    continue
+                if family_of(address) == family and address not in found[family]:
+                    found[family].append(address)
+        return Value(() if self.ipv4_disabled else tuple(found[4]), tuple(found[6]), self.ipv4_disabled)
+
+
+def entered(visit: Visit) -> Entered:
+    """Give what was entered in the form."""
+    texts = ("admin", "domain", "username", "identity", "hostname", "other4", "other6", "confirmed_host")
+    given: dict[str, Any] = {name: visit.field(name).strip() for name in texts}
+    number: dict[str, Any] = {
+        name: int(visit.field(name)) if visit.field(name).isdigit() else 0 for name in ("id", "version")
+    }
+    level = visit.field("level")
+    return Entered(
+        **given,
+        **number,
+        level=level if level in LEVELS else "default",
+        ipv4=tuple(visit.fields("ipv4")),
+        ipv6=tuple(visit.fields("ipv6")),
+        ipv4_disabled=bool(visit.field("ipv4_disabled")),
+        confirmed=bool(visit.field("confirmed")),
+        warm=visit.field("warm", "start"),
+        form_id=visit.field("form_id")[:64],
+    )
+
+
+def of_row(row: Row) -> Entered:
+    return Entered(
+        row.id,
+        row.version,
+        row.level,
+        row.admin,
+        row.domain,
+        row.username,
+        row.identity,
+        row.hostname,
+        row.ipv4,
+        row.ipv6,
+        ipv4_disabled=row.ipv4_disabled,
+        confirmed=row.ipv4_disabled,
+    )
+
+
+@page(f"{PATH}/new")
+def new(visit: Visit) -> Response:
+    nodes = directory.list_nodes(visit.database)
+    asked: dict[str, Any] = {
+        name: visit.asked(name) for name in ("level", "admin", "domain", "username", "identity", "hostname")
+    }
+    given = Entered(**{name: value for name, value in asked.items() if value})
+    if given.level not in LEVELS:
+        raise Refused(f"'{given.level}' is no level", 404)
+    if not given.hostname and nodes:
+        given = replace(given, hostname=nodes[0].name)
+    return form(visit, given)
+
+
+@page(f"{PATH}/{{id:int}}/edit")
+def edit(visit: Visit) -> Response:
+    with visit.database.read() as session:
+        row = settings.get_row(session, visit.id())
+    if row is None:
+        raise NotFound("this setting has been removed")
+    return form(visit, of_row(row))
+
+
+@page(f"{PATH}/save", methods=("POST",))
+def save(visit: Visit) -> Response:
+    """Carry out what the form says, or show it again: with what is wrong, or with what has to be confirmed."""
+    given, button = entered(visit), visit.field("do")
+    if visit.is_resumed or button == "refresh":
+        return form(visit, given)
+    done = visit.finished(given.form_id)
+    if done:
+        return visit.redirect(done)
+    errors = faults(visit, given)
+    if errors:
+        return form(visit, given, errors, status=400)
+    if not visit.field("anyway"):
+        found = _known_critical(visit, given)
+        if found:
+            return form(visit, given, found=found)
+    try:
+        outcome = _carry_out(visit, given)
+    except Conflict as conflict:
+        done = visit.finished(given.form_id)
+        return visit.redirect(done) if done else _conflict(visit, given, conflict)
+    except Refused as error:
+        return form(visit, given, {_field_of(given, error): error.message}, status=error.status)
+    to = f"{PATH}?tab=settings&show=1&match=all"
+    visit.finish(given.form_id, to)
+    tell(visit, outcome, _said(outcome))
+    return visit.redirect(to)
+
+
+def _carry_out(visit: Visit, given: Entered) -> Outcome:
+    what = Edit(
+        None if given.ipv4_disabled else list(given.listed(4)),
+        list(given.listed(6)),
+        given.ipv4_disabled,
+    )
+    if given.id:
+        return settings.edit_row(
+            visit.database, visit.actor, given.id, given.version, what, confirmed_host=given.confirmed_host
+        )
+    scope: dict[str, Any] = given.scope
+    hostnames = [] if given.hostname == ALL_NODES else [given.hostname]
+    return settings.add(visit.database, visit.actor, what, hostnames=hostnames, confirmed_host=given.confirmed_host, **scope)
+
+
+def tell(visit: Visit, outcome: Outcome, text: str) -> None:
+    """Say what was done, with its warnings, and offer to take it back."""
+
+    def take_back(actor: Any) -> str:
+        undone = settings.undo(visit.database, actor, outcome)
+        failed = f"; {admins.count(len(undone.failed), 'setting')} had been changed since" if undone.failed else ""
+        return f"Taken back: {admins.count(len(undone.done), 'setting')} as before{failed}."
+
+    changed = any(before != after for before, after in outcome.done)
+    warns = bool(outcome.warnings or outcome.failed)
+    details = [*outcome.warnings, *(f"Row {row}: {reason}" for row, reason in outcome.failed)]
+    visit.banner(text, "warning" if warns else "ok", details, take_back if changed else None)
+
+
+def _said(outcome: Outcome) -> str:
+    rows = [after for _, after in outcome.done if after is not None]
+    if not rows:
+        return "Saved."
+    hosts = admins.some([one.hostname for one in rows])
+    return f"Saved: {name_of(rows[0])} on {hosts} uses {used(rows[0])}."
+
+
+def name_of(row: Row) -> str:
+    """Give whom a setting is for, as the page says it."""
+    parts = [part for part in (row.admin, row.domain, row.username, row.identity) if part]
+    return f"{LEVEL_NAMES[row.level]} {' / '.join(parts)}".strip()
+
+
+def used(row: Row) -> str:
+    """Give a setting's addresses in a few words."""
+    ipv4 = "no IPv4" if row.ipv4_disabled else admins.some(row.ipv4, 3) or "the primary IPv4 address"
+    return f"{ipv4} and {admins.some(row.ipv6, 3) or 'any IPv6 address'}"
+
+
+# What is wrong
+
+
+def faults(visit: Visit, given: Entered) -> dict[str, str]:
+    """Give what is wrong with what was entered, by field."""
+    errors: dict[str, str] = {}
+    wanted = {"admin": "Choose an admin.", "domain": "Choose a domain.", "identity": "Enter an identity."}
+    for name in given.scope:
+        if name in wanted and not getattr(given, name):
+            errors[name] = wanted[name]
+    if given.level == "user" and not given.id and not _is_told(visit, "username"):
+        errors["username"] = "Choose a username."
+    try:
+        with visit.database.read() as session:
+            if given.scope.get("domain") and "domain" not in errors:
+                domain = directory.domain_of(session, given.domain)
+                if given.scope.get("username"):
+                    directory.user_of(session, domain, given.username)
+            if given.scope.get("admin") and "admin" not in errors:
+                admins.admin_of(session, given.admin)
+    except Refused as error:
+        name = "admin" if given.level == "admin" else "username" if "user" in error.message else "domain"
+        errors[name] = _sentence(error.message)
+    if not given.hostname:
+        errors["hostname"] = "Choose a host name."
+    for family in FAMILIES:
+        if family == 4 and given.ipv4_disabled:
+            continue
+        try:
+            found = read_interfaces(";".join(given.listed(family)))
+            wrong = found[1] if family == 4 else found[0]
+            if wrong:
+                errors[f"other{family}"] = f"'{wrong[0]}' is not an IPv{family} address."
+            elif given.hostname == ALL_NODES and (found[0] or found[1]):
+                errors["hostname"] = "Addresses belong to one server: choose its host name."
+        except Refused as error:
+            errors[f"other{family}"] = _sentence(error.message)
+    if given.ipv4_disabled and not given.confirmed:
+        errors["confirmed"] = "Confirm that delivery over IPv4 is to be disabled."
+    return errors
+
+
+def _is_told(visit: Visit, name: str) -> bool:
+    return name in visit.form
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def _field_of(given: Entered, error: Refused) -> str:
+    return "confirmed_host" if "to disable IPv4 anyway" in error.message else "hostname"
+
+
+def _known_critical(visit: Visit, given: Entered) -> Mapping[str, Sequence[Finding]]:
+    """Give the findings, by address, of a setting that has critical ones by what is known now."""
+    if given.hostname == ALL_NODES:
+        return {}
+    with visit.database.read() as session:
+        draft = setting_form.draft_of(session, given.value, **given.scope)
+        bad = setting_form.known_critical(session, given.hostname, draft, visit.now)
+    found: dict[str, list[Finding]] = {}
+    for address, finding in bad:
+        found.setdefault(address, []).append(finding)
+    return found
+
+
+# The form
+
+
+def form(
+    visit: Visit,
+    given: Entered,
+    errors: Mapping[str, str] | None = None,
+    *,
+    found: Mapping[str, Sequence[Finding]] | None = None,
+    checked: bool = False,
+    status: int = 200,
+) -> Response:
+    """Show the form. `found` are findings to show: critical ones make Save into Save anyway."""
+    value = given.value
+    with visit.database.read() as session:
+        draft = setting_form.draft_of(session, value, **given.scope)
+        nodes = directory.list_nodes(visit.database)
+        inventory, about = None, ""
+        if given.hostname and given.hostname != ALL_NODES:
+            inventory = setting_form.inventory_of(session, given.hostname, visit.now, (*value.ipv4, *value.ipv6))
+            about = setting_form.affected_by(session, draft, given.hostname)
+        context = {**_people(visit, session, given), "findings": _shown(session, given, draft, found, visit.now)}
+    chosen = [one for one in (*value.ipv4, *value.ipv6) if one not in PRIMARY.values()]
+    rows = {one.address: one for one in inventory.choices} if inventory is not None else {}
+    critical = sorted({one.text for each in (found or {}).values() for one in each if one.outcome == "critical"})
+    return visit.render(
+        "setting_form.html",
+        status,
+        title="Edit outgoing IP" if given.id else "Configure outgoing IP",
+        given=given,
+        value=value,
+        errors=errors or {},
+        levels=[(level, LEVEL_NAMES[level]) for level in ("default", "admin", "domain", "user", "identity")],
+        nodes=[one.name for one in nodes],
+        all_nodes=ALL_NODES,
+        inventory=inventory,
+        affected=about,
+        is_new=any(rows[one].is_new for one in chosen if one in rows),
+        helos=[rows[one] for one in chosen if one in rows],
+        critical=critical,
+        checked=checked,
+        form_id=given.form_id or visit.new_form(),
+        titles=_TITLES,
+        primary=PRIMARY,
+        **context,
+    )
+
+
+def _people(visit: Visit, session: Session, given: Entered) -> dict[str, Any]:
+    """Give who can be chosen: admins, domains, the domain's users, identities seen."""
+    domains = [one.name for one in directory.list_domains(visit.database)]
+    users: Sequence[str] = ()
+    identities: Sequence[str] = ()
+    if given.domain and given.level in ("user", "identity"):
+        try:
+            domain = directory.domain_of(session, given.domain)
+            users = [one.username for one in directory.list_users(visit.database, domain.name) if one.username]
+            identities = directory.identities(visit.database, domain.name, given.username)
+        except Refused:
+            pass
+    names = [one.name for one in admins.list_admins(visit.database)]
+    return {"admins": names, "domains": domains, "users": users, "identities": identities}
+
+
+def _shown(
+    session: Session,
+    given: Entered,
+    draft: Any,
+    found: Mapping[str, Sequence[Finding]] | None,
+    now: float,
+) -> Sequence[tuple[str, Sequence[Finding]]]:
+    """Give the findings to show of each address: those just made, else what is known."""
+    if given.hostname in ("", ALL_NODES):
+        return []
+    out = []
+    for one in [*draft.value.ipv4, *draft.value.ipv6][:_MOST_CHECKED]:
+        if one in PRIMARY.values():
+            continue
+        known = (found or {}).get(one)
+        out.append((one, known or setting_form.known_findings(session, given.hostname, one, draft, now)))
+    return out
+
+
+# Checks
+
+
+@page(f"{PATH}/check", methods=("POST",))
+async def check_form(visit: Visit) -> Response:
+    """Check the addresses of the form: all of them for a page, one for the script."""
+    given = entered(visit)
+    if visit.is_dialog:
+        address = visit.field("address")
+        findings = await _check(visit, given, address)
+        context = {"address": address, "findings": findings, "titles": _TITLES}
+        return await asyncio.to_thread(lambda: visit.render("setting_check.html", **context))
+    value = given.value
+    chosen = [one for one in (*value.ipv4, *value.ipv6) if one not in PRIMARY.values()][:_MOST_CHECKED]
+    results = await asyncio.gather(*(_check(visit, given, one) for one in chosen))
+    found = dict(zip(chosen, results, strict=True))
+    return await asyncio.to_thread(form, visit, given, found=found, checked=True)
+
+
+async def _check(visit: Visit, given: Entered, address: str) -> Sequence[Finding]:
+    def draft() -> Any:
+        with visit.database.read() as session:
+            return setting_form.draft_of(session, given.value, **given.scope)
+
+    wanted = await asyncio.to_thread(draft)
+    if visit.site.checker is not None:
+        return await visit.site.checker.check(given.hostname, address, draft=wanted)
+
+    def known() -> Sequence[Finding]:
+        with visit.database.read() as session:
+            return setting_form.known_findings(session, given.hostname, address, wanted, visit.now)
+
+    return await asyncio.to_thread(known)
+
+
+# Two at once
+
+
+def _conflict(visit: Visit, given: Entered, conflict: Conflict) -> Response:
+    theirs = conflict.theirs
+    mine = given.value
+    return visit.render(
+        "setting_conflict.html",
+        409,
+        title="Somebody else has changed this setting",
+        message=_sentence(conflict.message),
+        given=given,
+        mine=mine,
+        theirs=theirs,
+        name=name_of(theirs) if theirs is not None else "",
+        fields=_again(visit, given, theirs),
+    )
+
+
+def _again(visit: Visit, given: Entered, theirs: Row | None) -> Mapping[str, Any]:
+    """Give the form's fields, to be sent once more: over the row as it is now."""
+    fields: dict[str, Any] = {**given.scope, "hostname": given.hostname, "ipv4": given.ipv4, "ipv6": given.ipv6}
+    fields |= {"other4": given.other4, "other6": given.other6, "anyway": "1"}
+    fields |= {"confirmed": "1", "confirmed_host": given.confirmed_host}
+    fields |= {"ipv4_disabled": "1"} if given.ipv4_disabled else {}
+    return fields | {
+        "id": theirs.id if theirs is not None else 0,
+        "version": theirs.version if theirs is not None else 0,
+        "form_id": visit.new_form(),
+    }

@@ -1,0 +1,44 @@
+"""How much mail of locked senders is queued on this node. In: a `Site`. Out: a number, None where that is not known.
+
+Source: B2.6 and check P24 of the specification of delivery IPs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from hslpy.admin.control import ask
+from hslpy.admin.site import Site
+from hslpy.egress import directory
+from hslpy.egress.database import Database
+from hslpy.errors import OperatorError
+
+_ASK_S = 5.0
+_MOST_GROUPS = 100_000
+
+
+async def queued_spam(site: Site) -> int | None:
+    """Give how many queued recipients are of locked users, or of users of locked domains."""
+    users, domains = await asyncio.to_thread(_locked, site.database)
+    if not users and not domains:
+        return 0
+    if site.control is None:
+        return None
+    return await _count(site.control, users, domains)
+
+
+async def _count(control: Path, users: frozenset[str], domains: frozenset[str]) -> int | None:
+    arguments = {"by": "user", "values": sorted(users), "most": _MOST_GROUPS if domains else 0}
+    try:
+        found = await ask(control, "queue.summary", arguments, _ASK_S)
+    except OperatorError:
+        return None
+    sizes = {str(one["value"]): int(one["count"]) for one in found["groups"]}
+    return sum(size for user, size in sizes.items() if user in users or user.rpartition("@")[2] in domains)
+
+
+def _locked(database: Database) -> tuple[frozenset[str], frozenset[str]]:
+    users = {f"{one.username}@{one.domain}" for one in directory.list_users(database) if one.locked}
+    domains = {one.name for one in directory.list_domains(database) if one.locked}
+    return frozenset(users), frozenset(domains)
