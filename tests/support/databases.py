@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
+    """Give the URL, up to the database's name, of a server of our own."""
+    with own_postgresql() as url:
+        yield url
+
+
+@contextmanager
+def own_postgresql() -> Iterator[str]:
     """Give the URL, up to the database's name, of a server on a Unix socket; as root it runs as the user `postgres`."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
