@@ -89,6 +89,7 @@ class Departures:
         self._clock = clock
         self._log = log
         self._unbound: dict[str, float] = {}
+        self._there: frozenset[str] | None = None
         self._told: dict[Scope, float] = {}
         self._known: tuple[object, float, Mapping[str, Availability]] = (None, 0.0, _NONE)
         self._own: tuple[object, frozenset[str]] = (None, frozenset())
@@ -194,7 +195,10 @@ class Departures:
         if picture is None:
             return _NONE
         known = dict(picture.exceptions(self.node, now))
-        self._unbound = {address: until for address, until in self._unbound.items() if until > now}
+        here = picture.book.nodes.get(self.node)
+        there = here.addresses if here is not None else frozenset()
+        back, self._there = there - (there if self._there is None else self._there), there
+        self._unbound = {one: until for one, until in self._unbound.items() if until > now and one not in back}
         for address, until in self._unbound.items():
             known[address] = Availability(NOT_HERE, again_at=until)
         ends = [one.again_at for one in known.values() if one.again_at > now]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from hslpy.egress.book import PRIMARY, comparable_domain
@@ -43,13 +43,18 @@ def keep(session: Change, report: Report) -> Sequence[str]:
     node.former, node.found = former, {str(family): one for family, one in report.primary.items()}
     node.nonlocal_bind, node.reported_at = list(report.nonlocal_bind), now
     known = {one.address: one for one in session.scalars(select(Address).where(Address.node_id == node.id))}
+    back = []
     for local in report.addresses:
         row = known.pop(local.address, None)
         if row is None:
             row = Address(node_id=node.id, address=local.address, flags=[], present=False, first_seen_at=now)
             session.add(row)
+        if not row.present:
+            back.append(row.address)
         session.moved |= not row.present or row.flags != list(local.flags)
         row.interface, row.flags, row.present, row.seen_at = local.interface, list(local.flags), True, now
+    lifted = (Suspension.address.in_(back), Suspension.node == node.name, Suspension.by == BIND)
+    session.execute(delete(Suspension).where(*lifted))
     gone = {row.address for row in known.values() if row.present}
     for row in known.values():
         row.present = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hslpy.clock import ManualClock
@@ -51,6 +53,21 @@ def test_an_address_that_cannot_be_bound_is_left_out_for_five_minutes(known):
     known.clock.advance(299.0)
     assert known.choose(BOB, 4, b"k").address == second
     known.clock.advance(2.0)
+    assert known.choose(BOB, 4, b"k").address == first
+
+
+def test_an_address_that_is_back_can_be_bound_again(known):
+    def there(*addresses):
+        found = picture(user(*POOL))
+        here = replace(found.book.nodes[NODE], addresses=frozenset(addresses))
+        return replace(found, book=replace(found.book, nodes={NODE: here}))
+
+    known.picture = there(*POOL)
+    first = known.choose(BOB, 4, b"k").address
+    known.cannot_bind(first, "cannot bind it")
+    known.picture = there(*(one for one in POOL if one != first))
+    assert known.choose(BOB, 4, b"k").address != first
+    known.picture = there(*POOL)
     assert known.choose(BOB, 4, b"k").address == first
 
 

@@ -10,7 +10,7 @@ from hslpy.egress import inventory
 from hslpy.egress.database import Actor, Database
 from hslpy.egress.interfaces import LocalAddress, Report
 from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.tables import Address, DeliverySetting, Node
+from hslpy.egress.tables import Address, DeliverySetting, Node, Suspension
 
 ROOT = Actor("root", "cli")
 
@@ -90,6 +90,11 @@ def test_a_node_looks_again_when_an_address_could_not_be_bound(database, clock):
     with database.read() as session:
         node = inventory.node_of(session, "node9.example.com")
         assert inventory.is_due(node.reported_at, node.rescan_asked_at, clock.time())
+        assert session.scalars(select(Suspension.address)).all() == ["192.0.2.11"]
+    with database.keep() as session:
+        inventory.keep(session, Report("node9.example.com", (LocalAddress("192.0.2.11", "eth0"),), {}, ()))
+    with database.read() as session:
+        assert session.scalars(select(Suspension.address)).all() == []
 
 
 def test_what_a_node_looks_for_besides(database):
