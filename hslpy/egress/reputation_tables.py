@@ -18,7 +18,7 @@ from hslpy.egress.database import Database
 from hslpy.egress.listings import Row
 from hslpy.egress.queries import Field, Query, address_test, select_rows, text_test
 from hslpy.egress.reputation_jobs import Progress
-from hslpy.egress.tables import Listing, ReputationRun
+from hslpy.egress.tables import Listing, ReputationRun, Suspension
 from hslpy.records import record
 
 FAMILIES = ("IPv4", "IPv6")
@@ -93,7 +93,7 @@ class Matrix:
     """A page of addresses on all lists that are enabled; `cells` of a row has one for each list, by its id.
 
     `addresses` are those of all pages. `last_run` is the latest that checked everything; `fault` says what keeps results
-    from meaning anything, empty where there is nothing.
+    from meaning anything, empty where there is nothing. `suspended` has why addresses are not used for now.
     """
 
     rows: Sequence[Row]
@@ -102,6 +102,7 @@ class Matrix:
     query: Query
     last_run: Progress | None
     fault: str
+    suspended: Mapping[str, str]
 
 
 @record
@@ -123,15 +124,21 @@ class Past:
     to_at: float
 
 
-def matrix(database: Database, query: Query, *, only_listed: bool = False) -> Matrix:
-    """Give a page of the matrix. Raises Refused, and BadRule for a rule that cannot be followed."""
+def matrix(database: Database, query: Query, now: float, *, only_listed: bool = False) -> Matrix:
+    """Give a page of the matrix at `now`, Unix seconds. Raises Refused, and BadRule for a rule that cannot be followed."""
     with database.read() as session:
         rows = [row for row in listings.rows(session) if not only_listed or row.worst in ("listed", "informational")]
         lists = [one for one in block_lists.lists(session) if one.enabled]
         found, page, query = select_rows(rows, query, ADDRESS_FIELDS, _ADDRESS_ORDER)
         cells = sum(len(row.cells) for row in rows)
         return Matrix(
-            page, lists, [row.address.address for row in found], query, last_run(session, cells), _fault(session, lists)
+            page,
+            lists,
+            [row.address.address for row in found],
+            query,
+            last_run(session, cells),
+            _fault(session, lists),
+            {one.address: one.reason for one in session.scalars(select(Suspension)) if one.until is None or one.until > now},
         )
 
 

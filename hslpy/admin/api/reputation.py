@@ -56,16 +56,20 @@ class Past(BaseModel):
 
 
 class Results(Paged[Row]):
-    """Addresses by the lists that are enabled; `cells` of a row are by the lists' ids. `fault`: why nothing can be told."""
+    """Addresses by the lists that are enabled; `cells` of a row are by the lists' ids. `fault`: why nothing can be told.
+
+    `suspended`: why addresses are not used for now.
+    """
 
     lists: list[BlockList]
     last_run: Progress | None
     fault: str
+    suspended: dict[str, str]
 
 
 @router.get("/reputation", summary="List the results of addresses on all lists that are enabled")
 def matrix(caller: Annotated[Caller, READ], query: Rules, only_listed: bool = False) -> Results:
-    found = reputation_tables.matrix(caller.site.database, query, only_listed=only_listed)
+    found = reputation_tables.matrix(caller.site.database, query, caller.site.clock.time(), only_listed=only_listed)
     total = len(found.addresses)
     return Results(
         items=list(found.rows),
@@ -75,6 +79,7 @@ def matrix(caller: Annotated[Caller, READ], query: Rules, only_listed: bool = Fa
         lists=list(found.lists),
         last_run=found.last_run,
         fault=found.fault,
+        suspended=dict(found.suspended),
     )
 
 

@@ -71,9 +71,9 @@ def checker_of(visit: Visit) -> ReputationChecker:
 @tab("reputation", "Reputation check")
 def reputation_tab(visit: Visit) -> Response:
     _require_viewer(visit)
-    picked = visit.asked_all("pick")
+    picked = visit.asked_all("select")
     if picked and not visit.asked("f"):
-        rules = [pair for one in picked for pair in (("f", "address"), ("o", "is"), ("v", one), ("pick", one))]
+        rules = [pair for one in picked for pair in (("f", "address"), ("o", "is"), ("v", one), ("select", one))]
         return visit.redirect(f"{PATH}?{urlencode([('tab', 'reputation'), ('match', 'any'), *rules, ('show', '1')])}")
     only_listed = visit.asked("listed") == "1"
     fixed = {"tab": "reputation", "listed": "1" if only_listed else "", "job": visit.asked("job")}
@@ -89,7 +89,7 @@ def reputation_tab(visit: Visit) -> Response:
     found = None
     if listing.is_shown:
         try:
-            found = matrix(visit.database, listing.query, only_listed=only_listed)
+            found = matrix(visit.database, listing.query, visit.now, only_listed=only_listed)
             listing.found(len(found.addresses), found.query.page, _pages(listing, len(found.addresses)))
         except Refused as error:
             listing.refused(error)
@@ -212,7 +212,11 @@ def _chosen(visit: Visit, checker: ReputationChecker) -> tuple[list[str] | None,
         raise Refused("choose an action")
     if visit.field("all") == "1":
         listed = "listed=1" in visit.field("query").split("&")
-        return list(matrix(visit.database, query_from(visit.field("query")), only_listed=listed).addresses), None, False
+        return (
+            list(matrix(visit.database, query_from(visit.field("query")), visit.now, only_listed=listed).addresses),
+            None,
+            False,
+        )
     chosen = list(visit.fields("id"))
     if not chosen:
         raise Refused("select at least one address")

@@ -28,7 +28,7 @@ from hslpy.egress.reputation_jobs import ReputationSettings, resolver_settings
 from tests.support.dnsbl_server import DnsblServer, List
 
 from .conftest import SHOTS, Web, shot
-from .seed import ROOT, seed
+from .seed import EVIL, ROOT, seed
 
 TAB = "/outgoing/delivery-ips?tab=reputation"
 LISTS = "/outgoing/delivery-ips?tab=lists"
@@ -348,11 +348,14 @@ def test_lists_by_rules_and_one_by_one(web, visit) -> None:
     assert names == ["Edit", "Remove", "Export as CSV", "Test now", "Disable", "Policy and removal page"]
     page.get_by_role("menuitem", name="Test now").click()
     expect(page.get_by_text("Spam Stop: Working")).to_be_visible()
+    page.wait_for_load_state()
     shot(page, "lists-one")
     page.get_by_role("button", name="Actions for Spam Stop").click()
     page.get_by_role("menuitem", name="Disable").click()
     expect(page.get_by_text("Spam Stop was disabled.")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("1 list enabled again.")).to_be_visible()
+    page.wait_for_load_state()
     page.get_by_role("button", name="Actions for Spam Stop").click()
     page.get_by_role("menuitem", name="Edit").click()
     dialog = page.get_by_role("dialog")
@@ -363,6 +366,7 @@ def test_lists_by_rules_and_one_by_one(web, visit) -> None:
     dialog.get_by_label("Name").fill("Stop Spam")
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Stop Spam was saved.")).to_be_visible()
+    page.wait_for_load_state()
     page.get_by_role("button", name="Actions for Stop Spam").click()
     page.get_by_role("menuitem", name="Remove").click()
     assert page.evaluate("document.activeElement.textContent") == "Cancel"
@@ -439,6 +443,31 @@ def test_lists_come_and_go_as_a_file(web, visit, tmp_path) -> None:
     page.get_by_role("button", name="Apply").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove 9 lists").click()
     expect(page.get_by_text("No lists configured.")).to_be_visible()
+
+
+def test_names_that_try_to_break_out_and_keys_that_must_not(web, visit) -> None:
+    key = "abcdefghijklmnopqrstuvwxyz"
+    evil = List(entries={BAD: ("127.0.0.2",)}, reason="<img src=x onerror=alert(1)> https://stop.test/x")
+    web.lists.lists |= {"evil.test": evil, f"{key}.zen.dq.spamhaus.net": List("refusing")}
+    block_lists.add(web.database, ROOT, block_lists.Draft(EVIL, "evil.test"))
+    with web.database.read() as session:
+        draft = block_lists.draft(session, "Keyed", f"{key}.zen.dq.spamhaus.net")
+    keyed = block_lists.add(web.database, ROOT, draft).id
+    page = visit(f"{TAB}&show=1")
+    page.get_by_role("button", name=f"Check {BAD} against {EVIL}").click()
+    found = page.get_by_role("row", name=re.compile(re.escape(BAD))).get_by_role("link", name="Listed")
+    found.click()
+    expect(page.get_by_role("dialog").get_by_text("<img src=x onerror=alert(1)>").first).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=f"Check {BAD} against Keyed").click()
+    expect(page.locator(f'[data-cell="{BAD} {keyed}"]')).to_contain_text("Refused")
+    for path in (
+        f"{TAB}&show=1", f"{LISTS}&show=1", f"/outgoing/delivery-ips/lists/{keyed}",
+        f"/outgoing/delivery-ips/reputation/cell?address={BAD}&list={keyed}",
+    ):  # fmt: skip
+        page.goto(path)
+        assert key not in page.content()
+    expect(page.get_by_text("KEY.zen.dq.spamhaus.net")).to_be_visible()
 
 
 def test_who_may_see_and_change(web, visit) -> None:
