@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from hslpy.admin import cgi
+from hslpy.admin import cgi, faults
 from hslpy.admin.site import Site
 from hslpy.admin.who import LOCAL, TooMany, basic, caller_of, refuse_other_sites, sign_in
 from hslpy.egress import admins
@@ -42,8 +42,8 @@ def add_classic_api(app: FastAPI, site: Site) -> None:
                 extra = {"Retry-After": str(error.wait_s)}
             return _reply(cgi.lines([cgi.error_line(error)]), error.status, extra)
         except Exception as error:
-            log("admin.fault", {"level": "error", "path": API, "error": f"{type(error).__name__}: {error}"})
-            return _reply(cgi.lines(["ERROR: the call failed by a fault of the server; its log has more"]), 500)
+            refused = faults.told(log, API, error)
+            return _reply(cgi.lines([cgi.error_line(refused)]), refused.status)
 
     async def wrong_method(request: Request) -> Response:
         allow = {"Allow": ", ".join(_METHODS)}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import traceback
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
+from hslpy.admin import faults
 from hslpy.admin.who import LOCAL
 from hslpy.log import Log
 
@@ -102,11 +102,10 @@ class Guard:
         except Exception as error:
             if exchange.left:  # it went away, or was sent away
                 return
-            text = "".join(traceback.format_exception(error))
-            self._log("admin.fault", {"level": "error", "path": scope["path"], "error": repr(error), "text": text})
+            refused = faults.told(self._log, scope["path"], error)
             if exchange.begun:
                 raise  # the connection is closed: nothing else tells that this was not all
-            await exchange.answer(500, "The server failed to answer; its log has the story.")
+            await exchange.answer(refused.status, refused.message)
 
 
 class _Exchange:

@@ -6,6 +6,7 @@ No other room reads a settings file or the environment. Raises OperatorError wit
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -341,11 +342,17 @@ def as_toml(rows: list[Setting], values: Mapping[str, Any] | None, given: Mappin
     return "\n".join(out).lstrip("\n") + "\n"
 
 
+def _masked(value: str) -> str:
+    """Give a secret as it may be seen: of a URL all but its password."""
+    place = re.sub(r"^([^:/]+://[^:/@?]*):.*@", r"\1:***@", value)
+    return place if "://" in value and "password" not in place.partition("?")[2] else "***"
+
+
 def _toml(value: Any, row: Setting) -> str:
     if value is None:
         return ""
     if row.secret and value:
-        return '"***"'
+        return f'"{_masked(str(value))}"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

@@ -498,7 +498,7 @@ def _new_name(text: str) -> str:
 
 def _host(text: str) -> str:
     name = text.strip().lower().removesuffix(".")
-    fault = fault_of_host(name)
+    fault = fault_of_host(name, fewest_labels=1)  # of a machine that was given no domain: its checks tell what that means
     if fault is not None:
         raise Refused(f"'{text.strip()}' is not a host name: {fault}")
     return name

@@ -139,14 +139,14 @@ def helo_name(text: str) -> tuple[str, Sequence[str]]:
     return name, warnings
 
 
-def fault_of_host(name: str) -> str | None:
+def fault_of_host(name: str, *, fewest_labels: int = 2) -> str | None:
     """Say what is wrong with a fully qualified host name, None for one that is right."""
     labels = name.lower().split(".")
     if "_" in name:
         return "underscore is not allowed"
     if len(name) > 253:
         return "longer than 253 characters"
-    if len(labels) < 2:
+    if len(labels) < fewest_labels:
         return "a name of the host and its domain is wanted"
     if not all(_LABEL(label) for label in labels):
         return "labels have letters, digits and hyphens between them, 63 at most"

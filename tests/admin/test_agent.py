@@ -78,7 +78,7 @@ def test_a_name_that_no_node_can_have_is_told_of(database: Database, tmp_path: P
     logged: list[tuple[str, Mapping[str, object]]] = []
 
     async def scenario() -> None:
-        async with agent_of(database, tmp_path, "vm", lambda event, fields: logged.append((event, fields))) as agent:
+        async with agent_of(database, tmp_path, "vm_1", lambda event, fields: logged.append((event, fields))) as agent:
             await asyncio.to_thread(agent.prepare)
             running = asyncio.create_task(agent.run())
             await asyncio.sleep(0.2)
@@ -86,7 +86,7 @@ def test_a_name_that_no_node_can_have_is_told_of(database: Database, tmp_path: P
             running.cancel()
 
     asyncio.run(scenario())
-    assert [(event, fields["node"]) for event, fields in logged] == [("egress.no_node", "vm")]
+    assert [(event, fields["node"]) for event, fields in logged] == [("egress.no_node", "vm_1")]
     assert not _nodes(database)
 
 

@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
+from hslpy.admin import faults
 from hslpy.admin.site import Site
 from hslpy.admin.who import Caller, TooMany, caller_of
 from hslpy.egress.admins import ROLES, SCOPES, Role
@@ -101,9 +102,7 @@ class Route(APIRoute):
                     return error_reply(error.__cause__)
                 if hasattr(error, "status_code"):
                     raise
-                told = {"level": "error", "path": self.path, "error": f"{type(error).__name__}: {error}"}
-                site.log("admin.fault", told)
-                return reply_of(500, "the request failed by a fault of the server; its log has more")
+                return error_reply(faults.told(site.log, self.path, error))
             response.headers.update(_HEADERS)
             return response
 

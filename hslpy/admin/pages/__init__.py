@@ -16,6 +16,7 @@ from fastapi.datastructures import FormData
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from hslpy.admin import faults
 from hslpy.admin.pages import (
     account,
     block_lists,
@@ -120,9 +121,8 @@ def _endpoint(site: Site, row: Page, shared: Shared) -> Callable[[Request], Awai
         except Refused as error:
             reply = await asyncio.to_thread(_refused, visit, row, error)
         except Exception as error:
-            fields = {"level": "error", "path": request.url.path, "error": f"{type(error).__name__}: {error}"}
-            site.log("admin.fault", fields)
-            reply = await asyncio.to_thread(_refused, visit, row, Refused("the server's log has what went wrong", 500))
+            refused = faults.told(site.log, request.url.path, error)
+            reply = await asyncio.to_thread(_refused, visit, row, refused)
         for name, value in HEADERS.items():
             reply.headers.setdefault(name, value)
         return reply

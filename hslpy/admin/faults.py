@@ -1,0 +1,20 @@
+"""What a request hears when it failed by no fault of its own; the log has the story. In: an exception. Out: `Refused`."""
+
+from __future__ import annotations
+
+import traceback
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from hslpy.egress.names import Refused
+from hslpy.log import Log
+
+
+def told(log: Log, path: str, error: Exception) -> Refused:
+    """Log it in full, and give what the client is told: 503 while the database is away, else 500."""
+    fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
+    if isinstance(error, OperationalError | InterfaceError):
+        log("admin.database_away", fields)
+        return Refused("the database does not answer; nothing was changed. Try again in a moment", 503)
+    log("admin.fault", {**fields, "text": "".join(traceback.format_exception(error))})
+    return Refused("the request failed by a fault of the server; its log has more", 500)
