@@ -26,7 +26,7 @@ from hslpy.mail.received import mail_date
 from hslpy.mail.transfer import quoted_printable
 from hslpy.records import record
 
-Kind = Literal["listed", "cleared", "suspension", "vanished", "critical"]
+Kind = Literal["listed", "cleared", "suspension", "vanished", "critical", "warm-up"]
 WAITS_S: Sequence[float] = (5.0, 30.0, 120.0, 600.0)
 """How long is waited before each further try: a server is restarted in less."""
 WEBHOOK_S = 10.0
@@ -41,6 +41,7 @@ _SUBJECTS: Mapping[Kind, tuple[str, str]] = {
     "cleared": ("listing cleared", "listings cleared"),
     "suspension": ("change of what is used", "changes of what is used"),
     "vanished": ("address gone", "addresses gone"),
+    "warm-up": ("warm-up of an address", "warm-ups of addresses"),
     "critical": ("address unfit to deliver from", "addresses unfit to deliver from"),
 }
 

@@ -22,10 +22,13 @@ from hslpy.egress.database import Database
 from hslpy.egress.interfaces import survey
 from hslpy.egress.names import Refused
 from hslpy.egress.tables import SettingAddress
+from hslpy.egress.warm_watch import Watch
 from hslpy.log import Log
 
 ASK_S = 2.0
 """How often a node looks whether somebody asked for a rescan, which is promised within 10 s."""
+WARM_S = 10.0
+"""How soon what a receiver says against an address that is warming up is seen, once it is kept."""
 LOOK_S = 5.0
 """How often a node looks for addresses without a name: a new one is to greet by its own name soon."""
 NIGHT_S = 3 * 3600  # 03:00 UTC, and up to an hour later by the node's name
@@ -60,6 +63,7 @@ class Upkeep:
         self._primary = primary
         self._allow_loopback = allow_loopback
         self._tell = tell or _nobody
+        self._watch = Watch(database)
         self._night_at = next_night(clock.time(), node)
 
     async def run(self) -> None:
@@ -67,6 +71,7 @@ class Upkeep:
             self._every(ASK_S, self.report),
             self._every(LOOK_S, self.look_up),
             self._every(LOOK_S, self.check),
+            self._every(WARM_S, self.warm_up),
         )
 
     async def report(self) -> None:
@@ -88,6 +93,13 @@ class Upkeep:
         await self._checker.check_all()
         after = await asyncio.to_thread(self._unfit)
         await self._tell([unfit(after[one], self._node) for one in after.keys() - before.keys()])
+
+    async def warm_up(self) -> None:
+        """Have the days of warm-ups pass, and pause those that have to. Raises SQLAlchemyError."""
+        done = await asyncio.to_thread(self._watch.look, self._clock.time())
+        for text in done:
+            self._log("warmup.changed", {"text": text})
+        await self._tell([Notice("warm-up", text) for text in done if " is paused " in text or " cold" in text])
 
     async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
         told = ""

@@ -70,16 +70,18 @@ class Watch:
             idle = _idle(session, now)
         done: list[str] = []
         for address in [*due, *idle]:
-            with self._database.read() as session:  # nothing is written in vain
-                text = _peek(session, address, now, self._signs(address))
-            if not text:
-                continue
-            with self._database.change(ITSELF, "warmup by itself", {"address": address}) as change:
-                text = _act(change, address, now, self._signs(address))
-                change.result = text
-            if text:
+            while text := self._follow(address, now):
                 done.append(text)
         return done
+
+    def _follow(self, address: str, now: float) -> str:
+        """Do what is next for an address, and say so; empty where nothing is: then nothing was written."""
+        with self._database.read() as session:
+            if not _peek(session, address, now, self._signs(address)):
+                return ""
+        with self._database.change(ITSELF, "warmup by itself", {"address": address}) as change:
+            change.result = _act(change, address, now, self._signs(address))
+            return change.result
 
     def _is_due(self, session: Session, row: Row, now: float) -> bool:
         key = (row.address, row.begun_at)
@@ -152,9 +154,9 @@ def _peek(session: Session, address: str, now: float, signs: tuple[Pause, str]) 
         return ""
     if row.paused:
         return "clean" if _is_clean(session, row, now) else ""
-    if _listing(session, row) or signs[0]:
-        return "pause"
-    return "rolled" if _steps(session, row, now)[0] else ""
+    if _steps(session, row, now)[0]:
+        return "rolled"
+    return "pause" if _listing(session, row) or signs[0] else ""
 
 
 def _act(change: Change, address: str, now: float, signs: tuple[Pause, str]) -> str:

@@ -82,6 +82,19 @@ def kept_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
+def plan_text(plan: Plan) -> str:
+    """Give a plan in words: "7 days from 2026-03-02, 09:00 UTC: 1, 2, 3, 5, 8, 14, 24 hours"."""
+    said = f"{plan.days} days from {plan.start}"
+    if plan.windows:
+        hours = ", ".join(str(hours_on(day, plan.days, plan.curve)) for day in range(1, plan.days + 1))
+        said += f", {plan.window_start:%H:%M} {plan.zone}: {hours} hours"
+    if plan.hourly:
+        said += f"; at most {', '.join(map(str, plan.hourly))} messages an hour"
+    for group, limits in plan.hourly_of.items():
+        said += f"; to {group} {', '.join(map(str, limits))}"
+    return said
+
+
 def row_of(one: tables.Warmup) -> Row:
     plan = plan_of(one.plan)
     on = date.fromisoformat(one.on_date) if one.on_date else plan.start
@@ -218,17 +231,17 @@ def _order(
         yield change, public, one
 
 
-def start(database: Database, actor: Actor, address: str, *, anyway: bool = False, **plan: Any) -> Row:
+def start(database: Database, actor: Actor, address: str, *, wait_for_checks: bool = False, **plan: Any) -> Row:
     """Begin to warm up an address, also one that is cold; `plan` is that of `plan_from`.
 
-    Where the last checks of it found something critical it waits until they are clean, unless `anyway`.
+    With `wait_for_checks` it begins once the checks of the address find nothing critical.
     Raises Refused, NotFound.
     """
     with _order(database, actor, "start", address, **plan) as (change, public, one):
-        if one is not None and one.state in ("warming", "checking"):
+        if one is not None and one.state == "warming":
             raise Refused(f"{public} is being warmed up: pause it, restart it or change its plan", 409)
         wanted = plan_from(change, change.now, **plan)
-        waits = not anyway and bool(critical_checks(change, public))
+        waits = wait_for_checks and bool(critical_checks(change, public))
         return row_of(_begin(change, public, wanted, "checking" if waits else "warming"))
 
 

@@ -303,14 +303,14 @@ def test_checks_that_are_critical_are_waited_for(nodes, clock):
         node = directory.node_of(change, NODE)
         found = [{"outcome": "critical", "text": "no PTR"}]
         change.add(tables.Checkup(node_id=node.id, address=A, status="critical", findings=found, checked_at=clock.time()))
-    assert warming.start(nodes, ROOT, A).state == "checking"
+    assert warming.start(nodes, ROOT, A, wait_for_checks=True).state == "checking"
     assert stopped(nodes) == "its warm-up waits for its checks" and Watch(nodes).look(clock.time()) == []
     with nodes.keep() as change:
         change.scalars(select(tables.Checkup)).one().status = "warning"
     assert Watch(nodes).look(clock.time()) == [f"the checks of {A} are clean: its warm-up begins"]
     assert row(nodes).is_running
     warming.forget(nodes, ROOT, A)
-    assert warming.start(nodes, ROOT, A, anyway=True).is_running
+    assert warming.start(nodes, ROOT, A).is_running
 
 
 def test_a_public_address_is_one_for_all_nodes_behind_it(nodes, clock, send):
