@@ -43,12 +43,15 @@ from hslpy.delivery.targets import hosts_of
 from hslpy.dns.contract import Resolver
 from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
+from hslpy.egress.allowances import Ramp
+from hslpy.egress.book import comparable_domain
 from hslpy.egress.departures import Departures
 from hslpy.egress.following import Following
 from hslpy.egress.logins import StoreLogins
 from hslpy.egress.origin import locked
 from hslpy.egress.sources import Sources
 from hslpy.egress.tally import Tally
+from hslpy.egress.warmup import Warming
 from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.files import Snapshot, packaged_scripts
 from hslpy.hooks.runner import Hooks
@@ -59,6 +62,7 @@ from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
+from hslpy.rate.quota import MemoryQuotas, Quotas
 from hslpy.scan.clamd import ClamdClient
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.dlp import DlpEngine
@@ -73,6 +77,8 @@ from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
 
 if TYPE_CHECKING:
+    from hslpy.egress.activity import Keeper
+    from hslpy.egress.database import Database
     from hslpy.store.shared import RedisMemory
     from hslpy.users.file import UsersFile
 
@@ -151,10 +157,13 @@ class App:
         self.queue = Queue(self.spool, settings.queue, self._clock, chance, self.log)
         self.client = SmtpClient(settings.client, self._clock)
         self.departures: Departures | None = None
+        self.ramp: Ramp | None = None
+        self._keeper: Keeper | None = None
         self.logins: StoreLogins | None = None
         self.following: Following | None = None
         if settings.egress.database:
-            self.departures = known = Departures(settings.hostname, self._clock, self.log)
+            self.ramp = self._ramp(*place)
+            self.departures = known = Departures(settings.hostname, self._clock, self.log, self.ramp)
             self.logins = StoreLogins(known, settings.smtp.auth_threads, settings.smtp.auth_waiting, self._clock)
             self.queue.withheld = lambda entry: locked(known.picture, entry)
             self.following = Following(
@@ -166,6 +175,7 @@ class App:
                 self.log,
                 changed=self._picture_changed,
                 keeps_copy=node is None or node.worker == 0,
+                prepare=self._take_up_counts,
             )
         rates = rate_counters(settings, self._clock, self.log)
         services = make_services(settings, self._clock, rates, self._metric, self.log, over)
@@ -304,6 +314,7 @@ class App:
             undo.pop_all()
         if self.following is not None:
             self.following.start()
+            self._watchers.append(asyncio.create_task(self._keep_counts(self.following)))
             if self._over.deliver:
                 self._watchers.append(asyncio.create_task(self._deliver_once_known(self.following)))
         self._watchers.append(asyncio.create_task(self._watch_storage()))
@@ -328,6 +339,10 @@ class App:
             steps.append(("control socket", self._control.stop))
         steps += [("connections", self.client.close), ("queue", self.queue.close), ("spool", self.spool.close)]
         steps.append(("services", self.services.close))
+        if self.ramp is not None:
+            steps.append(("allowances", self.ramp.close))
+        if self._keeper is not None:
+            steps.append(("counts", self._keeper.flush))
         if self.following is not None:
             steps.append(("database of delivery IPs", self.following.stop))
         for users in (self.users, self.logins):
@@ -357,6 +372,44 @@ class App:
         own_listeners = await self._own_listeners()
         await following.known.wait()
         await self.delivery.start(own_listeners)
+
+    def _ramp(self, process: int, processes: int) -> Ramp:
+        """Give what addresses that are warming up may send, counted where rates are."""
+        quotas = hourly_quotas(self.settings, self._clock, self.log, process, processes)
+        node = comparable_domain(self.settings.hostname)
+
+        def warmings() -> Mapping[str, Warming]:
+            picture = self.departures.picture if self.departures is not None else None
+            return picture.warmups.get(node, {}) if picture is not None else {}
+
+        return Ramp(warmings, quotas, self._clock)
+
+    def _take_up_counts(self, database: Database) -> None:
+        """Have what was sent in this hour before the start count. Blocks."""
+        from hslpy.egress.warming import sent_this_hour
+
+        with database.read() as session:
+            sent = sent_this_hour(session, self._clock.time())
+        if self.ramp is not None:
+            self.ramp.load(sent)
+
+    async def _keep_counts(self, following: Following) -> None:
+        """Keep what is counted in the database, and pause at once what a receiver refuses by a block list."""
+        assert following.opened is not None and self.ramp is not None
+        database = await asyncio.shield(following.opened)
+        from hslpy.egress.activity import Keeper
+        from hslpy.egress.warm_watch import pause_blocked
+
+        pausing: set[asyncio.Task[bool]] = set()
+
+        def pause(address: str, reply: str) -> None:
+            task = asyncio.create_task(asyncio.to_thread(pause_blocked, database, address, reply))
+            pausing.add(task)
+            task.add_done_callback(pausing.discard)
+
+        self.ramp.on_blocked = pause
+        self._keeper = Keeper(database, self.tally, comparable_domain(self.settings.hostname), self._clock, self.log)
+        await self._keeper.run()
 
     def _picture_changed(self) -> None:
         """What was held for its locked sender may go on, or the other way round."""
@@ -451,6 +504,16 @@ def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
 
         return RedisRateCounters(settings.rate, Servers(settings.redis), clock, log)
     return MemoryRateCounters(settings.rate, clock, log)
+
+
+def hourly_quotas(settings: Settings, clock: Clock, log: Log, process: int, processes: int) -> Quotas:
+    """Give the counters of warm-up, where the settings have those of rates."""
+    if settings.rate.store == "redis":
+        from hslpy.rate.quota_redis import RedisQuotas
+        from hslpy.store.servers import Servers
+
+        return RedisQuotas(Servers(settings.redis), clock, log)
+    return MemoryQuotas(process, processes)
 
 
 def shared_memory(settings: Settings, clock: Clock, log: Log) -> SharedMemory | RedisMemory:

@@ -28,10 +28,11 @@ from hslpy.dns.contract import Resolver
 from hslpy.egress.departures import Departures
 from hslpy.egress.receivers import refuses
 from hslpy.egress.sources import Sources, UnknownSource, rotated
-from hslpy.egress.tally import Tally
+from hslpy.egress.tally import Tally, is_message
 from hslpy.hooks.facts import AttemptFacts, TlsFacts
 from hslpy.log import Log
 from hslpy.mail.address import Address
+from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import TryOptions
 
 LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; the HSL manual, Try
@@ -237,8 +238,10 @@ class Attempts:
         outcomes: tuple[Outcome, ...],
         parcel: Parcel,
     ) -> None:
-        replies = [(said.reply, said.state) if said is not None else None for said in result.results]
-        self._tally.attempted(result.local_ip or route.source_ip or "", route.host, replies, result.error_state)
+        address = result.local_ip or route.source_ip or ""
+        standing = self._tally.attempted(address, route.host, _said(result), result.error_state)
+        if standing == "blocked" and self._departures is not None:
+            self._departures.allowances.blocked(address, outcomes[0].text)
         fields: dict[str, Any] = {
             "source": departure.source.id if departure.source else "",
             "named_by": leaving.named_by,
@@ -319,17 +322,16 @@ def _with_departure(outcome: Outcome, departure: Departure, result: TransactionR
 
 
 def _reached(result: TransactionResult | None) -> bool:
-    """Say whether the host came to know of a recipient."""
-    if result is None:
-        return False
-    return result.error_state in _REACHED or any(said is not None and said.state in _REACHED for said in result.results)
+    """Say whether the host took a recipient, so that it counts as a message to it."""
+    return result is not None and is_message(_said(result), result.error_state)
+
+
+def _said(result: TransactionResult) -> Sequence[tuple[Reply, str] | None]:
+    return [(said.reply, said.state) if said is not None else None for said in result.results]
 
 
 def _no_name(address: str) -> str:
     return ""
-
-
-_REACHED = ("RCPT", "DATA", "EOD")
 
 
 def _ids_of(parcel: Parcel, number: int) -> dict[str, object]:

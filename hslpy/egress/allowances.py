@@ -26,6 +26,9 @@ _NONE: Mapping[str, Availability] = {}
 _OPEN = Availability("", True, math.inf, WARMING_WEIGHT)
 
 
+_BLOCKED = Availability("its warm-up is paused: a receiver refused its mail by a block list", True, stopped=True)
+
+
 @record
 class _Known:
     of: object
@@ -43,8 +46,12 @@ class Ramp:
         self._clock = clock
         self._refused: dict[tuple[str, str], Availability] = {}
         self._known: dict[str, _Known] = {}
+        self._of: Mapping[str, Warming] = {}
         self._open: dict[tuple[str, str], deque[tuple[str, Sequence[Cap], float]]] = {}
         self._giving: set[asyncio.Task[None]] = set()
+        self._blocked: set[str] = set()
+        self.on_blocked: Callable[[str, str], None] = lambda address, reply: None
+        """Told of an address that is warming up and was refused by a block list, once a picture, with the reply."""
 
     def exceptions(self, host: str, now: float) -> Mapping[str, Availability]:
         """Give the addresses that are warming up, and whether each may be used for mail to a host now.
@@ -55,6 +62,9 @@ class Ramp:
         if not warmings:
             return _NONE
         group = group_of(host)
+        if warmings is not self._of:
+            self._of = warmings
+            self._blocked.clear()
         known = self._known.get(group)
         if known is None or known.of is not warmings or not known.since <= now < known.until:
             known = self._known[group] = self._found(warmings, group, now)
@@ -66,7 +76,7 @@ class Ramp:
         if warming is None:
             return USABLE
         now = self._clock.time()
-        found, _ = availability(warming, now)
+        found = _BLOCKED if address in self._blocked else availability(warming, now)[0]
         if found.reason:
             return found
         group = group_of(host)
@@ -92,6 +102,14 @@ class Ramp:
             task = asyncio.get_running_loop().create_task(self._give_back(address, key, caps, at))
             self._giving.add(task)
             task.add_done_callback(self._giving.discard)
+
+    def blocked(self, address: str, reply: str) -> None:
+        """Send no more from an address that is warming up and was refused by a block list: it is going to be paused."""
+        warming = self._warmings().get(address)
+        if warming is not None and not warming.stopped and address not in self._blocked:
+            self._blocked.add(address)
+            self._known.clear()
+            self.on_blocked(address, reply)
 
     def load(self, sent: Mapping[str, Mapping[str, int]]) -> None:
         """Take up what was sent in this hour before a restart, by key and group; nothing where the counters outlast it."""
@@ -121,7 +139,7 @@ class Ramp:
         found: dict[str, Availability] = {}
         until = math.inf
         for address, warming in warmings.items():
-            one, ends = availability(warming, now)
+            one, ends = availability(warming, now) if address not in self._blocked else (_BLOCKED, math.inf)
             until = min(until, ends)
             if not one.reason:
                 for name in dict.fromkeys(("", group, "Redis")):

@@ -46,7 +46,11 @@ class Allowances(Protocol):
         ...
 
     def settle(self, address: str, host: str, *, reached: bool) -> None:
-        """End a reservation: what did not reach RCPT takes nothing."""
+        """End a reservation: what had no recipient accepted takes nothing."""
+        ...
+
+    def blocked(self, address: str, reply: str) -> None:
+        """A receiver refused mail of an address, naming a block list."""
         ...
 
 
@@ -60,6 +64,9 @@ class NoBounds:
         return USABLE
 
     def settle(self, address: str, host: str, *, reached: bool) -> None:
+        pass
+
+    def blocked(self, address: str, reply: str) -> None:
         pass
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hslpy.egress.allowances import availability
 from hslpy.egress.book import Family, Level, Sender
 from hslpy.egress.choice import Availability, Kind, choose
 from hslpy.egress.database import Database
@@ -66,7 +67,8 @@ def explain(
 ) -> Explanation:
     """Give why mail of a sender leaves a node from where, towards targets of a family. No domain: the node's own mail.
 
-    `more` are addresses that cannot be used by what is not in the picture: warming up, failed binds.
+    Of those that are warming up the windows are looked at, not what is left of an hour's cap. `more` are addresses that
+    cannot be used by what is not in the picture: failed binds.
     Raises Refused, NotFound.
     """
     if family not in (4, 6):
@@ -81,7 +83,8 @@ def explain(
             sender = Sender(found.name, user, checked_identity(identity))
         elif username.strip() or identity.strip():
             raise Refused("choose a domain")
-    exceptions = {**picture.exceptions(host, now), **(more or {})}
+    warming = {address: availability(one, now)[0] for address, one in picture.warmups.get(host, {}).items()}
+    exceptions = {**warming, **picture.exceptions(host, now), **(more or {})}
     decision = choose(picture.book, host, sender, wanted, key, exceptions, picture.site.policies)
     steps = tuple(
         Step(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COPY = "delivery-ips.copy"
 """The copy of the last picture, in the data folder."""
-_FORMAT = 1
+_FORMAT = 2
 _OPEN_AGAIN_S = 1.0
 _LOOK_S = 0.5
 _TELL_S = 5.0
@@ -49,8 +49,13 @@ class Following:
         *,
         changed: Callable[[], None] = lambda: None,
         keeps_copy: bool = True,
+        prepare: Callable[[Database], None] = lambda database: None,
     ) -> None:
-        """`changed` is called in the event loop with each new picture; `keeps_copy`: the copy in `folder` is this one's."""
+        """`changed` is called in the event loop with each new picture; `keeps_copy`: the copy in `folder` is this one's.
+
+        `prepare` is called with the database, in a thread, before its first picture is gone by.
+        """
+        self._prepare = prepare
         self.opened: asyncio.Future[Database] | None = None
         self.known = asyncio.Event()
         self._url = url
@@ -140,6 +145,7 @@ class Following:
         database = Database(self._url, self._clock)
         try:
             database.open()
+            self._prepare(database)
             try:
                 ensure_node(database, Actor("node"), self._hostname)
             except Refused as error:

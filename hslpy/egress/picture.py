@@ -16,12 +16,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from hslpy.egress import helos, site, tables
+from hslpy.egress import helos, site, tables, warming
 from hslpy.egress.book import LEVELS, Book, Level, Node, Scope, Setting
 from hslpy.egress.choice import Availability
 from hslpy.egress.database import Database
 from hslpy.egress.helos import Helos
 from hslpy.egress.interfaces import UNUSABLE
+from hslpy.egress.warmup import Warming
 from hslpy.records import record
 
 ASK_S = 0.5
@@ -47,7 +48,7 @@ class Picture:
     `accounts` is by domain and username; `networks` has those known by their address, by version and length of the prefix,
     the narrowest first.
     `identities` tells which users have settings of an identity, so that others need not look for theirs. `domains` has
-    all main domains, with why one is locked.
+    all main domains, with why one is locked. `warmups` has, by node, the addresses that are not to be used freely yet.
     """
 
     revision: int = -1
@@ -60,6 +61,7 @@ class Picture:
     suspended: Sequence[tuple[str, str, float, str]] = ()
     helos: Helos = field(default_factory=Helos)
     domains: Mapping[str, str] = field(default_factory=dict)
+    warmups: Mapping[str, Mapping[str, Warming]] = field(default_factory=dict)
 
     def exceptions(self, node: str, now: float) -> Mapping[str, Availability]:
         """Give the addresses that cannot be used on a node now: not there, in no state to be used, or suspended.
@@ -130,6 +132,7 @@ def read(session: Session) -> Picture:
         [(address, node, math.inf if until is None else until, reason) for address, node, until, reason in suspended],
         helos.load(session),
         {name: "the domain is locked" if locked else "" for _, name, _, main, locked in domains if main is None},
+        warming.warmings(session),
     )
 
 

@@ -96,10 +96,9 @@ class Tally:
         codes = [reply.code for reply, _ in said]
         taken = any(code < 400 for code in codes)
         bounced = not taken and len(codes) == len(replies) and all(code >= 500 for code in codes)
-        message = broke_at in _CONTENT or any(reply.code < 400 or state in _CONTENT for reply, state in said)
         self.count("attempts", address, group)
         self.count("delivered" if taken else "bounced" if bounced else "deferred", address, group)
-        if message:
+        if is_message(replies, broke_at):
             self.count("messages", address, group)
         self._used_at[address] = self._clock.time()
         found = {standing(reply.code, str(reply)) for reply, _ in said if reply.code >= 400}
@@ -119,3 +118,8 @@ class Tally:
         for key, number in taken.counts.items():
             self._counts[key] = self._counts.get(key, 0) + number
         self._used_at = {**taken.used_at, **self._used_at}
+
+
+def is_message(replies: Sequence[tuple[Reply, str] | None], broke_at: str = "") -> bool:
+    """Say whether a host accepted a recipient: then it had a message, whatever became of it. Source: D4."""
+    return broke_at in _CONTENT or any(one is not None and (one[0].code < 400 or one[1] in _CONTENT) for one in replies)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from hslpy.clock import Clock
 from hslpy.records import record
 
 HOUR_MS = 3_600_000
@@ -83,8 +82,7 @@ class MemoryQuotas:
     Parts are whole messages, and together never more than the cap. `load` brings in what was sent before a restart.
     """
 
-    def __init__(self, clock: Clock, process: int = 0, processes: int = 1) -> None:
-        self._clock = clock
+    def __init__(self, process: int = 0, processes: int = 1) -> None:
         self._process = process
         self._processes = processes
         self._hour = 0
@@ -96,10 +94,13 @@ class MemoryQuotas:
         return Cap(cap.name, whole + (self._process < left), cap.burst)
 
     def load(self, key: str, name: str, count: int, now: float) -> None:
-        """Take up what all processes have sent in the hour of `now`; each takes its part of it."""
+        """Take up what all processes have sent in the hour of `now` before this one began; each takes its part of it."""
         self._turn(now)
         whole, left = divmod(count, self._processes)
-        self._states[key, name] = State(whole + (self._process < left), int(now * 1000))
+        before = self._states.get((key, name), State())
+        self._states[key, name] = State(
+            before.count + whole + (self._process < left), max(before.busy_until_ms, int(now * 1000))
+        )
 
     async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
         self._turn(now)

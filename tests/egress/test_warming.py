@@ -201,7 +201,7 @@ def test_orders_and_what_they_refuse(nodes, clock):
     ]  # fmt: skip
 
 
-def list_it(database, clock, name="SpamCop", severity="critical", listed=True):
+def list_it(database, clock, name="SpamCop", severity="critical", listed=True, address=A):
     with database.keep() as change:
         one = change.scalar(select(tables.Dnsbl).where(tables.Dnsbl.name == name))
         if one is None:
@@ -209,7 +209,9 @@ def list_it(database, clock, name="SpamCop", severity="critical", listed=True):
             change.add(one)
             change.flush()
         now = clock.time()
-        listing = change.get(tables.Listing, (A, one.id)) or tables.Listing(address=A, dnsbl_id=one.id, since=now)
+        listing = change.get(tables.Listing, (address, one.id)) or tables.Listing(
+            address=address, dnsbl_id=one.id, since=now
+        )
         listing.codes = listing.meanings = listing.reasons = listing.listed_codes = []
         listing.status, listing.listed_severity = "listed" if listed else "clean", severity
         listing.checked_at = listing.expires_at = now

@@ -26,7 +26,7 @@ KEY = "192.0.2.1"
 async def opened(kind: str, url: str, nodes: int = 1) -> AsyncIterator[list[Quotas]]:
     """Give the counters of each of several nodes."""
     if kind == "memory":
-        yield [MemoryQuotas(SystemClock(), number, nodes) for number in range(nodes)]
+        yield [MemoryQuotas(number, nodes) for number in range(nodes)]
         return
     client = connect(RedisSettings(url))
     await client.flushall()
@@ -119,7 +119,7 @@ def test_a_restart_does_not_refill(kind, redis_server):
             if kind == "redis":
                 again: Quotas = RedisQuotas(Servers(RedisSettings(redis_server.url)), SystemClock(), no_log)
             else:
-                again = MemoryQuotas(SystemClock())
+                again = MemoryQuotas()
                 again.load(KEY, "", 4, T0)
             sent, now = 4, T0
             while now < T0 + 3600:
@@ -170,5 +170,5 @@ def test_no_hour_has_more_than_its_limit_nor_a_burst_above_it(limit, burst, wait
 
 @given(st.integers(0, 500), st.integers(1, 9))
 def test_the_parts_of_processes_are_the_whole(limit, processes):
-    parts = [MemoryQuotas(SystemClock(), number, processes).part(Cap("", limit)).limit for number in range(processes)]
+    parts = [MemoryQuotas(number, processes).part(Cap("", limit)).limit for number in range(processes)]
     assert sum(parts) == limit and max(parts) - min(parts) <= 1
