@@ -287,7 +287,7 @@ def test_a_node_reports_looks_up_and_checks_by_itself(database, clock):
                 return any(one.address == "127.0.0.1" and one.checked_at >= since for one in found)
 
         task = asyncio.create_task(upkeep.run())
-        await until(lambda: reported() == clock.time() and len(clock._sleepers) == 3)
+        await until(lambda: reported() == clock.time() and len(clock._sleepers) == 4)
         assert (await checker.check("node1.example.com", X)) and ("10.2.0.193.in-addr.arpa", "PTR") in server.asked
         with database.change(ROOT, "rescan") as change:
             clock.advance(0.5)
@@ -295,12 +295,12 @@ def test_a_node_reports_looks_up_and_checks_by_itself(database, clock):
             inventory.ask_rescan(change, ["node3.example.com"])
         clock.advance(ASK_S)
         await until(lambda: reported() == clock.time())
-        await until(lambda: len(clock._sleepers) == 3)
+        await until(lambda: len(clock._sleepers) == 4)
         clock.advance(LOOK_S)
         await until(lambda: checked(0.0))  # a new one, at once
         night = next_night(clock.time(), "node3.example.com")
         assert not checked(night)
-        await until(lambda: len(clock._sleepers) == 3)
+        await until(lambda: len(clock._sleepers) == 4)
         clock.advance(night - clock.time())
 
         await until(lambda: checked(night))
