@@ -189,7 +189,8 @@ class Attempts:
         assert source is not None
         own = transport.helo or self._settings.helo
         known = self._departures.helo if self._departures is not None else _no_name
-        helo = options.helo or source.helo or (known(source.address) if source.address else "")
+        helo = options.helo or source.helo or ("" if departure.chosen else transport.helo)
+        helo = helo or (known(source.address) if source.address else "")
         timeouts = transport.timeouts
         if options.connect_timeout_s is not None:
             timeouts = replace(timeouts, connect_s=options.connect_timeout_s)

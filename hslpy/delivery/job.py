@@ -28,6 +28,7 @@ from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, Queu
 from hslpy.log import Log
 from hslpy.mail.address import Address, ascii_lower, parse_address
 from hslpy.mail.dsn import Action as ReportAction
+from hslpy.mail.message import split_content
 from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Fate, ReportSettings, report_on
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Spool, SpoolDamaged, SpoolError
@@ -266,7 +267,10 @@ class Jobs:
         entry = item.entry
         if self._departures is None:
             return NODES_OWN
-        fields = item.egress or {}
+        fields, picture = item.egress or {}, self._departures.picture
+        if "pending" in entry.egress and fields.get("domain") and item.content and picture is not None:
+            identity = origin.identity_in(split_content(item.content)[0], picture.site.identity_header)
+            item.egress = fields = {**fields, "identity": identity} if identity else fields
         metadata = entry.metadata if item.metadata is None else item.metadata
         return Origin(
             origin.sender_of(fields, metadata.get("identity", "")),

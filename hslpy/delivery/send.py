@@ -7,8 +7,10 @@ script that waits holds its session already.
 from __future__ import annotations
 
 import asyncio
+import os
 
 from hslpy.delivery.attempt import Attempts, Parcel
+from hslpy.delivery.leaving import Origin
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.mail.attempt import AttemptFacts, Sending
 
@@ -34,6 +36,7 @@ class Sender:
             recipient_params=sending.recipient_params,
             key=0,
             ids=sending.ids,
+            origin=Origin(key=os.urandom(8)),
         )
         outcomes = await self._attempts.make(parcel, sending.options, transport)
         task = asyncio.current_task()

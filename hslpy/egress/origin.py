@@ -57,6 +57,8 @@ def identity_of(text: str) -> str:
 
 def identity_in(header: bytes, name: str) -> str:
     """Give the identity that a message's header names in its first field of a name, empty where there is none."""
+    if not name:
+        return ""
     field = rb"(?:^|\n)" + re.escape(name.encode("latin-1")) + rb"[ \t]*:((?:[^\n]|\n[ \t])*)"
     found = re.search(field, header, re.IGNORECASE)
     return identity_of(b"".join(found[1].splitlines()).decode("utf-8", "replace")) if found is not None else ""

@@ -372,3 +372,35 @@ def test_what_the_database_says_stays_in_force_while_it_is_away(tmp_path: Path, 
             await s.until(lambda: s.events()["egress.back"])
 
     run(scenario)
+
+
+def test_an_auth_script_asks_for_the_users_of_the_database(tmp_path: Path, database: Database) -> None:
+    put(database, POOL[0], domain="example.com", username="bob")
+    directory.lock_user(database, ROOT, "example.com", "eve")
+    (tmp_path / "auth.hsl").write_text(
+        """
+        $user = outgoing_user($saslusername, $saslpassword);
+        if (!$user or !$user["authenticated"] or $user["locked"]) Reject();
+        Accept();
+        """
+    )
+
+    async def scenario() -> None:
+        async with Sink() as sink:
+            more = configured(database, sink, '[hooks]\nauth = "auth.hsl"\n')
+            async with server(tmp_path, more, hostname=NODE) as s:
+                await known(s)
+                for name, password, code in (
+                    ("bob@example.com", "secret", "235"),
+                    ("bob@example.com", "wrong", "535"),
+                    ("eve@example.com", "secret", "535"),
+                    ("nobody@example.com", "secret", "535"),
+                ):
+                    client, answer = await sign_in(s, name, password)
+                    assert answer[:3] == code, (name, answer)
+                    await client.close()
+                assert (await send_as(s, "bob@example.com")).startswith("250")
+                await s.until(lambda: len(sink.received) == 1)
+                assert sink.peers == [POOL[0]]
+
+    run(scenario)
