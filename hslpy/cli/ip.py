@@ -41,8 +41,8 @@ def _named(arguments: argparse.Namespace) -> dict[str, str]:
     return {"domain": arguments.domain, "username": arguments.user, "identity": arguments.identity}
 
 
-def _node(parser: argparse.ArgumentParser, *, wanted: bool = True) -> None:
-    parser.add_argument("--node", required=wanted, default="", metavar="NODE", help="the server's host name")
+def _node(parser: argparse.ArgumentParser, *, wanted: bool = True, help: str = "the server's host name") -> None:
+    parser.add_argument("--node", required=wanted, default="", metavar="NODE", help=help)
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,19 +160,24 @@ def _explain(api: Api, arguments: argparse.Namespace) -> int:
 
 
 def _explained(found: dict[str, Any]) -> str:
-    lines = []
+    lines, pool = [], []
     for step in found["steps"]:
+        if step["wins"]:
+            pool = [one["address"] for one in step["candidates"] if not one["reason"]]
         value = "nothing is set" if step["value"] is None else "; ".join(step["value"]) or "automatic"
         lines.append(f"{'*' if step['wins'] else ' '} {line(step['scope'])}: {value}")
-        lines.append(f"    {step['finding']}")
+        if step["value"] is not None and not (step["wins"] and len(pool) > 1):
+            lines.append(f"    {step['finding']}")
         lines += [f"    {one['address']} is skipped: {one['reason']}" for one in step["candidates"] if one["reason"]]
-    what = found["address"] or {"auto": "the system takes one"}.get(found["kind"], found["kind"])
+    what = found["address"] or {"automatic": "the system takes one"}.get(found["kind"], found["kind"])
+    if len(pool) > 1:
+        what = f"one of {', '.join(pool)}"
     return "\n".join([*lines, f"{found['node']}, IPv{found['family']}: {what}"])
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="none: all that the node has or is to use")
-    _node(parser, wanted=False)
+    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="none: all that nodes have or are to use")
+    _node(parser, wanted=False, help="the server's host name; left out: each that has them")
     parser.add_argument("--replacing", default="", metavar="ADDRESS", help="the address that these are to replace")
     parser.add_argument("--all", action="store_true", help="print what is right as well")
     parser.add_argument("--kept", action="store_true", help="print what was found last, without checking")
@@ -183,18 +188,19 @@ def _check(api: Api, arguments: argparse.Namespace) -> int:
         wanted = set(arguments.addresses)
         kept = [one for one in api.get("/checks", node=arguments.node) if not wanted or one["address"] in wanted]
         return _found(arguments, kept)
-    nodes = [one["name"] for one in api.rows("/nodes")]
-    node = arguments.node or (nodes[0] if len(nodes) == 1 else "")
-    if not node:
-        raise OperatorError(f"--node is wanted: {', '.join(nodes)}")
-    addresses = arguments.addresses
-    if not addresses:
-        known = api.get(f"/nodes/{quoted(node)}/addresses")
-        addresses = [one["address"] for one in known if (one["present"] or one["used"]) and one["can_send"]]
     found = []
-    for index in range(0, len(addresses), 8):
-        body = {"node": node, "addresses": addresses[index : index + 8], "replacing": arguments.replacing}
-        found += api.call("POST", "/checks", body)
+    for node in [arguments.node] if arguments.node else [one["name"] for one in api.rows("/nodes")]:
+        known = api.get(f"/nodes/{quoted(node)}/addresses")
+        there = [one["address"] for one in known if (one["present"] or one["used"]) and one["can_send"]]
+        addresses = arguments.addresses if arguments.node else [one for one in arguments.addresses if one in there]
+        if not arguments.addresses:
+            addresses = there
+        for index in range(0, len(addresses), 8):
+            body = {"node": node, "addresses": addresses[index : index + 8], "replacing": arguments.replacing}
+            found += api.call("POST", "/checks", body)
+    strange = set(arguments.addresses) - {one["address"] for one in found}
+    if strange and not arguments.node:
+        raise OperatorError(f"no node has {', '.join(sorted(strange))}: --node says where to check it")
     return _found(arguments, found)
 
 
