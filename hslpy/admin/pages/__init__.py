@@ -18,11 +18,15 @@ from fastapi.staticfiles import StaticFiles
 
 from hslpy.admin import faults
 from hslpy.admin.pages import (
+    access,
     account,
+    audit_record,
     block_lists,
+    customers,
     delivery_ips,
     explain,
     listing,
+    nodes,
     overview,
     queue,
     reputation,
@@ -30,6 +34,7 @@ from hslpy.admin.pages import (
     setting_csv,
     setting_edit,
     sign_in,
+    site_settings,
 )
 from hslpy.admin.pages.render import STATIC, Renderer
 from hslpy.admin.pages.table import PAGES, Page
@@ -40,11 +45,15 @@ from hslpy.egress.names import Refused
 from hslpy.egress.sessions import SignedIn, find_session
 
 MODULES = (
+    access,
     account,
+    audit_record,
     block_lists,
+    customers,
     delivery_ips,
     explain,
     listing,
+    nodes,
     overview,
     queue,
     reputation,
@@ -52,6 +61,7 @@ MODULES = (
     setting_csv,
     setting_edit,
     sign_in,
+    site_settings,
 )
 MOST_FORM_BYTES = 2 << 20  # a file of settings has 1 MiB at most
 MOST_FIELDS = 2000

@@ -15,7 +15,7 @@ from hslpy.records import record
 
 SUPER: Sequence[Role] = ("super-admin",)
 EVERYBODY: Sequence[Role] = ROLES
-GROUPS: Sequence[str] = ("", "Outgoing", "Server", "Account")
+GROUPS: Sequence[str] = ("", "Outgoing", "Customers", "Server", "Access", "Account")
 """The headings of the navigation, in their order; the first one has none."""
 
 Handler = Callable[[Visit], Response | Awaitable[Response]]

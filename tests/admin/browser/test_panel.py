@@ -56,3 +56,97 @@ def test_deliveries(visit) -> None:
     page = visit("/outgoing/log?address=198.51.100.11")
     page.get_by_text("8 attempts").first.wait_for()
     shot(page, "panel-deliveries")
+
+
+PAGES = {
+    "/customers/domains": "Domains",
+    "/customers/users": "Outgoing users",
+    "/server/nodes": "Nodes",
+    "/server/nodes/node1.example.net": "node1.example.net",
+    "/server/audit": "Audit",
+    "/server/settings": "Site settings",
+    "/access/admins": "Admins and API users",
+    "/access/tokens": "API tokens",
+}
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_each_page_opens(visit, size: str) -> None:
+    page = visit("/", size=size)
+    for path, title in PAGES.items():
+        page.goto(path)
+        page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
+        shot(page, f"panel-{path.strip('/').replace('/', '-')}-{size}")
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{path} is {wide} pixels too wide"
+
+
+def test_a_customer_is_set_up(visit, web) -> None:
+    page = visit("/customers/domains")
+    page.get_by_role("link", name="Add a domain").click()
+    page.locator("dialog").get_by_label("Domain").fill("customer.example")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_text("The domain customer.example has been added.").wait_for()
+    page.goto("/customers/users")
+    page.get_by_role("link", name="Add an outgoing user").click()
+    shot(page, "panel-user-new")
+    page.locator("dialog").get_by_label("Domain").select_option("customer.example")
+    page.locator("dialog").get_by_label("User").fill("app")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("heading", name="app@customer.example can send now").wait_for()
+    shot(page, "panel-user-secret")
+    secret = page.locator(".secret code").inner_text()
+    page.get_by_role("link", name="Done").click()
+    page.get_by_role("heading", name="Outgoing users", exact=True).wait_for()
+    assert secret not in page.content()
+    page.get_by_role("button", name="Actions for app of customer.example").click()
+    page.get_by_role("menuitem", name="Lock…").click()
+    page.get_by_label("Reason").fill("sends spam <b>")
+    page.get_by_role("button", name="Lock", exact=True).click()
+    page.get_by_text("app of customer.example is locked.").wait_for()
+    page.get_by_text("just now: sends spam <b>").wait_for()
+    page.goto("/customers/domains")
+    page.get_by_role("button", name="Actions for customer.example").click()
+    page.get_by_role("menuitem", name="Remove…").click()
+    page.locator("dialog").get_by_text("1 user", exact=True).wait_for()
+    shot(page, "panel-domain-remove")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_text("Removed: domain 'customer.example'").wait_for()
+
+
+def test_an_api_user_and_a_token(visit) -> None:
+    page = visit("/access/admins")
+    page.get_by_role("link", name="Add an API user").click()
+    shot(page, "panel-admin-new")
+    page.locator("dialog").get_by_label("Name").fill("billing")
+    page.get_by_label("api_get_outgoing_ehlo").check()
+    page.get_by_label("May come from").fill("192.0.2.0/33")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#errors").wait_for()
+    assert page.get_by_label("api_get_outgoing_ehlo").is_checked()
+    page.get_by_label("May come from").fill("192.0.2.0/24")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("heading", name="billing can sign in now").wait_for()
+    page.goto("/access/tokens/new")
+    page.get_by_label("Of").select_option("billing")
+    page.get_by_label("Name", exact=True).fill("nightly")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#errors").wait_for()
+    page.get_by_label("ips:read").check()
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("heading", name="Token nightly of billing").wait_for()
+    assert page.locator(".secret code").inner_text().startswith("hslpy_")
+
+
+def test_site_settings(visit) -> None:
+    page = visit("/server/settings")
+    page.get_by_label("Alert addresses").fill("nobody")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Nothing was saved").wait_for()
+    shot(page, "panel-settings-error")
+    page.get_by_label("Alert addresses").fill("ops@example.com")
+    page.get_by_label("Pause on listing").uncheck()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("2 settings changed.").wait_for()
+    page.goto("/server/audit?action=site")
+    page.get_by_text("site set").first.wait_for()

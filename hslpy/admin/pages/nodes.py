@@ -1,0 +1,198 @@
+"""The nodes that mail leaves from, and the addresses each has. In: visits. Out: pages.
+
+Super-admins change them; who only reads sees all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from fastapi.responses import Response
+
+from hslpy.admin.pages import simple
+from hslpy.admin.pages.customers import again, removal
+from hslpy.admin.pages.render import ago
+from hslpy.admin.pages.simple import Form, Input
+from hslpy.admin.pages.table import page
+from hslpy.admin.pages.things import Cell, Column, Things, listed
+from hslpy.admin.pages.visit import Visit
+from hslpy.egress import directory, health, inventory, node_addresses
+from hslpy.egress.admins import Role
+from hslpy.egress.directory import Node
+from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.queries import Field, text_test
+
+PATH = "/server/nodes"
+VIEWERS: Sequence[Role] = ("super-admin", "read-only")
+
+
+@page(PATH, roles=VIEWERS, title="Nodes", group="Server", order=10)
+def nodes(visit: Visit) -> Response:
+    may_change = visit.principal.role == "super-admin"
+    silent = {one.node for one in health.silent(visit.database, visit.now)}
+
+    def menu(one: Node) -> Sequence[Mapping[str, str]]:
+        entries = [{"text": "Addresses", "href": f"{PATH}/{quote(one.name)}"}]
+        if not may_change:
+            return entries
+        asked = urlencode({"name": one.name})
+        return [
+            *entries,
+            {"text": "Edit", "href": f"{PATH}/edit?{asked}", "dialog": "1"},
+            {"text": "Rescan addresses", "post": f"{PATH}/rescan?{asked}"},
+            {"text": "Remove…", "href": f"{PATH}/remove?{asked}", "dialog": "1", "danger": "1"},
+        ]
+
+    def state(one: Node) -> Cell:
+        if one.reported_at is None:
+            return Cell("Never reported", "warning", more="This server has not reported its addresses yet.")
+        if one.name in silent:
+            return Cell(
+                "Silent", "warning", more=f"reported {ago(one.reported_at, visit.now)}; shown are the last known values"
+            )
+        return Cell("Reporting", "ok", more=f"reported {ago(one.reported_at, visit.now)}")
+
+    columns = {
+        "name": Column("Node", lambda one: Cell(one.name, href=f"{PATH}/{quote(one.name)}",
+                                                more="this one" if one.name == visit.site.node else "")),
+        "ipv4": Column("Primary IPv4", lambda one: Cell(one.primary_ipv4, mono=True)),
+        "ipv6": Column("Primary IPv6", lambda one: Cell(one.primary_ipv6 if one.ipv6_enabled else "IPv6 is off",
+                                                        mono=one.ipv6_enabled)),
+        "addresses": Column("Addresses", lambda one: str(len(one.addresses)), lambda one: len(one.addresses)),
+        "state": Column("State", state),
+    }  # fmt: skip
+    fields = (
+        Field("name", "Node", "text", text_test(lambda one: (one.name,))),
+        Field("address", "Address", "text", text_test(lambda one: (*one.addresses, one.primary_ipv4, one.primary_ipv6))),
+    )
+    things = Things(
+        "nodes", PATH, "Nodes",
+        "The servers of this cluster. Each adds itself when it starts, and reports its addresses every hour.",
+        "node", "nodes", columns, {one.key: one for one in fields}, lambda one: one.name, menu,
+        (("Add a node", f"{PATH}/new"),) if may_change else (), "No server has started yet.",
+    )  # fmt: skip
+    return listed(visit, things, directory.list_nodes(visit.database))
+
+
+@page(f"{PATH}/new")
+def new(visit: Visit) -> Response:
+    return simple.show(visit, _form(None))
+
+
+@page(f"{PATH}/new", methods=("POST",))
+def add(visit: Visit) -> Response:
+    name = visit.field("name").strip()
+    try:
+        directory.add_node(
+            visit.database, visit.actor, name, primary_ipv4=visit.field("primary_ipv4"),
+            primary_ipv6=visit.field("primary_ipv6"), ipv6_enabled=visit.field("ipv6_enabled") == "1",
+            addresses=visit.field("addresses").replace(",", " ").split(),
+        )  # fmt: skip
+    except Refused as error:
+        return again(visit, _form(None), error, "name")
+    visit.banner(f"The node {name} has been added. It reports its addresses by itself once it runs.")
+    return visit.redirect(PATH)
+
+
+@page(f"{PATH}/edit")
+def edit(visit: Visit) -> Response:
+    return simple.show(visit, _form(_node(visit, visit.asked("name"))))
+
+
+@page(f"{PATH}/edit", methods=("POST",))
+def save(visit: Visit) -> Response:
+    before = _node(visit, visit.field("before"))
+    try:
+        directory.set_node(
+            visit.database, visit.actor, before.name, new_name=visit.field("name"),
+            primary_ipv4=visit.field("primary_ipv4"), primary_ipv6=visit.field("primary_ipv6"),
+            ipv6_enabled=visit.field("ipv6_enabled") == "1", addresses=visit.field("addresses").replace(",", " ").split(),
+        )  # fmt: skip
+    except Refused as error:
+        return again(visit, _form(before), error, "name")
+    visit.banner(f"The node {before.name} has been changed.")
+    return visit.redirect(PATH)
+
+
+@page(f"{PATH}/remove")
+def ask_remove(visit: Visit) -> Response:
+    name = visit.asked("name")
+    found = directory.remove_node(visit.database, visit.actor, name, only_look=True)
+    return simple.show(visit, removal(f"Remove the node {name}?", f"{PATH}/remove", PATH, found, name=name))
+
+
+@page(f"{PATH}/remove", methods=("POST",))
+def remove(visit: Visit) -> Response:
+    visit.banner(f"Removed: {directory.remove_node(visit.database, visit.actor, visit.field('name')).text}.")
+    return visit.redirect(PATH)
+
+
+@page(f"{PATH}/rescan", methods=("POST",))
+def rescan(visit: Visit) -> Response:
+    name = visit.asked("name") or visit.field("name")
+    told = [name] if name else []
+    with visit.database.change(visit.actor, "node rescan", {"nodes": told}) as change:
+        inventory.ask_rescan(change, told)
+    visit.banner(f"{name or 'Each node'} reports its addresses within 10 seconds.", "info")
+    return visit.redirect(visit.field("to", PATH))
+
+
+@page(f"{PATH}/{{name}}", roles=VIEWERS)
+def addresses(visit: Visit) -> Response:
+    """Show a node's addresses with all that is known of each."""
+    node = _node(visit, visit.part("name"))
+    rows = node_addresses.addresses_of(visit.database, node.name, visit.now)
+    silent = any(one.node == node.name for one in health.silent(visit.database, visit.now))
+    context = {"node": node, "rows": rows, "is_silent": silent, "may_change": visit.principal.role == "super-admin"}
+    return visit.render("node.html", title=node.name, **context)
+
+
+@page(f"{PATH}/{{name}}/nat")
+def ask_nat(visit: Visit) -> Response:
+    return simple.show(visit, _nat_form(visit, visit.part("name"), visit.asked("address")))
+
+
+@page(f"{PATH}/{{name}}/nat", methods=("POST",))
+def set_nat(visit: Visit) -> Response:
+    name, address, public = visit.part("name"), visit.field("address"), visit.field("public_address").strip()
+    told = {"node": name, "address": address, "public_address": public}
+    try:
+        with visit.database.change(visit.actor, "node nat", told) as change:
+            inventory.set_public_address(change, name, address, public)
+    except NotFound:
+        raise
+    except Refused as error:
+        return again(visit, _nat_form(visit, name, address), error, "public_address")
+    visit.banner(f"{address} is translated to {public}." if public else f"{address} is not translated.")
+    return visit.redirect(f"{PATH}/{quote(name)}")
+
+
+def _node(visit: Visit, name: str) -> Node:
+    found = next((one for one in directory.list_nodes(visit.database) if one.name == name.strip().lower()), None)
+    if found is None:
+        raise NotFound(f"there is no node '{name}'")
+    return found
+
+
+def _form(one: Node | None) -> Form:
+    empty = "Empty: found out by the node itself."
+    inputs = (
+        Input("name", "Host name", value=one.name if one is not None else "", required=True),
+        Input("primary_ipv4", "Primary IPv4 address", value=one.primary_ipv4 if one is not None else "", hint=empty),
+        Input("primary_ipv6", "Primary IPv6 address", value=one.primary_ipv6 if one is not None else "", hint=empty),
+        Input("ipv6_enabled", "It delivers over IPv6", "tick", "1" if one is None or one.ipv6_enabled else ""),
+        Input("addresses", "Other addresses that it has", "lines", hint="One a line. It reports its own once it runs."),
+    )
+    if one is None:
+        return Form("Add a node", f"{PATH}/new", "Add", PATH, inputs)
+    return Form(f"Edit {one.name}", f"{PATH}/edit", "Save", PATH, inputs, hidden={"before": one.name})
+
+
+def _nat_form(visit: Visit, name: str, address: str) -> Form:
+    known = node_addresses.addresses_of(visit.database, name, visit.now)
+    value = next((one.public_address for one in known if one.address == address), "")
+    inputs = (Input("public_address", "Public address", value=value, hint="Empty: it is not translated."),)
+    text = f"What the world sees where mail leaves {name} from {address}: checks and block lists go by it."
+    back = f"{PATH}/{quote(name)}"
+    return Form(f"Public address of {address}", f"{back}/nat", "Save", back, inputs, text, hidden={"address": address})
