@@ -72,6 +72,7 @@ class Agent:
             self.alerter.listings,
             random.SystemRandom().random,
             log,
+            self._read_site,
         )
         self._upkeep = Upkeep(
             database, self.resolver, clock, log, node, self.checker, allow_loopback=allow_loopback, tell=self.alerter.tell

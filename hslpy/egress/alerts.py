@@ -39,7 +39,7 @@ Submit = Callable[[Sequence[str], bytes], Awaitable[None]]
 _SUBJECTS: Mapping[Kind, tuple[str, str]] = {
     "listed": ("new listing", "new listings"),
     "cleared": ("listing cleared", "listings cleared"),
-    "suspension": ("change of what is used", "changes of what is used"),
+    "suspension": ("note on suspensions", "notes on suspensions"),
     "vanished": ("address gone", "addresses gone"),
     "warm-up": ("warm-up of an address", "warm-ups of addresses"),
     "critical": ("address unfit to deliver from", "addresses unfit to deliver from"),

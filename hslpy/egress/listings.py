@@ -297,6 +297,7 @@ def to_suspend(
 def settle(database: Database, rule: Rule, keep_last: bool, now: float) -> tuple[list[str], list[str]]:
     """Suspend addresses that are listed, and let those be used again that no longer are. Give those texts, by the rule.
 
+    An address that is not on its node is none that a pool has left.
     The first list has what was suspended and let go, the second the listed addresses that stay in use as the last of a pool.
     Suspensions by others are left alone.
     """
@@ -305,7 +306,7 @@ def settle(database: Database, rule: Rule, keep_last: bool, now: float) -> tuple
         listed = _listed(session, severities)
         existing = [((one.address, one.node), one.by, one.until) for one in session.scalars(select(Suspension))]
         ours = {where for where, by, _ in existing if by == BY}
-        held = {where for where, by, until in existing if by != BY and (until is None or until > now)}
+        suspended = {where for where, by, until in existing if by != BY and (until is None or until > now)}
         if not listed and not ours:
             return [], []
         nodes = {node.id: node.name for node in session.scalars(select(Node))}
@@ -317,12 +318,15 @@ def settle(database: Database, rule: Rule, keep_last: bool, now: float) -> tuple
             for addresses in both
             if addresses
         ]
+        present = select(Address.address, Address.node_id).where(Address.present.is_(True))
+        there = {(address, nodes[node_id]) for address, node_id in session.execute(present)}
+        held = suspended | {(one, pool.node) for pool in pools for one in pool.addresses if (one, pool.node) not in there}
     order = sorted(listed, key=lambda where: (where not in ours, listed[where][0] != "critical", where))
     wanted = to_suspend(order, pools, held, keep_last)
     spared = [
         f"{address} stays in use: it is the last of its pool" for address, node in order if (address, node) not in wanted
     ]
-    begun, ended = wanted - ours - held, ours - wanted
+    begun, ended = wanted - ours - suspended, ours - wanted
     if not begun and not ended:
         return [], spared
     with database.change(Actor(BY), "suspend listed") as change:

@@ -99,7 +99,8 @@ def _list_of(row: Dnsbl) -> _List:
 class ReputationChecker:
     """Checks addresses. `settings` gives those in force, `on_alerts` is told once a run of listings that began or ended.
 
-    `resolver` is one of `resolver_settings`; `close` stops all jobs. `chance` gives a number from 0 to 1.
+    `resolver` is one of `resolver_settings`; `close` stops all jobs. `chance` gives a number from 0 to 1. `refresh`, which
+    may block, makes `settings` give what was set a moment ago: it is called, in a thread, before anything begins.
     """
 
     def __init__(
@@ -111,9 +112,11 @@ class ReputationChecker:
         on_alerts: Callable[[Sequence[Alert], Sequence[str]], Awaitable[None]],
         chance: Callable[[], float],
         log: Log,
+        refresh: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._resolver = resolver
+        self._refresh = refresh
         self._clock = clock
         self._settings = settings
         self._on_alerts = on_alerts
@@ -146,6 +149,7 @@ class ReputationChecker:
         """
         chosen = list(addresses) if addresses is not None else None
         ids = list(list_ids) if list_ids is not None else None
+        await asyncio.to_thread(self._refresh)
         async with self._starting:
             plan = Job(0, kind, by, frozenset(), self._clock.time(), anyway)
             job, lists, known = await asyncio.to_thread(self._prepare, plan, chosen, ids)
@@ -251,6 +255,7 @@ class ReputationChecker:
 
     async def test(self, list_id: int) -> BlockList:
         """Ask a list for its test entries now and give it with what came of that. Raises NotFound."""
+        await asyncio.to_thread(self._refresh)
         self._renew([(await asyncio.to_thread(self._row, list_id))[0]])
         one = self._lists[list_id]
         async with one.lock:
@@ -262,6 +267,7 @@ class ReputationChecker:
         one = _List(
             0, wanted.name, asked_zone(wanted.zone, wanted.key), wanted.key, wanted.families, wanted.tried, wanted.meaning
         )
+        await asyncio.to_thread(self._refresh)
         enabled = True
         if not wanted.retired and not (KEY in wanted.zone.split(".") and not wanted.key):
             await self._ask_entries(one)

@@ -104,7 +104,7 @@ def test_mail_goes_through_the_queue_of_this_node(database, tmp_path):
             mail = sink.received[0]
             assert mail.mail.startswith("<> ")
             message = email.message_from_bytes(mail.content, policy=email.policy.default)
-            assert message["subject"] == "node1.example.com: 1 new listing, 1 listing cleared, 1 change of what is used"
+            assert message["subject"] == "node1.example.com: 1 new listing, 1 listing cleared, 1 note on suspensions"
             assert message["to"] == "ann@example.org, bob@example.org"
             assert message["auto-submitted"] == "auto-generated"
             assert message.get_content().splitlines()[:5] == [

@@ -428,6 +428,23 @@ def test_listings_suspend_by_the_rule_and_leave_one_of_a_pool(play):
     play(test, {"list.test": List(entries=entries(BAD))})
 
 
+def test_an_address_that_is_not_there_is_none_that_a_pool_has_left(play):
+    async def test(world: World) -> None:
+        with world.database.change(ROOT, "test") as change:
+            change.add(
+                DeliverySetting(
+                    scope="default", level="default", node_id=world.node, ipv4=[BAD, GOOD], ipv6=[], changed_at=0.0,
+                    changed_by="ann",
+                )
+            )  # fmt: skip
+            change.get(Address, 2).present = False
+        world.settings["rule"] = "counting"
+        await world.check()
+        assert world.suspended() == [GOOD] and f"{BAD} stays in use: it is the last of its pool" in world.alerts
+
+    play(test, {"list.test": List(entries=entries(BAD, GOOD))})
+
+
 @given(st.lists(st.frozensets(st.sampled_from("abcde"), min_size=1), max_size=4), st.permutations("abcde"), st.booleans())
 def test_a_pool_is_never_left_without_an_address(pools, listed, keep_last):
     held = {("a", "n1")}
