@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 
@@ -22,9 +21,9 @@ class Site:
     """One node's web application. `node` is its host name, `control` the mail server's control socket. `url` is
     where the request at hand has found us.
 
-    With `allow_loopback` mail may leave from addresses of the loopback network. `queued_locked` gives how many messages of
-    locked senders are queued, None where that is not known. `sign_ins` has those that failed, `undo` changes that can be
-    taken back. Without a resolver nothing is compared with DNS; without `checker` and `reputation` no checks can be run.
+    With `allow_loopback` mail may leave from addresses of the loopback network. `sign_ins` has those that failed, `undo`
+    changes that can be taken back. Without a resolver nothing is compared with DNS; without `checker` and `reputation` no
+    checks can be run.
     """
 
     database: Database
@@ -37,6 +36,5 @@ class Site:
     control: Path | None = None
     url: str = ""
     allow_loopback: bool = False
-    queued_locked: Callable[[], int | None] = lambda: None
     sign_ins: SignIns = field(default_factory=SignIns, hash=False)
     undo: Undo = field(default_factory=Undo, hash=False)

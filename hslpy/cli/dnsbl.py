@@ -155,7 +155,8 @@ def _check(api: Api, arguments: argparse.Namespace) -> int:
     rows = [one for one in found["items"] if not wanted or wanted & {one["address"]["address"], one["address"]["asked"]}]
     names = {str(one["id"]): one["name"] for one in found["lists"]}
     told = {**found, "items": rows}
-    answer(arguments, told, lambda: "\n".join(_result(one, names) for one in rows) or "there are no addresses")
+    asked = {str(one["id"]) for one in _find(api, arguments.list)} if arguments.list else set(names)
+    answer(arguments, told, lambda: "\n".join(_result(one, names, asked) for one in rows) or "there are no addresses")
     return 1 if any(one["worst"] == "listed" for one in rows) else 0
 
 
@@ -166,11 +167,13 @@ def _matrix(api: Api) -> dict[str, Any]:
     return found
 
 
-def _result(row: dict[str, Any], names: dict[str, str]) -> str:
+def _result(row: dict[str, Any], names: dict[str, str], asked: set[str]) -> str:
     own = row["address"]
-    lines = [f"{own['address']} ({', '.join(own['nodes'])}): {row['summary']}"]
+    private = any(cell["status"] == "private" for cell in row["cells"].values())
+    summary = "a private address: say what it is translated to (`hslpy node nat`)" if private else row["summary"]
+    lines = [f"{own['address']} ({', '.join(own['nodes'])}): {summary}"]
     for key, cell in row["cells"].items():
-        if cell["status"] not in ("clean", "not checked", "not applicable"):
+        if key in asked and cell["status"] not in ("clean", "not checked", "not applicable", "private"):
             detail = "; ".join(filter(None, (*cell["codes"], *cell["meanings"], *cell["reasons"], cell["detail"])))
             lines.append(f"  {line(names.get(key, key))}: {cell['word']}{f' ({line(detail)})' if detail else ''}")
     return "\n".join(lines)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from hslpy.admin.control import ControlServer
 from hslpy.clock import ManualClock
 from hslpy.egress import directory
 from hslpy.egress.checkup import Checker
+from hslpy.log import no_log
 
 from ..egress.name_server import name_server
 from .api_client import NODE1, NODE2, ROOT, Client, populate
@@ -101,13 +105,30 @@ def test_several_settings_at_once(client):
     assert len(gone["removed"]) == 2
 
 
-def test_an_address_is_not_replaced_while_spam_is_queued(database, clock):
+@on_sqlite
+def test_an_address_is_not_replaced_while_spam_is_queued(database, clock, tmp_path):
     populate(database)
-    client = Client(database, clock, queued_locked=lambda: 1240)
+    path = tmp_path / "control.sock"
+    client = Client(database, clock, control=path)
     row = added(client, "1.1.1.1")
+    directory.lock_user(database, ROOT, "example.com", "bob")
     body = {"ids": [row["id"]], "old": "1.1.1.1", "new": "2.2.2.2"}
-    assert "1,240 queued messages" in client.refused(409, "POST", "/delivery-ips/replace", body)["message"]
-    assert client.good("POST", "/delivery-ips/replace", {**body, "confirmed": True})["rows"][0]["ipv4"] == ["2.2.2.2"]
+
+    async def summary(arguments):
+        assert arguments["values"] == ["bob@example.com"]
+        return {"groups": [{"value": "bob@example.com", "count": 1240}]}
+
+    async def run():
+        server = ControlServer(path, {"queue.summary": summary}, no_log)
+        await server.start()
+        refused = await client.ask("POST", "/delivery-ips/replace", body, local=True)
+        done = await client.ask("POST", "/delivery-ips/replace", {**body, "confirmed": True}, local=True)
+        await server.stop()
+        return refused, done.json()
+
+    refused, done = asyncio.run(run())
+    assert (refused.status_code, "1,240 queued messages" in refused.text) == (409, True)
+    assert done["rows"][0]["ipv4"] == ["2.2.2.2"]
 
 
 def test_settings_go_out_and_in_as_csv(client):
@@ -165,7 +186,6 @@ def test_helo_names(client):
 def test_checks_are_run_and_kept(database):
     clock = ManualClock()
     populate(database)
-    import asyncio
 
     async def run():
         async with name_server({}) as (_, resolver):
@@ -191,3 +211,14 @@ def test_checks_need_a_server(client):
     assert {"P01", "P26"} <= {one["id"] for one in client.good("GET", "/checks/all")}
     directory.lock_user(client.site.database, ROOT, "example.com", "bob")
     assert client.good("PATCH", "/users?domain=example.com&username=bob", {"locked": False})["locked"] is False
+
+
+def test_filters_are_kept_for_oneself(client):
+    body = {"rules": [["domain", "is", "example.com"]], "match": "any"}
+    client.good("PUT", "/filters/delivery-ips/mine", body, local=False, user="eve")
+    found = client.good("GET", "/filters/delivery-ips", local=False, user="eve")
+    assert found["mine"]["rules"] == body["rules"] and found["mine"]["match"] == "any"
+    assert client.good("GET", "/filters/delivery-ips", local=False) == {}
+    assert client.refused(400, "PUT", "/filters/x/y", {"per_page": 7}, local=False)["message"]
+    client.good("DELETE", "/filters/delivery-ips/mine", local=False, user="eve")
+    client.refused(404, "DELETE", "/filters/delivery-ips/mine", local=False, user="eve")

@@ -14,6 +14,7 @@ from hslpy.admin.api import (
     checks,
     delivery_ips,
     directory,
+    filters,
     helos,
     nodes,
     queue,
@@ -28,6 +29,7 @@ from hslpy.egress.admins import SCOPES
 PREFIX = "/api/v1"
 NOUNS = (
     session, admins, directory, nodes, delivery_ips, helos, checks, block_lists, reputation, queue, site_settings,
+    filters,
 )  # fmt: skip
 DESCRIPTION = (
     "Everything that the page does. Errors are objects of the schema `Error`. Requests bring a token "

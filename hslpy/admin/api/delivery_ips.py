@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, Field
 from hslpy.admin.api.directory import own_domain
 from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, NotFound, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
+from hslpy.admin.queued_spam import queued_spam
 from hslpy.egress import explain as explaining
 from hslpy.egress import picture, setting_list, setting_sheet, settings
 from hslpy.egress.explain import Explanation
@@ -360,15 +362,17 @@ def remove(caller: Annotated[Caller, WRITE], body: Ids) -> Changed:
 
 
 @router.post("/delivery-ips/replace", summary="Put one address in another's place, in several settings")
-def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -> Changed:
+async def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -> Changed:
     site = caller.site
-    outcome = settings.replace_address(
+    queued = await queued_spam(site)
+    outcome = await asyncio.to_thread(
+        settings.replace_address,
         site.database,
         caller.actor,
         body.ids,
         body.old,
         body.new,
-        queued_spam=site.queued_locked() or 0,
+        queued_spam=queued or 0,
         is_confirmed=body.confirmed,
         allow_loopback=site.allow_loopback,
     )

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from hslpy.admin.api.frame import MOST_PER_PAGE, SUPER, Body, Caller, NotFound, Refused, Unavailable, needs, noun
 from hslpy.admin.control import ask
+from hslpy.admin.recent import COMMAND as DELIVERIES
 from hslpy.errors import OperatorError
 from hslpy.queue.entries import FIELDS
 
@@ -54,6 +55,27 @@ async def list_entries(
     wanted = dict(one.split("=", 1) for one in filter if "=" in one)
     _refuse_unknown(wanted)
     return await order(caller, "queue.list", {"limit": limit, "offset": offset, "held": held, "filter": wanted})
+
+
+@router.get("/queue/summary", summary="Count queued recipients by a field, the most frequent values first")
+async def summary(
+    caller: Annotated[Caller, READ],
+    by: Annotated[str, Asked(description="such as `user` or `domain`")],
+    most: Annotated[int, Asked(ge=1, le=MOST_PER_PAGE)] = 50,
+) -> dict[str, Any]:
+    return await order(caller, "queue.summary", {"by": by, "most": most})
+
+
+@router.get("/deliveries", summary="List the latest attempts of this node, the latest first")
+async def deliveries(
+    caller: Annotated[Caller, READ],
+    limit: Annotated[int, Asked(ge=1, le=MOST_PER_PAGE)] = 100,
+    filter: Annotated[list[str], Asked(description="`field=value`, such as `address=192.0.2.11`")] = [],  # noqa: B006
+) -> dict[str, Any]:
+    wanted: dict[str, list[str]] = {}
+    for name, _, value in (one.partition("=") for one in filter):
+        wanted.setdefault(name, []).append(value)
+    return await order(caller, DELIVERIES, {"wanted": wanted, "limit": limit})
 
 
 @router.get("/queue/{id}", summary="Show a queued recipient, or all of a message; its content to super-admins")
