@@ -10,6 +10,7 @@ from hslpy.cli.admin import quoted
 from hslpy.cli.orders import Order, answer, command, file_of
 from hslpy.cli.output import line, table
 from hslpy.cli.reach import Api
+from hslpy.cli.warmup import WARMUP
 from hslpy.errors import OperatorError
 
 _COLUMNS = ("id", "level", "admin", "domain", "username", "identity", "hostname", "ipv4", "ipv6", "status", "helos")
@@ -273,6 +274,7 @@ COMMAND = command(
         Order("explain", "explain why mail of a sender leaves from where", _explain_arguments, _explain),
         Order("check", "check addresses; exit status 1 where something is critical", _check_arguments, _check),
         Order("ehlo", "list, show, set or remove HELO names", _ehlo_arguments, _ehlo),
+        WARMUP,
         Order("import", "set what each line of a CSV file says", _import_arguments, _import),
         Order("export", "print settings as CSV", _ids_arguments, _export),
     ),

@@ -36,6 +36,8 @@ Order = Literal[
 ]
 Badge = Literal["none", "warming", "paused", "done", "cold"]
 
+_Date = date  # a field of that name hides it from who reads its type
+
 
 @record
 class Day:
@@ -45,7 +47,7 @@ class Day:
     off.
     """
 
-    date: date
+    date: _Date
     day: int
     state: Literal["done", "repeated", "today", "planned"]
     hours: int

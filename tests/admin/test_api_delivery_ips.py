@@ -222,3 +222,27 @@ def test_filters_are_kept_for_oneself(client):
     assert client.refused(400, "PUT", "/filters/x/y", {"per_page": 7}, local=False)["message"]
     client.good("DELETE", "/filters/delivery-ips/mine", local=False, user="eve")
     client.refused(404, "DELETE", "/filters/delivery-ips/mine", local=False, user="eve")
+
+
+def test_an_address_is_warmed_up(client, clock):
+    added(client, "1.1.1.1", "2.2.2.2")
+    assert client.good("GET", "/warm-ups/1.1.1.1")["badge"] == "none"
+    assert client.refused(409, "POST", "/warm-ups/1.1.1.1/start", {"days": 3})["message"]
+    assert client.refused(400, "POST", "/warm-ups/1.1.1.1/start", {"dais": 3})["hint"] == "did you mean 'days'?"
+    begun = client.good("POST", "/warm-ups/1.1.1.1/start", {"days": 10, "hourly": [20, 40]})
+    assert (begun["badge"], begun["plan"]["days"], begun["plan"]["hourly"]) == ("warming", 10, [20, 40])
+    assert client.good("POST", "/warm-ups/1.1.1.1/pause", {"reason": "holiday"})["paused_reason"] == "holiday"
+    explained = client.good("GET", f"/delivery-ips/explain?node={NODE2}&domain=example.com")
+    reasons = {one["address"]: one["reason"] for step in explained["steps"] for one in step["candidates"]}
+    assert "paused: holiday" in reasons["1.1.1.1"] and explained["address"] == "2.2.2.2"
+    assert client.good("POST", "/warm-ups/1.1.1.1/resume")["badge"] == "warming"
+    assert client.good("PUT", "/warm-ups/1.1.1.1/plan", {"days": 14})["plan"]["days"] == 14
+    client.good("POST", "/warm-ups/1.1.1.1/repeat-day", {"day": 1})
+    client.good("POST", "/warm-ups/1.1.1.1/restart", {})
+    assert client.good("POST", "/warm-ups/1.1.1.1/skip-to-warm")["state"] == "warm"
+    assert client.good("POST", "/warm-ups/2.2.2.2/hold-back")["state"] == "new"
+    assert client.good("POST", "/warm-ups/2.2.2.2/already-warm")["state"] == "warm"
+    assert [one["address"] for one in client.good("GET", "/warm-ups")] == ["1.1.1.1", "2.2.2.2"]
+    client.good("DELETE", "/warm-ups/2.2.2.2")
+    client.refused(404, "GET", "/warm-ups/9.9.9.9")
+    assert client("POST", "/warm-ups/1.1.1.1/start", {}, user="eve").status_code == 403

@@ -122,6 +122,19 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
     assert [one["action"] for one in entries] == ["site set", "site set"]
 
 
+def test_a_warm_up_by_commands(shell: Shell) -> None:
+    shell("node", "set", NODE, "--address", "8.8.4.2")
+    assert "no address" in shell("ip", "warmup", "list").out
+    begun = shell.json("ip", "warmup", "start", "8.8.4.2", "--days", "9", "--hourly", "20,40", "--hourly-of", "gmail=10")
+    assert (begun["plan"]["days"], begun["plan"]["hourly"]) == (9, [20, 40])
+    assert "the number" in shell("ip", "warmup", "plan", "8.8.4.2", "--hourly", "x", status=1).err
+    assert "Paused" in shell("ip", "warmup", "pause", "8.8.4.2", "--reason", "later").out
+    shell("ip", "warmup", "resume", "8.8.4.2")
+    assert "planned" in shell("ip", "warmup", "show", "8.8.4.2").out
+    assert "warm" in shell("ip", "warmup", "skip", "8.8.4.2").out
+    shell("ip", "warmup", "forget", "8.8.4.2")
+
+
 def test_block_lists_by_commands(shell: Shell, tmp_path: Path) -> None:
     assert "bl.spamcop.net" in shell("dnsbl", "list", "--contains", "spamcop").out
     assert shell.json("dnsbl", "set", "SpamCop", "--no-enabled")["enabled"] is False

@@ -21,6 +21,7 @@ from hslpy.admin.api import (
     reputation,
     session,
     site_settings,
+    warmups,
 )
 from hslpy.admin.api.frame import Caller, Error, Route, needs, needs_of, noun, reply_of
 from hslpy.admin.site import Site
@@ -28,7 +29,7 @@ from hslpy.egress.admins import SCOPES
 
 PREFIX = "/api/v1"
 NOUNS = (
-    session, admins, directory, nodes, delivery_ips, helos, checks, block_lists, reputation, queue, site_settings,
+    session, admins, directory, nodes, delivery_ips, helos, warmups, checks, block_lists, reputation, queue, site_settings,
     filters,
 )  # fmt: skip
 DESCRIPTION = (
