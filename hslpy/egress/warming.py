@@ -231,17 +231,17 @@ def _order(
         yield change, public, one
 
 
-def start(database: Database, actor: Actor, address: str, *, wait_for_checks: bool = False, **plan: Any) -> Row:
+def start(database: Database, actor: Actor, address: str, *, anyway: bool = True, **plan: Any) -> Row:
     """Begin to warm up an address, also one that is cold; `plan` is that of `plan_from`.
 
-    With `wait_for_checks` it begins once the checks of the address find nothing critical.
+    Not `anyway`: it begins once the checks of the address find nothing critical.
     Raises Refused, NotFound.
     """
     with _order(database, actor, "start", address, **plan) as (change, public, one):
         if one is not None and one.state == "warming":
             raise Refused(f"{public} is being warmed up: pause it, restart it or change its plan", 409)
         wanted = plan_from(change, change.now, **plan)
-        waits = wait_for_checks and bool(critical_checks(change, public))
+        waits = not anyway and bool(critical_checks(change, public))
         return row_of(_begin(change, public, wanted, "checking" if waits else "warming"))
 
 

@@ -305,7 +305,7 @@ def test_checks_that_are_critical_are_waited_for(nodes, clock):
         node = directory.node_of(change, NODE)
         found = [{"outcome": "critical", "text": "no PTR"}]
         change.add(tables.Checkup(node_id=node.id, address=A, status="critical", findings=found, checked_at=clock.time()))
-    assert warming.start(nodes, ROOT, A, wait_for_checks=True).state == "checking"
+    assert warming.start(nodes, ROOT, A, anyway=False).state == "checking"
     assert stopped(nodes) == "its warm-up waits for its checks" and Watch(nodes).look(clock.time()) == []
     with nodes.keep() as change:
         change.scalars(select(tables.Checkup)).one().status = "warning"
