@@ -5,14 +5,15 @@ Nothing is asked of DNS and nothing changed. Source: section B3 of the specifica
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hslpy.egress import helos, tables
+from hslpy.egress import helos, tables, warming
 from hslpy.egress.book import PRIMARY, Family
 from hslpy.egress.checkup import Draft, Kept, kept, stored
+from hslpy.egress.database import Actor, Database
 from hslpy.egress.facts import Finding
 from hslpy.egress.interfaces import UNUSABLE
 from hslpy.egress.inventory import node_of
@@ -33,7 +34,8 @@ _STATUS: Mapping[str, str] = {"pass": "ok", "info": "ok", "ok": "ok", "warning":
 class Choice:
     """An address that can be chosen on a node. `status` is that of its latest checks; `warmup` and `reputation` are words.
 
-    `is_here` says that the node has it; `is_new` that it was never used and has no plan of warming up.
+    `is_here` says that the node has it; `is_new` that it was never used and nobody has said how to begin; `is_held_back`
+    that nothing is to be sent from it yet.
     """
 
     address: str
@@ -46,6 +48,7 @@ class Choice:
     is_primary: bool
     is_here: bool
     is_new: bool
+    is_held_back: bool
 
 
 @record
@@ -62,7 +65,9 @@ class Inventory:
         return [one for one in self.choices if family_of(one.address) == family]
 
 
-def inventory_of(session: Session, hostname: str, now: float, also: Sequence[str] = ()) -> Inventory:
+def inventory_of(
+    session: Session, hostname: str, now: float, also: Sequence[str] = (), *, allow_loopback: bool = False
+) -> Inventory:
     """Give what can be chosen on a node: its addresses, those that are set for it, and `also`. Raises NotFound."""
     node = node_of(session, hostname)
     rows = {row.address: row for row in session.scalars(select(tables.Address).where(tables.Address.node_id == node.id))}
@@ -70,7 +75,8 @@ def inventory_of(session: Session, hostname: str, now: float, also: Sequence[str
     found = primary | {one for one, row in rows.items() if row.present and not set(UNUSABLE) & set(row.flags)}
     for setting in session.scalars(select(tables.DeliverySetting).where(tables.DeliverySetting.node_id == node.id)):
         found |= {*setting.ipv4, *setting.ipv6}
-    found = {one for one in found | set(also) if one not in PRIMARY.values() and fault_of_source(one) is None}
+    harmless = (None, "loopback") if allow_loopback else (None,)
+    found = {one for one in found | set(also) if one not in PRIMARY.values() and fault_of_source(one) in harmless}
     checks = {one.address: one.status for one in kept(session, node.name)}
     names = helos.load(session)
     publics = {one: names.publics.get(one, one) for one in found}
@@ -98,7 +104,8 @@ def inventory_of(session: Session, hostname: str, now: float, also: Sequence[str
                 listings.get(publics[one], "unknown"),
                 one in primary,
                 one in primary or (one in rows and rows[one].present),
-                (warmup is None or warmup.state == "new") and one not in used and one not in primary,
+                warmup is None and one not in used and one not in primary,
+                warmup is not None and warmup.state == "new",
             )
         )
     return Inventory(node.name, tuple(choices), node.ipv6_enabled, has_ipv6(session, node), node.reported_at is None)
@@ -114,6 +121,29 @@ def _warmup(row: tables.Warmup | None) -> str:
     if row.paused_reason or row.state == "paused":
         return "paused"
     return {"warm": "done", "warming": "warming", "checking": "warming"}.get(row.state, "none")
+
+
+def warm_up(database: Database, actor: Actor, addresses: Iterable[str], how: str, *, anyway: bool = False) -> Sequence[str]:
+    """Do with new addresses what the form says: `start` warming up, `warm` already, `wait`. Give what was done, in words.
+
+    One that cannot be started is told too. Source: B3 point 8.
+    """
+    told = []
+    for one in addresses:
+        try:
+            if how == "warm":
+                warming.mark_warm(database, actor, one)
+                told.append(f"{one} is taken as warm already.")
+            elif how == "wait":
+                warming.hold_back(database, actor, one)
+                told.append(f"Nothing is sent from {one} until its warm-up is started.")
+            else:
+                row = warming.start(database, actor, one, anyway=anyway)
+                waits = " waits until its checks are without a critical finding" if row.state == "checking" else " has begun"
+                told.append(f"The warm-up of {one}{waits}.")
+        except Refused as error:
+            told.append(f"{one}: {error.message}.")
+    return told
 
 
 def draft_of(session: Session, value: Value, **scope: str) -> Draft:

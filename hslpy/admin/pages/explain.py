@@ -13,9 +13,11 @@ from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import directory, helos
+from hslpy.egress.allowances import availability
 from hslpy.egress.explain import Explanation, explain
 from hslpy.egress.names import Refused
 from hslpy.egress.picture import read
+from hslpy.egress.warming import warmings
 
 FIELDS = ("node", "domain", "username", "identity", "family")
 
@@ -53,6 +55,8 @@ def show(visit: Visit) -> Response:
 def _explain(visit: Visit, asked: dict[str, str]) -> Explanation:
     with visit.database.read() as session:
         picture = read(session)
+        warming = warmings(session).get(asked["node"].lower().removesuffix("."), {})
+    states = {address: availability(one, visit.now)[0] for address, one in warming.items()}
     return explain(
         visit.database,
         picture,
@@ -62,6 +66,7 @@ def _explain(visit: Visit, asked: dict[str, str]) -> Explanation:
         domain=asked["domain"],
         username=asked["username"],
         identity=asked["identity"],
+        more={address: one for address, one in states.items() if one.reason},
     )
 
 

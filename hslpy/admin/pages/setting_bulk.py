@@ -125,7 +125,7 @@ def _ask_edit(visit: Visit, rows: Sequence[Row], errors: dict[str, str] | None =
     found = None
     if len(hosts) == 1:
         with visit.database.read() as session:
-            found = setting_form.inventory_of(session, hosts[0], visit.now)
+            found = setting_form.inventory_of(session, hosts[0], visit.now, allow_loopback=visit.site.allow_loopback)
     return _shown(
         visit,
         "setting_bulk_edit.html",
@@ -151,7 +151,9 @@ def bulk_edit(visit: Visit) -> Response:
         visit.field("strict") == "yes" if visit.field("change_strict") else None,
     )
     try:
-        outcome = settings.bulk_edit(visit.database, visit.actor, [one.id for one in rows], what)
+        outcome = settings.bulk_edit(
+            visit.database, visit.actor, [one.id for one in rows], what, allow_loopback=visit.site.allow_loopback
+        )
     except Refused as error:
         return _ask_edit(visit, rows, {"": f"{error.message[:1].upper()}{error.message[1:]}."})
     return _done(visit, outcome, rows, "changed")
@@ -213,6 +215,7 @@ async def replace(visit: Visit) -> Response:
             visit.field("new"),
             queued_spam=queued or 0,
             is_confirmed=bool(visit.field("cleaned")),
+            allow_loopback=visit.site.allow_loopback,
         )
 
     try:

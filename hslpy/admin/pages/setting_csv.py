@@ -41,7 +41,13 @@ def load(visit: Visit) -> Response:
     is_final = bool(visit.field("data"))
     try:
         data = visit.field("data").encode() if is_final else visit.file("file")
-        lines = setting_sheet.load(visit.database, visit.actor, data, only_look=not is_final)
+        lines = setting_sheet.load(
+            visit.database,
+            visit.actor,
+            data,
+            only_look=not is_final,
+            allow_loopback=visit.site.allow_loopback,
+        )
     except Refused as error:
         return _page(visit, error=f"{error.message[:1].upper()}{error.message[1:]}.", status=error.status)
     words = ("added", "changed", "unchanged", "failed")

@@ -50,7 +50,7 @@ class Entered:
     ipv4_disabled: bool = False
     confirmed: bool = False
     confirmed_host: str = ""
-    warm: str = "start"
+    warm: str = ""
     form_id: str = ""
 
     @property
@@ -96,7 +96,7 @@ def entered(visit: Visit) -> Entered:
         ipv6=tuple(visit.fields("ipv6")),
         ipv4_disabled=bool(visit.field("ipv4_disabled")),
         confirmed=bool(visit.field("confirmed")),
-        warm=visit.field("warm", "start"),
+        warm=visit.field("warm"),
         form_id=visit.field("form_id")[:64],
     )
 
@@ -157,6 +157,7 @@ def save(visit: Visit) -> Response:
         found = _known_critical(visit, given)
         if found:
             return form(visit, given, found=found)
+    fresh = _fresh(visit, given)
     try:
         outcome = _carry_out(visit, given)
     except Conflict as conflict:
@@ -166,8 +167,28 @@ def save(visit: Visit) -> Response:
         return form(visit, given, {_field_of(given, error): error.message}, status=error.status)
     to = f"{PATH}?tab=settings&show=1&match=all"
     visit.finish(given.form_id, to)
-    tell(visit, outcome, _said(outcome))
+    told = setting_form.warm_up(
+        visit.database, visit.actor, fresh, given.warm or "start", anyway=bool(visit.field("anyway"))
+    )
+    tell(visit, outcome, " ".join([_said(outcome), *told]))
     return visit.redirect(to)
+
+
+def _fresh(visit: Visit, given: Entered) -> Sequence[str]:
+    """Give the chosen addresses of which it is to be said how they begin: new ones, and those held back if asked for."""
+    if given.hostname == ALL_NODES:
+        return ()
+    value = given.value
+    chosen = (*value.ipv4, *value.ipv6)
+    with visit.database.read() as session:
+        found = setting_form.inventory_of(
+            session, given.hostname, visit.now, chosen, allow_loopback=visit.site.allow_loopback
+        )
+    return [
+        one.address
+        for one in found.choices
+        if one.address in chosen and (one.is_new or (one.is_held_back and given.warm in ("start", "warm")))
+    ]
 
 
 def _carry_out(visit: Visit, given: Entered) -> Outcome:
@@ -178,7 +199,13 @@ def _carry_out(visit: Visit, given: Entered) -> Outcome:
     )
     if given.id:
         return settings.edit_row(
-            visit.database, visit.actor, given.id, given.version, what, confirmed_host=given.confirmed_host
+            visit.database,
+            visit.actor,
+            given.id,
+            given.version,
+            what,
+            confirmed_host=given.confirmed_host,
+            allow_loopback=visit.site.allow_loopback,
         )
     scope: dict[str, Any] = given.scope
     hostnames = [] if given.hostname == ALL_NODES else [given.hostname]
@@ -248,7 +275,7 @@ def faults(visit: Visit, given: Entered) -> dict[str, str]:
         if family == 4 and given.ipv4_disabled:
             continue
         try:
-            found = read_interfaces(";".join(given.listed(family)))
+            found = read_interfaces(";".join(given.listed(family)), allow_loopback=visit.site.allow_loopback)
             wrong = found[1] if family == 4 else found[0]
             if wrong:
                 errors[f"other{family}"] = f"'{wrong[0]}' is not an IPv{family} address."
@@ -305,7 +332,13 @@ def form(
         nodes = directory.list_nodes(visit.database)
         inventory, about = None, ""
         if given.hostname and given.hostname != ALL_NODES:
-            inventory = setting_form.inventory_of(session, given.hostname, visit.now, (*value.ipv4, *value.ipv6))
+            inventory = setting_form.inventory_of(
+                session,
+                given.hostname,
+                visit.now,
+                (*value.ipv4, *value.ipv6),
+                allow_loopback=visit.site.allow_loopback,
+            )
             about = setting_form.affected_by(session, draft, given.hostname)
         context = {**_people(visit, session, given), "findings": _shown(session, given, draft, found, visit.now)}
     chosen = [one for one in (*value.ipv4, *value.ipv6) if one not in PRIMARY.values()]
@@ -323,7 +356,8 @@ def form(
         all_nodes=ALL_NODES,
         inventory=inventory,
         affected=about,
-        is_new=any(rows[one].is_new for one in chosen if one in rows),
+        is_new=any(rows[one].is_new or rows[one].is_held_back for one in chosen if one in rows),
+        warm=given.warm or ("wait" if any(rows[one].is_held_back for one in chosen if one in rows) else "start"),
         helos=[rows[one] for one in chosen if one in rows],
         critical=critical,
         checked=checked,

@@ -1,15 +1,28 @@
-"""Configure outgoing IP, and Edit, as section B3 has it."""
+"""Configure outgoing IP, and Edit, as section B3 has it, with and without the script."""
 
 from __future__ import annotations
 
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from hslpy.egress import settings
+from hslpy.egress.settings import Edit
+
 from .conftest import shot
+from .seed import NODE1, NODE2, ROOT
 
 LIST = "/outgoing/delivery-ips"
+SHOWN = f"{LIST}?tab=settings&show=1&match=all"
 
 
-def test_a_new_setting(visit) -> None:
+def domain_field(page: Page):
+    return page.locator("input#domain")
+
+
+def test_the_form_follows_what_is_chosen(visit) -> None:
     page = visit(f"{LIST}/new")
-    shot(page, "new")
     assert page.locator(".levels label").all_text_contents() == [
         "Default",
         "Admin",
@@ -18,13 +31,179 @@ def test_a_new_setting(visit) -> None:
         "Domain + Username + Identity",
     ]
     page.get_by_label("Domain + Username", exact=True).check()
-    page.get_by_label("Domain", exact=True).and_(page.locator("input:not([type=radio])")).fill("example.com")
+    domain_field(page).fill("example.com")
     page.keyboard.press("Tab")
     page.get_by_label("Username", exact=True).select_option("bob")
-    page.get_by_label("Hostname").select_option("node2.example.net")
+    page.get_by_label("Hostname").select_option(NODE2)
     page.get_by_label("198.51.100.21").check()
     page.get_by_label("198.51.100.22").check()
     page.get_by_text("Mail is spread over these addresses at random.").wait_for()
+    expect(page.get_by_role("tab", name="IPv4")).to_contain_text("has choices")
     page.get_by_text("Checks are done").wait_for(state="attached")
-    page.wait_for_timeout(300)
+    expect(page.locator("[data-part=affected]")).to_contain_text("1 domain, 1 user will use this setting")
     shot(page, "new-filled")
+
+
+def test_saving_in_spite_of_a_critical_finding_asks_first(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}")
+    page.get_by_label("198.51.100.21").check()
+    page.get_by_role("button", name="Save anyway…").click()
+    dialog = page.get_by_role("dialog", name="This may keep mail from being delivered")
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    expect(dialog.get_by_role("listitem").first).to_contain_text("198.51.100.21")
+    shot(page, "save-anyway")
+    dialog.get_by_role("button", name="Save anyway").click()
+    page.get_by_text("Saved: Domain example.org on node2.example.net uses 198.51.100.21").wait_for()
+    expect(page.get_by_text("The warm-up of 198.51.100.21")).to_be_visible()
+    page.get_by_role("button", name="Undo").wait_for()
+    shot(page, "saved")
+
+
+def test_saving_without_the_script(visit) -> None:
+    page = visit(f"{LIST}/new", script=False)
+    page.get_by_label("Domain", exact=True).and_(page.locator("[type=radio]")).check()
+    page.get_by_role("button", name="Update the form").click()
+    domain_field(page).fill("nowhere.example")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Domain 'nowhere.example' does not exist.")
+    assert "domain-error" in domain_field(page).get_attribute("aria-describedby")
+    domain_field(page).fill("example.org")
+    page.get_by_label("Hostname").select_option(NODE2)
+    page.get_by_role("button", name="Update the form").click()
+    page.get_by_label("198.51.100.21").check()
+    page.get_by_role("button", name="Check", exact=True).click()
+    expect(page.locator(".check h4")).to_contain_text("198.51.100.21")
+    page.get_by_role("button", name="Save anyway").click()
+    expect(page.locator("caption")).to_have_text("8 delivery IP settings")
+
+
+def test_what_is_wrong_is_told_above_and_beside(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&hostname={NODE1}")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator("#errors").wait_for()
+    assert page.evaluate("document.activeElement.id") == "errors"
+    page.locator("#errors").get_by_role("link", name="Choose a domain.").click()
+    assert page.evaluate("document.activeElement.id") == "domain"
+    shot(page, "errors")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1.2.3", "'1.2.3' is not an IP address."),
+        ("224.0.0.1", "'224.0.0.1' cannot be used as a source address (multicast)."),
+        ("2001:db8::1", "'2001:db8::1' is not an IPv4 address."),
+    ],
+)
+def test_other_addresses_are_looked_at(visit, text: str, told: str) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE1}", script=False)
+    page.locator("#other4").fill(text)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#other4-error")).to_contain_text(told)
+    expect(page.locator("#other4")).to_have_value(text)
+
+
+def test_an_address_that_is_not_there_yet_is_saved_with_a_warning(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE1}", script=False)
+    page.locator("#other4").fill("198.51.100.200")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Save anyway").click()
+    page.get_by_text("198.51.100.200 is not an address of node1.example.net").first.wait_for()
+    expect(page.locator("tbody tr", has_text="198.51.100.200")).to_contain_text("no longer on this server")
+
+
+def test_switching_ipv4_off_is_confirmed(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}")
+    page.get_by_label("198.51.100.21").check()
+    page.get_by_label("Disable delivery over IPv4", exact=True).check()
+    expect(page.get_by_label("198.51.100.21")).not_to_be_checked()
+    expect(page.get_by_label("198.51.100.21")).to_be_disabled()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator("#errors").get_by_text("Confirm that delivery over IPv4 is to be disabled.").wait_for()
+    page.get_by_label("Yes, disable delivery over IPv4 here").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator("#errors").get_by_text("node2.example.net has no IPv6 address that works").wait_for()
+    shot(page, "ipv4-off")
+    page.get_by_label("Type node2.example.net to confirm").fill(NODE2)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("tbody tr", has_text="example.org")).to_contain_text("Off")
+
+
+def test_the_warning_about_ipv6_leads_to_its_tab(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE1}")
+    page.get_by_label("198.51.100.11").check()
+    page.get_by_role("link", name="Choose IPv6").click()
+    expect(page.get_by_role("tab", name="IPv6")).to_have_attribute("aria-selected", "true")
+    page.get_by_label("2001:db8:1::11").check()
+    expect(page.get_by_text("IPv6 addresses are not set")).to_have_count(0)
+    page.get_by_role("tab", name="IPv6").focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_role("tab", name="IPv6")).to_have_attribute("aria-selected", "true")  # by hand
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="IPv4")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("198.51.100.11")).to_be_checked()
+
+
+def test_two_change_it_at_once(visit, web) -> None:
+    page = visit(f"{LIST}/4/edit", script=False)
+    expect(page.get_by_text("Remove and add to change the scope.")).to_be_visible()
+    with web.database.read() as session:
+        row = settings.get_row(session, 4)
+    settings.edit_row(web.database, ROOT, 4, row.version, Edit(ipv4=["198.51.100.16"]))
+    page.get_by_label("198.51.100.15").uncheck()
+    page.get_by_role("button", name="Save", exact=True).click()
+    if page.get_by_role("button", name="Save anyway").count():
+        page.get_by_role("button", name="Save anyway").click()
+    page.get_by_role("heading", name="Somebody else has changed this setting").wait_for()
+    expect(page.locator(".box", has_text="Theirs")).to_contain_text("198.51.100.16")
+    shot(page, "conflict")
+    page.get_by_role("button", name="Use mine").click()
+    expect(page.locator("tbody tr", has_text="198.51.100.14")).to_have_count(1)
+
+
+def test_a_form_that_is_sent_twice_is_carried_out_once(visit, web) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}")
+    before = web.database.revision()
+    form = page.evaluate("Object.fromEntries(new FormData(document.querySelector('form[data-setting]')))")
+    replies = [page.request.post(f"{LIST}/save", form={**form, "do": "save"}, max_redirects=0) for _ in range(2)]
+    assert [one.status for one in replies] == [303, 303]
+    assert web.database.revision() == before + 1
+
+
+def test_what_was_entered_outlasts_the_session(visit, web) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}", script=False)
+    page.get_by_label("198.51.100.21").check()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("what you entered is kept")).to_be_visible()
+    page.get_by_label("Name").fill("root")
+    page.get_by_label("Password").fill("long enough")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Go on with it").click()
+    expect(page.get_by_label("198.51.100.21")).to_be_checked()
+    expect(domain_field(page)).to_have_value("example.org")
+
+
+def test_a_dialog_asks_to_sign_in_again(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Save", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Your session is over")
+    shot(page, "session-over")
+    dialog.get_by_label("Password").fill("wrong wrong")
+    dialog.get_by_role("button", name="Sign in").click()
+    dialog.get_by_text("The name or the password is not right.").wait_for()
+    dialog.get_by_label("Password").fill("long enough")
+    dialog.get_by_role("button", name="Sign in").click()
+    page.get_by_text(re.compile("Saved: Domain example.org")).wait_for()
+
+
+def test_a_helo_with_a_line_end_is_refused(visit) -> None:
+    page = visit(f"{LIST}/helo?address=198.51.100.11", script=False)
+    csrf = page.locator("main input[name=csrf]").first.get_attribute("value")
+    form = {"csrf": csrf, "address": "198.51.100.11", "helo": "a.example.com\r\nMAIL FROM:<x@y>"}
+    reply = page.request.post(f"{LIST}/helo", form=form, max_redirects=0)
+    assert reply.status == 400
+    page.locator("#helo").fill("out_1.example.com")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#helo-error")).to_contain_text("underscore is not allowed (RFC 5321 section 4.1.2)")
