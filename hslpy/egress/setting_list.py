@@ -160,6 +160,14 @@ def rows_by_id(database: Database, ids: Sequence[int]) -> Sequence[Row]:
     return [found[one] for one in dict.fromkeys(ids) if one in found]
 
 
+def once_seen(session: Session) -> frozenset[tuple[str, str]]:
+    """Give the nodes with each address that they ever had, or were said to have."""
+    rows = session.execute(
+        select(_node.name, tables.Address.address).join(tables.Address, tables.Address.node_id == _node.id)
+    )
+    return frozenset((name, address) for name, address in rows)
+
+
 def columns_of(query: Query) -> Sequence[str]:
     """Give the columns to show, in their order. Raises Refused for one that is not there."""
     unknown = [one for one in query.columns if one not in COLUMNS]

@@ -112,16 +112,18 @@ class Facts:
     def __init__(self, visit: Visit) -> None:
         with visit.database.read() as session:
             self.zone = site.read(session).time_zone
+            self._once = setting_list.once_seen(session)
         self._now = visit.now
         self._nodes = {one.name: one for one in directory.list_nodes(visit.database)}
 
-    def has_vanished(self, hostname: str, address: str) -> bool:
-        """Whether a node that has reported its addresses does not have one that is set."""
+    def absence(self, hostname: str, address: str) -> str:
+        """Say how it is that a node does not have an address that is set; empty where it has, or has never reported."""
         node = self._nodes.get(hostname)
-        own = ("0.0.0.0", "::", "::0")
-        if node is None or node.reported_at is None or address in own:
-            return False
-        return address not in (*node.addresses, node.primary_ipv4, node.primary_ipv6)
+        if node is None or node.reported_at is None or address in ("0.0.0.0", "::", "::0"):
+            return ""
+        if address in (*node.addresses, node.primary_ipv4, node.primary_ipv6):
+            return ""
+        return "no longer on this server" if (hostname, address) in self._once else "not on this server yet"
 
     def silence(self, hostname: str) -> str:
         """Say since when a node has not reported; empty for one that does, or never did."""

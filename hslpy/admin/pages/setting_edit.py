@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from fastapi.responses import Response
-from sqlalchemy.orm import Session
 
 from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
 from hslpy.admin.pages.table import page
@@ -368,7 +367,7 @@ def form(
     )
 
 
-def _people(visit: Visit, session: Session, given: Entered) -> dict[str, Any]:
+def _people(visit: Visit, session: Any, given: Entered) -> dict[str, Any]:
     """Give who can be chosen: admins, domains, the domain's users, identities seen."""
     domains = [one.name for one in directory.list_domains(visit.database)]
     users: Sequence[str] = ()
@@ -385,7 +384,7 @@ def _people(visit: Visit, session: Session, given: Entered) -> dict[str, Any]:
 
 
 def _shown(
-    session: Session,
+    session: Any,
     given: Entered,
     draft: Any,
     found: Mapping[str, Sequence[Finding]] | None,

@@ -7,8 +7,13 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from hslpy.egress import directory
+from hslpy.mail.address import Address
+from tests.spool.messages import recipient
+
+from ...support.mail_server import mail_server
 from .conftest import shot
-from .seed import EVIL
+from .seed import EVIL, NODE1, NODE2, ROOT, report
 
 LIST = "/outgoing/delivery-ips"
 SHOWN = f"{LIST}?tab=settings&show=1&match=all"
@@ -222,6 +227,39 @@ def test_replacing_an_address(visit) -> None:
     page.get_by_role("dialog").get_by_label("New address").fill("198.51.100.15")
     page.get_by_role("dialog").get_by_role("button", name="Replace").click()
     page.get_by_text("1 setting changed: 198.51.100.16 is now 198.51.100.15.").wait_for()
+
+
+def test_a_queue_with_mail_of_locked_users_has_to_be_dealt_with_first(visit, web, tmp_path, clock) -> None:
+    with mail_server(tmp_path / "control", clock) as server:
+        web.site.control = server.path
+        bob = {"domain": "example.com", "username": "bob"}
+        server.accept(*(recipient(recipient=Address(f"to{n}", "example.net"), egress=bob) for n in range(3)))
+        page = visit(SHOWN, script=False)
+        replace = form_of(page, "198.51.100.16")
+        assert "locked senders" not in page.request.post(f"{LIST}/bulk", form=replace).text()
+        directory.lock_user(web.database, ROOT, "example.com", "bob", "spam")
+        asked = page.request.post(f"{LIST}/bulk", form=replace).text()
+        assert "There are 3 queued messages from locked senders." in asked and 'href="/outgoing/queue"' in asked
+        new = {**replace, "old": "198.51.100.16", "new": "198.51.100.15"}
+        assert page.request.post(f"{LIST}/replace", form=new, max_redirects=0).status == 400
+        assert page.request.post(f"{LIST}/replace", form={**new, "cleaned": "1"}, max_redirects=0).status == 303
+
+
+def form_of(page: Page, address: str) -> dict[str, str]:
+    row = page.locator("tbody tr", has_text=address).get_by_role("checkbox").get_attribute("value")
+    return {"csrf": page.locator("body").get_attribute("data-csrf"), "id": row, "do": "replace"}
+
+
+def test_a_node_that_has_gone_silent_is_told(visit, web, clock) -> None:
+    report(web.database, NODE2, "198.51.100.20", "198.51.100.99")
+    report(web.database, NODE2, "198.51.100.20")
+    clock.advance(3 * 3600)
+    report(web.database, NODE1, "198.51.100.10")
+    page = visit(SHOWN)
+    texts = " ".join(rows(page))
+    assert "server not reachable since 10:00; shown values are the last known" in texts
+    assert "no longer on this server" in texts
+    shot(page, "silent")
 
 
 def test_csv_goes_out_and_comes_in_by_a_preview(visit, web, tmp_path) -> None:

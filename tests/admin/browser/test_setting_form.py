@@ -109,7 +109,7 @@ def test_an_address_that_is_not_there_yet_is_saved_with_a_warning(visit) -> None
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_role("button", name="Save anyway").click()
     page.get_by_text("198.51.100.200 is not an address of node1.example.net").first.wait_for()
-    expect(page.locator("tbody tr", has_text="198.51.100.200")).to_contain_text("no longer on this server")
+    expect(page.locator("tbody tr", has_text="198.51.100.200")).to_contain_text("not on this server yet")
 
 
 def test_switching_ipv4_off_is_confirmed(visit) -> None:
