@@ -30,7 +30,7 @@ SCOPES: Mapping[str, str] = {
     "ips:read": "see delivery IPs, HELO names, warm-up and checks",
     "ips:write": "change them, and run checks",
     "directory:read": "see admins, domains, users and nodes",
-    "directory:write": "change, lock and remove them",
+    "directory:write": "change, lock and remove domains, users and nodes",
     "reputation:read": "see block lists and what they said",
     "reputation:write": "change block lists, and ask them",
     "queue:read": "see the queue, messages and figures",

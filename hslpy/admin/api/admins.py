@@ -13,6 +13,7 @@ from hslpy.egress.admins import SCOPES, Admin, Role, Token
 router = noun("admins")
 
 READ = needs("directory:read", SUPER, "admin", "read-only")
+WRITE = needs("all")  # whoever may make admins may do everything
 OWN = needs("directory:write", SUPER, "admin", "read-only")
 
 
@@ -66,18 +67,18 @@ def show_admin(caller: Annotated[Caller, READ], name: str) -> Admin:
 
 
 @router.post("/admins", summary="Add an admin", status_code=201)
-def add_admin(caller: Annotated[Caller, needs("directory:write")], body: NewAdmin) -> Admin:
+def add_admin(caller: Annotated[Caller, WRITE], body: NewAdmin) -> Admin:
     given = body.given
     return admins.add_admin(caller.site.database, caller.actor, given.pop("name"), **given)
 
 
 @router.patch("/admins/{name:path}", summary="Change, lock or unlock an admin")
-def set_admin(caller: Annotated[Caller, needs("directory:write")], name: str, body: AdminChange) -> Admin:
+def set_admin(caller: Annotated[Caller, WRITE], name: str, body: AdminChange) -> Admin:
     return admins.set_admin(caller.site.database, caller.actor, name, **body.given)
 
 
 @router.delete("/admins/{name:path}", summary="Remove an admin")
-def remove_admin(caller: Annotated[Caller, needs("directory:write")], name: str) -> Done:
+def remove_admin(caller: Annotated[Caller, WRITE], name: str) -> Done:
     return Done(text=admins.remove_admin(caller.site.database, caller.actor, name).text)
 
 
