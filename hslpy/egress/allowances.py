@@ -47,6 +47,7 @@ class Ramp:
         self._refused: dict[tuple[str, str], Availability] = {}
         self._known: dict[str, _Known] = {}
         self._of: Mapping[str, Warming] = {}
+        self._standing: dict[str, tuple[Availability, float, int]] = {}
         self._open: dict[tuple[str, str], deque[tuple[str, Sequence[Cap], float]]] = {}
         self._giving: set[asyncio.Task[None]] = set()
         self._blocked: set[str] = set()
@@ -65,6 +66,7 @@ class Ramp:
         if warmings is not self._of:
             self._of = warmings
             self._blocked.clear()
+            self._standing.clear()
         known = self._known.get(group)
         if known is None or known.of is not warmings or not known.since <= now < known.until:
             known = self._known[group] = self._found(warmings, group, now)
@@ -76,11 +78,11 @@ class Ramp:
         if warming is None:
             return USABLE
         now = self._clock.time()
-        found = _BLOCKED if address in self._blocked else availability(warming, now)[0]
+        found, _, day = self._stands(warming, now)
         if found.reason:
             return found
         group = group_of(host)
-        caps = self._caps(warming, now, group)
+        caps = self._caps(warming, day, group)
         if not caps:
             return USABLE
         answer = await self._quotas.reserve(warming.key, caps, now)
@@ -128,8 +130,18 @@ class Ramp:
             self._refused.pop((address, cap.name), None)
         self._known.clear()
 
-    def _caps(self, warming: Warming, now: float, group: str) -> Sequence[Cap]:
-        found = caps_of(warming, now, group)
+    def _stands(self, warming: Warming, now: float) -> tuple[Availability, float, int]:
+        """Source: `availability`. It is kept as long as it holds: to know the hour of a zone takes time."""
+        address = warming.address
+        if address in self._blocked:
+            return _BLOCKED, math.inf, 0
+        known = self._standing.get(address)
+        if known is None or self._of is not self._warmings() or not known[1] - 900 <= now < known[1]:
+            known = self._standing[address] = availability(warming, now)
+        return known
+
+    def _caps(self, warming: Warming, day: int, group: str) -> Sequence[Cap]:
+        found = caps_of(warming.plan, day, group)
         if not isinstance(self._quotas, MemoryQuotas):
             return found
         return [_part(cap, warming) for cap in found]
@@ -139,7 +151,7 @@ class Ramp:
         found: dict[str, Availability] = {}
         until = math.inf
         for address, warming in warmings.items():
-            one, ends = availability(warming, now) if address not in self._blocked else (_BLOCKED, math.inf)
+            one, ends, _ = self._stands(warming, now)
             until = min(until, ends)
             if not one.reason:
                 for name in dict.fromkeys(("", group, "Redis")):
@@ -152,32 +164,30 @@ class Ramp:
         return _Known(warmings, now, until, found)
 
 
-def availability(warming: Warming, now: float) -> tuple[Availability, float]:
-    """Say whether an address may be used now by its state and windows, and until when (Unix seconds) that holds at most."""
+def availability(warming: Warming, now: float) -> tuple[Availability, float, int]:
+    """Say whether an address may be used now by its state and windows, until when (Unix seconds) that holds at most, a quarter
+    of an hour, and on which day of its plan."""
+    soon = now - now % 900 + 900  # in whatever zone, a date ends with a quarter of an hour
     if warming.stopped:
-        return Availability(warming.stopped, True, math.inf, stopped=True), math.inf
+        return Availability(warming.stopped, True, math.inf, stopped=True), soon, 0
     plan = warming.plan
     window = window_at(plan, datetime.fromtimestamp(now, UTC), warming.progress)
-    midnight = (math.floor(now / 3600) + 1) * 3600.0  # in whatever zone, a date ends with an hour, a half or a quarter
-    soon = min(midnight, now - now % 900 + 900)
     if window.is_open:
         closes = window.closes.timestamp() if window.closes is not None else math.inf
-        return _OPEN, min(closes, soon)
+        return _OPEN, min(closes, soon), window.day
     opens = window.opens.timestamp() if window.opens is not None else math.inf
     at = f" opens {told(plan, opens, now)}" if window.opens is not None else " is closed"
     day = f"day {window.day} of {plan.days}" if window.day else "not begun"
-    return Availability(f"warming up, {day}: the window{at}", True, opens), min(opens, soon)
+    return Availability(f"warming up, {day}: the window{at}", True, opens), min(opens, soon), window.day
 
 
-def caps_of(warming: Warming, now: float, group: str) -> Sequence[Cap]:
-    """Give the caps that hold for a message to a group of receivers, those of the whole first."""
-    day = window_at(warming.plan, datetime.fromtimestamp(now, UTC), warming.progress).day
-    burst = warming.plan.burst
+def caps_of(plan: Plan, day: int, group: str) -> Sequence[Cap]:
+    """Give the caps that hold on a day for a message to a group of receivers, those of the whole first."""
     caps = []
     for name in dict.fromkeys(("", group)):
-        limit = hourly_limit(warming.plan, day, name)
+        limit = hourly_limit(plan, day, name)
         if limit is not None:
-            caps.append(Cap(name, limit, burst))
+            caps.append(Cap(name, limit, plan.burst))
     return caps
 
 
