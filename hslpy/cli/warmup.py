@@ -25,11 +25,15 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window-start", metavar="TIME", help="when the day's hours begin (default 09:00)")
     parser.add_argument("--curve", metavar="CURVE", help="gentle (default) or linear")
     parser.add_argument("--no-windows", action="store_true", help="limit the messages an hour, not the hours")
-    parser.add_argument("--hourly", metavar="N,N,...", help="the most messages an hour, by day")
+    parser.add_argument("--hourly", metavar="N,N,...", help="the most messages an hour, by day; `default`: those published")
     parser.add_argument(
-        "--hourly-of", action="append", default=[], metavar="RECEIVERS=N,N,...", help="the same for one group of receivers"
+        "--hourly-of",
+        action="append",
+        default=[],
+        metavar="RECEIVERS=N,N,...",
+        help="the same for receivers such as `google`",
     )
-    parser.add_argument("--burst", type=int, metavar="N", help="how many minutes' messages may leave at once (default 3)")
+    parser.add_argument("--burst", type=int, metavar="N", help="how many of an hour's messages may go at once (default 3)")
     parser.add_argument(
         "--require-traffic", type=int, metavar="N", help="fewer messages than these repeat a day (default 1)"
     )
@@ -38,7 +42,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 def _start_arguments(parser: argparse.ArgumentParser) -> None:
     _plan(parser)
-    parser.add_argument("--anyway", action="store_true", help="though its checks found something critical")
+    parser.add_argument("--when-checked", action="store_true", help="once its checks find nothing critical")
 
 
 def _pause_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,17 +55,13 @@ def _repeat_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", type=int, metavar="N", help="step back to this day; left out: today's once more")
 
 
-def _caps(text: str) -> list[int]:
-    return [int(one) if one.strip().isdigit() else -1 for one in text.split(",")]  # what is no number is refused
-
-
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     names = ("days", "start", "window_start", "curve", "burst", "require_traffic")
     body: dict[str, Any] = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     body |= {"windows": False} if arguments.no_windows else {}
-    body |= {"hourly": _caps(arguments.hourly)} if arguments.hourly is not None else {}
+    body |= {"hourly": arguments.hourly} if arguments.hourly is not None else {}
     of_groups = dict(one.partition("=")[::2] for one in arguments.hourly_of)
-    body |= {"hourly_of": {name: _caps(caps) for name, caps in of_groups.items()}} if of_groups else {}
+    body |= {"hourly_of": of_groups} if of_groups else {}
     return body | ({"confirmed": True} if arguments.confirmed else {})
 
 
@@ -96,8 +96,8 @@ def _forget(api: Api, arguments: argparse.Namespace) -> int:
     return answer(arguments, done, done["text"])
 
 
-def _anyway(arguments: argparse.Namespace) -> dict[str, Any]:
-    return _given(arguments) | ({"anyway": True} if arguments.anyway else {})
+def _start(arguments: argparse.Namespace) -> dict[str, Any]:
+    return _given(arguments) | ({"anyway": False} if arguments.when_checked else {})
 
 
 WARMUP = Order(
@@ -106,7 +106,7 @@ WARMUP = Order(
     orders=(
         Order("list", "list the warm-ups that are known", nothing, _list),
         Order("show", "show an address's warm-up, with its days and a forecast", _address, _show),
-        Order("start", "begin to warm up an address", _start_arguments, _order("POST", "start", _anyway)),
+        Order("start", "begin to warm up an address", _start_arguments, _order("POST", "start", _start)),
         Order("restart", "begin again with the first day", _plan, _order("POST", "restart", _given)),
         Order("plan", "go on by another plan; the days done stay done", _plan, _order("PUT", "plan", _given)),
         Order(

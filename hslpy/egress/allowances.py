@@ -165,8 +165,10 @@ class Ramp:
 
 
 def availability(warming: Warming, now: float) -> tuple[Availability, float, int]:
-    """Say whether an address may be used now by its state and windows, until when (Unix seconds) that holds at most, a quarter
-    of an hour, and on which day of its plan."""
+    """Say whether an address may be used now by its state and windows, until when that holds, and on which day of its plan.
+
+    `now` and the end are Unix seconds; it is looked at again after a quarter of an hour at most.
+    """
     soon = now - now % 900 + 900  # in whatever zone, a date ends with a quarter of an hour
     if warming.stopped:
         return Availability(warming.stopped, True, math.inf, stopped=True), soon, 0

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from hslpy.egress import activity, site, tables
 from hslpy.egress.database import Actor, Change, Database
 from hslpy.egress.names import NotFound, Refused, canonical_address
+from hslpy.egress.receivers import GROUPS
 from hslpy.egress.warmup import (
     FEWEST_DAYS,
     HOURLY,
@@ -165,6 +166,9 @@ def plan_from(
     caps = _caps(hourly, count)
     of_groups = {name.strip().lower(): _caps(limits, count) for name, limits in (hourly_of or {}).items()}
     of_groups = {name: limits for name, limits in of_groups.items() if name and limits}
+    unknown = next((name for name in of_groups if name not in GROUPS), None)
+    if unknown is not None:
+        raise Refused(f"'{unknown}' is no group of receivers: {', '.join(GROUPS)}")
     if not windows and not caps:
         raise Refused("a plan limits the hours, or the messages an hour, or both")
     required = int(of_site.require_traffic) if require_traffic is None else _number(require_traffic, 0, 10**6, "the traffic")

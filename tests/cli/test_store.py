@@ -125,7 +125,7 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
 def test_a_warm_up_by_commands(shell: Shell) -> None:
     shell("node", "set", NODE, "--address", "8.8.4.2")
     assert "no address" in shell("ip", "warmup", "list").out
-    begun = shell.json("ip", "warmup", "start", "8.8.4.2", "--days", "9", "--hourly", "20,40", "--hourly-of", "gmail=10")
+    begun = shell.json("ip", "warmup", "start", "8.8.4.2", "--days", "9", "--hourly", "20,40", "--hourly-of", "google=10")
     assert (begun["plan"]["days"], begun["plan"]["hourly"]) == (9, [20, 40])
     assert "the number" in shell("ip", "warmup", "plan", "8.8.4.2", "--hourly", "x", status=1).err
     assert "Paused" in shell("ip", "warmup", "pause", "8.8.4.2", "--reason", "later").out

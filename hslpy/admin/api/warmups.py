@@ -19,8 +19,8 @@ WRITE = needs("ips:write")
 class PlanOf(Body):
     """A plan; what is left out is as usual. `start` is a date, `window_start` a time of day in the site's zone.
 
-    `hourly`, and each of `hourly_of` by group of receivers, are the most messages an hour by day. Fewer than seven days have
-    to be `confirmed`.
+    `hourly`, and each of `hourly_of` by group of receivers, are the most messages an hour by day; `default` are those
+    published. Fewer than seven days have to be `confirmed`.
     """
 
     start: str = ""
@@ -28,17 +28,17 @@ class PlanOf(Body):
     window_start: str = "09:00"
     curve: str = "gentle"
     windows: bool = True
-    hourly: list[int] = Field(default_factory=list)
-    hourly_of: dict[str, list[int]] = Field(default_factory=dict)
+    hourly: list[int] | str = Field(default_factory=list)
+    hourly_of: dict[str, list[int] | str] = Field(default_factory=dict)
     burst: int = 3
     require_traffic: int | None = None
     confirmed: bool = False
 
 
 class Start(PlanOf):
-    """`anyway`: though the checks of the address found something critical."""
+    """Not `anyway`: it begins once the checks of the address find nothing critical."""
 
-    anyway: bool = False
+    anyway: bool = True
 
 
 class Pause(Body):
