@@ -177,7 +177,8 @@ def test_orders_and_what_they_refuse(nodes, clock):
     assert raised.value.status == 409
     for wrong in (
         {"days": 0}, {"days": "x"}, {"start": "yesterday"}, {"start": "2026-03-01"}, {"window_start": "25:00"},
-        {"curve": "steep"}, {"burst": 6}, {"hourly": "1,0"}, {"hourly": [1] * 8}, {"windows": False}, {"hourly_of": {"gmail": "5"}},
+        {"curve": "steep"}, {"burst": 6}, {"hourly": "1,0"}, {"hourly": [1] * 8}, {"windows": False},
+        {"hourly_of": {"gmail": "5"}},
     ):  # fmt: skip
         with pytest.raises(Refused):
             warming.start(nodes, ROOT, A, **wrong)
