@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from hslpy.clock import Clock
@@ -121,7 +121,7 @@ class Checker:
     async def check_all(self, *, only_new: bool = False) -> Sequence[str]:
         """Check this node's addresses, those that it has and those that are set for it, and give them.
 
-        With `only_new` those alone that were never checked.
+        With `only_new` those alone that were never checked, or that came on a block list, or off it, since.
         """
         with_settings = await asyncio.to_thread(self._mine, only_new)
         gate = asyncio.Semaphore(_ADDRESSES_AT_ONCE)
@@ -237,9 +237,7 @@ class Checker:
             )
             found.update(session.scalars(query.where(tables.DeliverySetting.node_id == node.id).distinct()))
             if only_new:
-                found.difference_update(
-                    session.scalars(select(tables.Checkup.address).where(tables.Checkup.node_id == node.id))
-                )
+                found.difference_update(session.scalars(_still_true(node)))
         return sorted(found)
 
     def _keep(self, facts: Facts, findings: Sequence[Finding]) -> None:
@@ -253,6 +251,17 @@ class Checker:
             row.findings = [{**asdict(one), "resolver": facts.resolver} for one in findings]
             if facts.names is not None:
                 helos.keep(session, facts.outside, _seen(facts, facts.names, facts.hosts))
+
+
+def _still_true(node: tables.Node) -> Select[str]:
+    """Select a node's addresses that were checked, and on no block list began or ended to be listed since."""
+    kept, address = tables.Checkup, tables.Address
+    outside = func.coalesce(func.nullif(address.public_address, ""), kept.address)
+    listing, past = tables.Listing, tables.PastListing
+    began = select(listing.address).where(listing.address == outside, listing.listed_since > kept.checked_at).exists()
+    ended = select(past.address).where(past.address == outside, past.to_at > kept.checked_at).exists()
+    known = (address.node_id == kept.node_id) & (address.address == kept.address)
+    return select(kept.address).outerjoin(address, known).where(kept.node_id == node.id, ~began, ~ended)
 
 
 def _seen(facts: Facts, names: Lookup, hosts: Mapping[str, Host]) -> helos.Seen:

@@ -298,6 +298,17 @@ def test_a_node_reports_looks_up_and_checks_by_itself(database, clock):
         await until(lambda: len(clock._sleepers) == 4)
         clock.advance(LOOK_S)
         await until(lambda: checked(0.0))  # a new one, at once
+        await until(lambda: len(clock._sleepers) == 4)
+        with database.keep() as session:
+            block = Dnsbl(name="Ours", zone="bl.example.net", families=[4], codes={}, kind="address")
+            session.add(block)
+            session.flush()
+            times = {name: clock.time() + 1 for name in ("checked_at", "since", "listed_since", "listed_at")}
+            row = Listing(address="127.0.0.1", dnsbl_id=block.id, status="listed", severity="warning", **times)
+            row.codes, row.meanings, row.reasons, row.listed_codes, row.expires_at = [], [], [], [], clock.time()
+            session.add(row)
+        clock.advance(LOOK_S)
+        await until(lambda: checked(clock.time()))  # one that came on a list, too
         night = next_night(clock.time(), "node3.example.com")
         assert not checked(night)
         await until(lambda: len(clock._sleepers) == 4)

@@ -446,8 +446,8 @@ def _conflict(visit: Visit, given: Entered, conflict: Conflict) -> Response:
     return visit.render(
         "setting_conflict.html",
         409,
-        title="Somebody else has changed this setting",
-        message=_sentence(conflict.message),
+        title="Somebody else has changed this setting" if given.id else "There is a setting for this already",
+        message=_sentence(conflict.message) if given.id else "",
         given=given,
         mine=mine,
         theirs=theirs,
