@@ -7,11 +7,13 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from hslpy.dns.scripted import ScriptedResolver
 from hslpy.egress import settings
+from hslpy.egress.checkup import Checker
 from hslpy.egress.settings import Edit
 
 from .conftest import shot
-from .seed import NODE1, NODE2, ROOT
+from .seed import NODE1, NODE2, ROOT, report
 
 LIST = "/outgoing/delivery-ips"
 SHOWN = f"{LIST}?tab=settings&show=1&match=all"
@@ -57,6 +59,32 @@ def test_saving_in_spite_of_a_critical_finding_asks_first(visit) -> None:
     expect(page.get_by_text("The warm-up of 198.51.100.21")).to_be_visible()
     page.get_by_role("button", name="Undo").wait_for()
     shot(page, "saved")
+
+
+def test_checks_run_while_the_form_is_open(visit, web, clock) -> None:
+    report(web.database, NODE2, "20.30.40.50", "20.30.40.51", "20.30.40.52")
+    zone = {
+        "51.40.30.20.in-addr.arpa": {"PTR": ["out_1.example.com"]},
+        "52.40.30.20.in-addr.arpa": {"PTR": ["out2.example.com"]},
+        "out2.example.com": {"A": ["20.30.40.52"]},
+        NODE2: {"A": ["20.30.40.50"]},
+        "example.org": {"TXT": ["v=spf1 ip4:20.30.40.52 -all"]},
+    }
+    web.site.checker = Checker(web.database, ScriptedResolver(zone), clock, NODE1, resolver_name="192.0.2.53")
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}")
+    page.get_by_label("20.30.40.52").check()
+    good = page.locator(".check[data-address='20.30.40.52']")
+    expect(good.locator("h4")).not_to_contain_text("Checking")
+    expect(page.locator("[data-spf]")).to_contain_text("SPF of example.org allows 20.30.40.52.")
+    expect(good.locator("[data-outcome=critical]")).to_have_count(0)
+    expect(page.get_by_role("button", name="Save", exact=True).last).to_be_visible()
+    page.get_by_label("20.30.40.51").check()
+    bad = page.locator(".check[data-address='20.30.40.51']")
+    expect(bad).to_contain_text("The PTR 'out_1.example.com' contains an underscore")
+    expect(page.get_by_role("button", name="Save anyway…")).to_be_visible()
+    shot(page, "checks")
+    page.get_by_label("20.30.40.51").uncheck()
+    expect(page.get_by_role("button", name="Save anyway…")).to_have_count(0)
 
 
 def test_saving_without_the_script(visit) -> None:
