@@ -51,7 +51,7 @@ def test_saving_in_spite_of_a_critical_finding_asks_first(visit) -> None:
     page.get_by_label("198.51.100.21").check()
     page.get_by_role("button", name="Save anyway…").click()
     dialog = page.get_by_role("dialog", name="This may keep mail from being delivered")
-    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     expect(dialog.get_by_role("listitem").first).to_contain_text("198.51.100.21")
     shot(page, "save-anyway")
     dialog.get_by_role("button", name="Save anyway").click()
@@ -108,10 +108,9 @@ def test_saving_without_the_script(visit) -> None:
 def test_what_is_wrong_is_told_above_and_beside(visit) -> None:
     page = visit(f"{LIST}/new?level=domain&hostname={NODE1}")
     page.get_by_role("button", name="Save", exact=True).click()
-    page.locator("#errors").wait_for()
-    assert page.evaluate("document.activeElement.id") == "errors"
+    expect(page.locator("#errors")).to_be_focused()
     page.locator("#errors").get_by_role("link", name="Choose a domain.").click()
-    assert page.evaluate("document.activeElement.id") == "domain"
+    expect(domain_field(page)).to_be_focused()
     shot(page, "errors")
 
 
