@@ -165,7 +165,7 @@ class App:
             self.ramp = self._ramp(*place)
             self.departures = known = Departures(settings.hostname, self._clock, self.log, self.ramp)
             self.logins = StoreLogins(known, settings.smtp.auth_threads, settings.smtp.auth_waiting, self._clock)
-            self.queue.withheld = lambda entry: locked(known.picture, entry)
+            self.queue.withheld = lambda entry: locked(known.picture, known.node, entry)
             self.following = Following(
                 settings.egress.database,
                 settings.hostname,

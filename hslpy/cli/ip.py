@@ -173,7 +173,8 @@ def _explained(found: dict[str, Any]) -> str:
     what = found["address"] or {"automatic": "the system takes one"}.get(found["kind"], found["kind"])
     if len(pool) > 1:
         what = f"one of {', '.join(pool)}"
-    return "\n".join([*lines, f"{found['node']}, IPv{found['family']}: {what}"])
+    held = [f"its mail is held: {found['held_because']}"] if found["held_because"] else []
+    return "\n".join([*lines, f"{found['node']}, IPv{found['family']}: {what}", *held])
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:

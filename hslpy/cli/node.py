@@ -11,7 +11,7 @@ from hslpy.cli.output import table
 from hslpy.cli.reach import Api
 from hslpy.errors import OperatorError
 
-_COLUMNS = ("name", "primary_ipv4", "primary_ipv6", "ipv6_enabled", "addresses", "reported_at")
+_COLUMNS = ("name", "primary_ipv4", "primary_ipv6", "ipv6_enabled", "addresses", "reported_at", "locked", "locked_reason")
 _ADDRESSES = ("address", "present", "is_primary", "used", "ptr", "helo", "status", "warmup", "reputation", "public_address")
 
 
@@ -32,6 +32,11 @@ def _new_arguments(parser: argparse.ArgumentParser) -> None:
 def _set_arguments(parser: argparse.ArgumentParser) -> None:
     _new_arguments(parser)
     parser.add_argument("--rename", metavar="NODE", help="the new name")
+
+
+def _lock_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; the queue shows it with the mail that waits")
 
 
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +78,16 @@ def _set(api: Api, arguments: argparse.Namespace) -> int:
     return answer(arguments, row, f"{row['name']} was changed")
 
 
+def _lock(api: Api, arguments: argparse.Namespace) -> int:
+    row = api.call("PATCH", f"/nodes/{quoted(arguments.name)}", {"locked": True, "reason": arguments.reason})
+    return answer(arguments, row, f"{row['name']} is locked")
+
+
+def _unlock(api: Api, arguments: argparse.Namespace) -> int:
+    row = api.call("PATCH", f"/nodes/{quoted(arguments.name)}", {"locked": False})
+    return answer(arguments, row, f"{row['name']} delivers again")
+
+
 def _remove(api: Api, arguments: argparse.Namespace) -> int:
     path = f"/nodes/{quoted(arguments.name)}"
     done = api.call("DELETE", path, params={"only_look": "true" if arguments.dry_run else ""})
@@ -102,6 +117,8 @@ COMMAND = command(
         Order("list", "list nodes", nothing, _list),
         Order("add", "add a node; each server adds itself when it starts", _new_arguments, _add),
         Order("set", "change a node", _set_arguments, _set),
+        Order("lock", "keep a node from delivering, and hold the mail in its queue", _lock_arguments, _lock),
+        Order("unlock", "let a node deliver again", _name, _unlock),
         Order("remove", "remove a node with its addresses and delivery IPs", _remove_arguments, _remove),
         Order("addresses", "list a node's addresses with what is known of each", _name, _addresses),
         Order("rescan", "have nodes report their addresses now", _rescan_arguments, _rescan),

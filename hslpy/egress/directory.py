@@ -36,6 +36,7 @@ class Domain:
     aliases: tuple[str, ...]
     users: int
     locked: bool
+    locked_by: str
     created_at: float
 
 
@@ -49,12 +50,16 @@ class User:
     locked: bool
     locked_reason: str
     locked_at: float | None
+    locked_by: str
     created_at: float
 
 
 @record
 class Node:
-    """A server that mail leaves from, with the addresses it reported. `revision` is the change it has taken in."""
+    """A server that mail leaves from, with the addresses it reported. `revision` is the change it has taken in.
+
+    A locked one takes mail and delivers none.
+    """
 
     name: str
     primary_ipv4: str
@@ -63,6 +68,10 @@ class Node:
     addresses: tuple[str, ...]
     reported_at: float | None
     revision: int
+    locked: bool
+    locked_reason: str
+    locked_at: float | None
+    locked_by: str
 
 
 def list_domains(database: Database, *, admins: frozenset[str] | None = None) -> Sequence[Domain]:
@@ -121,7 +130,9 @@ def set_domain(
             found.name = kept
         if admin is not None:
             found.admin_id = admin_of(change, admin).id if admin else None
-        found.locked = locked if locked is not None else found.locked
+        if locked is not None:
+            found.locked_by = "" if not locked else found.locked_by if found.locked else actor.name
+            found.locked = locked
         change.flush()
         return _domain(change, domain_of(change, found.name).name)
 
@@ -226,12 +237,11 @@ def set_user(
 
 def lock_user(database: Database, actor: Actor, domain: str, username: str, reason: str = "") -> User:
     """Keep a user from sending; one that is locked keeps its time and takes the new reason. Raises NotFound."""
-    reason = " ".join(reason.split())[:255]
+    reason = _reason(reason)
     with database.change(actor, "user lock", {"domain": domain, "username": username, "reason": reason}) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
-        found.locked_at = found.locked_at if found.locked else change.now
-        found.locked, found.locked_reason = True, reason
+        _lock(change, found, reason)
         return _user(found, owner.name)
 
 
@@ -239,7 +249,7 @@ def unlock_user(database: Database, actor: Actor, domain: str, username: str) ->
     with database.change(actor, "user unlock", {"domain": domain, "username": username}) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
-        found.locked, found.locked_reason, found.locked_at = False, "", None
+        _unlock(found)
         return _user(found, owner.name)
 
 
@@ -377,6 +387,22 @@ def set_node(
         return _node(change, found)
 
 
+def lock_node(database: Database, actor: Actor, name: str, reason: str = "") -> Node:
+    """Keep a node from delivering: its mail stays in the queue. A locked one keeps its time. Raises NotFound."""
+    reason = _reason(reason)
+    with database.change(actor, "node lock", {"name": name, "reason": reason}) as change:
+        found = node_of(change, name)
+        _lock(change, found, reason)
+        return _node(change, found)
+
+
+def unlock_node(database: Database, actor: Actor, name: str) -> Node:
+    with database.change(actor, "node unlock", {"name": name}) as change:
+        found = node_of(change, name)
+        _unlock(found)
+        return _node(change, found)
+
+
 def remove_node(database: Database, actor: Actor, name: str, *, only_look: bool = False) -> Removed:
     """Remove a node with its addresses and delivery IPs. `only_look` tells what would be."""
     with _changing(database, actor, "node remove", {"name": name}, only_look) as change:
@@ -449,6 +475,20 @@ def _changing(
     return database.read() if only_look else database.change(actor, action, arguments)
 
 
+def _reason(text: str) -> str:
+    return " ".join(text.split())[:255]
+
+
+def _lock(change: Change, found: tables.User | tables.Node, reason: str) -> None:
+    if not found.locked:
+        found.locked, found.locked_at, found.locked_by = True, change.now, change.actor.name
+    found.locked_reason = reason
+
+
+def _unlock(found: tables.User | tables.Node) -> None:
+    found.locked, found.locked_reason, found.locked_at, found.locked_by = False, "", None, ""
+
+
 def _tell(session: Session, removed: Removed) -> None:
     if isinstance(session, Change):
         session.result = removed.text
@@ -469,7 +509,13 @@ def _domains(session: Session, name: str | None = None) -> Sequence[Domain]:
     query = query.where(tables.Domain.name == name) if name is not None else query
     return [
         Domain(
-            one.name, admin or "", tuple(sorted(aliases.get(one.id, []))), users.get(one.id, 0), one.locked, one.created_at
+            one.name,
+            admin or "",
+            tuple(sorted(aliases.get(one.id, []))),
+            users.get(one.id, 0),
+            one.locked,
+            one.locked_by,
+            one.created_at,
         )
         for one, admin in session.execute(query).all()
     ]
@@ -480,13 +526,16 @@ def _domain(session: Session, name: str) -> Domain:
 
 
 def _user(one: tables.User, domain: str) -> User:
-    return User(domain, one.name, one.network, one.locked, one.locked_reason, one.locked_at, one.created_at)
+    return User(domain, one.name, one.network, one.locked, one.locked_reason, one.locked_at, one.locked_by, one.created_at)
 
 
 def _node(session: Session, one: tables.Node) -> Node:
     query = select(tables.Address.address).where(tables.Address.node_id == one.id, tables.Address.present.is_(True))
     addresses = tuple(session.scalars(query.order_by(tables.Address.id)))
-    return Node(one.name, one.primary_ipv4, one.primary_ipv6, one.ipv6_enabled, addresses, one.reported_at, one.revision)
+    return Node(
+        one.name, one.primary_ipv4, one.primary_ipv6, one.ipv6_enabled, addresses, one.reported_at, one.revision,
+        one.locked, one.locked_reason, one.locked_at, one.locked_by,
+    )  # fmt: skip
 
 
 def _new_name(text: str) -> str:

@@ -41,7 +41,10 @@ class Step:
 
 @record
 class Explanation:
-    """What was chosen; `address` is empty where the system takes one, or none."""
+    """What was chosen; `address` is empty where the system takes one, or none.
+
+    `held_because` says why mail of the sender waits whatever was chosen: it is locked, or the node is.
+    """
 
     node: str
     family: Family
@@ -50,6 +53,7 @@ class Explanation:
     fell_back: bool
     again_at: float
     steps: tuple[Step, ...]
+    held_because: str = ""
 
 
 def explain(
@@ -100,4 +104,7 @@ def explain(
         )
         for rung in decision.ladder
     )
-    return Explanation(host, wanted, decision.kind, decision.address, decision.fell_back, decision.again_at, steps)
+    held = picture.locked_nodes.get(host, "")
+    if not held and (why := picture.locked(sender.domain, sender.username)):
+        held = f"the sender is locked: {why}"
+    return Explanation(host, wanted, decision.kind, decision.address, decision.fell_back, decision.again_at, steps, held)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COPY = "delivery-ips.copy"
 """The copy of the last picture, in the data folder."""
-_FORMAT = 2
+_FORMAT = 3
 _OPEN_AGAIN_S = 1.0
 _LOOK_S = 0.5
 _TELL_S = 5.0

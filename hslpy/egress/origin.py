@@ -90,9 +90,13 @@ def of_entry(picture: Picture | None, entry: QueuedRecipient) -> Fields:
     return fields_of(sender_at(picture, login, entry.remote_ip, domain, is_null=entry.sender.is_null))
 
 
-def locked(picture: Picture | None, entry: QueuedRecipient) -> str:
-    """Give why a queued recipient is held for its sender's sake, empty for one that is not."""
-    if picture is None or not entry.egress:
+def locked(picture: Picture | None, node: str, entry: QueuedRecipient) -> str:
+    """Give why a queued recipient is held for its node's or its sender's sake, empty for one that is not."""
+    if picture is None:
+        return ""
+    if node in picture.locked_nodes:
+        return picture.locked_nodes[node]
+    if not entry.egress:
         return ""
     fields = of_entry(picture, entry)
     domain, username = fields.get("domain", ""), fields.get("username", "")

@@ -49,6 +49,7 @@ class Picture:
     the narrowest first.
     `identities` tells which users have settings of an identity, so that others need not look for theirs. `domains` has
     all main domains, with why one is locked. `warmups` has, by node, the addresses that are not to be used freely yet.
+    `locked_nodes` has the nodes that deliver nothing, with a text that says so.
     """
 
     revision: int = -1
@@ -62,6 +63,7 @@ class Picture:
     helos: Helos = field(default_factory=Helos)
     domains: Mapping[str, str] = field(default_factory=dict)
     warmups: Mapping[str, Mapping[str, Warming]] = field(default_factory=dict)
+    locked_nodes: Mapping[str, str] = field(default_factory=dict)
 
     def exceptions(self, node: str, now: float) -> Mapping[str, Availability]:
         """Give the addresses that cannot be used on a node now: not there, in no state to be used, or suspended.
@@ -133,6 +135,12 @@ def read(session: Session) -> Picture:
         helos.load(session),
         {name: "the domain is locked" if locked else "" for _, name, _, main, locked in domains if main is None},
         warming.warmings(session),
+        {
+            name: f"the server {name} is locked" + (f": {reason}" if reason else "")
+            for name, reason in session.execute(
+                select(tables.Node.name, tables.Node.locked_reason).where(tables.Node.locked.is_(True))
+            )
+        },
     )
 
 

@@ -96,6 +96,7 @@ class Domain(Base):
     admin_id: Mapped[int | None] = mapped_column(ForeignKey("admins.id"), index=True)
     main_id: Mapped[int | None] = mapped_column(ForeignKey("domains.id"), index=True)
     locked: Mapped[bool] = mapped_column(default=False)
+    locked_by: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[float]
 
 
@@ -112,6 +113,7 @@ class User(Base):
     locked: Mapped[bool] = mapped_column(default=False)
     locked_reason: Mapped[str] = mapped_column(String(255), default="")
     locked_at: Mapped[float | None]
+    locked_by: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[float]
 
 
@@ -146,6 +148,10 @@ class Node(Base):
     nonlocal_bind: Mapped[list[int]] = mapped_column(JSON, default=list)
     former: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     found: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    locked: Mapped[bool] = mapped_column(default=False)
+    locked_reason: Mapped[str] = mapped_column(String(255), default="")
+    locked_at: Mapped[float | None]
+    locked_by: Mapped[str] = mapped_column(String(64), default="")
 
 
 class Address(Base):

@@ -168,6 +168,13 @@ def test_nodes_and_their_addresses(client, database, clock):
     client.refused(404, "POST", "/nodes/rescan", {"nodes": ["node9.example.net"]})
     assert client.good("POST", "/nodes", {"name": "node3.example.net"})["name"] == "node3.example.net"
     assert client.good("PATCH", "/nodes/node3.example.net", {"ipv6_enabled": False})["ipv6_enabled"] is False
+    locked = client.good("PATCH", f"/nodes/{NODE1}", {"locked": True, "reason": "listed"})
+    assert (locked["locked"], locked["locked_reason"]) == (True, "listed")
+    held = client.good("GET", f"/delivery-ips/explain?node={NODE1}&domain=example.com")["held_because"]
+    assert held == f"the server {NODE1} is locked: listed"
+    assert client("PATCH", f"/nodes/{NODE1}", {"locked": False}, user="ann").status_code == 403
+    assert client.refused(400, "PATCH", f"/nodes/{NODE1}", {"reason": "x"})["message"] == "'reason' goes with 'locked'"
+    assert client.good("PATCH", f"/nodes/{NODE1}", {"locked": False})["locked"] is False
     assert "removed" in client.good("DELETE", "/nodes/node3.example.net")["text"]
     assert client("POST", "/nodes", {"name": "node4.example.net"}, user="ann").status_code == 403
 

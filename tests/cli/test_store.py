@@ -94,6 +94,9 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
     assert shell.json("user", "add", "example.com", "192.0.2.0/24")["network"] == "192.0.2.0/24"
     assert shell.json("user", "lock", "example.com", "192.0.2.0/24", "--reason", "spam")["locked_reason"] == "spam"
     assert shell.json("user", "unlock", "192.0.2.0/24@example.com")["locked"] is False
+    assert shell.json("node", "lock", NODE, "--reason", "listed")["locked_reason"] == "listed"
+    assert f"its mail is held: the server {NODE} is locked: listed" in shell("ip", "explain", "--node", NODE).out
+    assert shell("node", "unlock", NODE).out == f"{NODE} delivers again\n"
     assert [one["username"] for one in shell.json("user", "list", "example.com")] == ["", "192.0.2.0/24", "bob"]
     shell("user", "remove", "example.com", "192.0.2.0/24")
     shell("node", "set", NODE, "--ipv4", "8.8.4.1", "--address", "8.8.4.2", "--address", "2001:4860::5")

@@ -168,7 +168,7 @@ def test_users(site, clock):
     assert len(directory.list_users(site)) == 3
 
 
-def test_nodes(site):
+def test_nodes(site, clock):
     directory.ensure_node(site, ROOT, "node2.example.net")
     directory.ensure_node(site, ROOT, "node2.example.net")
     first, second = directory.list_nodes(site)
@@ -178,6 +178,12 @@ def test_nodes(site):
         ("192.0.2.1", "2001:db8::1"),
     )
     assert second.addresses == ()
+    locked = directory.lock_node(site, ROOT, second.name, "listed")
+    assert locked.locked and (locked.locked_reason, locked.locked_at, locked.locked_by) == ("listed", clock.time(), "root")
+    clock.advance(60)
+    again = directory.lock_node(site, Actor("eve"), second.name, "still listed")
+    assert (again.locked_reason, again.locked_at, again.locked_by) == ("still listed", locked.locked_at, "root")
+    assert directory.unlock_node(site, ROOT, second.name) == second
     with site.read() as session, pytest.raises(NotFound) as raised:
         directory.node_of(session, "mx1.example.net")
     assert raised.value.message == (

@@ -103,6 +103,8 @@ def test_who_signs_in(site_of_one):
     assert seen(site_of_one).account("eve@example.com").locked == "spam"
     directory.set_domain(site_of_one, ROOT, "example.com", locked=True)
     assert seen(site_of_one).account_at("198.51.100.7").locked == "the domain is locked"
+    directory.lock_node(site_of_one, ROOT, NODE)
+    assert seen(site_of_one).locked_nodes == {NODE: f"the server {NODE} is locked"}
 
 
 def test_another_process_sees_a_change_within_a_second(site_of_one, database_url):

@@ -194,6 +194,27 @@ def test_a_locked_user_sends_nothing_more_and_its_mail_is_held(tmp_path: Path, d
     run(scenario)
 
 
+def test_a_locked_node_takes_mail_and_delivers_none(tmp_path: Path, database: Database) -> None:
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+            directory.lock_node(database, ROOT, NODE, "its address is\r\nlisted")
+            await s.until(lambda: seen(s) == database.revision())
+            assert (await send_as(s, "bob@example.com")).startswith("250")
+            client = await s.client("127.0.0.1")
+            assert (await client.send("y@nobody.example", "to@receiver.example")).startswith("250")
+            await client.close()
+            await s.app.queue.release(s.app.queue._index.ids())
+            await asyncio.sleep(0.3)
+            listed = (await s.app.commands["queue.list"]({"held": True}))["recipients"]
+            why = f"the server {NODE} is locked: its address is listed"
+            assert [one["held_because"] for one in listed] == [why, why] and not sink.received
+            directory.unlock_node(database, ROOT, NODE)
+            await s.until(lambda: len(sink.received) == 2 and s.app.queued == 0)
+
+    run(scenario)
+
+
 def test_the_address_stays_for_retries_and_changes_after_a_block(tmp_path: Path, database: Database) -> None:
     put(database, *POOL)
 

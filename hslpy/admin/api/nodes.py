@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Which, needs, noun
+from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
 from hslpy.egress import directory, inventory, node_addresses
 from hslpy.egress.directory import Node
 from hslpy.egress.node_addresses import NodeAddress
@@ -28,13 +28,15 @@ class NewNode(Body):
 
 
 class NodeChange(Body):
-    """`addresses` are added to those it has."""
+    """`addresses` are added to those it has. `locked` with its `reason` keeps it from delivering."""
 
     new_name: str | None = None
     primary_ipv4: str | None = None
     primary_ipv6: str | None = None
     ipv6_enabled: bool | None = None
     addresses: list[str] = Field(default_factory=list)
+    locked: bool | None = None
+    reason: str = ""
 
 
 class Rescan(Body):
@@ -67,9 +69,17 @@ def rescan(caller: Annotated[Caller, needs("ips:write")], body: Rescan) -> Done:
     return Done(text="the addresses will be reported within 10 seconds")
 
 
-@router.patch("/nodes/{name}", summary="Change a node")
+@router.patch("/nodes/{name}", summary="Change a node, lock or unlock it")
 def set_node(caller: Annotated[Caller, WRITE], name: str, body: NodeChange) -> Node:
-    return directory.set_node(caller.site.database, caller.actor, name, **body.given)
+    database, actor, given = caller.site.database, caller.actor, body.given
+    locked, reason = given.pop("locked", None), given.pop("reason", "")
+    if reason and not locked:
+        raise Refused("'reason' goes with 'locked'")
+    if locked is None:
+        return directory.set_node(database, actor, name, **given)
+    if given:
+        name = directory.set_node(database, actor, name, **given).name
+    return directory.lock_node(database, actor, name, reason) if locked else directory.unlock_node(database, actor, name)
 
 
 @router.delete("/nodes/{name}", summary="Remove a node with its addresses and delivery IPs")

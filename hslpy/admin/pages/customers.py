@@ -19,7 +19,7 @@ from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import admins, directory
 from hslpy.egress.admins import Role
-from hslpy.egress.directory import Domain, User
+from hslpy.egress.directory import Domain, Node, User
 from hslpy.egress.names import Refused
 from hslpy.egress.queries import Field, text_test
 
@@ -72,7 +72,7 @@ def domains(visit: Visit) -> Response:
             "admin": Column("Admin", lambda one: one.admin),
             "aliases": Column("Aliases", lambda one: Cell(", ".join(one.aliases))),
             "users": Column("Users", lambda one: str(one.users), lambda one: one.users),
-            "state": Column("State", lambda one: Cell("Locked", "critical") if one.locked else Cell("Active", "ok")),
+            "state": Column("State", _domain_state),
             "created": Column("Added", lambda one: ago(one.created_at, visit.now), lambda one: one.created_at),
         },
         _by_key(
@@ -201,8 +201,7 @@ def users(visit: Visit) -> Response:
     def state(one: User) -> Cell:
         if not one.locked:
             return Cell("Active", "ok")
-        since = f"since {ago(one.locked_at, visit.now)}" if one.locked_at else ""
-        return Cell("Locked", "critical", more=": ".join(part for part in (since, one.locked_reason) if part))
+        return Cell("Locked", "critical", more=lock_told(one, visit.now))
 
     things = Things(
         "users",
@@ -301,8 +300,7 @@ def ask_lock_user(visit: Visit) -> Response:
     locked = bool(found) and found[0].locked
     name, hidden = f"{username or OWN} of {domain}", {"domain": domain, "username": username}
     if locked:
-        why = found[0].locked_reason or "no reason was given"
-        text = f"It may send again, and its mail in the queue goes on. It was locked because: {why}."
+        text = f"It may send again, and its mail in the queue goes on. It was locked {lock_told(found[0], visit.now)}."
         form = Form(f"Unlock {name}?", f"{USERS}/unlock", "Unlock", USERS, text=text, hidden=hidden)
     else:
         reason = Input("reason", "Reason", hint="For you and your colleagues; the user is not told it.")
@@ -359,6 +357,12 @@ def removal(title: str, action: str, back: str, found: admins.Removed, **hidden:
     """Give the question before something is removed, with what goes along."""
     text = "With it goes:" if found.also else "Nothing else goes with it."
     return Form(title, action, "Remove", back, text=text, items=found.also, hidden=hidden, is_danger=True)
+
+
+def lock_told(one: User | Node, now: float) -> str:
+    """Say when somebody was locked, by whom and why: `2 hours ago by ops: spam`."""
+    when = f"{ago(one.locked_at, now)} by {one.locked_by}" if one.locked_at is not None else ""
+    return f"{when}: {one.locked_reason}" if one.locked_reason else when
 
 
 def _by_key(*fields: Field) -> Mapping[str, Field]:
@@ -426,8 +430,8 @@ def _password_form(domain: str, username: str) -> Form:
     return Form(f"Set the password of {name}", f"{USERS}/password", "Set", USERS, inputs, hidden=hidden)
 
 
-def _state(one: Domain | User) -> str:
-    return "locked" if one.locked else "active"
+def _domain_state(one: Domain) -> Cell:
+    return Cell("Locked", "critical", more=f"by {one.locked_by}") if one.locked else Cell("Active", "ok")
 
 
 def _users_of(domain: str) -> str:

@@ -125,6 +125,11 @@ class Facts:
             return ""
         return "no longer on this server" if (hostname, address) in self._once else "not on this server yet"
 
+    def lock(self, hostname: str) -> str:
+        """Say why a node delivers nothing; empty for one that is not locked."""
+        node = self._nodes.get(hostname)
+        return ("locked" + (f": {node.locked_reason}" if node.locked_reason else "")) if node and node.locked else ""
+
     def silence(self, hostname: str) -> str:
         """Say since when a node has not reported; empty for one that does, or never did."""
         node = self._nodes.get(hostname)

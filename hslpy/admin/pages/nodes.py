@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from fastapi.responses import Response
 
 from hslpy.admin.pages import simple
-from hslpy.admin.pages.customers import again, removal
+from hslpy.admin.pages.customers import STATES, again, choice_test, lock_told, removal
 from hslpy.admin.pages.render import ago
 from hslpy.admin.pages.simple import Form, Input
 from hslpy.admin.pages.table import page
@@ -41,10 +41,13 @@ def nodes(visit: Visit) -> Response:
             *entries,
             {"text": "Edit", "href": f"{PATH}/edit?{asked}", "dialog": "1"},
             {"text": "Rescan addresses", "post": f"{PATH}/rescan?{asked}"},
+            {"text": "Unlock…" if one.locked else "Lock…", "href": f"{PATH}/lock?{asked}", "dialog": "1"},
             {"text": "Remove…", "href": f"{PATH}/remove?{asked}", "dialog": "1", "danger": "1"},
         ]
 
     def state(one: Node) -> Cell:
+        if one.locked:
+            return Cell("Locked", "critical", more=lock_told(one, visit.now))
         if one.reported_at is None:
             return Cell("Never reported", "warning", more="This server has not reported its addresses yet.")
         if one.name in silent:
@@ -65,6 +68,7 @@ def nodes(visit: Visit) -> Response:
     fields = (
         Field("name", "Node", "text", text_test(lambda one: (one.name,))),
         Field("address", "Address", "text", text_test(lambda one: (*one.addresses, one.primary_ipv4, one.primary_ipv6))),
+        Field("state", "State", "choice", choice_test(lambda one: "locked" if one.locked else "active"), STATES),
     )
     things = Things(
         "nodes", PATH, "Nodes",
@@ -115,6 +119,32 @@ def save(visit: Visit) -> Response:
     return visit.redirect(PATH)
 
 
+@page(f"{PATH}/lock")
+def ask_lock(visit: Visit) -> Response:
+    one = _node(visit, visit.asked("name"))
+    hidden = {"name": one.name, "locked": "" if one.locked else "1"}
+    if one.locked:
+        text = f"It delivers again, and the mail in its queue goes on. It was locked {lock_told(one, visit.now)}."
+        form = Form(f"Unlock {one.name}?", f"{PATH}/lock", "Unlock", PATH, text=text, hidden=hidden)
+    else:
+        reason = Input("reason", "Reason", hint="For you and your colleagues; the queue shows it with the mail that waits.")
+        text = "It delivers nothing any more: the mail in its queue is held until it is unlocked. It goes on taking mail."
+        form = Form(f"Lock {one.name}?", f"{PATH}/lock", "Lock", PATH, (reason,), text, hidden=hidden, is_danger=True)
+    return simple.show(visit, form)
+
+
+@page(f"{PATH}/lock", methods=("POST",))
+def lock(visit: Visit) -> Response:
+    one = _node(visit, visit.field("name"))
+    if visit.field("locked") == "1":
+        directory.lock_node(visit.database, visit.actor, one.name, visit.field("reason"))
+        visit.banner(f"{one.name} is locked: it delivers nothing.")
+    else:
+        directory.unlock_node(visit.database, visit.actor, one.name)
+        visit.banner(f"{one.name} is no longer locked.")
+    return visit.redirect(PATH)
+
+
 @page(f"{PATH}/remove")
 def ask_remove(visit: Visit) -> Response:
     name = visit.asked("name")
@@ -145,6 +175,7 @@ def addresses(visit: Visit) -> Response:
     rows = node_addresses.addresses_of(visit.database, node.name, visit.now)
     silent = any(one.node == node.name for one in health.silent(visit.database, visit.now))
     context = {"node": node, "rows": rows, "is_silent": silent, "may_change": visit.principal.role == "super-admin"}
+    context["lock_told"] = lock_told
     return visit.render("node.html", title=node.name, **context)
 
 

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages import mail
 from hslpy.admin.pages.charts import Chart, Series
+from hslpy.admin.pages.customers import lock_told
 from hslpy.admin.pages.render import ago, moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Tone, Visit
@@ -163,6 +164,10 @@ def tasks(visit: Visit, healths: Sequence[Health], held: Mapping[str, int], zone
         text = f"{gap.node} has not reported its addresses"
         text += f" since {moment(gap.since, zone)}" if gap.since is not None else " yet"
         found.append(Task("warning", text, "What is shown of it is the last known.", "Nodes", "/server/nodes"))
+    for node in directory.list_nodes(visit.database):
+        if node.locked:
+            text = f"{node.name} is locked: it delivers nothing, and the mail in its queue is held"
+            found.append(Task("critical", text, lock_told(node, visit.now), "Nodes", "/server/nodes"))
     lists = health.unusable_lists(visit.database)
     if lists:
         text = f"{count(len(lists), 'block list')} cannot be asked: {some(lists)}"
@@ -252,6 +257,7 @@ def _nodes(visit: Visit) -> Sequence[Mapping[str, Any]]:
         {
             "name": one.name,
             "is_silent": one.name in silent,
+            "is_locked": one.locked,
             "reported": ago(one.reported_at, visit.now),
             "addresses": len(one.addresses),
             "is_here": one.name == visit.site.node,

@@ -104,7 +104,7 @@ def test_a_customer_is_set_up(visit, web) -> None:
     page.get_by_label("Reason").fill("sends spam <b>")
     page.get_by_role("button", name="Lock", exact=True).click()
     page.get_by_text("app of customer.example is locked.").wait_for()
-    page.get_by_text("just now: sends spam <b>").wait_for()
+    page.get_by_text("just now by root: sends spam <b>").wait_for()
     page.goto("/customers/domains")
     page.get_by_role("button", name="Actions for customer.example").click()
     page.get_by_role("menuitem", name="Remove…").click()
@@ -112,6 +112,32 @@ def test_a_customer_is_set_up(visit, web) -> None:
     shot(page, "panel-domain-remove")
     page.get_by_role("button", name="Remove", exact=True).click()
     page.get_by_text("Removed: domain 'customer.example'").wait_for()
+
+
+def test_a_node_is_locked_and_unlocked(visit) -> None:
+    page = visit("/server/nodes")
+    name = page.locator("tbody th a").first.inner_text()
+    page.get_by_role("button", name=f"Actions for {name}").click()
+    page.get_by_role("menuitem", name="Lock…").click()
+    page.get_by_label("Reason").fill("its address is listed")
+    shot(page, "panel-node-lock")
+    page.get_by_role("button", name="Lock", exact=True).click()
+    page.get_by_text(f"{name} is locked: it delivers nothing.").wait_for()
+    page.get_by_text("just now by root: its address is listed").wait_for()
+    shot(page, "panel-node-locked")
+    page.goto("/")
+    page.get_by_text(f"{name} is locked: it delivers nothing, and the mail in its queue is held").wait_for()
+    page.goto(f"/server/nodes/{name}")
+    page.get_by_text("This server is locked, just now by root: its address is listed").wait_for()
+    page.goto("/outgoing/delivery-ips?tab=settings&show=1")
+    page.get_by_text("locked: its address is listed").first.wait_for()
+    page.goto(f"/outgoing/delivery-ips/explain?node={name}&domain=&username=&identity=&family=4")
+    page.get_by_text(f"Its mail is held all the same: the server {name} is locked").wait_for()
+    page.goto("/server/nodes")
+    page.get_by_role("button", name=f"Actions for {name}").click()
+    page.get_by_role("menuitem", name="Unlock…").click()
+    page.get_by_role("button", name="Unlock", exact=True).click()
+    page.get_by_text(f"{name} is no longer locked.").wait_for()
 
 
 def test_an_api_user_and_a_token(visit) -> None:
