@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hslpy.egress import block_lists, checkup, directory, listings, node_addresses, tables
+from hslpy.egress import block_lists, checkup, directory, listings, node_addresses, tables, warming
 from hslpy.egress.admins import count, some
 from hslpy.egress.database import Database
 from hslpy.egress.inventory import REPORT_S
@@ -31,7 +31,6 @@ STATES: Mapping[State, str] = {
 """The states of an address, the worst first, in words."""
 SILENT_S = 2 * REPORT_S
 """A node that has missed two reports is silent."""
-_WARMING = ("checking", "warming", "new", "cold")
 
 
 @record
@@ -69,16 +68,13 @@ def of_addresses(database: Database, now: float) -> Sequence[Health]:
         findings = {(one.node, one.address): one for one in checkup.kept(session) if one.status == "critical"}
         lists = {one.id: one.name for one in session.scalars(select(tables.Dnsbl))}
         listed = {row.address.address: _listed(row, lists) for row in listings.rows(session)}
-        paused = {
-            one.address: one.paused_reason
-            for one in session.scalars(select(tables.Warmup).where(tables.Warmup.state == "paused"))
-        }
+        warmups = {one.address: one for one in warming.rows(session)}
     found = []
     for node in directory.list_nodes(database):
         for one in node_addresses.addresses_of(database, node.name, now):
             if not one.can_send or not (one.present or one.used):
                 continue
-            public = one.public_address or one.address
+            row = warmups.get(one.public_address or one.address)
             state: State = "clean"
             why = ""
             key = (one.address, node.name)
@@ -91,9 +87,9 @@ def of_addresses(database: Database, now: float) -> Sequence[Health]:
             elif one.status == "critical" and (one.used or one.is_primary):
                 texts = [each.text for each in findings[node.name, one.address].findings if each.outcome == "critical"]
                 state, why = "critical", some(texts, 2)
-            elif one.warmup == "paused":
-                state, why = "paused", paused.get(public, "") or "by hand"
-            elif one.warmup in _WARMING:
+            elif row is not None and row.paused:
+                state, why = "paused", row.paused_reason
+            elif row is not None and row.state in ("warming", "checking", "new"):
                 state, why = "warming", ""
             elif one.reputation not in ("clean", "informational") and one.status == "unknown":
                 state = "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hslpy.clock import ManualClock
-from hslpy.egress import activity, directory, tables
+from hslpy.egress import activity, directory, tables, warming
 from hslpy.egress.database import Actor, Database
 from hslpy.egress.tally import Taken
 from hslpy.mail.address import Address
@@ -33,12 +33,10 @@ def busy(database: Database, clock: ManualClock) -> None:
     directory.lock_user(database, ROOT, "example.com", "bob", f"sends spam {EVIL}")
     with database.keep() as session:
         session.add(tables.Suspension(address="198.51.100.12", node="", until=None, reason="blocked by google", by="root"))
-        session.add(
-            tables.Warmup(
-                address="198.51.100.13", state="paused", plan={}, paused_reason="12 % of messages deferred", changed_at=0.0
-            )
-        )
-        session.add(tables.Warmup(address="198.51.100.14", state="warming", plan={}, changed_at=0.0))
+    for address, what in (("198.51.100.13", warming.pause), ("198.51.100.14", None)):
+        warming.start(database, ROOT, address, hourly="default")
+        if what is not None:
+            what(database, ROOT, address, reason="12 % of messages deferred")
 
 
 def mail(server: MailServer, clock: ManualClock) -> list[Any]:

@@ -165,7 +165,7 @@ def menu(row: setting_list.Listed, may_change: bool) -> Sequence[Mapping[str, st
         },
         {"text": "Check now", "post": f"{here}/check"},
         {"text": "Check reputation", "href": f"{PATH}?" + urlencode({"tab": "reputation", "select": chosen}, doseq=True)},
-        {"text": "Warm-up…", "href": f"{PATH}/warm-up?" + urlencode({"address": chosen}, doseq=True)},
+        {"text": "Warm-up…", "href": f"{PATH}/warm-up?" + urlencode({"address": chosen}, doseq=True), "dialog": "1"},
         deliveries,
         explain,
     ]
