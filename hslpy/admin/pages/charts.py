@@ -41,7 +41,10 @@ class Series:
 
 @record
 class Chart:
-    """A chart with what it says in words; `labels` are those of the axis, `rows` what the table beside it calls them."""
+    """A chart with what it says in words; `labels` are those of the axis, `rows` what the table beside it calls them.
+
+    `kind` is `stacked` or `grouped`; `marks` are those of the axis upwards, else round ones are found.
+    """
 
     id: str
     title: str
@@ -51,6 +54,7 @@ class Chart:
     series: tuple[Series, ...]
     heading: str = "Time"
     kind: str = "stacked"
+    marks: tuple[float, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -78,7 +82,7 @@ class Chart:
         )
         every = max(1, math.ceil(len(self.labels) / _LABELS[size]))
         chart.x_labels = [label if number % every == 0 else "" for number, label in enumerate(self.labels)]
-        chart.y_labels = ticks(self._highest())
+        chart.y_labels = list(self.marks) or ticks(self._highest())
         chart.value_formatter = short
         for one in self.series:
             chart.add(one.name, list(one.values))

@@ -32,6 +32,7 @@ BADGES: Mapping[str, tuple[str, str]] = {
     "done": ("ok", "Warm"),
     "cold": ("warning", "Cold"),
 }
+_DAY = (0.0, 6.0, 12.0, 18.0, 24.0)
 DAY_WORDS: Mapping[str, tuple[str, str]] = {
     "done": ("ok", "Done"),
     "repeated": ("warning", "Repeated"),
@@ -126,18 +127,19 @@ def charts(days: Sequence[Day]) -> Sequence[Chart]:
     labels = tuple(f"{one.date:%d %b}" for one in days)
     rows = tuple(f"{one.date:%a %d %b}, day {one.day}" for one in days)
 
-    def chart(id: str, title: str, planned: tuple[float, ...], done: tuple[float, ...], words: str) -> Chart:
+    def chart(
+        id: str, title: str, planned: tuple[float, ...], done: tuple[float, ...], words: str, marks: tuple[float, ...] = ()
+    ) -> Chart:
         series = [Series("Planned", planned, "plan")] if any(planned) else []
         series.append(Series(words, done, "good"))
         told = ", ".join(f"{row}: {value:,.0f}" for row, value in zip(rows, planned if any(planned) else done, strict=True))
-        return Chart(
-            id, title, f"{'Planned' if any(planned) else words}: {told}.", labels, rows, tuple(series), "Day", "grouped"
-        )
+        summary = f"{'Planned' if any(planned) else words}: {told}."
+        return Chart(id, title, summary, labels, rows, tuple(series), "Day", "grouped", marks)
 
     hours = tuple(float(one.hours) for one in days)
     limits = tuple(float(one.limit or 0) for one in days)
     return (
-        chart("hours", "Hours a day", hours, tuple(float(one.hours_used or 0) for one in days), "With mail"),
+        chart("hours", "Hours a day", hours, tuple(float(one.hours_used or 0) for one in days), "With mail", _DAY),
         chart("messages", "Messages a day", limits, tuple(float(one.messages or 0) for one in days), "Sent"),
     )
 

@@ -1,0 +1,184 @@
+"""The panel's pages asked without a browser: who may open what, who sees whose mail, what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from hslpy.admin.site import Site
+from hslpy.admin.web import web_app
+from hslpy.clock import ManualClock
+from hslpy.egress.database import Database
+
+from ..support.mail_server import MailServer, mail_server
+from .browser.seed import EVIL, PASSWORD, seed
+from .busy import busy, mail
+
+EVERYBODY = ("/", "/outgoing/queue", "/outgoing/log", "/customers/domains", "/customers/users", "/server/audit")
+READERS = ("/server/nodes", "/server/nodes/node1.example.net", "/server/settings", "/outgoing/delivery-ips/warm-up")
+SUPER = (
+    "/access/admins",
+    "/access/admins/new",
+    "/access/tokens",
+    "/server/nodes/new",
+    "/outgoing/delivery-ips/warm-up/order",
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MailServer]:
+    with mail_server(tmp_path / "control", ManualClock(1_767_607_200.0)) as found:
+        yield found
+
+
+@pytest.fixture
+def site(tmp_path: Path, server: MailServer) -> Iterator[Site]:
+    clock = ManualClock(1_767_607_200.0)
+    database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
+    database.open()
+    seed(database, clock)
+    busy(database, clock)
+    mail(server, clock)
+    yield Site(database, clock, print, node="node1.example.net", control=server.path)
+    database.close()
+
+
+class Browser:
+    """A client of the pages, signed in as somebody."""
+
+    def __init__(self, site: Site, user: str) -> None:
+        self._client = TestClient(web_app(site), base_url="https://panel.example.com", follow_redirects=False)
+        if user:
+            form = {"name": user, "password": PASSWORD}
+            assert self._client.post("/sign-in", data=form).status_code == 303
+
+    def get(self, path: str) -> httpx.Response:
+        reply: httpx.Response = self._client.get(path)
+        return reply
+
+    def post(self, path: str, csrf: str = "", **fields: Any) -> httpx.Response:
+        csrf = csrf or re.search(r'data-csrf="([^"]+)"', self.get("/").text)[1]  # type: ignore[index]
+        reply: httpx.Response = self._client.post(path, data={"csrf": csrf, **fields})
+        return reply
+
+
+def test_each_role_opens_its_pages_and_no_other(site: Site) -> None:
+    opens = {"root": (*EVERYBODY, *READERS), "alice": EVERYBODY, "looker": (*EVERYBODY, *READERS)}
+    for user, paths in opens.items():
+        browser = Browser(site, user)
+        for path in (*EVERYBODY, *READERS):
+            assert browser.get(path).status_code == (200 if path in paths else 403), (user, path)
+        for path in SUPER:
+            reply = browser.get(path)
+            assert (reply.status_code == 403) == (user != "root"), (user, path)
+            assert user == "root" or "super-admin" in reply.text
+    nobody = Browser(site, "")
+    for path in (*EVERYBODY, *READERS, *SUPER):
+        assert nobody.get(path).status_code == 303
+
+
+def test_an_admin_sees_the_mail_of_their_own_domains(site: Site, server: MailServer) -> None:
+    root, alice = Browser(site, "root"), Browser(site, "alice")
+    assert "11 queued recipients" in root.get("/outgoing/queue").text
+    page = alice.get("/outgoing/queue").text
+    assert "10 queued recipients" in page and "y@example.org" not in page
+    assert "10 queued recipients" not in alice.get("/outgoing/queue?owner=example.org").text
+    others = next(entry for entry in mail_of(server, "example.org"))
+    assert alice.get(f"/outgoing/queue/message/{others.queue_id}").status_code == 404
+    assert root.get(f"/outgoing/queue/message/{others.queue_id}").status_code == 200
+    assert "z@example.net" in root.get("/outgoing/log").text
+    assert "z@example.net" not in alice.get("/outgoing/log").text
+    assert "Rejected" not in alice.get("/").text
+
+
+def mail_of(server: MailServer, domain: str) -> list[Any]:
+    return [entry for number in range(1, 30) if (entry := server.queue.get(number)) and entry.sender.domain == domain]
+
+
+def test_orders_to_the_queue(site: Site, server: MailServer) -> None:
+    root = Browser(site, "root")
+    entries = mail_of(server, "example.com")
+    asked = root.post("/outgoing/queue/order", do="hold", id=[str(entries[0].queue_id)])
+    assert "Hold: 1 recipient?" in asked.text and "bob@example.com to to0@gmail.example" in asked.text
+    assert not entries[0].hold, "nothing is done before it is confirmed"
+    assert root.post("/outgoing/queue/carry-out", do="hold", id=[str(entries[0].queue_id)]).status_code == 303
+    assert entries[0].hold
+    asked = root.post("/outgoing/queue/order", do="remove", all="1", destination="outlook.example")
+    assert "Remove: 3 recipients?" in asked.text
+    root.post("/outgoing/queue/carry-out", do="remove", all="1", destination="outlook.example")
+    assert len(server.queue) == 8
+    assert "3 recipients removed" in root.get("/server/audit?action=queue").text
+    assert root.post("/outgoing/queue/carry-out", do="remove").status_code == 400, "no id means nothing, not all"
+    assert root.post("/outgoing/queue/carry-out", do="burn", id="1").status_code == 400
+    for user in ("alice", "looker"):
+        assert Browser(site, user).post("/outgoing/queue/carry-out", do="remove", all="1").status_code == 403
+    assert len(server.queue) == 8
+
+
+def test_an_admin_changes_their_own_customers_alone(site: Site) -> None:
+    alice = Browser(site, "alice")
+    assert alice.post("/customers/domains/new", name="more.example", admin="alice").status_code == 303
+    assert alice.post("/customers/users/lock", domain="example.org", username="").status_code == 404
+    assert alice.post("/customers/users/new", domain="example.org", username="x", password="y").status_code == 400
+    assert alice.post("/customers/domains/new", name="evil.example", admin="root").status_code == 400
+    assert alice.post("/customers/domains/remove", domain="example.org").status_code == 404
+    looker = Browser(site, "looker")
+    assert looker.post("/customers/domains/new", name="no.example").status_code == 403
+    assert looker.post("/server/settings", pool="sticky").status_code == 403
+
+
+def test_what_did_not_come_from_a_page_of_ours_is_refused(site: Site) -> None:
+    root = Browser(site, "root")
+    for path in ("/customers/domains/new", "/access/admins/new", "/outgoing/queue/carry-out", "/server/settings"):
+        assert root.post(path, csrf="wrong").status_code == 403
+
+
+def test_a_page_says_when_the_mail_server_does_not_answer(site: Site, tmp_path: Path) -> None:
+    lost = Site(site.database, site.clock, print, node=site.node, control=tmp_path / "nobody")
+    browser = Browser(lost, "root")
+    for path in ("/", "/outgoing/queue", "/outgoing/log"):
+        reply = browser.get(path)
+        assert reply.status_code == 200 and "does not answer" in reply.text, path
+    assert browser.get("/outgoing/queue/message/3").status_code == 503
+
+
+def test_a_fresh_install_is_told_what_to_do_first(tmp_path: Path) -> None:
+    clock = ManualClock(1_767_607_200.0)
+    database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
+    database.open()
+    from hslpy.egress import admins
+    from hslpy.egress.database import Actor
+
+    admins.add_admin(database, Actor("start"), "root", password=PASSWORD, role="super-admin")
+    browser = Browser(Site(database, clock, print), "root")
+    page = browser.get("/").text
+    assert "First steps" in page and "Nothing has been counted yet" in page and "Nothing needs doing" in page
+    for path in (*EVERYBODY, "/server/nodes", "/outgoing/delivery-ips/warm-up", "/access/tokens"):
+        assert browser.get(path).status_code == 200, path
+    assert "No domains yet" in browser.get("/customers/domains").text
+    database.close()
+
+
+def test_names_cannot_break_out(site: Site) -> None:
+    root = Browser(site, "root")
+    for path in ("/", "/customers/users", "/outgoing/queue", "/outgoing/queue/message/3", "/outgoing/log", "/server/audit"):
+        text = root.get(path).text
+        assert "<img" not in text and (EVIL not in text), path
+
+
+def test_a_secret_is_shown_once_and_works(site: Site) -> None:
+    from hslpy.egress import admins
+
+    root = Browser(site, "root")
+    reply = root.post("/access/tokens/new", admin="root", name="nightly", days="30", scopes=["ips:read"])
+    text = re.search(r"<code>(hslpy_[^<]+)</code>", reply.text)[1]  # type: ignore[index]
+    assert reply.headers["cache-control"] == "no-store"
+    assert admins.sign_in_with_token(site.database, text).scopes == {"ips:read"}
+    assert text not in root.get("/access/tokens").text
+    assert root.post("/access/tokens/new", admin="root", name="x", days="-1", scopes=["ips:read"]).status_code == 400
