@@ -85,8 +85,9 @@ def of_addresses(database: Database, now: float) -> Sequence[Health]:
             elif one.reputation == "listed":
                 state, why = "listed", listed.get(one.address, "")
             elif one.status == "critical" and (one.used or one.is_primary):
-                texts = [each.text for each in findings[node.name, one.address].findings if each.outcome == "critical"]
-                state, why = "critical", some(texts, 2)
+                critical = [each for each in findings[node.name, one.address].findings if each.outcome == "critical"]
+                more = f", and {count(len(critical) - 1, 'other finding')}" if len(critical) > 1 else ""
+                state, why = "critical", f"{critical[0].text.rstrip('.')}{more}." if critical else ""
             elif row is not None and row.paused:
                 state, why = "paused", row.paused_reason
             elif row is not None and row.state in ("warming", "checking", "new"):

@@ -122,7 +122,7 @@ def visit(web: Web, chromium: Browser) -> Iterator[Visit]:
             base_url=web.url,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(5000)
+        context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: broken.append(str(error)))
