@@ -40,6 +40,10 @@ KIND_NAMES: Mapping[Kind, str] = {
 }
 
 
+_WORDS = {"user": "Domain + Username", "identity": "Domain + Username + Identity"}
+"""How people read the values of fields, where that is not the value itself."""
+
+
 class Listing:
     """A list with what is asked of it. `fixed` are arguments of its address that always stay; `key` names its filters.
 
@@ -96,7 +100,10 @@ class Listing:
     @property
     def description(self) -> Mapping[str, Any]:
         """What the script has to know to change a rule without asking the server."""
-        fields = {one.key: {"kind": one.kind, "choices": one.choices} for one in self.fields}
+        fields = {
+            one.key: {"kind": one.kind, "choices": [(name, _WORDS.get(name, name.capitalize())) for name in one.choices]}
+            for one in self.fields
+        }
         return {"fields": fields, "operators": {KIND_NAMES[kind]: found for kind, found in OPERATORS.items()}}
 
     def field(self, key: str) -> Field:

@@ -17,7 +17,7 @@ function panel(form) {
       operator.replaceChildren(...operators.map((one) => new Option(one, one, false, one === before)));
       const old = rule.querySelector("[name=v]");
       const value = choices.length ? document.createElement("select") : document.createElement("input");
-      if (choices.length) value.append(...choices.map((one) => new Option(one, one, false, one === old.value)));
+      if (choices.length) value.append(...choices.map(([one, word]) => new Option(word, one, false, one === old.value)));
       else {
         value.value = fresh ? "" : old.value;
         value.autocomplete = "off";
