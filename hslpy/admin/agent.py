@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from hslpy.admin.queued_spam import queued_spam
 from hslpy.admin.submit import submitter
 from hslpy.client.http_contract import HttpClient
 from hslpy.clock import Clock
@@ -62,7 +63,14 @@ class Agent:
         self.resolver = DnsResolver(dns, clock)
         self._list_resolver = DnsResolver(resolver_settings(dns.nameservers, dns.port), clock)
         name = " ".join(dns.nameservers) or "system"
-        self.checker = Checker(database, self.resolver, clock, node, resolver_name=name)
+        self.checker = Checker(
+            database,
+            self.resolver,
+            clock,
+            node,
+            resolver_name=name,
+            queued_locked=lambda: queued_spam(database, control),
+        )
         self.alerter = Alerter(database, http, submitter(control), clock, node, log)
         self.reputation = ReputationChecker(
             database,

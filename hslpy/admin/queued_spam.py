@@ -1,4 +1,4 @@
-"""How much mail of locked senders is queued on this node. In: a `Site`. Out: a number, None where that is not known.
+"""How much mail of locked senders is queued on this node. In: a database. Out: a number, None where that is not known.
 
 Source: B2.6 and check P24 of the specification of delivery IPs.
 """
@@ -9,7 +9,6 @@ import asyncio
 from pathlib import Path
 
 from hslpy.admin.control import ask
-from hslpy.admin.site import Site
 from hslpy.egress import directory
 from hslpy.egress.database import Database
 from hslpy.errors import OperatorError
@@ -18,14 +17,14 @@ _ASK_S = 5.0
 _MOST_GROUPS = 100_000
 
 
-async def queued_spam(site: Site) -> int | None:
-    """Give how many queued recipients are of locked users, or of users of locked domains."""
-    users, domains = await asyncio.to_thread(_locked, site.database)
+async def queued_spam(database: Database, control: Path | None) -> int | None:
+    """Give how many recipients queued by the server at a control socket are of locked users, or users of locked domains."""
+    users, domains = await asyncio.to_thread(_locked, database)
     if not users and not domains:
         return 0
-    if site.control is None:
+    if control is None:
         return None
-    return await _count(site.control, users, domains)
+    return await _count(control, users, domains)
 
 
 async def _count(control: Path, users: frozenset[str], domains: frozenset[str]) -> int | None:

@@ -151,10 +151,8 @@ class Delivery:
             claimed = self._queue.claim(_CLAIM)
             self._admit(claimed)
             self._launch()
-            if claimed:
-                await asyncio.sleep(0)
-            else:
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if not claimed:
                 await self._queue.wait()
 
     def _admit(self, claimed: Sequence[QueuedRecipient]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -78,8 +78,8 @@ class Stored:
 class Checker:
     """Runs the checks on this node. Callables give what other rooms know, and None where that is not known.
 
-    `queued_locked`: how many messages of locked senders are queued; `without_ipv6`: the share of last week's receivers
-    that have no IPv6 address; `used_at`: when mail last left from an address (Unix seconds).
+    `queued_locked`: how many messages of locked senders are queued; it is asked where an address is to be replaced.
+    `without_ipv6`: the share of last week's receivers that have no IPv6 address.
     """
 
     def __init__(
@@ -91,9 +91,8 @@ class Checker:
         *,
         resolver_name: str = "",
         probe_port: int = 25,
-        queued_locked: Callable[[], int | None] = lambda: None,
+        queued_locked: Callable[[], Awaitable[int | None]] = lambda: _just(None),
         without_ipv6: Callable[[], float | None] = lambda: None,
-        used_at: Callable[[str], float | None] = lambda address: None,
     ) -> None:
         self._database = database
         self._resolver = resolver
@@ -103,7 +102,6 @@ class Checker:
         self._probe_port = probe_port
         self._queued_locked = queued_locked
         self._without_ipv6 = without_ipv6
-        self._used_at = used_at
 
     async def check(
         self, node: str, address: str, *, draft: Draft | None = None, replacing: str = ""
@@ -145,10 +143,11 @@ class Checker:
         helo = _effective(facts, reverse, forward)
         named = "" if helo.helo.startswith("[") else helo.helo
         asked = {*(one.name for one in facts.servers), facts.spf_host, named} - {"", *forward}
-        found, spf, probe = await asyncio.gather(
+        found, spf, probe, queued = await asyncio.gather(
             self._hosts(sorted(asked)),
             self._spf(outside, named, known.domains) if outside else _just(None),
             self._probe(facts, named),
+            self._queued_locked() if replacing else _just(None),
         )
         hosts = {**found, **forward}
         return replace(
@@ -161,6 +160,7 @@ class Checker:
             spf=spf,
             probe=probe,
             replacing=replacing,
+            queued_locked=queued,
         )
 
     # ---- what is asked ------------------------------------------------------------------------------
@@ -220,9 +220,7 @@ class Checker:
         facts = replace(
             found.facts,
             resolver=self._resolver_name,
-            queued_locked=self._queued_locked(),
             without_ipv6=self._without_ipv6(),
-            used_at=self._used_at(address),
             bind=bind_fault(address) or "" if found.facts.node == self._node else None,
         )
         return replace(found, facts=facts)
@@ -306,6 +304,7 @@ def stored(session: Session, node: str, address: str, draft: Draft | None, now: 
     others = {row.address for row in rows if row.present} - {address}
     former = owner.former.get(str(family_of(address)))
     warmup = session.get(tables.Warmup, outside)
+    used = session.get(tables.AddressUse, (owner.name, address))
     values = [draft.value] if draft is not None else [one for one in own.values() if address in one.ipv6]
     facts = Facts(
         address,
@@ -327,6 +326,7 @@ def stored(session: Session, node: str, address: str, draft: Draft | None, now: 
         neighbours=_neighbours(session, outside),
         warmup="" if warmup is None else "paused" if warmup.paused else warmup.state,
         first_seen_at=mine.first_seen_at if mine is not None else None,
+        used_at=None if used is None else used.used_at,
         ipv4_disabled=any(one.ipv4_disabled for one in values),
         has_ipv6=_has_ipv6(owner, rows, names),
     )

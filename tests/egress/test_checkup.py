@@ -17,7 +17,7 @@ from hslpy.egress.interfaces import LocalAddress, Report
 from hslpy.egress.names import NotFound
 from hslpy.egress.scopes import Target
 from hslpy.egress.settings import Value
-from hslpy.egress.tables import Checkup, Dnsbl, Listing, Node
+from hslpy.egress.tables import AddressUse, Checkup, Dnsbl, Listing, Node
 from hslpy.egress.upkeep import ASK_S, LOOK_S, Upkeep, next_night
 
 from .name_server import NameServer, name_server, reverse
@@ -154,7 +154,25 @@ def test_a_setting_that_is_not_saved_yet(database, clock):
         with database.read() as session:
             assert checkup.kept(session) == []
 
-    run(database, clock, test, queued_locked=lambda: 1240, without_ipv6=lambda: 0.62)
+    async def queued() -> int:
+        return 1240
+
+    run(database, clock, test, queued_locked=queued, without_ipv6=lambda: 0.62)
+
+
+def test_an_address_in_use_is_warm_and_one_long_unused_is_cold(database, clock):
+    def used(days: float) -> None:
+        with database.keep() as session:
+            session.merge(AddressUse(node="node1.example.com", address=X, used_at=clock.time() - days * 86_400))
+
+    async def test(server: NameServer, checker: Checker) -> None:
+        assert "is new" in text(await checker.check("node1.example.com", X), "P23")
+        used(1)
+        assert text(await checker.check("node1.example.com", X), "P23") == f"{X} is warm."
+        used(31)
+        assert "no mail for 30 days" in text(await checker.check("node1.example.com", X), "P23")
+
+    run(database, clock, test)
 
 
 def test_what_cannot_be_checked(database, clock):

@@ -364,7 +364,7 @@ def remove(caller: Annotated[Caller, WRITE], body: Ids) -> Changed:
 @router.post("/delivery-ips/replace", summary="Put one address in another's place, in several settings")
 async def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -> Changed:
     site = caller.site
-    queued = await queued_spam(site)
+    queued = await queued_spam(site.database, site.control)
     outcome = await asyncio.to_thread(
         settings.replace_address,
         site.database,

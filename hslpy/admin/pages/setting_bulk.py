@@ -167,7 +167,7 @@ def _list(visit: Visit, name: str) -> str:
 
 
 async def _ask_replace(visit: Visit, rows: Sequence[Row], errors: dict[str, str] | None = None) -> Response:
-    queued = await queued_spam(visit.site)
+    queued = await queued_spam(visit.database, visit.site.control)
     addresses = sorted({one for row in rows for one in (*row.ipv4, *row.ipv6)} - set(PRIMARY.values()))
     if not addresses:
         raise Refused("none of these rows has an address that could be replaced")
@@ -200,7 +200,7 @@ async def replace(visit: Visit) -> Response:
     rows = await asyncio.to_thread(chosen, visit)
     if visit.is_resumed:
         return await _ask_replace(visit, rows)
-    queued = await queued_spam(visit.site)
+    queued = await queued_spam(visit.database, visit.site.control)
     if queued and not visit.field("cleaned"):
         return await _ask_replace(visit, rows, {"cleaned": "Tick that the queue has been dealt with."})
     old = visit.field("old")
