@@ -397,13 +397,22 @@ class App:
         """Keep what is counted in the database, and pause at once what a receiver refuses by a block list."""
         assert following.opened is not None and self.ramp is not None
         database = await asyncio.shield(following.opened)
+        from sqlalchemy.exc import SQLAlchemyError
+
         from hslpy.egress.activity import Keeper
         from hslpy.egress.warm_watch import pause_blocked
 
-        pausing: set[asyncio.Task[bool]] = set()
+        pausing: set[asyncio.Task[None]] = set()
+
+        async def tell(address: str, reply: str) -> None:
+            try:
+                await asyncio.to_thread(pause_blocked, database, address, reply)
+            except SQLAlchemyError as error:  # the counts tell of it once they are kept
+                fields = {"level": "warning", "address": address, "reason": str(error).partition("\n")[0]}
+                self.log("egress.not_paused", fields)
 
         def pause(address: str, reply: str) -> None:
-            task = asyncio.create_task(asyncio.to_thread(pause_blocked, database, address, reply))
+            task = asyncio.create_task(tell(address, reply))
             pausing.add(task)
             task.add_done_callback(pausing.discard)
 

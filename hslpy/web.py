@@ -132,7 +132,6 @@ async def _serve(settings: Settings, events: EventLog) -> int:
     # What serving takes is imported here, and not by the process of the mail server, which has no time for it.
     from hslpy.admin.agent import Agent
     from hslpy.admin.server import WebServer
-    from hslpy.admin.site import Site
     from hslpy.admin.web import web_app
     from hslpy.client.http import AiohttpClient
     from hslpy.egress.database import Database
@@ -144,18 +143,7 @@ async def _serve(settings: Settings, events: EventLog) -> int:
     agent = Agent(database, node, settings.resolver, http, settings.control_path, clock, log, allow_loopback=loopback)
     if not await _prepared(settings, database, agent, stopping, log):
         return 0
-    site = Site(
-        database=database,
-        clock=clock,
-        log=log,
-        node=node,
-        resolver=agent.resolver,
-        checker=agent.checker,
-        reputation=agent.reputation,
-        control=settings.control_path,
-        allow_loopback=loopback,
-    )
-    server = WebServer(web_app(site), settings.admin, settings.hostname, settings.admin_path, clock, log)
+    server = WebServer(web_app(agent.of_requests()), settings.admin, settings.hostname, settings.admin_path, clock, log)
     serving, working = asyncio.create_task(server.run()), asyncio.create_task(agent.run())
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((serving, working, told), return_when=asyncio.FIRST_COMPLETED)

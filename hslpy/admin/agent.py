@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from hslpy.admin.queued_spam import queued_spam
+from hslpy.admin.site import Site
 from hslpy.admin.submit import submitter
 from hslpy.client.http_contract import HttpClient
 from hslpy.clock import Clock
@@ -60,6 +61,8 @@ class Agent:
         self._site = site.Site()
         self._revision = -1
         self._is_node = False
+        self._control = control
+        self._allow_loopback = allow_loopback
         self.resolver = DnsResolver(dns, clock)
         self._list_resolver = DnsResolver(resolver_settings(dns.nameservers, dns.port), clock)
         name = " ".join(dns.nameservers) or "system"
@@ -95,6 +98,20 @@ class Agent:
             self._log("egress.no_node", {"level": "warning", "node": self._node, "why": str(error)})
         block_lists.populate(self._database)
         self._read_site()
+
+    def of_requests(self) -> Site:
+        """Give what requests to the web application work on: these parts."""
+        return Site(
+            self._database,
+            self._clock,
+            self._log,
+            self._node,
+            self.resolver,
+            self.checker,
+            self.reputation,
+            self._control,
+            allow_loopback=self._allow_loopback,
+        )
 
     async def run(self) -> None:
         """Work until cancelled. What ends by a fault of ours is begun again: nothing else stands for it."""

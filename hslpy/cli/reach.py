@@ -117,7 +117,6 @@ class Api:
         from sqlalchemy.exc import SQLAlchemyError
 
         from hslpy.admin.agent import Agent
-        from hslpy.admin.site import Site
         from hslpy.admin.web import web_app
         from hslpy.admin.who import as_local
         from hslpy.client.http import AiohttpClient
@@ -145,18 +144,7 @@ class Api:
             await asyncio.to_thread(agent.prepare)
         except SQLAlchemyError as error:
             raise OperatorError(f"the database of delivery IPs cannot be used: {error}") from error
-        site = Site(
-            database,
-            clock,
-            no_log,
-            node,
-            agent.resolver,
-            agent.checker,
-            agent.reputation,
-            settings.control_path,
-            allow_loopback=loopback,
-        )
-        return as_local(web_app(site))
+        return as_local(web_app(agent.of_requests()))
 
     @staticmethod
     def _make_folder(settings: Settings) -> None:

@@ -26,6 +26,16 @@ from hslpy.records import record
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _BUSY_S = 10.0
+"""How long a change waits for the one before it."""
+_WAITS: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 15_000,  # ms for what was sent to be taken: a server that vanished holds up no thread for long
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": f"-c lock_timeout={_BUSY_S:g}s -c statement_timeout=60s",
+}
+"""Of PostgreSQL. Source: its manual, sections 34.1.2 and 20.11."""
 _LOCK = 0x48534C70  # PostgreSQL's advisory lock of who migrates: "HSLp"
 
 
@@ -195,7 +205,7 @@ def _checked(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=5, connect_args={"connect_timeout": 5})
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=5, connect_args=_WAITS)
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S})
 
     @event.listens_for(engine, "connect")

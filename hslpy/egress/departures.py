@@ -222,11 +222,6 @@ class Departures:
         self._log("delivery.address_missing", fields)
         self.alarm(address, until, reason)
 
-    def bind_again(self, address: str) -> None:
-        """Forget that an address could not be bound."""
-        if self._unbound.pop(address, None) is not None:
-            self._known = (None, 0.0, _NONE)
-
     def helo(self, address: str) -> str:
         """Give the name to say in EHLO when leaving from an address: one that was set or confirmed, else empty."""
         if self.picture is None:

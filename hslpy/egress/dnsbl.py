@@ -23,6 +23,7 @@ Status = Literal[
 Severity = Literal["critical", "warning", "information", "none"]
 Kind = Literal["address", "neighbourhood", "informational"]
 KINDS: Sequence[Kind] = ("address", "neighbourhood", "informational")
+COUNTING: Sequence[Severity] = ("critical", "warning")  # listings that somebody has to be told of
 ListStatus = Literal["working", "no test entry", "refusing", "not answering", "lists everything", "retired", "not tested"]
 
 WORDS: Mapping[Status, str] = {
@@ -44,11 +45,6 @@ LIST_WORDS: Mapping[ListStatus, str] = {
     "lists everything": "Lists everything",
     "retired": "Retired",
     "not tested": "Not tested",
-}
-ADVICE: Mapping[ListStatus, str] = {
-    "refusing": "the list refuses this server's DNS resolver: use a resolver of your own or enter a key",
-    "not answering": "DNS is not answering: results are unknown, not clean",
-    "lists everything": "the list answers for every address: its results mean nothing",
 }
 
 POSITIVE: Mapping[Family, str] = {4: "127.0.0.2", 6: "::ffff:7f00:2"}
@@ -119,7 +115,7 @@ class Finding:
     @property
     def counts(self) -> bool:
         """Whether it is a listing that somebody has to be told of."""
-        return self.status == "listed" and self.severity in ("critical", "warning")
+        return self.status == "listed" and self.severity in COUNTING
 
     @property
     def word(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from hslpy.egress import block_lists, checkup, directory, listings, node_addresses, tables, warming
 from hslpy.egress.admins import count, some
 from hslpy.egress.database import Database
+from hslpy.egress.dnsbl import COUNTING
 from hslpy.egress.inventory import REPORT_S
 from hslpy.records import record
 
@@ -135,5 +136,5 @@ def _suspensions(session: Session, now: float) -> Mapping[tuple[str, str], str]:
 
 
 def _listed(row: listings.Row, names: Mapping[int, str]) -> str:
-    found = [names[id] for id, cell in row.cells.items() if cell.status == "listed" and cell.severity in listings.COUNTING]
+    found = [names[id] for id, cell in row.cells.items() if cell.status == "listed" and cell.severity in COUNTING]
     return f"on {count(len(found), 'list')}: {some(sorted(found))}" if found else ""

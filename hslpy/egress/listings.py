@@ -19,14 +19,13 @@ from hslpy.egress.block_lists import past_of, shown_zone
 from hslpy.egress.book import PRIMARY
 from hslpy.egress.csv_text import write_csv
 from hslpy.egress.database import Actor, Database
-from hslpy.egress.dnsbl import WORDS, Finding, family_of, is_reserved, keep_s, links_of, query_name
+from hslpy.egress.dnsbl import COUNTING, WORDS, Finding, family_of, is_reserved, keep_s, links_of, query_name
 from hslpy.egress.names import fault_of_source
 from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Listing, Node, PastListing, Reverse, Suspension
 from hslpy.records import record
 
 Rule = Literal["never", "critical", "counting"]
 BY = "reputation"  # who suspends by the rule
-COUNTING = ("critical", "warning")
 _LONGEST_DETAIL = 255
 
 

@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, delete, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, and_, delete, func, not_, or_, select, true
 
 from hslpy.egress import tables
 from hslpy.egress.admins import admin_of
@@ -246,13 +246,6 @@ def choice_condition(column: Any, values: Mapping[str, Any]) -> Condition:
     return lambda _operator, value: column == values[value]
 
 
-def number_condition(column: Any) -> Condition:
-    def condition(operator: str, value: str) -> ColumnElement[bool]:
-        return _compared(column, operator, *(_number(part) for part in _bounds(operator, value)))
-
-    return condition
-
-
 def date_condition(column: Any, zone: str) -> Condition:
     """Give the conditions of a time in Unix seconds, asked for by days of a zone."""
 
@@ -317,19 +310,6 @@ def _bounds(operator: str, value: str) -> Sequence[str]:
     if len(parts) != 2:
         raise Refused(f"'{value}' has not the two values that 'between' wants: write `1, 5`")
     return parts
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        raise Refused(f"'{text}' is not a number") from None
-
-
-def _compared(column: Any, operator: str, first: float, last: float | None = None) -> ColumnElement[bool]:
-    if last is not None:
-        return false() if first > last else _checked(column.between(first, last))
-    return _checked({"=": column == first, "<": column < first, ">": column > first}[operator])
 
 
 def _checked(condition: Any) -> ColumnElement[bool]:

@@ -65,12 +65,5 @@ def close_session(database: Database, text: str) -> None:
         session.execute(delete(tables.Session).where(tables.Session.sha256 == _digest(text)))
 
 
-def close_others(database: Database, name: str, key: str) -> None:
-    """End an admin's sessions but for the one that is named. Raises NotFound."""
-    with database.keep() as session:
-        mine = tables.Session.admin_id == admin_of(session, name).id
-        session.execute(delete(tables.Session).where(mine, tables.Session.sha256 != key))
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -14,6 +14,7 @@ from hslpy.egress import helos, tables, warming
 from hslpy.egress.book import PRIMARY, Family
 from hslpy.egress.checkup import Draft, Kept, kept, stored
 from hslpy.egress.database import Actor, Database
+from hslpy.egress.dnsbl import COUNTING
 from hslpy.egress.facts import Finding
 from hslpy.egress.interfaces import UNUSABLE
 from hslpy.egress.inventory import node_of
@@ -83,7 +84,7 @@ def inventory_of(
     warmups = {row.address: row for row in session.scalars(select(tables.Warmup))}
     listings: dict[str, str] = {}
     for row in session.scalars(select(tables.Listing).where(tables.Listing.address.in_(set(publics.values())))):
-        counts = row.listed_since is not None and row.listed_severity in ("warning", "critical")
+        counts = row.listed_since is not None and row.listed_severity in COUNTING
         if counts or (row.status == "clean" and listings.get(row.address) != "listed"):
             listings[row.address] = "listed" if counts else "clean"
     used = set(session.scalars(select(tables.AddressUse.address).where(tables.AddressUse.address.in_(found))))

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from hslpy.egress import activity, helos, site, tables
 from hslpy.egress.book import LEVELS, PRIMARY
 from hslpy.egress.database import Database
+from hslpy.egress.dnsbl import COUNTING
 from hslpy.egress.names import Refused
 from hslpy.egress.queries import (
     Condition,
@@ -265,7 +266,7 @@ def _warmup_rank(_session: Session) -> Any:
 
 def _reputation_rank(session: Session) -> Any:
     listing = tables.Listing
-    counts = and_(listing.listed_since.is_not(None), listing.listed_severity.in_(("warning", "critical")))
+    counts = and_(listing.listed_since.is_not(None), listing.listed_severity.in_(COUNTING))
     listed = set(session.scalars(select(listing.address).where(counts)))
     clean = set(session.scalars(select(listing.address).where(listing.status == "clean"))) - listed
     return _worst(case((_chosen.address.in_(listed), 2), (_chosen.address.in_(clean), 0), else_=1), 1)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress import activity, site, tables
 from hslpy.egress.database import Database
+from hslpy.egress.dnsbl import COUNTING
 from hslpy.egress.forecast import WEEK, Backlog, Forecast, Traffic, backlog, dated, forecast, traffic_of
 from hslpy.egress.warming import (
     Row,
@@ -278,7 +279,7 @@ def _listings_on(session: Session, row: Row, on: date) -> Sequence[str]:
         select(dnsbl.name)
         .join(listing, listing.dnsbl_id == dnsbl.id)
         .where(listing.address == row.address, listing.listed_since < ends, listing.listed_at >= begins)
-        .where(listing.listed_severity.in_(("warning", "critical")))
+        .where(listing.listed_severity.in_(COUNTING))
     )
     over = select(past.list_name).where(past.address == row.address, past.from_at < ends, past.to_at >= begins)
     return sorted({*session.scalars(still), *session.scalars(over)})

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress import activity, site, tables
 from hslpy.egress.database import Actor, Change, Database
+from hslpy.egress.dnsbl import COUNTING
 from hslpy.egress.warming import (
     Pause,
     Row,
@@ -231,7 +232,7 @@ def _listings(session: Session, address: str) -> Sequence[tuple[str, float]]:
         select(dnsbl.name, listing.listed_at)
         .join(dnsbl, dnsbl.id == listing.dnsbl_id)
         .where(listing.address == address, listing.listed_since.is_not(None))
-        .where(listing.listed_severity.in_(("warning", "critical")), dnsbl.enabled)
+        .where(listing.listed_severity.in_(COUNTING), dnsbl.enabled)
         .order_by(dnsbl.name)
     )
     return [(name, at or 0.0) for name, at in session.execute(query)]

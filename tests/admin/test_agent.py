@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from hslpy.admin.agent import Agent
+from hslpy.admin.control import ControlServer
 from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpSettings
 from hslpy.clock import SystemClock
@@ -20,6 +21,7 @@ from hslpy.egress.block_lists import Draft
 from hslpy.egress.database import Actor, Database
 from hslpy.egress.dnsbl import Meaning
 from hslpy.egress.tables import Address, Dnsbl
+from hslpy.log import no_log
 from tests.support.dnsbl_server import DnsblServer, List
 
 ROOT = Actor("root", "page")
@@ -112,6 +114,28 @@ def test_resolvers_of_the_site_are_asked_without_a_restart(database: Database, t
         server.close()
 
     asyncio.run(scenario())
+
+
+def test_mail_of_locked_senders_is_asked_for_where_an_address_is_to_be_replaced(database: Database, tmp_path: Path) -> None:
+    directory.add_domain(database, ROOT, "example.com")
+    directory.add_user(database, ROOT, "example.com", "bob", password="correct horse")
+    directory.lock_user(database, ROOT, "example.com", "bob")
+
+    async def summary(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        assert arguments["by"] == "user"
+        return {"groups": [{"value": "bob@example.com", "count": 7}, {"value": "eve@example.com", "count": 1}]}
+
+    async def scenario() -> list[str]:
+        server = ControlServer(tmp_path / "none.sock", {"queue.summary": summary}, no_log)
+        await server.start()
+        async with agent_of(database, tmp_path, "mail.example.com", no_log) as agent:
+            await asyncio.to_thread(agent.prepare)
+            findings = await agent.checker.check("mail.example.com", "10.0.0.9", replacing="10.0.0.8")
+        await server.stop()
+        return [one.text for one in findings if one.check == "P24"]
+
+    (text,) = asyncio.run(scenario())
+    assert text.startswith("There are 7 queued messages from locked senders.")
 
 
 def _nodes(database: Database) -> list[Any]:

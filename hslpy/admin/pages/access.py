@@ -23,7 +23,6 @@ from hslpy.egress.queries import Field, text_test
 
 ADMINS = "/access/admins"
 TOKENS = "/access/tokens"
-_ALL = "all that the role allows"
 _ROLE_WORDS = {
     "super-admin": "Super-admin: everything",
     "admin": "Admin: their own domains",

@@ -208,7 +208,15 @@ def _carry_out(visit: Visit, given: Entered) -> Outcome:
         )
     scope: dict[str, Any] = given.scope
     hostnames = [] if given.hostname == ALL_NODES else [given.hostname]
-    return settings.add(visit.database, visit.actor, what, hostnames=hostnames, confirmed_host=given.confirmed_host, **scope)
+    return settings.add(
+        visit.database,
+        visit.actor,
+        what,
+        hostnames=hostnames,
+        confirmed_host=given.confirmed_host,
+        allow_loopback=visit.site.allow_loopback,
+        **scope,
+    )
 
 
 def tell(visit: Visit, outcome: Outcome, text: str) -> None:
