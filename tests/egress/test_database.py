@@ -72,6 +72,15 @@ def test_changes_at_once_come_one_after_the_other(database_url, database):
         assert session.scalars(select(Admin)).one().created_at == 40 and database.revision() == 40
 
 
+def test_no_statement_waits_for_ever(database):
+    with database.read() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            waits = [session.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout")]
+            assert waits == ["10s", "1min"]
+        else:
+            assert session.scalar(text("PRAGMA busy_timeout")) == 10_000
+
+
 @pytest.mark.parametrize("url", ["", "mysql://x/y", "nonsense"])
 def test_other_databases_are_refused(url):
     with pytest.raises(OperatorError):
