@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from hslpy.egress import tables
@@ -226,6 +226,8 @@ def set_admin(
             other = _found(change, new_name)
             if other is not None and other.id != found.id:
                 raise Refused(f"there is an admin '{other.name}' already", 409)
+            for one in (tables.User, tables.Domain, tables.Node):
+                change.execute(update(one).where(one.locked_by == found.name).values(locked_by=_name(new_name)))
             found.name = _name(new_name)
         if hashed is not None:
             found.password_hash = hashed

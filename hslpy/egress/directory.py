@@ -2,6 +2,9 @@
 
 Each function is one change or one question. What depends on something that is removed goes with it, and the result says
 so. Names are compared as section C2 of the specification of delivery IPs has it. Must not know of HTTP or SMTP.
+
+Where a change takes `admins`, they are who asks and all below: what somebody else has locked they cannot unlock, nor rename
+or remove, which would let its mail go, too. None: anybody's.
 """
 
 from __future__ import annotations
@@ -116,6 +119,7 @@ def set_domain(
     new_name: str | None = None,
     admin: str | None = None,
     locked: bool | None = None,
+    admins: frozenset[str] | None = None,
 ) -> Domain:
     """Change what is given; an empty admin is none. Its users and settings stay its own. Raises Refused, NotFound."""
     told = {"name": name, "new_name": new_name, "admin": admin, "locked": locked}
@@ -123,7 +127,10 @@ def set_domain(
         found = _own_row(change, name)
         if found.main_id is not None and (admin is not None or locked is not None):
             raise Refused(f"'{found.name}' is an alias: change the domain it stands for")
+        if locked is not None:
+            _refuse_others_lock(found, f"the domain {found.name}", admins)
         if new_name is not None and (kept := _new_name(new_name)) != found.name:
+            _refuse_others_lock(found, f"the domain {found.name}", admins)
             if change.scalar(select(tables.Domain.id).where(tables.Domain.name == kept)):
                 raise Refused(f"there is a domain '{kept}' already", 409)
             change.execute(update(tables.Identity).where(tables.Identity.domain == found.name).values(domain=kept))
@@ -131,16 +138,21 @@ def set_domain(
         if admin is not None:
             found.admin_id = admin_of(change, admin).id if admin else None
         if locked is not None:
-            found.locked_by = "" if not locked else found.locked_by if found.locked else actor.name
-            found.locked = locked
+            found.locked, found.locked_by = locked, actor.name if locked else ""
         change.flush()
         return _domain(change, domain_of(change, found.name).name)
 
 
-def remove_domain(database: Database, actor: Actor, name: str, *, only_look: bool = False) -> Removed:
+def remove_domain(
+    database: Database, actor: Actor, name: str, *, only_look: bool = False, admins: frozenset[str] | None = None
+) -> Removed:
     """Remove a domain with its aliases, users and delivery IPs, or an alias alone. `only_look` tells what would be."""
     with _changing(database, actor, "domain remove", {"name": name}, only_look) as change:
         found = _own_row(change, name)
+        _refuse_others_lock(found, f"the domain {found.name}", admins)
+        locked = select(tables.User).where(tables.User.domain_id == found.id, tables.User.locked.is_(True))
+        for one in change.scalars(locked):
+            _refuse_others_lock(one, f"{one.name or 'the own user'} of {found.name}", admins)
         settings = select(tables.DeliverySetting.id).where(tables.DeliverySetting.domain_id == found.id)
         also = [
             *_counted(change, select(tables.Domain.id).where(tables.Domain.main_id == found.id), "alias", "aliases"),
@@ -207,6 +219,7 @@ def set_user(
     new_name: str | None = None,
     password: str = "",
     hashed: str = "",
+    admins: frozenset[str] | None = None,
 ) -> User:
     """Change a user's name, with which its delivery IPs go, or its password. Raises Refused, NotFound."""
     kept = _password(password, hashed, wanted=False)
@@ -225,6 +238,7 @@ def set_user(
             if bool(network) != bool(found.network):
                 raise Refused("a user with a password cannot become one that is known by its address, nor the reverse")
             if name != found.name:
+                _refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
                 if _found_user(change, owner, name) is not None:
                     raise Refused(f"there is an outgoing user '{name}' in {owner.name} already", 409)
                 if network:
@@ -235,25 +249,45 @@ def set_user(
         return _user(found, owner.name)
 
 
-def lock_user(database: Database, actor: Actor, domain: str, username: str, reason: str = "") -> User:
-    """Keep a user from sending; one that is locked keeps its time and takes the new reason. Raises NotFound."""
+def lock_user(
+    database: Database,
+    actor: Actor,
+    domain: str,
+    username: str,
+    reason: str = "",
+    *,
+    admins: frozenset[str] | None = None,
+) -> User:
+    """Keep a user from sending; one that is locked keeps its time and takes the new reason. Raises NotFound, Refused."""
     reason = _reason(reason)
     with database.change(actor, "user lock", {"domain": domain, "username": username, "reason": reason}) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
+        _refuse_others_lock(found, f"{found.name or 'the own user'} of {owner.name}", admins)
         _lock(change, found, reason)
         return _user(found, owner.name)
 
 
-def unlock_user(database: Database, actor: Actor, domain: str, username: str) -> User:
+def unlock_user(
+    database: Database, actor: Actor, domain: str, username: str, *, admins: frozenset[str] | None = None
+) -> User:
     with database.change(actor, "user unlock", {"domain": domain, "username": username}) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
+        _refuse_others_lock(found, f"{found.name or 'the own user'} of {owner.name}", admins)
         _unlock(found)
         return _user(found, owner.name)
 
 
-def remove_user(database: Database, actor: Actor, domain: str, username: str, *, only_look: bool = False) -> Removed:
+def remove_user(
+    database: Database,
+    actor: Actor,
+    domain: str,
+    username: str,
+    *,
+    only_look: bool = False,
+    admins: frozenset[str] | None = None,
+) -> Removed:
     """Remove a user with its delivery IPs; the domain's own one only loses its password. `only_look` tells what would be."""
     with _changing(database, actor, "user remove", {"domain": domain, "username": username}, only_look) as change:
         owner = domain_of(change, domain)
@@ -261,6 +295,7 @@ def remove_user(database: Database, actor: Actor, domain: str, username: str, *,
         if not found.name:
             found.password_hash = "" if not only_look else found.password_hash
             return Removed(f"the password of {owner.name}'s own user")
+        _refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
         mine = (tables.DeliverySetting.domain_id == owner.id, tables.DeliverySetting.username == found.name)
         also = _counted(change, select(tables.DeliverySetting.id).where(*mine), "delivery IP setting")
         removed = Removed(f"outgoing user '{found.name}' of {owner.name}", tuple(also))
@@ -388,7 +423,7 @@ def set_node(
 
 
 def lock_node(database: Database, actor: Actor, name: str, reason: str = "") -> Node:
-    """Keep a node from delivering: its mail stays in the queue. A locked one keeps its time. Raises NotFound."""
+    """Keep a node from delivering: its mail stays in the queue. One that is locked is as in `lock_user`. Raises NotFound."""
     reason = _reason(reason)
     with database.change(actor, "node lock", {"name": name, "reason": reason}) as change:
         found = node_of(change, name)
@@ -480,9 +515,13 @@ def _reason(text: str) -> str:
 
 
 def _lock(change: Change, found: tables.User | tables.Node, reason: str) -> None:
-    if not found.locked:
-        found.locked, found.locked_at, found.locked_by = True, change.now, change.actor.name
-    found.locked_reason = reason
+    found.locked_at = found.locked_at if found.locked else change.now
+    found.locked, found.locked_reason, found.locked_by = True, reason, change.actor.name
+
+
+def _refuse_others_lock(found: tables.User | tables.Domain, name: str, admins: frozenset[str] | None) -> None:
+    if found.locked and admins is not None and found.locked_by not in admins:
+        raise Refused(f"{name} was locked by {found.locked_by}: they or a super-admin have to unlock it first", 403)
 
 
 def _unlock(found: tables.User | tables.Node) -> None:

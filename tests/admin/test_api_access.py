@@ -95,6 +95,26 @@ def test_a_token_does_what_its_scopes_allow(client, database):
     assert client("GET", "/domains", user="ann", source="10.1.2.3").status_code == 200
 
 
+def test_an_admin_does_not_unlock_what_a_super_admin_has_locked(client):
+    user = "/users?domain=example.com&username=bob"
+    mine = client.good("PATCH", user, {"locked": True}, local=False, user="ann")
+    assert (mine["locked"], mine["locked_by"]) == (True, "ann")
+    assert not client.good("PATCH", user, {"locked": False}, local=False, user="ann")["locked"]
+    client.good("PATCH", user, {"locked": True, "reason": "spam"}, local=False, user="root")
+    client.good("PATCH", "/domains/example.com", {"locked": True}, local=False, user="root")
+    for method, path, body, who in (
+        ("PATCH", user, {"locked": False}, "bob of example.com"),
+        ("PATCH", user, {"new_name": "rob"}, "bob of example.com"),
+        ("DELETE", user, None, "bob of example.com"),
+        ("PATCH", "/domains/example.com", {"locked": False}, "the domain example.com"),
+        ("DELETE", "/domains/example.com", None, "the domain example.com"),
+    ):
+        error = client.refused(403, method, path, body, local=False, user="ann")
+        assert error["message"] == f"{who} was locked by root: they or a super-admin have to unlock it first"
+    assert not client.good("PATCH", "/domains/example.com", {"locked": False}, local=False, user="root")["locked"]
+    assert client.good("PATCH", user, {"locked": False})["locked_by"] == ""
+
+
 def test_an_api_user_of_some_calls_has_those_alone(client, database):
     admins.set_admin(database, ROOT, "root", allowed_calls=["api_help"])
     reply = client("GET", "/session")

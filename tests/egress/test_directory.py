@@ -168,6 +168,39 @@ def test_users(site, clock):
     assert len(directory.list_users(site)) == 3
 
 
+def test_what_somebody_else_has_locked_stays_locked(site):
+    """An admin unlocks what it or somebody below it has locked, and gets around no other lock."""
+    directory.add_user(site, ROOT, "example.com", "bob", password="x")
+    mine = {"admins": frozenset({"ann", "kim"})}
+    directory.lock_user(site, Actor("kim"), "example.com", "bob", **mine)
+    assert not directory.unlock_user(site, Actor("ann"), "example.com", "bob", **mine).locked
+    directory.lock_user(site, Actor("ann"), "example.com", "bob", **mine)
+    directory.lock_user(site, Actor("eve"), "example.com", "bob", "spam")  # who may, makes it theirs
+    for around in (
+        lambda: directory.unlock_user(site, Actor("ann"), "example.com", "bob", **mine),
+        lambda: directory.lock_user(site, Actor("ann"), "example.com", "bob", **mine),
+        lambda: directory.set_user(site, Actor("ann"), "example.com", "bob", new_name="rob", **mine),
+        lambda: directory.remove_user(site, Actor("ann"), "example.com", "bob", **mine),
+        lambda: directory.remove_domain(site, Actor("ann"), "example.com", **mine),
+    ):
+        with pytest.raises(Refused, match=r"^bob of example.com was locked by eve: ") as raised:
+            around()
+        assert raised.value.status == 403
+    directory.set_user(site, Actor("ann"), "example.com", "bob", password="y", **mine)
+    (bob,) = [one for one in directory.list_users(site) if one.username == "bob"]
+    assert (bob.locked, bob.locked_by, bob.locked_reason) == (True, "eve", "spam")
+    directory.unlock_user(site, ROOT, "example.com", "bob")
+    directory.set_domain(site, ROOT, "example.com", locked=True)
+    for change in ({"locked": False}, {"locked": True}, {"new_name": "example.org"}):
+        with pytest.raises(Refused, match=r"^the domain example.com was locked by root: "):
+            directory.set_domain(site, Actor("ann"), "example.com", **change, **mine)
+    assert directory.set_domain(site, Actor("ann"), "example.com", new_name="example.com", **mine).locked
+    admins.add_admin(site, ROOT, "lee", password="long enough", role="super-admin")
+    directory.set_domain(site, Actor("lee"), "example.com", locked=True)
+    admins.set_admin(site, ROOT, "lee", new_name="leo")
+    assert directory.get_domain(site, "example.com").locked_by == "leo"
+
+
 def test_nodes(site, clock):
     directory.ensure_node(site, ROOT, "node2.example.net")
     directory.ensure_node(site, ROOT, "node2.example.net")
@@ -182,7 +215,7 @@ def test_nodes(site, clock):
     assert locked.locked and (locked.locked_reason, locked.locked_at, locked.locked_by) == ("listed", clock.time(), "root")
     clock.advance(60)
     again = directory.lock_node(site, Actor("eve"), second.name, "still listed")
-    assert (again.locked_reason, again.locked_at, again.locked_by) == ("still listed", locked.locked_at, "root")
+    assert (again.locked_reason, again.locked_at, again.locked_by) == ("still listed", locked.locked_at, "eve")
     assert directory.unlock_node(site, ROOT, second.name) == second
     with site.read() as session, pytest.raises(NotFound) as raised:
         directory.node_of(session, "mx1.example.net")

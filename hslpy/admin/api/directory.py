@@ -90,13 +90,15 @@ def show_domain(caller: Annotated[Caller, READ], name: str) -> Domain:
 def set_domain(caller: Annotated[Caller, WRITE], name: str, body: DomainChange) -> Domain:
     own_domain(caller, name)
     _own_admin(caller, body.admin)
-    return directory.set_domain(caller.site.database, caller.actor, name, **body.given)
+    return directory.set_domain(caller.site.database, caller.actor, name, admins=caller.principal.admins, **body.given)
 
 
 @router.delete("/domains/{name}", summary="Remove a domain with its users and delivery IPs, or an alias alone")
 def remove_domain(caller: Annotated[Caller, WRITE], name: str, only_look: bool = False) -> Done:
     own_domain(caller, name)
-    return Done(text=directory.remove_domain(caller.site.database, caller.actor, name, only_look=only_look).text)
+    mine = caller.principal.admins
+    found = directory.remove_domain(caller.site.database, caller.actor, name, only_look=only_look, admins=mine)
+    return Done(text=found.text)
 
 
 @router.get("/users", summary="List outgoing users, of all domains or of one")
@@ -122,17 +124,17 @@ Username = Annotated[str, Query(description="the user's name; empty: the domain'
 @router.patch("/users", summary="Change an outgoing user's name or password, lock or unlock it")
 def set_user(caller: Annotated[Caller, WRITE], domain: OfDomain, body: UserChange, username: Username = "") -> User:
     own_domain(caller, domain)
-    database, actor, given = caller.site.database, caller.actor, body.given
+    database, actor, mine, given = caller.site.database, caller.actor, caller.principal.admins, body.given
     locked, reason = given.pop("locked", None), given.pop("reason", "")
     if reason and not locked:
         raise Refused("'reason' goes with 'locked'")
     found = None
     if given or locked is None:
-        found = directory.set_user(database, actor, domain, username, **given)
+        found = directory.set_user(database, actor, domain, username, admins=mine, **given)
         username = found.username
     if locked is not None:
         lock = directory.lock_user if locked else directory.unlock_user
-        found = lock(database, actor, domain, username, *([reason] if locked else []))
+        found = lock(database, actor, domain, username, *([reason] if locked else []), admins=mine)
     assert found is not None
     return found
 
@@ -142,7 +144,9 @@ def remove_user(
     caller: Annotated[Caller, WRITE], domain: OfDomain, username: Username = "", only_look: bool = False
 ) -> Done:
     own_domain(caller, domain)
-    return Done(text=directory.remove_user(caller.site.database, caller.actor, domain, username, only_look=only_look).text)
+    mine = caller.principal.admins
+    found = directory.remove_user(caller.site.database, caller.actor, domain, username, only_look=only_look, admins=mine)
+    return Done(text=found.text)
 
 
 @router.get("/identities", summary="List identities that a user's messages had, the latest first")

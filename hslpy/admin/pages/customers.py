@@ -125,7 +125,12 @@ def save_domain(visit: Visit) -> Response:
     before = _own(visit, visit.field("domain"))
     try:
         directory.set_domain(
-            visit.database, visit.actor, before.name, new_name=visit.field("name"), admin=_admin_given(visit)
+            visit.database,
+            visit.actor,
+            before.name,
+            new_name=visit.field("name"),
+            admin=_admin_given(visit),
+            admins=visit.principal.admins,
         )
     except Refused as error:
         return again(visit, _edit_form(visit, before), error, "name")
@@ -150,7 +155,7 @@ def ask_lock_domain(visit: Visit) -> Response:
 @page(f"{DOMAINS}/lock", methods=("POST",), roles=CHANGERS)
 def lock_domain(visit: Visit) -> Response:
     one, locked = _own(visit, visit.field("domain")), visit.field("locked") == "1"
-    directory.set_domain(visit.database, visit.actor, one.name, locked=locked)
+    directory.set_domain(visit.database, visit.actor, one.name, locked=locked, admins=visit.principal.admins)
     visit.banner(f"The domain {one.name} is {'locked' if locked else 'no longer locked'}.")
     return visit.redirect(DOMAINS)
 
@@ -158,7 +163,7 @@ def lock_domain(visit: Visit) -> Response:
 @page(f"{DOMAINS}/remove", roles=CHANGERS)
 def ask_remove_domain(visit: Visit) -> Response:
     one = _own(visit, visit.asked("domain"))
-    found = directory.remove_domain(visit.database, visit.actor, one.name, only_look=True)
+    found = directory.remove_domain(visit.database, visit.actor, one.name, only_look=True, admins=visit.principal.admins)
     return simple.show(
         visit, removal(f"Remove the domain {one.name}?", f"{DOMAINS}/remove", DOMAINS, found, domain=one.name)
     )
@@ -167,7 +172,8 @@ def ask_remove_domain(visit: Visit) -> Response:
 @page(f"{DOMAINS}/remove", methods=("POST",), roles=CHANGERS)
 def remove_domain(visit: Visit) -> Response:
     one = _own(visit, visit.field("domain"))
-    visit.banner(f"Removed: {directory.remove_domain(visit.database, visit.actor, one.name).text}.")
+    removed = directory.remove_domain(visit.database, visit.actor, one.name, admins=visit.principal.admins)
+    visit.banner(f"Removed: {removed.text}.")
     return visit.redirect(DOMAINS)
 
 
@@ -268,7 +274,7 @@ def edit_user(visit: Visit) -> Response:
 def save_user(visit: Visit) -> Response:
     domain, username, name = _own(visit, visit.field("domain")).name, visit.field("username"), visit.field("new_name")
     try:
-        directory.set_user(visit.database, visit.actor, domain, username, new_name=name)
+        directory.set_user(visit.database, visit.actor, domain, username, new_name=name, admins=visit.principal.admins)
     except Refused as error:
         return again(visit, _rename_form(domain, username), error, "new_name")
     visit.banner(f"{username}@{domain} is now {name.strip()}@{domain}; its delivery IPs went with it.")
@@ -312,7 +318,7 @@ def ask_lock_user(visit: Visit) -> Response:
 @page(f"{USERS}/lock", methods=("POST",), roles=CHANGERS)
 def lock_user(visit: Visit) -> Response:
     domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
-    directory.lock_user(visit.database, visit.actor, domain, username, visit.field("reason"))
+    directory.lock_user(visit.database, visit.actor, domain, username, visit.field("reason"), admins=visit.principal.admins)
     visit.banner(f"{username or OWN} of {domain} is locked.")
     return visit.redirect(USERS)
 
@@ -320,7 +326,7 @@ def lock_user(visit: Visit) -> Response:
 @page(f"{USERS}/unlock", methods=("POST",), roles=CHANGERS)
 def unlock_user(visit: Visit) -> Response:
     domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
-    directory.unlock_user(visit.database, visit.actor, domain, username)
+    directory.unlock_user(visit.database, visit.actor, domain, username, admins=visit.principal.admins)
     visit.banner(f"{username or OWN} of {domain} is no longer locked.")
     return visit.redirect(USERS)
 
@@ -328,7 +334,9 @@ def unlock_user(visit: Visit) -> Response:
 @page(f"{USERS}/remove", roles=CHANGERS)
 def ask_remove_user(visit: Visit) -> Response:
     domain, username = _own(visit, visit.asked("domain")).name, visit.asked("username")
-    found = directory.remove_user(visit.database, visit.actor, domain, username, only_look=True)
+    found = directory.remove_user(
+        visit.database, visit.actor, domain, username, only_look=True, admins=visit.principal.admins
+    )
     title = f"Remove {username}@{domain}?" if username else f"Remove the password of {domain}'s own user?"
     return simple.show(visit, removal(title, f"{USERS}/remove", USERS, found, domain=domain, username=username))
 
@@ -336,7 +344,8 @@ def ask_remove_user(visit: Visit) -> Response:
 @page(f"{USERS}/remove", methods=("POST",), roles=CHANGERS)
 def remove_user(visit: Visit) -> Response:
     domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
-    visit.banner(f"Removed: {directory.remove_user(visit.database, visit.actor, domain, username).text}.")
+    removed = directory.remove_user(visit.database, visit.actor, domain, username, admins=visit.principal.admins)
+    visit.banner(f"Removed: {removed.text}.")
     return visit.redirect(USERS)
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hslpy.egress import directory
+from hslpy.egress.database import Actor
+
 from ...support.mail_server import MailServer, mail_server
 from ..busy import busy, mail
 from .conftest import shot
@@ -112,6 +115,19 @@ def test_a_customer_is_set_up(visit, web) -> None:
     shot(page, "panel-domain-remove")
     page.get_by_role("button", name="Remove", exact=True).click()
     page.get_by_text("Removed: domain 'customer.example'").wait_for()
+
+
+def test_an_admin_does_not_unlock_what_a_super_admin_has_locked(visit, web) -> None:
+    directory.lock_user(web.database, Actor("root"), "example.com", "bob", "spam")
+    page = visit("/customers/users", user="alice")
+    page.get_by_text("just now by root: spam").wait_for()
+    page.get_by_role("button", name="Actions for bob of example.com").click()
+    page.get_by_role("menuitem", name="Unlock…").click()
+    shot(page, "panel-user-unlock")
+    page.get_by_role("button", name="Unlock", exact=True).click()
+    page.get_by_text("bob of example.com was locked by root: they or a super-admin have to unlock it first").first.wait_for()
+    shot(page, "panel-user-unlock-refused")
+    assert any(one.locked for one in directory.list_users(web.database, "example.com"))
 
 
 def test_a_node_is_locked_and_unlocked(visit) -> None:
