@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
+from functools import lru_cache
 from typing import Literal
 
 from hslpy.egress.book import Family
@@ -142,6 +143,7 @@ def family_of(address: str) -> Family:
     return 6 if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None else 4
 
 
+@lru_cache(4096)  # a table asks for each of its cells
 def is_reserved(address: str) -> bool:
     """Say whether no list can know an address: a private one, or one that never is on the internet."""
     ip = ipaddress.ip_address(address)

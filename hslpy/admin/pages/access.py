@@ -52,7 +52,7 @@ def list_admins(visit: Visit) -> Response:
     columns = {
         "name": Column("Name", lambda one: Cell(one.name, more="you" if one.name == visit.principal.name else "")),
         "role": Column("Role", lambda one: one.role),
-        "parent": Column("Below", lambda one: one.parent),
+        "parent": Column("Below", lambda one: one.parent, shown=False),
         "use": Column("Used for", lambda one: "software API" if one.is_api_user else "page and API"),
         "calls": Column("Allowed calls", lambda one: _some(one.allowed_calls, "all"), shown=True),
         "networks": Column("From", lambda one: _some(one.allowed_networks, "anywhere")),
