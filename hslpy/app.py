@@ -165,6 +165,7 @@ class App:
             self.ramp = self._ramp(*place)
             self.departures = known = Departures(settings.hostname, self._clock, self.log, self.ramp)
             self.logins = StoreLogins(known, settings.smtp.auth_threads, settings.smtp.auth_waiting, self._clock)
+            self.client.may_leave_from = known.keeps
             self.queue.withheld = lambda entry: locked(known.picture, known.node, entry)
             self.following = Following(
                 settings.egress.database,
@@ -421,8 +422,9 @@ class App:
         await self._keeper.run()
 
     def _picture_changed(self) -> None:
-        """What was held for its locked sender may go on, or the other way round."""
+        """What was held for its locked sender may go on, or the other way round; addresses may be there no longer."""
         self.queue.look_again()
+        self.client.look_again()
 
     async def _look_at_rates(self) -> None:
         """Ask for a counter, so that the log tells at the start already where the store cannot be used."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hslpy.client.contract import PURPOSE, RecipientResult, Route, TransactionResult
@@ -42,6 +42,8 @@ class SmtpClient:
         self._settings = settings
         self._clock = clock
         self._contexts = TlsContexts(settings.ca_file)
+        self.may_leave_from: Callable[[str], bool] = lambda local_ip: True
+        """Whether a connection from an address of ours may be kept for another message."""
         self._idle: dict[Route, list[Link]] = {}  # of each route the latest used last
         self._idle_count = 0
         self._sweeping: asyncio.TimerHandle | None = None
@@ -88,6 +90,16 @@ class SmtpClient:
             self._sweeping.cancel()
         while self._leaving:
             await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    def look_again(self) -> None:
+        """Leave the idle connections that may not be kept any more, now."""
+        for route, links in list(self._idle.items()):
+            for link in [link for link in links if not self.may_leave_from(link.local_ip)]:
+                self._leave(link)
+                links.remove(link)
+                self._idle_count -= 1
+            if not links:
+                del self._idle[route]
 
     @property
     def idle_connections(self) -> int:
@@ -175,6 +187,7 @@ class SmtpClient:
             self._closed
             or link.messages >= settings.messages_per_connection
             or self._idle_count >= settings.idle_connections
+            or not self.may_leave_from(link.local_ip)
         ):
             self._leave(link)
         else:

@@ -100,6 +100,7 @@ class Departures:
         self._told: dict[Scope, float] = {}
         self._known: tuple[object, float, Mapping[str, Availability]] = (None, 0.0, _NONE)
         self._own: tuple[object, frozenset[str]] = (None, frozenset())
+        self._had: set[str] = set()  # of which connections were kept
         self._merged: tuple[object, object, Mapping[str, Availability]] = (None, None, _NONE)
 
     def choose(
@@ -185,9 +186,7 @@ class Departures:
     def exceptions(self, host: str = "") -> Mapping[str, Availability]:
         """Give the addresses that cannot be used now for mail to an MX host, or not wholly."""
         now = self._clock.time()
-        picture, until, known = self._known
-        if picture is not self.picture or now >= until:
-            known = self._found(now)
+        known = self._unusable(now)
         warming = self.allowances.exceptions(host, now)
         if not warming:
             return known
@@ -196,6 +195,24 @@ class Departures:
             merged = {**warming, **known}
             self._merged = (known, warming, merged)
         return merged
+
+    def keeps(self, address: str) -> bool:
+        """Say whether a connection that left from an address may be kept for another message.
+
+        Not of a locked node, nor from an address that cannot be used, or was this node's and no longer is.
+        """
+        if self.picture is None:
+            return True
+        if self.has(address):
+            self._had.add(address)
+        elif address in self._had:
+            return False
+        locked = self.node in self.picture.locked_nodes
+        return not locked and not self._unusable(self._clock.time()).get(address, USABLE).reason
+
+    def _unusable(self, now: float) -> Mapping[str, Availability]:
+        picture, until, known = self._known
+        return known if picture is self.picture and now < until else self._found(now)
 
     def _found(self, now: float) -> Mapping[str, Availability]:
         picture = self.picture

@@ -174,6 +174,24 @@ def test_idle_connections_are_left_in_time() -> None:
     run(test, idle_s=0.05)
 
 
+def test_connections_from_an_address_that_is_no_longer_ours_to_use_are_left_at_once() -> None:
+    async def test(client: SmtpClient) -> None:
+        async with Sink() as sink:
+            gone: set[str] = set()
+            client.may_leave_from = lambda address: address not in gone
+            for address in ("127.0.0.2", "127.0.0.3"):
+                await send(client, route(sink, source_ip=address))
+            gone.add("127.0.0.2")
+            client.look_again()
+            assert client.idle_connections == 1
+            await send(client, route(sink, source_ip="127.0.0.2"))  # one that was chosen before
+            assert client.idle_connections == 1 and sink.connections == 3
+            await send(client, route(sink, source_ip="127.0.0.3"))
+            assert sink.connections == 3
+
+    run(test)
+
+
 def test_a_kept_connection_that_died_is_replaced_unnoticed() -> None:
     async def test(client: SmtpClient) -> None:
         async with Sink() as sink:

@@ -181,3 +181,20 @@ def test_the_start_of_a_server_needs_no_database():
     code = "import sys, hslpy.egress.departures, hslpy.egress.origin, hslpy.app; print('sqlalchemy' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
     assert departures.UNBOUND_S == 300.0
+
+
+def test_which_connections_are_kept(known):
+    """Not from an address that is suspended, gone, out of the settings, or unbound; none of a locked node."""
+    there = known.picture
+    assert all(map(known.keeps, (*POOL, "192.0.2.1", "198.51.100.1")))
+    known.picture = replace(there, suspended=[(POOL[0], NODE, 2_000_000.0, "listed")])
+    assert [known.keeps(one) for one in POOL] == [False, True, True]
+    known.picture = replace(there, absent={NODE: {POOL[1]: Availability("no longer on this server")}})
+    assert [known.keeps(one) for one in POOL] == [True, False, True]
+    known.picture = picture(user(*POOL[:2]))
+    assert [known.keeps(one) for one in POOL] == [True, True, False]
+    known.picture = there
+    known.cannot_bind(POOL[0], "no such address")
+    assert [known.keeps(one) for one in POOL] == [False, True, True]
+    known.picture = replace(there, locked_nodes={NODE: "locked"})
+    assert not any(map(known.keeps, (*POOL, "192.0.2.1", "198.51.100.1")))

@@ -198,8 +198,11 @@ def test_a_locked_node_takes_mail_and_delivers_none(tmp_path: Path, database: Da
     async def scenario() -> None:
         async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
             await known(s)
+            assert (await send_as(s, "bob@example.com")).startswith("250")
+            await s.until(lambda: len(sink.received) == 1 and s.app.client.idle_connections == 1)
+            sink.received.clear()
             directory.lock_node(database, ROOT, NODE, "its address is\r\nlisted")
-            await s.until(lambda: seen(s) == database.revision())
+            await s.until(lambda: seen(s) == database.revision() and not s.app.client.idle_connections)
             assert (await send_as(s, "bob@example.com")).startswith("250")
             client = await s.client("127.0.0.1")
             assert (await client.send("y@nobody.example", "to@receiver.example")).startswith("250")
