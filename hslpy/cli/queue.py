@@ -48,11 +48,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def _common(parser: argparse.ArgumentParser) -> None:
+    """Add what may stand before the action and after it: no default of the latter undoes the former."""
+    more: dict[str, Any] = {"default": argparse.SUPPRESS}
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the server's settings (default: those of `hslpy serve`)"
+        "--config", type=Path, metavar="FILE", help="the server's settings (default: those of `hslpy serve`)", **more
     )
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON", **more)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.set_defaults(config=None, json=False)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, text in (
         ("list", "list queued recipients"),
@@ -63,6 +70,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         ("delete", "remove recipients without a bounce"),
     ):
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        _common(action)
         if name == "show":
             action.add_argument("id", help="a queue id, or the id that the 250 reply named")
             action.add_argument("--content", action="store_true", help="print the message's bytes too")

@@ -79,7 +79,8 @@ def _text(found: dict[str, Any], *, every: bool = False) -> str:
     said = found["forecast"]
     lines = [f"{found['address']}: {found['text']}", found["plan_text"], found["today"]]
     lines += [said["text"]] if said else []
-    text = "\n".join(line(one) for one in dict.fromkeys(lines) if one)
+    lines = [one for one in dict.fromkeys(lines) if one and one != found["text"]]
+    text = "\n".join(map(line, lines))
     return f"{text}\n{table(found['days'], _DAYS)}" if every and found["days"] else text
 
 
