@@ -136,7 +136,8 @@ def _replace(api: Api, arguments: argparse.Namespace) -> int:
     ids = _chosen(api, arguments, [f"{family}:is:{arguments.old}"])
     body = {"ids": ids, "old": arguments.old, "new": arguments.new, "confirmed": arguments.confirmed}
     done = api.call("POST", "/delivery-ips/replace", body)
-    return _changed(api, arguments, done, f"{arguments.old} was replaced in {len(done['rows'])}")
+    count = len(done["rows"])
+    return _changed(api, arguments, done, f"{arguments.old} was replaced in {count} setting{'' if count == 1 else 's'}")
 
 
 def _undo_arguments(parser: argparse.ArgumentParser) -> None:
