@@ -121,6 +121,14 @@ def test_orders_to_the_queue(site: Site, server: MailServer) -> None:
     assert len(server.queue) == 8
 
 
+def test_a_message_is_read_by_super_admins_and_that_is_recorded(site: Site) -> None:
+    root = Browser(site, "root")
+    assert "Subject:" not in root.get("/outgoing/queue/message/3").text
+    assert "<pre" in root.get("/outgoing/queue/message/3?content=1").text
+    assert "queue read" in root.get("/server/audit?action=queue").text
+    assert "<pre" not in Browser(site, "alice").get("/outgoing/queue/message/3?content=1").text
+
+
 def test_an_admin_changes_their_own_customers_alone(site: Site) -> None:
     alice = Browser(site, "alice")
     assert alice.post("/customers/domains/new", name="more.example", admin="alice").status_code == 303

@@ -26,6 +26,7 @@ PATH = "/outgoing/queue"
 LOG = "/outgoing/log"
 PER_PAGE = 50
 MOST_NAMED = 10
+MOST_CONTENT = 100_000  # characters of a message
 ORDERS: Mapping[str, tuple[str, str, str]] = {
     "hold": ("queue.hold", "Hold", "held"),
     "release": ("queue.release", "Retry now", "due now"),
@@ -172,7 +173,15 @@ def message(visit: Visit) -> Response:
         attempts, fault = {"rows": [], "since": 0.0, "matching": 0}, fault or error.message
     if not recipients and not attempts["rows"]:
         raise NotFound(fault or f"nothing in the queue has the id {text}, and no attempt of it is remembered")
+    may_order = visit.principal.role == "super-admin"
+    content = ""
+    if may_order and recipients and visit.asked("content") == "1":
+        queue_id = str(recipients[0]["queue_id"])
+        content = mail.ask(visit, "queue.show", {"id": queue_id, "content": True})["content"]
+        visit.database.record(visit.actor, "queue read", {"transaction": transaction, "queue_id": queue_id}, "")
     context = {
+        "content": content[:MOST_CONTENT],
+        "cut": max(0, len(content) - MOST_CONTENT),
         "recipients": recipients,
         "attempts": attempts,
         "transaction": transaction,
@@ -180,7 +189,7 @@ def message(visit: Visit) -> Response:
         "fault": fault,
         "zone": _zone(visit),
         "tones": TONES,
-        "may_order": visit.principal.role == "super-admin",
+        "may_order": may_order,
         "orders": [(key, text) for key, (_, text, _) in ORDERS.items()],
         "explain": _explain,
     }
