@@ -209,7 +209,7 @@ def test_any_name_is_one_word(helo: str, name: str, value: str) -> None:
             if line.startswith(b"EHLO"):
                 assert len(line.split(b" ")) == 2, line
             if line.startswith(b"XCLIENT"):
-                assert re.fullmatch(rb"XCLIENT [A-Z]+=\S+", line), line
+                assert re.fullmatch(rb"XCLIENT [A-Za-z]+=\S*", line), line
             if line.startswith(b"AUTH"):
                 base64.b64decode(line.split(b" ")[2], validate=True)
 
