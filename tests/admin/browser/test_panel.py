@@ -92,6 +92,7 @@ def test_a_customer_is_set_up(visit, web) -> None:
     page.get_by_text("The domain customer.example has been added.").wait_for()
     page.goto("/customers/users")
     page.get_by_role("link", name="Add an outgoing user").click()
+    page.locator("dialog").wait_for()
     shot(page, "panel-user-new")
     page.locator("dialog").get_by_label("Domain").select_option("customer.example")
     page.locator("dialog").get_by_label("User").fill("app")
@@ -159,6 +160,7 @@ def test_a_node_is_locked_and_unlocked(visit) -> None:
 def test_an_api_user_and_a_token(visit) -> None:
     page = visit("/access/admins")
     page.get_by_role("link", name="Add an API user").click()
+    page.locator("dialog").wait_for()
     shot(page, "panel-admin-new")
     page.locator("dialog").get_by_label("Name").fill("billing")
     page.get_by_label("api_get_outgoing_ehlo").check()
