@@ -99,6 +99,13 @@ def interesting(session: Session, node: str) -> set[str]:
     return found - set(PRIMARY.values())
 
 
+def elsewhere(session: Session, node: str, addresses: Iterable[str]) -> Sequence[tuple[str, str]]:
+    """Give which of these addresses are on other nodes than this one: `(address, node)`."""
+    query = select(Address.address, Node.name).join(Node, Address.node_id == Node.id)
+    there = (Address.address.in_(list(addresses)), Address.present.is_(True), Node.name != node)
+    return [(address, name) for address, name in session.execute(query.where(*there).order_by(Address.address, Node.name))]
+
+
 def is_due(reported_at: float | None, asked_at: float | None, now: float) -> bool:
     """Say whether a node should report: it did not for an hour, or somebody asked since."""
     return reported_at is None or now - reported_at >= REPORT_S or (asked_at is not None and asked_at > reported_at)

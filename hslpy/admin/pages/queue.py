@@ -17,7 +17,7 @@ from hslpy.admin.pages import mail
 from hslpy.admin.pages.table import EVERYBODY, SUPER, page
 from hslpy.admin.pages.visit import Tone, Visit
 from hslpy.admin.queue_commands import STATES
-from hslpy.egress import directory, site
+from hslpy.egress import directory, inventory, site
 from hslpy.egress.admins import count
 from hslpy.egress.names import NotFound, Refused
 from hslpy.records import record
@@ -196,6 +196,12 @@ def message(visit: Visit) -> Response:
     return visit.render("message.html", title="Message", **context)
 
 
+def _elsewhere(visit: Visit, addresses: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Give the other nodes that have these addresses, whose attempts are not known here: `(address, node)`."""
+    with visit.database.read() as session:
+        return inventory.elsewhere(session, visit.site.node, addresses)
+
+
 @page(LOG, roles=EVERYBODY, title="Deliveries", group="Outgoing", order=20)
 def deliveries(visit: Visit) -> Response:
     """Show the latest attempts, those from some addresses where they are named: "View deliveries"."""
@@ -214,6 +220,7 @@ def deliveries(visit: Visit) -> Response:
         context["gaps"] = mail.gaps(found)
     except Refused as error:
         context["fault"] = error.message
+    context["elsewhere"] = _elsewhere(visit, wanted.get("address", ()))
     context |= {"asked": asked, "addresses": " ".join(addresses), "outcomes": OUTCOMES, "tones": TONES, "zone": _zone(visit)}
     return visit.render("deliveries.html", title="Deliveries", **context)
 

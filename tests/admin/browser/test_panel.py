@@ -59,6 +59,8 @@ def test_deliveries(visit) -> None:
     page = visit("/outgoing/log?address=198.51.100.11")
     page.get_by_text("8 attempts").first.wait_for()
     shot(page, "panel-deliveries")
+    page.goto("/outgoing/log?address=198.51.100.21")
+    page.get_by_text("198.51.100.21 is on node2.example.net: what left from it there is on that server's page.").wait_for()
 
 
 PAGES = {
