@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from hslpy.egress import directory
+from hslpy.egress import admins, directory, settings
 from hslpy.mail.address import Address
 from tests.spool.messages import recipient
 
@@ -308,3 +308,24 @@ def test_an_admin_sees_its_own_rows_and_changes_nothing(visit) -> None:
     page.goto(f"{LIST}/new")
     expect(page.get_by_text("This page needs the role super-admin.")).to_be_visible()
     shot(page, "forbidden")
+
+
+def test_the_default_columns_are_all_seen_at_1280_pixels(visit, web) -> None:
+    """Where values are of usual length; else the table scrolls in a region that keys reach."""
+    database = web.database
+    admins.add_admin(database, ROOT, "reseller-north", password="long enough")
+    directory.add_domain(database, ROOT, "customer-shop.example.org", admin="reseller-north")
+    directory.add_user(database, ROOT, "customer-shop.example.org", "newsletter", password="x")
+    report(database, NODE1, "198.51.100.10", "198.51.100.111", "2001:db8:1::10", "2001:db8:12:34::1111")
+    whose = {"domain": "customer-shop.example.org", "username": "newsletter", "identity": "weekly-offers"}
+    edit = settings.Edit(ipv4=["198.51.100.111"], ipv6=["2001:db8:12:34::1111"])
+    settings.add(database, ROOT, edit, level="identity", hostnames=[NODE1], **whose)
+    page = visit(f"{SHOWN}&f=domain&o=is&v=customer-shop.example.org")
+    assert page.viewport_size["width"] == 1280
+    region = page.locator("form.results .scroll")
+    shot(page, "list-1280")
+    beyond = "one => one.scrollWidth - one.clientWidth"
+    assert region.evaluate(beyond) <= 0
+    page.set_viewport_size({"width": 1250, "height": 900})  # with a scrollbar beside the page, and one beside the table
+    assert region.evaluate(beyond) <= 0
+    assert (region.get_attribute("role"), region.get_attribute("tabindex")) == ("region", "0")
