@@ -369,7 +369,7 @@ def test_lists_by_rules_and_one_by_one(web, visit) -> None:
     page.wait_for_load_state()
     page.get_by_role("button", name="Actions for Stop Spam").click()
     page.get_by_role("menuitem", name="Remove").click()
-    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    expect(page.get_by_role("dialog").get_by_text("Cancel", exact=True)).to_be_focused()
     page.get_by_role("dialog").get_by_role("button", name="Remove 1 list").click()
     expect(page.get_by_text("Stop Spam was removed.")).to_be_visible()
 
