@@ -67,7 +67,7 @@ async def answer(
             raise Refused("missing argument 'call'")
         if call is None:
             raise NotFound(f"unknown call '{name}' (see api_help)")
-        principal.require_call(name, source_address)
+        principal.require_call(name, source_address, changes=call.records)
         arguments = _arguments(call, given)
         body = await call.run(site, actor, arguments)
     except Refused as error:

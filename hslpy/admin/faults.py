@@ -11,7 +11,12 @@ from hslpy.log import Log
 
 
 def told(log: Log, path: str, error: Exception) -> Refused:
-    """Log it in full, and give what the client is told: 503 while the database is away, else 500."""
+    """Log it in full, and give what the client is told: 503 while the database is away, else 500.
+
+    A number beyond 64 bits, which only SQLite cannot even compare, is the client's fault, and that of no row.
+    """
+    if isinstance(error, OverflowError) and "SQLite" in str(error):
+        return Refused("a number is larger than any that there is", 400)
     fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
     if isinstance(error, OperationalError | InterfaceError):
         log("admin.database_away", fields)

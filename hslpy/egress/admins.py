@@ -111,9 +111,14 @@ class Principal:
         if not self._is_allowed_from(source_address):
             raise Refused(f"{self.name} may not sign in from this address", 403)
 
-    def require_call(self, call: str, source_address: str) -> None:
+    def require_all_calls(self) -> None:
+        """Raise Refused for somebody who may make some calls of the classic API, and do nothing else."""
+        if self.allowed_calls is not None:
+            raise Refused(f"{self.name} may only use those calls of the software API that it was given", 403)
+
+    def require_call(self, call: str, source_address: str, *, changes: bool = False) -> None:
         """Raise Refused where a call of the classic API may not be made. Source: A1 and A5 (E11) of the specification."""
-        allowed = self.is_api_user or self.role == "super-admin"
+        allowed = self.role == "super-admin" or (self.is_api_user and not (changes and self.role == "read-only"))
         if not allowed or (self.allowed_calls is not None and call not in self.allowed_calls):
             raise Refused(f"this API user may not use '{call}'", 403)
         if not self._is_allowed_from(source_address):

@@ -188,13 +188,23 @@ def list_users(database: Database, domain: str | None = None, *, admins: frozens
 
 
 def add_user(
-    database: Database, actor: Actor, domain: str, username: str = "", *, password: str = "", hashed: str = ""
+    database: Database,
+    actor: Actor,
+    domain: str,
+    username: str = "",
+    *,
+    password: str = "",
+    hashed: str = "",
+    admins: frozenset[str] | None = None,
 ) -> User:
     """Add an outgoing user: with a password or an argon2 hash of it; one whose name is an address or network needs none.
 
-    An empty name gives the domain's own user a password. Raises Refused, NotFound.
+    With `admins`, whose domains alone somebody sees, it has a password. An empty name gives
+    the domain's own user a password. Raises Refused, NotFound.
     """
     name, network = user_name(username)
+    if admins is not None:
+        _refuse_network(network)
     kept = _password(password, hashed, wanted=not network)
     with database.change(actor, "user add", {"domain": domain, "username": name}) as change:
         owner = domain_of(change, domain)
@@ -239,6 +249,8 @@ def set_user(
                 raise Refused("a user with a password cannot become one that is known by its address, nor the reverse")
             if name != found.name:
                 _refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
+                if admins is not None:
+                    _refuse_network(network)
                 if _found_user(change, owner, name) is not None:
                     raise Refused(f"there is an outgoing user '{name}' in {owner.name} already", 409)
                 if network:
@@ -595,6 +607,12 @@ def _host(text: str) -> str:
 def _found_user(session: Session, domain: tables.Domain, name: str) -> tables.User | None:
     mine = (tables.User.domain_id == domain.id, tables.User.name == name)
     return session.scalars(select(tables.User).where(*mine)).one_or_none()
+
+
+def _refuse_network(network: str) -> None:
+    """Whoever comes from there may send to anywhere, in the domain's name: mail of other customers, or all the world."""
+    if network:
+        raise Refused(f"{network} would send without a password; only a super-admin adds such a user", 403)
 
 
 def _refuse_taken(change: Change, network: str) -> None:

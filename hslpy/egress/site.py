@@ -177,7 +177,7 @@ def _seconds(given: Any) -> float | None:
 
 def _count(given: Any) -> int | None:
     text = str(given).strip()
-    return int(text) if text.isascii() and text.isdigit() and 1 <= int(text) <= 64 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= 64 else None
 
 
 def _text(matches: Callable[[str], bool]) -> Callable[[Any], str | None]:
@@ -216,7 +216,7 @@ def _is_url(text: str) -> bool:
 
 def _is_resolver(text: str) -> bool:
     """An address, with `:port` after an IPv4 address, or `[address]:port`."""
-    found = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d+))?|([0-9.]+):(\d+)", text)
+    found = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::([0-9]{1,5}))?|([0-9.]+):([0-9]{1,5})", text)
     address, port = (found[1] or found[3], found[2] or found[4]) if found else (text, None)
     try:
         ipaddress.ip_address(address)

@@ -188,8 +188,8 @@ def plan_from(
 
 def _number(given: int | str, least: int, most: int, what: str) -> int:
     text = str(given).strip()
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
-        raise Refused(f"{what} is a number from {least} to {most}, not '{given}'")
+    if not (text.isascii() and text.isdigit() and len(text) < 19) or not least <= int(text) <= most:
+        raise Refused(f"{what} is a number from {least} to {most}, not '{text[:32]}'")
     return int(text)
 
 

@@ -114,7 +114,8 @@ def list_users(caller: Annotated[Caller, READ], page: Which, domain: str = "", c
 def add_user(caller: Annotated[Caller, WRITE], body: NewUser) -> User:
     own_domain(caller, body.domain)
     given = body.given
-    return directory.add_user(caller.site.database, caller.actor, given.pop("domain"), **given)
+    mine = caller.principal.admins
+    return directory.add_user(caller.site.database, caller.actor, given.pop("domain"), admins=mine, **given)
 
 
 OfDomain = Annotated[str, Query(description="the domain of the user")]

@@ -7,6 +7,7 @@ caller is known. Must not know any rule of delivery IPs.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 SUPER: Role = "super-admin"
 MOST_PER_PAGE = 500
+MOST_PAGE = 10**9
 MOST_BODY_BYTES = 3 << 19  # a CSV file has 1 MiB at most, and is refused with a better text
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -59,8 +61,7 @@ class Needs:
     def check(self, caller: Caller) -> None:
         """Raises Refused."""
         principal = caller.principal
-        if principal.allowed_calls is not None:
-            raise Refused(f"{principal.name} may only use those calls of the software API that it was given", 403)
+        principal.require_all_calls()
         if self.scope is not None:
             principal.require_scope(self.scope)
         principal.require(*self.roles)
@@ -94,7 +95,7 @@ class Route(APIRoute):
                     needed.check(caller)
                     request.state.caller = caller
                 _refuse_unknown(request, known)
-                response = await handle(Request(request.scope, _bounded(request)))
+                response = await handle(_Bounded(request.scope, _bounded(request)))
             except (Refused, RequestValidationError) as error:
                 return error_reply(error)
             except Exception as error:
@@ -112,6 +113,18 @@ class Route(APIRoute):
 def noun(name: str) -> APIRouter:
     """Give the router of a noun; its name heads its endpoints in the description."""
     return APIRouter(tags=[name], route_class=Route)
+
+
+class _Bounded(Request):
+    """A request whose JSON has no text that cannot be written: a half of a UTF-16 pair, `"\\ud800"`."""
+
+    async def json(self) -> Any:
+        found = await super().json()
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise Refused("the body has a text that is not Unicode: half a pair of \\u escapes") from None
+        return found
 
 
 def _bounded(request: Request) -> Callable[[], Coroutine[Any, Any, Any]]:
@@ -199,7 +212,7 @@ class Page(BaseModel):
 
 
 def page(
-    page: Annotated[int, Query(ge=1, description="the page, from 1")] = 1,
+    page: Annotated[int, Query(ge=1, le=MOST_PAGE, description="the page, from 1")] = 1,
     per_page: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="rows of a page")] = 100,
 ) -> Page:
     return Page(number=page, size=per_page)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends
 from fastapi import Query as Asked
 
-from hslpy.admin.api.frame import MOST_PER_PAGE, Refused
+from hslpy.admin.api.frame import MOST_PAGE, MOST_PER_PAGE, Refused
 from hslpy.egress.queries import MOST_RULES, Query, Rule
 
 
@@ -15,7 +15,7 @@ def query(
     rule: Annotated[list[str], Asked(description="`field:operator:value`, such as `domain:contains:example`")] = [],  # noqa: B006
     match: Annotated[str, Asked(description="`all` of the rules, or `any`")] = "all",
     sort: Annotated[str, Asked(description="a column; with `-` before it the largest first")] = "",
-    page: Annotated[int, Asked(ge=1)] = 1,
+    page: Annotated[int, Asked(ge=1, le=MOST_PAGE)] = 1,
     per_page: Annotated[int, Asked(ge=1, le=MOST_PER_PAGE)] = 100,
     columns: Annotated[str, Asked(description="the columns that are wanted, with `,` between")] = "",
 ) -> Query:

@@ -117,6 +117,7 @@ def signed_in(site: Site, request: Request) -> SignedIn:
         raise Refused("authentication required", 401)
     found = find_session(site.database, text, site.clock.time())
     found.principal.require_network(request.client.host if request.client is not None else "")
+    found.principal.require_all_calls()
     return found
 
 
@@ -168,12 +169,15 @@ async def _answer(visit: Visit, row: Page) -> Response:
 
 async def _form(request: Request) -> FormData:
     """Give the fields of a form. Raises Refused for one that is too large or none."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind, _, rest = request.headers.get("content-type", "").partition(";")
+    kind = kind.strip().lower()
     length = request.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > MOST_FORM_BYTES:
+    if not (length.isascii() and length.isdigit()) or int(length) > MOST_FORM_BYTES:
         raise Refused(f"a form has {MOST_FORM_BYTES >> 20} MiB at most, and says how long it is", 413)
     if kind not in _TYPES and int(length):
         raise Refused("a form is wanted", 415)
+    if "charset" in rest.lower().replace("charset=utf-8", ""):  # some that Python knows take minutes for a form
+        raise Refused("a form is written as UTF-8", 415)
     try:
         return await request.form(max_fields=MOST_FIELDS, max_files=4, max_part_size=MOST_FORM_BYTES)
     except HTTPException as error:

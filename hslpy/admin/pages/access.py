@@ -208,7 +208,7 @@ def new_token(visit: Visit) -> Response:
 def add_token(visit: Visit) -> Response:
     days = visit.field("days").strip()
     try:
-        if days and not (days.isascii() and days.isdigit() and 0 < int(days) <= 3650):
+        if days and not (days.isascii() and days.isdigit() and len(days) < 9 and 0 < int(days) <= 3650):
             error = Refused("a number of days from 1 to 3650 is wanted, or nothing")
             error.field = "days"
             raise error

@@ -16,7 +16,7 @@ from hslpy.admin.pages.delivery_ips import PATH, TITLE, tab, tabs
 from hslpy.admin.pages.listing import Listing, query_from
 from hslpy.admin.pages.reputation import VIEWERS
 from hslpy.admin.pages.table import page
-from hslpy.admin.pages.visit import Visit
+from hslpy.admin.pages.visit import Visit, numbers
 from hslpy.egress import block_lists
 from hslpy.egress.admins import count
 from hslpy.egress.block_lists import BlockList, Import, Outcome
@@ -140,7 +140,7 @@ def _ids(visit: Visit) -> list[int]:
     if visit.field("all") == "1":
         ids = list(lists(visit.database, query_from(visit.field("query"))).ids)
     else:
-        ids = [int(one) for one in visit.fields("id") if one.isascii() and one.isdigit() and len(one) < 19]
+        ids = numbers(visit.fields("id"))
     if not ids:
         raise Refused("select at least one list")
     return ids
@@ -180,7 +180,7 @@ def _told(visit: Visit, outcomes: Sequence[Outcome], what: str, undo: Callable[[
 
 @page(HERE + "/remove")
 def ask_to_remove(visit: Visit) -> Response:
-    return _ask_to_remove(visit, [_list(visit, int(one)).id for one in visit.asked_all("id") if one.isdigit()])
+    return _ask_to_remove(visit, [_list(visit, one).id for one in numbers(visit.asked_all("id"))])
 
 
 def _ask_to_remove(visit: Visit, ids: Sequence[int]) -> Response:
@@ -247,7 +247,7 @@ def _result(one: BlockList) -> str:
 
 @page(f"{HERE}/export.csv", roles=VIEWERS)
 def export(visit: Visit) -> Response:
-    return _csv(visit, [int(one) for one in visit.asked_all("id") if one.isascii() and one.isdigit()] or None)
+    return _csv(visit, numbers(visit.asked_all("id")) or None)
 
 
 def _csv(visit: Visit, ids: Sequence[int] | None) -> Response:

@@ -26,6 +26,7 @@ from hslpy.egress.queries import Field, text_test
 DOMAINS = "/customers/domains"
 USERS = "/customers/users"
 CHANGERS: Sequence[Role] = ("super-admin", "admin")
+_NAME_HINT = "The part before the @; or an address, or a network such as 192.0.2.0/28."
 OWN = "(the domain's own user)"
 STATES = ("active", "locked")
 Choice = Callable[[str, str], Callable[[Any], bool]]
@@ -257,7 +258,8 @@ def add_user(visit: Visit) -> Response:
         _, network = directory.user_name(username)
         if not password and not network:
             password = made = admins.make_password()
-        directory.add_user(visit.database, visit.actor, owner.name, username, password=password)
+        mine = visit.principal.admins
+        directory.add_user(visit.database, visit.actor, owner.name, username, password=password, admins=mine)
     except Refused as error:
         return again(visit, _user_form(visit), error, "username")
     name = f"{username}@{owner.name}" if username else owner.name
@@ -419,7 +421,7 @@ def _user_form(visit: Visit) -> Form:
     names = [(one.name, one.name) for one in directory.list_domains(visit.database, admins=visit.principal.admins)]
     inputs = (
         Input("domain", "Domain", "select", visit.asked("domain"), names),
-        Input("username", "User", hint="The part before the @; or an address, or a network such as 192.0.2.0/28."),
+        Input("username", "User", hint=_NAME_HINT if visit.principal.admins is None else "The part before the @."),
         Input("password", "Password", "password", hint="Leave it empty to have one made, which is shown once."),
     )
     return Form("Add an outgoing user", f"{USERS}/new", "Add", USERS, inputs)

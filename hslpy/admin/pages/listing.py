@@ -172,7 +172,7 @@ class Listing:
         rules, show, arguments = list(self.query.rules), self.is_shown, self.query
         if button == "add":
             rules.append(self.blank)
-        elif button.startswith("remove-") and button[7:].isdigit() and int(button[7:]) < len(rules):
+        elif button.startswith("remove-") and button[7:] in map(str, range(len(rules))):
             rules.pop(int(button[7:]))
         elif button == "clear":
             rules, show = [], False

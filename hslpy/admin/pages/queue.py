@@ -108,7 +108,8 @@ class Order:
 @page(PATH, roles=EVERYBODY, title="Queue", group="Outgoing", order=30)
 def show(visit: Visit) -> Response:
     wanted = _wanted({name: visit.asked(name) for name in WANTED})
-    number = int(visit.asked("page", "1")) if visit.asked("page", "1").isdigit() else 1
+    text = visit.asked("page", "1")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
     asked = {"filter": wanted.fields, "egress": mail.scoped(visit, **wanted.egress), "state": wanted.state}
     context: dict[str, Any] = {"wanted": wanted, "fault": "", "found": None, "states": {}, "gaps": ()}
     try:

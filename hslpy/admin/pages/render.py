@@ -22,6 +22,8 @@ from hslpy.egress.names import shown_address
 
 HERE = Path(__file__).parents[1]
 STATIC = HERE / "static"
+_CONTROLS = {number: "\ufffd" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\t\n\r"}
+"""What no page may have: other servers' replies can. Source: the HTML standard, section 13.1.4."""
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "min"))
 
 
@@ -89,4 +91,4 @@ class Renderer:
             "csrf": session.csrf if session is not None else "",
             "banners": visit.shared.banners.take(session.key) if session is not None and not visit.is_dialog else (),
         }
-        return self._environment.get_template(template).render({**common, **context})
+        return self._environment.get_template(template).render({**common, **context}).translate(_CONTROLS)

@@ -15,7 +15,7 @@ from hslpy.admin.pages.delivery_ips import PATH
 from hslpy.admin.pages.listing import query_from
 from hslpy.admin.pages.setting_edit import name_of, tell
 from hslpy.admin.pages.table import page
-from hslpy.admin.pages.visit import Tone, Visit
+from hslpy.admin.pages.visit import Tone, Visit, numbers
 from hslpy.admin.queued_spam import queued_spam
 from hslpy.egress import inventory, setting_form, setting_list, setting_sheet, settings
 from hslpy.egress.admins import count
@@ -31,7 +31,7 @@ def chosen(visit: Visit) -> Sequence[Row]:
     if visit.field("all"):
         ids = setting_list.matching_ids(visit.database, query_from(visit.field("query")), visit.now)
     else:
-        ids = [int(one) for one in (*visit.fields("id"), *visit.asked_all("id")) if one.isascii() and one.isdigit()]
+        ids = numbers((*visit.fields("id"), *visit.asked_all("id")))
     rows = setting_list.rows_by_id(visit.database, ids)
     if not rows:
         raise Refused("choose at least one row")

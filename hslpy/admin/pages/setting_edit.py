@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
 from hslpy.admin.pages.table import page
-from hslpy.admin.pages.visit import Visit
+from hslpy.admin.pages.visit import Visit, numbers
 from hslpy.egress import admins, directory, setting_form, settings
 from hslpy.egress.book import LEVELS, PRIMARY, Family
 from hslpy.egress.facts import Finding
@@ -83,9 +83,7 @@ def entered(visit: Visit) -> Entered:
     """Give what was entered in the form."""
     texts = ("admin", "domain", "username", "identity", "hostname", "other4", "other6", "confirmed_host")
     given: dict[str, Any] = {name: visit.field(name).strip() for name in texts}
-    number: dict[str, Any] = {
-        name: int(visit.field(name)) if visit.field(name).isdigit() else 0 for name in ("id", "version")
-    }
+    number: dict[str, Any] = {name: next(iter(numbers([visit.field(name)])), 0) for name in ("id", "version")}
     level = visit.field("level")
     return Entered(
         **given,

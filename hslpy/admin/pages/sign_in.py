@@ -100,6 +100,7 @@ async def _sign_in(visit: Visit, name: str, password: str) -> str:
     try:
         principal = await who.sign_in(visit.site, name, password, source)
         principal.require_network(source)
+        principal.require_all_calls()
     except who.TooMany as error:
         raise Refused(f"Too many sign-ins have failed. Try again in {error.wait_s} s.", 429) from None
     except Refused as error:

@@ -5,9 +5,10 @@ Must not know which pages there are.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -26,6 +27,7 @@ from hslpy.records import record
 Tone = Literal["ok", "info", "warning", "critical"]
 Undo = Callable[[Actor], str]
 """Takes a change back, and gives what was done."""
+_NUMBER = re.compile("[0-9]{1,18}")
 MOST_BANNERS = 500  # of all sessions together; undoing is for now, not for next week
 
 
@@ -146,10 +148,10 @@ class Visit:
 
     def id(self, name: str = "id") -> int:
         """Give a part of the path, or a field, that is a number. Raises Refused."""
-        text = str(self.request.path_params.get(name) or self.field(name))
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        found = numbers([str(self.request.path_params.get(name) or self.field(name))])
+        if not found:
             raise Refused("there is no such thing", 404)
-        return int(text)
+        return found[0]
 
     def asked(self, name: str, default: str = "") -> str:
         """Give an argument of the address."""
@@ -211,6 +213,11 @@ class Visit:
     def banner(self, text: str, tone: Tone = "ok", details: Sequence[str] = (), undo: Undo | None = None) -> None:
         """Say on the next page what was done."""
         self.shared.banners.add(self.signed_in.key, Banner(text, tone, tuple(details), undo))
+
+
+def numbers(texts: Iterable[str]) -> list[int]:
+    """Give the numbers among texts, of 18 digits at most: any longer can be of nothing that is kept."""
+    return [int(one) for one in texts if _NUMBER.fullmatch(one)]
 
 
 def local(path: str) -> str:
