@@ -130,6 +130,7 @@ async def _set_interfaces(site: Site, actor: Actor, arguments: Arguments) -> str
             site.database,
             actor,
             action=action,
+            strict=None,
             allow_loopback=site.allow_loopback,
             **arguments,
         )

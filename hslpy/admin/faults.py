@@ -11,7 +11,7 @@ from hslpy.log import Log
 
 
 def told(log: Log, path: str, error: Exception) -> Refused:
-    """Log it in full, and give what the client is told: 503 while the database is away, else 500.
+    """Log it in full, and give what the client is told: 503 while the database is away, or can only be read, else 500.
 
     A number beyond 64 bits, which only SQLite cannot even compare, is the client's fault, and that of no row.
     """
@@ -20,6 +20,10 @@ def told(log: Log, path: str, error: Exception) -> Refused:
     fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
     if isinstance(error, OperationalError | InterfaceError):
         log("admin.database_away", fields)
+        if "readonly" in str(error.orig) or "read-only" in str(error.orig):  # as SQLite, as PostgreSQL says it
+            return Refused(
+                "the database cannot be written, only read; nothing was changed", 503, "the server's log has more"
+            )
         return Refused("the database does not answer; nothing was changed. Try again in a moment", 503)
     log("admin.fault", {**fields, "text": "".join(traceback.format_exception(error))})
     return Refused("the request failed by a fault of the server; its log has more", 500)

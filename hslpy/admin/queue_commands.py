@@ -133,7 +133,10 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
         return counted(await queue.hold(await ids_of(arguments)))
 
     async def release(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return counted(await queue.release(await ids_of(arguments)))
+        ids = await ids_of(arguments)
+        answer = counted(await queue.release(ids))
+        withheld = sum((entry := queue.get(one)) is not None and bool(queue.withheld(entry)) for one in ids)
+        return answer | ({"withheld": withheld} if withheld else {})
 
     async def delete(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return counted(await queue.delete(await ids_of(arguments)))

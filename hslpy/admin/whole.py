@@ -131,10 +131,12 @@ class Whole:
         else:
             parts = dict.fromkeys(range(self._workers), arguments)
         answers, more = await self.of_all(command, parts, ORDER_S)
+        withheld = sum(answer.get("withheld", 0) for answer in answers.values())
         return {
             "count": sum(answer["count"] for answer in answers.values()),
             "later": sum(answer["later"] for answer in answers.values()),
             "missing": missing + more,
+            **({"withheld": withheld} if withheld else {}),
         }
 
     async def _unblock(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

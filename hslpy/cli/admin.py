@@ -21,7 +21,7 @@ def _name(parser: argparse.ArgumentParser) -> None:
 
 
 def _limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--role", metavar="ROLE", help=" or ".join(ROLES))
+    parser.add_argument("--role", metavar="ROLE", choices=ROLES, help=" or ".join(ROLES))
     parser.add_argument("--parent", metavar="ADMIN", help="the admin above; an empty one is none")
     parser.add_argument(
         "--api-user",

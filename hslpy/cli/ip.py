@@ -80,13 +80,17 @@ def _set_arguments(parser: argparse.ArgumentParser) -> None:
     _node(parser)
     _scope(parser)
     parser.add_argument("--disable-ipv4", action="store_true", help="deliver over IPv6 alone")
+    parser.add_argument(
+        "--strict", action=argparse.BooleanOptionalAction, help="mail waits where none of the addresses can be used"
+    )
 
 
 def _set(api: Api, arguments: argparse.Namespace) -> int:
     domain = arguments.domain or ("" if arguments.admin else "default")
     addresses = [one for text in arguments.addresses for one in text.split(";") if one.strip()]
     body = {**_named(arguments), "domain": domain, "admin": arguments.admin, "filtering_host": arguments.node}
-    done = api.call("PUT", "/delivery-ips", {**body, "interfaces": addresses, "disable_ipv4": arguments.disable_ipv4})
+    body |= {"interfaces": addresses, "disable_ipv4": arguments.disable_ipv4}
+    done = api.call("PUT", "/delivery-ips", body | ({} if arguments.strict is None else {"strict": arguments.strict}))
     text = "the setting was removed" if not addresses and not arguments.disable_ipv4 else "the setting was saved"
     return _changed(api, arguments, done, text)
 
@@ -194,10 +198,10 @@ def _check(api: Api, arguments: argparse.Namespace) -> int:
     found = []
     for node in [arguments.node] if arguments.node else [one["name"] for one in api.rows("/nodes")]:
         known = api.get(f"/nodes/{quoted(node)}/addresses")
-        there = [one["address"] for one in known if (one["present"] or one["used"]) and one["can_send"]]
+        there = {one["address"]: one["can_send"] for one in known if one["present"] or one["used"]}
         addresses = arguments.addresses if arguments.node else [one for one in arguments.addresses if one in there]
         if not arguments.addresses:
-            addresses = there
+            addresses = [address for address, can_send in there.items() if can_send]
         for index in range(0, len(addresses), 8):
             body = {"node": node, "addresses": addresses[index : index + 8], "replacing": arguments.replacing}
             found += api.call("POST", "/checks", body)

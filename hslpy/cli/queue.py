@@ -114,6 +114,8 @@ def _run(arguments: argparse.Namespace) -> int:
         result = request(path, f"queue.{action}", {"ids": arguments.ids, "filter": filters, "all": arguments.all})
         done = {"hold": "held", "release": "released", "delete": "deleted"}[action]
         later = f" ({result['later']} once their attempt has ended)" if result["later"] else ""
+        if withheld := result.get("withheld"):
+            later += f"; {withheld} stay{'s' if withheld == 1 else ''} held until the sender is unlocked"
         _print(arguments, result, lambda r: f"{done} {r['count']}{later}")
         return 1 if result.get("missing") or not result["count"] else 0
     return 1 if result.get("missing") else 0

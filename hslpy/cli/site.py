@@ -37,6 +37,6 @@ COMMAND = command(
     "settings of delivery IPs that hold for the whole site",
     (
         Order("list", "list the settings with their values and what they mean", nothing, _list),
-        Order("set", "set some, all or none of them", _set_arguments, _set),
+        Order("set", "set some of them", _set_arguments, _set),
     ),
 )

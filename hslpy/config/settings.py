@@ -212,7 +212,7 @@ ROWS: list[Setting] = [
             "target_addresses": About("addresses that one attempt tries", minimum=1),
             "recipients_per_transaction": About("recipients of one message sent together", minimum=1),
             "prefer_family": About("4 or 6: the IP version tried first"),
-            "allow_private_targets": About("deliver to loopback and private addresses"),
+            "allow_private_targets": About("deliver to loopback and private addresses; loopback may be a delivery IP, too"),
             "source_suspension_s": About("how long a source that cannot be bound is left out", "s", minimum=1),
             "wait_s": About("how long a recipient waits, uncharged, for something of ours to be put right", "s", minimum=1),
             "report_transport_id": About("transport of bounce reports; empty: that of the message they are about"),

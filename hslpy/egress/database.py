@@ -84,7 +84,9 @@ class Database:
         except SQLAlchemyError as error:
             raise OperatorError(
                 f"the database of delivery IPs, {self.place}, cannot be opened: {_first_line(error)}",
-                hint="look at `egress.database` and whether the server runs",
+                hint="is `egress.database` right, and does the database server run?"
+                if self.url.get_backend_name() != "sqlite"
+                else "its folder and the file must be the server's user's; commands run as that user",
             ) from error
 
     def close(self) -> None:

@@ -22,15 +22,16 @@ _V6_SHARED = ipaddress.ip_network("fc00::/7")
 class Refused(Exception):
     """What an operator asked for cannot be; `status` is that of an HTTP reply. The text is for people.
 
-    `field` names what of several things is at fault, where that is known.
+    `field` names what of several things is at fault, where that is known. `hint`: what to try, of the API and by commands.
     """
 
     field = ""
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.hint = hint
 
 
 class NotFound(Refused):
@@ -103,7 +104,8 @@ def read_interfaces(text: str, *, allow_loopback: bool = False) -> tuple[tuple[s
             continue
         fault = fault_of_source(address) if address != PRIMARY_IPV4 else None
         if fault is not None and not (allow_loopback and fault == "loopback"):
-            raise Refused(f"'{item}' cannot be used as a source address ({fault})")
+            hint = "for trying things out, `delivery.allow_private_targets` allows it" if fault == "loopback" else ""
+            raise Refused(f"'{item}' cannot be used as a source address ({fault})", hint=hint)
         (ipv6 if ":" in address else ipv4)[address] = None
     for addresses, primary in ((ipv4, PRIMARY_IPV4), (ipv6, PRIMARY_IPV6)):
         if primary in addresses and len(addresses) > 1:

@@ -7,6 +7,7 @@ IPs. Must not know of HTML.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -169,7 +170,8 @@ def _parts(query: Query, fields: Mapping[str, Field]) -> Sequence[tuple[Any, boo
     for index, rule in enumerate(query.rules):
         field = fields.get(rule.field)
         if field is None:
-            raise BadRule(index, f"there is no field '{rule.field}'")
+            near = difflib.get_close_matches(rule.field, fields, 1)
+            raise BadRule(index, f"there is no field '{rule.field}'" + (f"; did you mean '{near[0]}'?" if near else ""))
         if rule.operator not in OPERATORS[field.kind]:
             raise BadRule(index, f"'{rule.operator}' is no operator of {field.label}")
         if not rule.value.strip() and rule.operator not in _NOTHING:

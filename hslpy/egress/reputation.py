@@ -277,6 +277,7 @@ class ReputationChecker:
                         f"The list does not answer the standard test entry ({one.detail}). "
                         "Save it as disabled, or save it anyway.",
                         409,
+                        "`untested` says which: disabled or anyway",
                     )
                 enabled = untested == "anyway"
         row = await asyncio.to_thread(block_lists.add, self._database, actor, wanted, enabled=enabled)
@@ -468,6 +469,10 @@ class ReputationChecker:
                 if judge(replies[0], Reply(), one.meaning)[0] in ("refusing", "not answering"):
                     break
             state, detail = judge(replies[0], replies[-1] if len(replies) > 1 else Reply(), one.meaning)
+            if family == 6:
+                detail = detail.replace("127.0.0.2", "::ffff:7f00:2").replace(
+                    "127.0.0.1 is listed", "::ffff:7f00:1 is listed"
+                )
             tests[str(family)] = state
             if family in one.families:
                 details.setdefault(state, detail)

@@ -230,16 +230,20 @@ def set_interfaces(
     identity: str = "",
     admin: str = "",
     disable_ipv4: str = "",
+    strict: bool | None = None,
     allow_loopback: bool = False,
     action: str = "ip set",
 ) -> Outcome:
     """Set the addresses of one scope, or of several domains, on one node; without any, what was set is removed.
 
-    The list replaces both families. All is done or nothing. Raises Refused, NotFound. Source: A3.
+    The list replaces both families; where `strict` is None that stays as it was. All is done or nothing. Raises Refused,
+    NotFound. Source: A3.
     """
     given = {"domain": domain, "filtering_host": filtering_host, "interfaces": interfaces, "username": username}
     given |= {"identity": identity, "admin": admin, "disable_ipv4": disable_ipv4}
-    with database.change(actor, action, {name: value for name, value in given.items() if value}) as change:
+    noted: dict[str, Any] = {name: value for name, value in given.items() if value}
+    noted |= {} if strict is None else {"strict": strict}
+    with database.change(actor, action, noted) as change:
         if not domain.strip() and not admin.strip():
             raise Refused("missing argument 'domain'")
         if not filtering_host.strip():
@@ -251,8 +255,8 @@ def set_interfaces(
         if disabled and ipv4:
             warnings.append(f"delivery over IPv4 is disabled; {some(ipv4)} is not kept")
             ipv4 = ()
-        value = Value(ipv4, ipv6, disabled)
-        done = [_put(change, target, node, value, keeps_strict=True, is_automatic=False) for target in targets]
+        value = Value(ipv4, ipv6, disabled, bool(strict))
+        done = [_put(change, target, node, value, keeps_strict=strict is None, is_automatic=False) for target in targets]
         warnings += warnings_of(change, node, value)
         change.result = "\n".join(warnings)
         return Outcome(tuple(done), tuple(warnings))
@@ -403,6 +407,7 @@ def replace_address(
             f"There are {queued_spam:,} queued messages from locked senders. "
             "Remove them first or the new address will be listed too.",
             409,
+            "`confirmed` does it all the same",
         )
     with database.change(actor, "ip replace", {"ids": list(row_ids), "old": old, "new": new}) as change:
 

@@ -165,11 +165,11 @@ def _view(session: Session, public: str, row: Row | None, now: float) -> View:
 def _text(session: Session, row: Row) -> str:
     day = f"day {row.progress.day} of {row.plan.days}"
     if row.state == "checking":
-        return f"Its warm-up waits for its checks: {'; '.join(critical_checks(session, row.address)) or 'they are clean'}"
+        return f"Its warm-up waits for its checks: {' '.join(critical_checks(session, row.address)) or 'they are clean'}"
     if row.paused:
         return f"Paused on {day}: {row.paused_reason}."
     critical = critical_checks(session, row.address)
-    return f"Warming up, {day}." + (f" Its checks found: {'; '.join(critical)}" if critical else "")
+    return f"Warming up, {day}." + (f" Its checks found: {' '.join(critical)}" if critical else "")
 
 
 def _orders(row: Row | None) -> tuple[Order, ...]:

@@ -146,7 +146,8 @@ def plan_from(
     of_site = site.read(session)
     count = _number(days, 1, MOST_DAYS, "the number of days")
     if count < FEWEST_DAYS and not confirmed:
-        raise Refused(f"{count} days are fewer than {FEWEST_DAYS}: receivers may not trust the address; confirm it", 409)
+        text = f"{count} days are fewer than {FEWEST_DAYS}: receivers may not trust the address; confirm it"
+        raise Refused(text, 409, "`confirmed` does it all the same")
     today = datetime.fromtimestamp(now, ZoneInfo(of_site.time_zone)).date()
     try:
         first = date.fromisoformat(start.strip()) if start.strip() else today

@@ -92,7 +92,10 @@ class Ticket(Body):
 
 
 class Interfaces(Body):
-    """The setting of one scope on one node, as the call `api_set_outgoing_interfaces` has it. No `interfaces`: removed."""
+    """The setting of one scope on one node, as the call `api_set_outgoing_interfaces` has it. No `interfaces`: removed.
+
+    `strict` left out: as it was.
+    """
 
     domain: str = ""
     admin: str = ""
@@ -101,6 +104,7 @@ class Interfaces(Body):
     filtering_host: str
     interfaces: list[str] = Field(default_factory=list)
     disable_ipv4: bool = False
+    strict: bool | None = None
 
 
 class Setting(BaseModel):

@@ -18,7 +18,7 @@ from hslpy.egress import audit, site
 PATH = "/server/audit"
 PER_PAGE = 50
 FIELDS = ("actor", "client", "action", "contains", "since", "until")
-CLIENTS = ("page", "api", "cgi", "cli")
+CLIENTS = ("page", "api", "cli")
 
 
 @page(PATH, roles=EVERYBODY, title="Audit", group="Server", order=30)
