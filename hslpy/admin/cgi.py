@@ -115,7 +115,8 @@ def _arguments(call: Call, given: Arguments) -> Arguments:
 
 
 async def _get_interfaces(site: Site, actor: Actor, arguments: Arguments) -> str:
-    return lines(await asyncio.to_thread(lambda: settings.get_interfaces(site.database, **arguments)))
+    found = await asyncio.to_thread(lambda: settings.get_interfaces(site.database, **arguments))
+    return lines(found.lines)
 
 
 async def _get_json(site: Site, actor: Actor, arguments: Arguments) -> str:

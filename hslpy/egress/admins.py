@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress import tables
 from hslpy.egress.database import Actor, Change, Database
-from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.names import NotFound, Refused, about
 from hslpy.records import record
 from hslpy.users import argon
 
@@ -309,9 +309,10 @@ def add_token(
     database: Database, actor: Actor, admin: str, name: str, scopes: Sequence[str], expires_at: float | None = None
 ) -> tuple[str, Token]:
     """Add a token, and give its text, which is kept nowhere. Raises Refused, NotFound."""
-    unknown = [scope for scope in scopes if scope not in SCOPES]
-    if unknown or not scopes:
-        raise Refused(f"'{'; '.join(unknown)}' is no scope: {', '.join(SCOPES)}")
+    with about("scopes"):
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise Refused(f"'{'; '.join(unknown)}' is no scope: {', '.join(SCOPES)}")
     name = _name(name, "token")
     text = _TOKEN + secrets.token_urlsafe(32)
     with database.change(actor, "token add", {"admin": admin, "name": name, "scopes": list(scopes)}) as change:

@@ -15,6 +15,8 @@ Family = Literal[4, 6]
 Level = Literal["default", "admin", "domain", "user", "identity"]
 LEVELS: Sequence[Level] = ("default", "admin", "domain", "user", "identity")
 
+MOST_IDENTITY_BYTES = 998  # C2
+
 PRIMARY_IPV4 = "0.0.0.0"
 PRIMARY_IPV6 = "::0"
 PRIMARY: Mapping[Family, str] = {4: PRIMARY_IPV4, 6: PRIMARY_IPV6}

@@ -47,12 +47,13 @@ class Look:
 
 @record
 class Rung:
-    """One level of the search: its setting, None where there is none, and what came of it."""
+    """One level of the search: its setting, None where there is none, and what came of it. `decides`: it was the last."""
 
     scope: Scope
     setting: Setting | None
     finding: str
     looks: tuple[Look, ...] = ()
+    decides: bool = True
 
 
 @record
@@ -116,7 +117,7 @@ def choose(
     for scope in book.scopes(sender):
         setting = book.setting(scope, node)
         if setting is None:
-            ladder.append(Rung(scope, None, "nothing is set"))
+            ladder.append(Rung(scope, None, "nothing is set", decides=False))
             continue
         if family == 4 and setting.ipv4_disabled:
             ladder.append(Rung(scope, setting, "delivery over IPv4 is disabled"))
@@ -124,7 +125,8 @@ def choose(
         addresses = setting.addresses(family)
         if not addresses:
             if policies.missing_family == "inherit":
-                ladder.append(Rung(scope, setting, f"has no IPv{family} address: the next level decides"))
+                finding = f"has no IPv{family} address: the next level decides"
+                ladder.append(Rung(scope, setting, finding, decides=False))
                 continue
             ladder.append(Rung(scope, setting, f"has no IPv{family} address: automatic"))
             return _automatic(here, family, policies, ladder, fell_back)
@@ -159,7 +161,7 @@ def choose(
             ladder.append(Rung(scope, setting, "no address can be used: the mail waits", looks))
             again_at = min(one.again_at for one in found.values())
             return Decision("hold", "", tuple(ladder), fell_back, again_at, setting.strict and not warming)
-        ladder.append(Rung(scope, setting, "no address can be used: the next level decides", looks))
+        ladder.append(Rung(scope, setting, "no address can be used: the next level decides", looks, decides=False))
         fell_back = True
     return _automatic(here, family, policies, ladder, fell_back)
 

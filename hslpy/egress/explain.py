@@ -5,15 +5,15 @@ Nothing is changed and nothing counted. Source: B2.7 and section C of the specif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from sqlalchemy.orm import Session
 
 from hslpy.egress.allowances import availability
 from hslpy.egress.book import Family, Level, Sender
-from hslpy.egress.choice import Availability, Kind, choose
+from hslpy.egress.choice import Kind, choose
 from hslpy.egress.database import Database
 from hslpy.egress.directory import domain_of, user_of
 from hslpy.egress.inventory import node_of
-from hslpy.egress.names import Refused
+from hslpy.egress.names import Refused, about
 from hslpy.egress.picture import Picture
 from hslpy.egress.scopes import checked_identity
 from hslpy.records import record
@@ -66,37 +66,35 @@ def explain(
     domain: str = "",
     username: str = "",
     identity: str = "",
-    key: bytes = b"",
-    more: Mapping[str, Availability] | None = None,
 ) -> Explanation:
     """Give why mail of a sender leaves a node from where, towards targets of a family. No domain: the node's own mail.
 
-    Of those that are warming up the windows are looked at, not what is left of an hour's cap. `more` are addresses that
-    cannot be used by what is not in the picture: failed binds.
-    Raises Refused, NotFound.
+    Of those that are warming up the windows are looked at, not what is left of an hour's cap.
+    Raises Refused, NotFound, each with the field at fault.
     """
-    if family not in (4, 6):
-        raise Refused(f"'{family}' is no family of addresses: 4 or 6")
+    with about("family"):
+        if family not in (4, 6):
+            raise Refused(f"'{family}' is no family of addresses: 4 or 6")
     wanted: Family = 4 if family == 4 else 6
     with database.read() as session:
-        host = node_of(session, node).name
+        with about("node"):
+            host = node_of(session, node).name
         sender = Sender("", "", "")
         if domain.strip():
-            found = domain_of(session, domain)
-            user = user_of(session, found, username).name if username.strip() else ""
-            sender = Sender(found.name, user, checked_identity(identity))
+            sender = _sender(session, domain, username, identity)
         elif username.strip() or identity.strip():
-            raise Refused("choose a domain")
+            with about("domain"):
+                raise Refused("choose a domain")
     warming = {address: availability(one, now)[0] for address, one in picture.warmups.get(host, {}).items()}
-    exceptions = {**warming, **picture.exceptions(host, now), **(more or {})}
-    decision = choose(picture.book, host, sender, wanted, key, exceptions, picture.site.policies)
+    exceptions = {**warming, **picture.exceptions(host, now)}
+    decision = choose(picture.book, host, sender, wanted, b"", exceptions, picture.site.policies)
     steps = tuple(
         Step(
             rung.scope.level,
             str(rung.scope),
             None if rung.setting is None else rung.setting.addresses(wanted),
             rung.finding,
-            rung is decision.ladder[-1] and rung.setting is not None and not rung.finding.endswith("the next level decides"),
+            rung.decides,
             tuple(
                 Candidate(one, exceptions[one].reason if one in exceptions else "")
                 for one in (rung.setting.addresses(wanted) if rung.setting is not None else ())
@@ -108,3 +106,12 @@ def explain(
     if not held and (why := picture.locked(sender.domain, sender.username)):
         held = f"the sender is locked: {why}"
     return Explanation(host, wanted, decision.kind, decision.address, decision.fell_back, decision.again_at, steps, held)
+
+
+def _sender(session: Session, domain: str, username: str, identity: str) -> Sender:
+    with about("domain"):
+        found = domain_of(session, domain)
+    with about("username"):
+        user = user_of(session, found, username).name if username.strip() else ""
+    with about("identity"):
+        return Sender(found.name, user, checked_identity(identity))

@@ -16,7 +16,7 @@ from hslpy.egress.admins import count, some
 from hslpy.egress.book import PRIMARY
 from hslpy.egress.database import Database
 from hslpy.egress.dnsbl import COUNTING
-from hslpy.egress.inventory import REPORT_S
+from hslpy.egress.inventory import SILENT_S
 from hslpy.egress.names import fault_of_source
 from hslpy.records import record
 
@@ -32,8 +32,6 @@ STATES: Mapping[State, str] = {
     "clean": "Clean",
 }
 """The states of an address, the worst first, in words."""
-SILENT_S = 2 * REPORT_S
-"""A node that has missed two reports is silent."""
 
 
 @record

@@ -21,6 +21,8 @@ BIND = "bind"
 """Who suspends an address that could not be bound."""
 REPORT_S = 3600.0
 """How often a node reports."""
+SILENT_S = 2 * REPORT_S
+"""A node that has missed two reports is silent."""
 
 
 def keep(session: Change, report: Report) -> Sequence[str]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hslpy.egress.book import Sender, comparable, comparable_domain
+from hslpy.egress.book import MOST_IDENTITY_BYTES, Sender, comparable, comparable_domain
 from hslpy.egress.sources import family_of
 from hslpy.mail.address import ascii_domain, ascii_lower
 from hslpy.spool.contract import QueuedRecipient
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 Fields = Mapping[str, str]
 
 PENDING: Fields = {"pending": "yes"}
-MOST_IDENTITY = 998
-"""Octets of an identity. Source: C2."""
 _MOST_AVOIDED = 64  # as many as a setting has
 
 
@@ -52,7 +50,7 @@ def sender_at(picture: Picture, login: str, client: str, domain: str, *, is_null
 def identity_of(text: str) -> str:
     """Give an identity as it is compared, empty for one that is none: beyond 998 octets, or with control characters."""
     found = comparable(text.strip())
-    return found if len(found.encode()) <= MOST_IDENTITY and found.isprintable() else ""
+    return found if len(found.encode()) <= MOST_IDENTITY_BYTES and found.isprintable() else ""
 
 
 def identity_in(header: bytes, name: str) -> str:

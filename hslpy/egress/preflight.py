@@ -14,7 +14,7 @@ from dataclasses import replace
 from hslpy.egress.facts import SEVERITY, Facts, Finding, Outcome
 from hslpy.egress.generic import looks_generic
 from hslpy.egress.interfaces import UNBINDABLE
-from hslpy.egress.inventory import REPORT_S
+from hslpy.egress.inventory import SILENT_S
 from hslpy.egress.lookups import Lookup
 from hslpy.egress.names import Refused, canonical_address, fault_of_host, fault_of_source, is_private
 from hslpy.egress.sources import family_of
@@ -144,7 +144,7 @@ def _p03(facts: Facts) -> Finding:
     if facts.reported_at is None:
         return _unknown("P03", f"{node} has not reported its addresses yet; whether it has {x} is not known.")
     seen = f"reported by {node} at {_date(facts.reported_at)}"
-    if facts.now - facts.reported_at > 2 * REPORT_S:
+    if facts.now - facts.reported_at > SILENT_S:
         return _unknown(
             "P03", f"{node} was not reachable since {_date(facts.reported_at)}; whether it has {x} is not known."
         )

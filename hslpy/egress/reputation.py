@@ -59,6 +59,18 @@ _FLUSH_AT = 200
 _LOOK_S = 60.0  # how often it is looked whether the daily run is due
 
 
+class Untested(Refused):
+    """A list has not passed its test, for the reason `detail`."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"The list does not answer the standard test entry ({detail}). Save it as disabled, or save it anyway.",
+            409,
+            "`untested` says which: disabled or anyway",
+        )
+        self.detail = detail
+
+
 @dataclass
 class _List:
     """A list as it is asked; `zone` has the key in it."""
@@ -263,7 +275,7 @@ class ReputationChecker:
         return (await asyncio.to_thread(self._row, list_id))[1]
 
     async def add(self, actor: Actor, wanted: Draft, untested: Literal["ask", "disabled", "anyway"] = "ask") -> BlockList:
-        """Test a list and add it. One that does not pass is refused (409), or added as `untested` says. Raises Refused."""
+        """Test a list and add it; one that does not pass as `untested` says. Raises Refused; Untested where that says so."""
         one = _List(
             0, wanted.name, asked_zone(wanted.zone, wanted.key), wanted.key, wanted.families, wanted.tried, wanted.meaning
         )
@@ -273,12 +285,7 @@ class ReputationChecker:
             await self._ask_entries(one)
             if one.status != "working":
                 if untested == "ask":
-                    raise Refused(
-                        f"The list does not answer the standard test entry ({one.detail}). "
-                        "Save it as disabled, or save it anyway.",
-                        409,
-                        "`untested` says which: disabled or anyway",
-                    )
+                    raise Untested(one.detail)
                 enabled = untested == "anyway"
         row = await asyncio.to_thread(block_lists.add, self._database, actor, wanted, enabled=enabled)
         if one.tested_at is not None:

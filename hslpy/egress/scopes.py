@@ -12,12 +12,10 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress import tables
 from hslpy.egress.admins import admin_of, count
-from hslpy.egress.book import LEVELS, Level, comparable
+from hslpy.egress.book import LEVELS, MOST_IDENTITY_BYTES, Level, comparable
 from hslpy.egress.directory import DEFAULT, domain_of, scope_key, user_of
-from hslpy.egress.names import Refused
+from hslpy.egress.names import Refused, about
 from hslpy.records import record
-
-MOST_IDENTITY_BYTES = 998  # C2
 
 
 @record
@@ -87,13 +85,14 @@ def targets_of(
 ) -> tuple[Sequence[Target], list[str]]:
     """Give the targets that arguments of the API name, and warnings; `several` domains have `;` between.
 
-    Raises Refused, NotFound.
+    Raises Refused, NotFound, with the field at fault.
     """
     if admin.strip():
         for name, value in (("domain", domain), ("username", username), ("identity", identity)):
             if value.strip():
                 raise Refused(f"'admin' applies to all domains of an admin; leave '{name}' empty")
-        return [Target("admin", admin_of(session, admin).id)], []
+        with about("admin"):
+            return [Target("admin", admin_of(session, admin).id)], []
     names = [part.strip() for part in (domain.split(";") if several else [domain]) if part.strip()]
     if not names:
         raise Refused("missing argument 'domain'")
@@ -106,13 +105,16 @@ def targets_of(
                     raise Refused(f"'{DEFAULT}' applies to every user; leave '{argument}' empty")
             targets[Target("default")] = None
             continue
-        found = domain_of(session, name)
+        with about("domain"):
+            found = domain_of(session, name)
         own = session.scalars(select(tables.Domain).where(tables.Domain.main_id == found.id)).all()
         alias = next((one.name for one in own if comparable(name).removesuffix(".") == one.name), None)
         if alias is not None:
             warnings.append(f"{alias} is an alias: this holds for {found.name}")
-        user = user_of(session, found, username).name if username.strip() else ""
-        seen = checked_identity(identity)
+        with about("username"):
+            user = user_of(session, found, username).name if username.strip() else ""
+        with about("identity"):
+            seen = checked_identity(identity)
         level: Level = "identity" if seen else "user" if user else "domain"
         targets[Target(level, None, found.id, user, seen)] = None
     return list(targets), warnings

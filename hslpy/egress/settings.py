@@ -18,7 +18,7 @@ from hslpy.egress.book import PRIMARY, Family, Level
 from hslpy.egress.database import Actor, Change, Database
 from hslpy.egress.interfaces import UNUSABLE
 from hslpy.egress.inventory import node_of
-from hslpy.egress.names import NotFound, Refused, canonical_address, is_private, read_interfaces
+from hslpy.egress.names import NotFound, Refused, about, canonical_address, is_private, read_interfaces
 from hslpy.egress.scopes import Target, key_of, target_of, targets_of, tree_of
 from hslpy.egress.sources import family_of
 from hslpy.records import record
@@ -123,13 +123,22 @@ class InForce:
 # Reading
 
 
+@record
+class Interfaces:
+    """What is in force for a sender, as the API prints it, by node; `lines` are those of `api_get_outgoing_interfaces`."""
+
+    nodes: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (*(f"WARNING: {one}" for one in self.warnings), *(f"{name} {text}" for name, text in self.nodes.items()))
+
+
 def get_interfaces(
     database: Database, *, domain: str = "", username: str = "", identity: str = "", filtering_host: str = ""
-) -> Sequence[str]:
-    """Give the lines of `api_get_outgoing_interfaces`: warnings first, then each node with what is in force there.
-
-    Raises Refused, NotFound. Source: A2.
-    """
+) -> Interfaces:
+    """Give what is in force on all nodes, or on one. Raises Refused, NotFound. Source: A2."""
     with database.read() as session:
         target = target_of(session, domain=domain, username=username, identity=identity)
         nodes = session.scalars(select(tables.Node).order_by(tables.Node.id)).all()
@@ -138,14 +147,14 @@ def get_interfaces(
         ladder = tree_of(session, target.domain_id).chain(target)
         missing_family = site.read(session).missing_family
         found = _values(session, [key_of(one) for one in ladder])
-        warnings, lines = [], []
+        warnings, texts = [], {}
         for node in nodes:
             values = [found.get((key_of(one), node.id)) for one in ladder]
             text, inherited = (in_force(some_values, missing_family).text for some_values in (values, values[1:]))
             if target.level != "default" and values[0] is not None and text != inherited:
-                warnings.append(f"WARNING: {node.name}: not the default value (default: {inherited})")
-            lines.append(f"{node.name} {text}")
-    return [*warnings, *lines]
+                warnings.append(f"{node.name}: not the default value (default: {inherited})")
+            texts[node.name] = text
+    return Interfaces(texts, tuple(warnings))
 
 
 def get_json(
@@ -621,10 +630,11 @@ def _each(
 def _refuse_silence(session: Session, node: tables.Node, value: Value, confirmed_host: str) -> None:
     is_confirmed = confirmed_host.strip().lower().removesuffix(".") == node.name
     if value.ipv4_disabled and not is_confirmed and not has_ipv6(session, node):
-        raise Refused(
-            f"{node.name} has no IPv6 address that works: no mail could leave. Type {node.name} to disable IPv4 anyway",
-            409,
-        )
+        with about("confirmed_host"):
+            raise Refused(
+                f"{node.name} has no IPv6 address that works: no mail could leave. Type {node.name} to disable IPv4 anyway",
+                409,
+            )
 
 
 def _switch(name: str, text: str) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress import activity, site, tables
 from hslpy.egress.database import Actor, Change, Database
-from hslpy.egress.names import NotFound, Refused, canonical_address
+from hslpy.egress.names import NotFound, Refused, about, canonical_address
 from hslpy.egress.receivers import GROUPS
 from hslpy.egress.warmup import (
     FEWEST_DAYS,
@@ -140,31 +140,25 @@ def plan_from(
     """Give the plan of what an operator asks for; its times are of the site's zone.
 
     `start` is a date, today where empty. `hourly` and each of `hourly_of` (by group of receivers) are caps by day, as
-    numbers or as text with commas; `default` are the published ones. Raises Refused, with the status 409 for what has to be
-    confirmed.
+    numbers or as text with commas; `default` are the published ones. Raises Refused with the field at fault, and the status
+    409 for what has to be confirmed.
     """
     of_site = site.read(session)
-    count = _number(days, 1, MOST_DAYS, "the number of days")
-    if count < FEWEST_DAYS and not confirmed:
-        text = f"{count} days are fewer than {FEWEST_DAYS}: receivers may not trust the address; confirm it"
-        raise Refused(text, 409, "`confirmed` does it all the same")
-    today = datetime.fromtimestamp(now, ZoneInfo(of_site.time_zone)).date()
-    try:
-        first = date.fromisoformat(start.strip()) if start.strip() else today
-    except ValueError:
-        raise Refused(f"'{start}' is not a date: write it as 2026-03-02") from None
-    if first < today:
-        raise Refused(f"the start, {first}, is in the past")
-    try:
-        opens = time.fromisoformat(window_start.strip())
-        if opens.tzinfo is not None or opens.second or opens.microsecond:
-            raise ValueError
-    except ValueError:
-        raise Refused(f"'{window_start}' is not a time of day: write it as 09:00") from None
-    if curve not in ("gentle", "linear"):
-        raise Refused(f"'{curve}' is no curve: gentle, linear")
+    with about("days"):
+        count = _number(days, 1, MOST_DAYS, "the number of days")
+        if count < FEWEST_DAYS and not confirmed:
+            text = f"{count} days are fewer than {FEWEST_DAYS}: receivers may not trust the address; confirm it"
+            raise Refused(text, 409, "`confirmed` does it all the same")
+    with about("start"):
+        first = _start(start, datetime.fromtimestamp(now, ZoneInfo(of_site.time_zone)).date())
+    with about("window_start"):
+        opens = _time_of_day(window_start)
+    with about("curve"):
+        if curve not in ("gentle", "linear"):
+            raise Refused(f"'{curve}' is no curve: gentle, linear")
     shape: Curve = "linear" if curve == "linear" else "gentle"
-    caps = _caps(hourly, count)
+    with about("hourly"):
+        caps = _caps(hourly, count)
     of_groups = {name.strip().lower(): _caps(limits, count) for name, limits in (hourly_of or {}).items()}
     of_groups = {name: limits for name, limits in of_groups.items() if name and limits}
     unknown = next((name for name in of_groups if name not in GROUPS), None)
@@ -172,6 +166,8 @@ def plan_from(
         raise Refused(f"'{unknown}' is no group of receivers: {', '.join(GROUPS)}")
     if not windows and not caps:
         raise Refused("a plan limits the hours, or the messages an hour, or both")
+    with about("burst"):
+        at_once = _number(burst, 1, MOST_BURST, "the burst")
     required = int(of_site.require_traffic) if require_traffic is None else _number(require_traffic, 0, 10**6, "the traffic")
     return Plan(
         first,
@@ -182,9 +178,29 @@ def plan_from(
         windows,
         caps,
         of_groups,
-        _number(burst, 1, MOST_BURST, "the burst"),
+        at_once,
         required,
     )
+
+
+def _start(text: str, today: date) -> date:
+    try:
+        first = date.fromisoformat(text.strip()) if text.strip() else today
+    except ValueError:
+        raise Refused(f"'{text}' is not a date: write it as 2026-03-02") from None
+    if first < today:
+        raise Refused(f"the start, {first}, is in the past")
+    return first
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        found = time.fromisoformat(text.strip())
+        if found.tzinfo is not None or found.second or found.microsecond:
+            raise ValueError
+    except ValueError:
+        raise Refused(f"'{text}' is not a time of day: write it as 09:00") from None
+    return found
 
 
 def _number(given: int | str, least: int, most: int, what: str) -> int:

@@ -38,7 +38,7 @@ def put(database, interfaces="", host=NODE2, **scope):
 
 
 def get(database, **scope):
-    return list(settings.get_interfaces(database, **scope))
+    return list(settings.get_interfaces(database, **scope).lines)
 
 
 def test_the_example_of_two_nodes(cluster):

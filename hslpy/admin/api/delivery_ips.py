@@ -238,12 +238,10 @@ def in_force(
 ) -> InForce:
     if caller.principal.admins is not None:
         own_domain(caller, domain)
-    lines = settings.get_interfaces(
+    found = settings.get_interfaces(
         caller.site.database, domain=domain, username=username, identity=identity, filtering_host=filtering_host
     )
-    told = [one.removeprefix("WARNING: ") for one in lines if one.startswith("WARNING: ")]
-    pairs = [one.split(" ", 1) for one in lines if not one.startswith("WARNING: ")]
-    return InForce(nodes=dict(pairs), warnings=told)
+    return InForce(nodes=dict(found.nodes), warnings=list(found.warnings))
 
 
 @router.get("/delivery-ips/export.csv", summary="Export the settings that rules hold for, or those of some ids, as CSV")

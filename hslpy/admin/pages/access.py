@@ -216,7 +216,7 @@ def add_token(visit: Visit) -> Response:
         name, owner = visit.field("name").strip(), visit.field("admin")
         text, token = admins.add_token(visit.database, visit.actor, owner, name, visit.fields("scopes"), expires_at)
     except Refused as error:
-        return again(visit, _token_form(visit), error, "scopes" if "scope" in error.message else "name")
+        return again(visit, _token_form(visit), error, "name")
     return simple.secret(visit, f"Token {token.name} of {token.admin}", "The token:", text, TOKENS)
 
 

@@ -22,6 +22,7 @@ from hslpy.egress.admins import count
 from hslpy.egress.block_lists import BlockList, Import, Outcome
 from hslpy.egress.dnsbl import KINDS, MASK, Code
 from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.reputation import Untested
 from hslpy.egress.reputation_tables import LIST_COLUMNS, LIST_FIELDS, lists
 
 HERE = f"{PATH}/lists"
@@ -285,11 +286,10 @@ async def add(visit: Visit) -> Response:
         else:
             how = untested if untested in ("disabled", "anyway") else "ask"
             one = await visit.site.reputation.add(visit.actor, draft, how)  # type: ignore[arg-type]
+    except Untested as error:
+        text = f"The list does not answer the standard test entry{f' ({error.detail})' if error.detail else ''}."
+        return await asyncio.to_thread(form, {}, text, ("disabled", "anyway"))
     except Refused as error:
-        if error.status == 409 and not untested and "test entry" in error.message:
-            detail = error.message.partition("(")[2].rpartition(")")[0]
-            text = f"The list does not answer the standard test entry{f' ({detail})' if detail else ''}."
-            return await asyncio.to_thread(form, {}, text, ("disabled", "anyway"))
         return await asyncio.to_thread(form, {error.field or "domain": error.message})
     state = "" if one.enabled else f" It is disabled{f': {one.note}' if one.note else ''}."
     visit.banner(f"{one.name} was added: {one.word}.{state}", "ok" if one.enabled else "warning")

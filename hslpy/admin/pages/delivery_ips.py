@@ -15,13 +15,12 @@ from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import directory, setting_list, site
-from hslpy.egress.inventory import REPORT_S
+from hslpy.egress.inventory import SILENT_S
 from hslpy.egress.names import Refused
 from hslpy.egress.queries import Query
 
 PATH = "/outgoing/delivery-ips"
 TITLE = "Manage outgoing delivery IPs"
-OFFLINE_S = 2 * REPORT_S  # a node that has missed two reports
 LEVEL_NAMES: Mapping[str, str] = {
     "default": "Default",
     "admin": "Admin",
@@ -133,7 +132,7 @@ class Facts:
     def silence(self, hostname: str) -> str:
         """Say since when a node has not reported; empty for one that does, or never did."""
         node = self._nodes.get(hostname)
-        if node is None or node.reported_at is None or self._now - node.reported_at < OFFLINE_S:
+        if node is None or node.reported_at is None or self._now - node.reported_at < SILENT_S:
             return ""
         since = moment(node.reported_at, self.zone)
         if self._now - node.reported_at < 86400:

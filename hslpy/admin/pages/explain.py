@@ -13,11 +13,9 @@ from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import directory, helos
-from hslpy.egress.allowances import availability
 from hslpy.egress.explain import Explanation, explain
-from hslpy.egress.names import Refused
+from hslpy.egress.names import Refused, about
 from hslpy.egress.picture import read
-from hslpy.egress.warming import warmings
 
 FIELDS = ("node", "domain", "username", "identity", "family")
 
@@ -34,10 +32,11 @@ def show(visit: Visit) -> Response:
         names = {one.name for one in domains} | {alias for one in domains for alias in one.aliases}
         try:
             if visit.principal.admins is not None and asked["domain"].lower().removesuffix(".") not in names:
-                raise Refused("choose one of your domains")
+                with about("domain"):
+                    raise Refused("choose one of your domains")
             found = _explain(visit, asked)
         except Refused as error:
-            errors[_field_of(error)] = f"{error.message[:1].upper()}{error.message[1:]}."
+            errors[error.field or "node"] = f"{error.message[:1].upper()}{error.message[1:]}."
     return visit.render(
         "explain.html",
         400 if errors else 200,
@@ -55,8 +54,6 @@ def show(visit: Visit) -> Response:
 def _explain(visit: Visit, asked: dict[str, str]) -> Explanation:
     with visit.database.read() as session:
         picture = read(session)
-        warming = warmings(session).get(asked["node"].lower().removesuffix("."), {})
-    states = {address: availability(one, visit.now)[0] for address, one in warming.items()}
     return explain(
         visit.database,
         picture,
@@ -66,15 +63,7 @@ def _explain(visit: Visit, asked: dict[str, str]) -> Explanation:
         domain=asked["domain"],
         username=asked["username"],
         identity=asked["identity"],
-        more={address: one for address, one in states.items() if one.reason},
     )
-
-
-def _field_of(error: Refused) -> str:
-    for word, name in (("user", "username"), ("domain", "domain"), ("identity", "identity"), ("server", "node")):
-        if word in error.message:
-            return name
-    return "node"
 
 
 def _outcome(found: Explanation) -> str:

@@ -18,7 +18,7 @@ from hslpy.admin.pages.visit import Visit, numbers
 from hslpy.egress import admins, directory, setting_form, settings
 from hslpy.egress.book import LEVELS, PRIMARY, Family
 from hslpy.egress.facts import Finding
-from hslpy.egress.names import NotFound, Refused, canonical_address, read_interfaces
+from hslpy.egress.names import NotFound, Refused, about, canonical_address, read_interfaces
 from hslpy.egress.preflight import CHECKS
 from hslpy.egress.settings import Conflict, Edit, Outcome, Row, Value
 from hslpy.egress.sources import family_of
@@ -161,7 +161,7 @@ def save(visit: Visit) -> Response:
         done = visit.finished(given.form_id)
         return visit.redirect(done) if done else _conflict(visit, given, conflict)
     except Refused as error:
-        return form(visit, given, {_field_of(given, error): error.message}, status=error.status)
+        return form(visit, given, {error.field or "hostname": error.message}, status=error.status)
     to = f"{PATH}?tab=settings&show=1&match=all"
     visit.finish(given.form_id, to)
     told = setting_form.warm_up(
@@ -266,14 +266,16 @@ def faults(visit: Visit, given: Entered) -> dict[str, str]:
     try:
         with visit.database.read() as session:
             if given.scope.get("domain") and "domain" not in errors:
-                domain = directory.domain_of(session, given.domain)
-                if given.scope.get("username"):
-                    directory.user_of(session, domain, given.username)
-            if given.scope.get("admin") and "admin" not in errors:
-                admins.admin_of(session, given.admin)
+                with about("domain"):
+                    domain = directory.domain_of(session, given.domain)
+                with about("username"):
+                    if given.scope.get("username"):
+                        directory.user_of(session, domain, given.username)
+            with about("admin"):
+                if given.scope.get("admin") and "admin" not in errors:
+                    admins.admin_of(session, given.admin)
     except Refused as error:
-        name = "admin" if given.level == "admin" else "username" if "user" in error.message else "domain"
-        errors[name] = _sentence(error.message)
+        errors[error.field] = _sentence(error.message)
     if not given.hostname:
         errors["hostname"] = "Choose a host name."
     for family in FAMILIES:
@@ -299,10 +301,6 @@ def _is_told(visit: Visit, name: str) -> bool:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
-
-
-def _field_of(given: Entered, error: Refused) -> str:
-    return "confirmed_host" if "to disable IPv4 anyway" in error.message else "hostname"
 
 
 def _known_critical(visit: Visit, given: Entered) -> Mapping[str, Sequence[Finding]]:

@@ -115,7 +115,7 @@ def carry_out(visit: Visit) -> Response:
         if key not in ("start", "plan"):
             raise
         form = _form(warm_view.view(visit.database, address, visit.now), key, asks=error.status == 409)
-        return again(visit, form, error, "days" if "day" in error.message else "window_start")
+        return again(visit, form, error, "window_start")
     visit.banner(said.format(address), "warning" if key in ("pause", "do not send yet") else "ok")
     return visit.redirect(f"{PATH}?{urlencode({'address': address})}")
 
