@@ -21,7 +21,7 @@ from hslpy.egress.admins import Removed, admin_of, count
 from hslpy.egress.book import comparable
 from hslpy.egress.database import Actor, Change, Database
 from hslpy.egress.inventory import node_of
-from hslpy.egress.names import NotFound, Refused, canonical_address, domain_name, fault_of_host
+from hslpy.egress.names import NotFound, Refused, about, canonical_address, domain_name, fault_of_host
 from hslpy.records import record
 from hslpy.users import argon
 
@@ -135,7 +135,7 @@ def set_domain(
                 raise Refused(f"there is a domain '{kept}' already", 409)
             change.execute(update(tables.Identity).where(tables.Identity.domain == found.name).values(domain=kept))
             found.name = kept
-        if admin is not None:
+        if admin_allowed(admin, admins) is not None:
             found.admin_id = admin_of(change, admin).id if admin else None
         if locked is not None:
             found.locked, found.locked_by = locked, actor.name if locked else ""
@@ -502,6 +502,14 @@ def user_of(session: Session, domain: tables.Domain, username: str) -> tables.Us
     if found is None:
         raise NotFound(f"outgoing user '{username.strip()}' does not exist in {domain.name}")
     return found
+
+
+def admin_allowed(admin: str | None, mine: frozenset[str] | None) -> str | None:
+    """Give the admin that a domain is to have. Raises Refused for one that is not among `mine` (None: all)."""
+    if mine is not None and admin is not None and admin not in mine:
+        with about("admin"):
+            raise Refused(f"a domain of yours has an admin of yours: {', '.join(sorted(mine))}", 403)
+    return admin
 
 
 def _own_row(session: Session, name: str) -> tables.Domain:

@@ -54,16 +54,6 @@ def own_domain(caller: Caller, name: str) -> Domain:
     return directory.get_domain(caller.site.database, name, admins=caller.principal.admins)
 
 
-def _own_admin(caller: Caller, admin: str | None) -> str | None:
-    """Give the admin that a domain is to have: an admin's own where none is named. Raises Refused for another's."""
-    mine = caller.principal.admins
-    if mine is None:
-        return admin
-    if admin == "" or (admin is not None and admin not in mine):
-        raise Refused(f"a domain of yours has an admin of yours: {', '.join(sorted(mine))}", 403)
-    return admin
-
-
 @router.get("/domains", summary="List domains")
 def list_domains(caller: Annotated[Caller, READ], page: Which, contains: str = "") -> Paged[Domain]:
     found = directory.list_domains(caller.site.database, admins=caller.principal.admins)
@@ -73,12 +63,12 @@ def list_domains(caller: Annotated[Caller, READ], page: Which, contains: str = "
 
 @router.post("/domains", summary="Add a domain, or an alias of one", status_code=201)
 def add_domain(caller: Annotated[Caller, WRITE], body: NewDomain) -> Domain:
-    admin: str | None = body.admin
+    admin, who = body.admin, caller.principal
     if body.alias_of:
         own_domain(caller, body.alias_of)
-    elif caller.principal.admins is not None:
-        admin = _own_admin(caller, body.admin or caller.principal.name)
-    return directory.add_domain(caller.site.database, caller.actor, body.name, admin=admin or "", alias_of=body.alias_of)
+    elif who.admins is not None:
+        admin = directory.admin_allowed(admin or who.name, who.admins) or ""
+    return directory.add_domain(caller.site.database, caller.actor, body.name, admin=admin, alias_of=body.alias_of)
 
 
 @router.get("/domains/{name}", summary="Show a domain")
@@ -89,7 +79,6 @@ def show_domain(caller: Annotated[Caller, READ], name: str) -> Domain:
 @router.patch("/domains/{name}", summary="Rename, lock or unlock a domain, or give it another admin")
 def set_domain(caller: Annotated[Caller, WRITE], name: str, body: DomainChange) -> Domain:
     own_domain(caller, name)
-    _own_admin(caller, body.admin)
     return directory.set_domain(caller.site.database, caller.actor, name, admins=caller.principal.admins, **body.given)
 
 
