@@ -130,7 +130,7 @@ def set_domain(
         if locked is not None:
             _refuse_others_lock(found, f"the domain {found.name}", admins)
         if new_name is not None and (kept := _new_name(new_name)) != found.name:
-            _refuse_others_lock(found, f"the domain {found.name}", admins)
+            _refuse_others_locks(change, found, admins)  # what is held in the queue is of the old name
             if change.scalar(select(tables.Domain.id).where(tables.Domain.name == kept)):
                 raise Refused(f"there is a domain '{kept}' already", 409)
             change.execute(update(tables.Identity).where(tables.Identity.domain == found.name).values(domain=kept))
@@ -149,10 +149,7 @@ def remove_domain(
     """Remove a domain with its aliases, users and delivery IPs, or an alias alone. `only_look` tells what would be."""
     with _changing(database, actor, "domain remove", {"name": name}, only_look) as change:
         found = _own_row(change, name)
-        _refuse_others_lock(found, f"the domain {found.name}", admins)
-        locked = select(tables.User).where(tables.User.domain_id == found.id, tables.User.locked.is_(True))
-        for one in change.scalars(locked):
-            _refuse_others_lock(one, f"{one.name or 'the own user'} of {found.name}", admins)
+        _refuse_others_locks(change, found, admins)
         settings = select(tables.DeliverySetting.id).where(tables.DeliverySetting.domain_id == found.id)
         also = [
             *_counted(change, select(tables.Domain.id).where(tables.Domain.main_id == found.id), "alias", "aliases"),
@@ -542,6 +539,13 @@ def _lock(change: Change, found: tables.User | tables.Node, reason: str) -> None
 def _refuse_others_lock(found: tables.User | tables.Domain, name: str, admins: frozenset[str] | None) -> None:
     if found.locked and admins is not None and found.locked_by not in admins:
         raise Refused(f"{name} was locked by {found.locked_by}: they or a super-admin have to unlock it first", 403)
+
+
+def _refuse_others_locks(session: Session, domain: tables.Domain, admins: frozenset[str] | None) -> None:
+    """Raise Refused where a domain, or a user of it, was locked by somebody else."""
+    _refuse_others_lock(domain, f"the domain {domain.name}", admins)
+    for one in session.scalars(select(tables.User).where(tables.User.domain_id == domain.id, tables.User.locked.is_(True))):
+        _refuse_others_lock(one, f"{one.name or 'the own user'} of {domain.name}", admins)
 
 
 def _unlock(found: tables.User | tables.Node) -> None:

@@ -135,8 +135,7 @@ async def _signed_in(session: Session, mechanism: str, username: str | None) -> 
     guesses = session.shared.guesses
     if await guesses.client_blocked(session.remote_ip):
         return _blocked(session, mechanism, username)
-    session.auth = AuthFacts(mechanism, username)
-    session.changed()
+    session.signed_in(AuthFacts(mechanism, username))
     session.shared.log("smtp.signed_in", _about(session, mechanism, username))
     if username is not None:
         await guesses.succeeded(session.remote_ip, username)

@@ -90,7 +90,9 @@ AUTH_ABORTED = _row(501, "5.7.0", "Authentication aborted", "AUTH answered with 
 
 # messages that cannot be taken
 RELAY_DENIED = _row(550, "5.7.1", "Relaying denied", "RCPT from a client neither in relay_networks nor signed in")
-ACCOUNT_LOCKED = _row(550, "5.7.1", "Sending is not allowed for this account", "MAIL of an outgoing user that is locked")
+ACCOUNT_LOCKED = _row(
+    550, "5.7.1", "Sending is not allowed for this account", "MAIL of an outgoing user that is locked, or was removed"
+)
 TOO_MANY_RECIPIENTS = _row(452, "4.5.3", "Too many recipients", "RCPT over max_recipients")
 TOO_BIG = _row(552, "5.3.4", "Message exceeds the size limit", "MAIL SIZE= or DATA over size_limit_bytes")
 HEADER_TOO_BIG = _row(552, "5.3.4", "Message header exceeds the size limit", "DATA with a header over header_limit_bytes")

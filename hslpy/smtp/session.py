@@ -165,6 +165,7 @@ class Session:
         self.offered: frozenset[str] = frozenset()
         self.tls: TlsFacts | None = None
         self.auth: AuthFacts | None = None
+        self.is_outgoing_user = False
         self.auth_failures = 0
         self.trusted = False
         self.transaction: Transaction | None = None
@@ -309,6 +310,7 @@ class Session:
         self.tls = tls
         self.helo = None
         self.auth = None
+        self.is_outgoing_user = False
         self.extended_smtp = False
         self.offered = frozenset()
         self.transaction = None
@@ -431,12 +433,27 @@ class Session:
         name = self.auth.username or "" if self.auth is not None else ""
         return name.encode("latin-1", "replace").decode("utf-8", "replace")
 
+    @property
+    def _has_account(self) -> bool:
+        departures = self.shared.departures
+        return (
+            departures is not None and departures.picture is not None and departures.picture.account(self.login) is not None
+        )
+
+    def signed_in(self, auth: AuthFacts) -> None:
+        """Take note of who the client has shown to be."""
+        self.auth = auth
+        self.is_outgoing_user = self._has_account
+        self.changed()
+
     def _locked(self, address: Address) -> bytes | None:
-        """Give the reply to a MAIL of a sender that is locked."""
+        """Give the reply to a MAIL of a sender that is locked, or of an outgoing user that is not there any more."""
         sender, departures = self.sender_of(address), self.shared.departures
         if sender is None or departures is None or departures.picture is None:
             return None
         why = departures.picture.locked(sender.domain, sender.username)
+        if self.is_outgoing_user and not self._has_account:
+            why = "there is no such user any more"
         if not why:
             return None
         about = {"remote_ip": self.remote_ip, "username": self.login, "sender": address, "user": str(sender), "reason": why}

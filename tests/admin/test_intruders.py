@@ -165,3 +165,19 @@ def test_control_characters_do_not_get_into_a_page(client):
     page = Window(client, "root").get("/outgoing/queue?recipient=a%1b%5b31m%00%85b").text
     assert "a\ufffd[31m\ufffd\ufffdb" in page
     assert not {"\x1b", "\x00", "\x85"} & set(page)
+
+
+def test_a_domain_is_not_renamed_while_somebody_else_has_locked_a_user_of_it(client, database_of):
+    """Its mail in the queue is held by its name; under another the domain would send it."""
+    directory.lock_user(database_of, ROOT, "example.com", "bob", "spam")
+    error = client.refused(403, "PATCH", "/domains/example.com", {"new_name": "other.example"}, local=False, user="ann")
+    assert error["message"].startswith("bob of example.com was locked by root")
+    reply = Window(client, "ann").post("/customers/domains/edit", domain="example.com", name="other.example", admin="ann")
+    assert reply.status_code == 400 and "was locked by root" in reply.text
+    client.good("PATCH", "/domains/example.com", {"new_name": "other.example"}, local=False, user="root")
+
+
+def test_a_change_has_ten_thousand_rows_at_most(client):
+    for path in ("/delivery-ips/remove", "/block-lists/remove"):
+        assert client.refused(400, "POST", path, {"ids": list(range(10_001))})["field"] == "ids"
+    client.good("POST", "/block-lists/remove", {"ids": list(range(100_000, 110_000))})

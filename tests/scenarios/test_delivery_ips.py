@@ -194,6 +194,26 @@ def test_a_locked_user_sends_nothing_more_and_its_mail_is_held(tmp_path: Path, d
     run(scenario)
 
 
+def test_a_session_whose_user_is_removed_sends_nothing_more(tmp_path: Path, database: Database) -> None:
+    """Not even in the name of a domain that it had nothing to do with."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+            client, _ = await sign_in(s, "bob@example.com")
+            assert (await client.say("MAIL FROM:<x@elsewhere.example>")).startswith("250")
+            assert (await client.say("RSET")).startswith("250")
+            directory.remove_user(database, ROOT, "example.com", "bob")
+            revision = database.revision()
+            await s.until(lambda: seen(s) == revision)
+            for sender in ("x@elsewhere.example", "x@example.com", ""):
+                assert (await client.say(f"MAIL FROM:<{sender}>")).startswith("550 5.7.1")
+            assert s.fields_of("smtp.sender_locked")[-1]["reason"] == "there is no such user any more"
+            await client.close()
+
+    run(scenario)
+
+
 def test_a_locked_node_takes_mail_and_delivers_none(tmp_path: Path, database: Database) -> None:
     async def scenario() -> None:
         async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:

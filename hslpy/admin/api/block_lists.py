@@ -9,7 +9,7 @@ from fastapi import Query as Asked
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, Paged, Unavailable, csv_reply, needs, noun
+from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, ManyIds, Paged, Unavailable, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.egress import block_lists, reputation_tables
 from hslpy.egress.block_lists import BlockList, Draft, Import, Outcome
@@ -51,7 +51,7 @@ class ListChange(Body):
 
 
 class Ids(Body):
-    ids: list[int]
+    ids: ManyIds
 
 
 class Switch(Ids):

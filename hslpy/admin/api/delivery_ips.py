@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from hslpy.admin.api.directory import own_domain
-from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, NotFound, Paged, csv_reply, needs, noun
+from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, ManyIds, NotFound, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.admin.queued_spam import queued_spam
 from hslpy.egress import explain as explaining
@@ -69,17 +69,17 @@ class EditSetting(Change):
 
 
 class BulkEdit(Change):
-    ids: list[int]
+    ids: ManyIds
 
 
 class Ids(Body):
-    ids: list[int]
+    ids: ManyIds
 
 
 class Replacement(Body):
     """Put `new` in the place of `old`. `confirmed`: though messages of locked senders are queued."""
 
-    ids: list[int]
+    ids: ManyIds
     old: str
     new: str
     confirmed: bool = False

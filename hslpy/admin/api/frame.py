@@ -17,7 +17,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from hslpy.admin import faults
@@ -33,6 +33,7 @@ T = TypeVar("T")
 SUPER: Role = "super-admin"
 MOST_PER_PAGE = 500
 MOST_PAGE = 10**9
+MOST_IDS = 10_000  # of a change: nothing else is changed meanwhile, for two seconds
 MOST_BODY_BYTES = 3 << 19  # a CSV file has 1 MiB at most, and is refused with a better text
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -227,6 +228,7 @@ class Done(BaseModel):
     text: str
 
 
+ManyIds = Annotated[list[int], Field(max_length=MOST_IDS)]
 CsvFile = Annotated[bytes, RawBody(media_type="text/csv", description="the file")]
 
 
@@ -297,6 +299,6 @@ def _invalid(error: RequestValidationError) -> Response:
 
 
 __all__ = [
-    "SUPER", "Body", "Caller", "CsvFile", "Done", "Error", "NotFound", "Page", "Paged", "Refused", "Route", "Unavailable",
-    "Which", "csv_reply", "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
+    "SUPER", "Body", "Caller", "CsvFile", "Done", "Error", "ManyIds", "NotFound", "Page", "Paged", "Refused", "Route",
+    "Unavailable", "Which", "csv_reply", "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
 ]  # fmt: skip
