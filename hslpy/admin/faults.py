@@ -19,7 +19,7 @@ def told(log: Log, path: str, error: Exception) -> Refused:
         return Refused("a number is larger than any that there is", 400)
     fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
     if isinstance(error, OperationalError | InterfaceError):
-        log("admin.database_away", fields)
+        log("admin.database_away", {**fields, "error": str(error).partition("\n")[0]})
         if "readonly" in str(error.orig) or "read-only" in str(error.orig):  # as SQLite, as PostgreSQL says it
             return Refused(
                 "the database cannot be written, only read; nothing was changed", 503, "the server's log has more"

@@ -81,7 +81,7 @@ def _set_arguments(parser: argparse.ArgumentParser) -> None:
     _scope(parser)
     parser.add_argument("--disable-ipv4", action="store_true", help="deliver over IPv6 alone")
     parser.add_argument(
-        "--strict", action=argparse.BooleanOptionalAction, help="mail waits where none of the addresses can be used"
+        "--strict", action=argparse.BooleanOptionalAction, help="whether mail waits where none of the addresses can be used"
     )
 
 

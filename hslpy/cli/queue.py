@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         done = {"hold": "held", "release": "released", "delete": "deleted"}[action]
         later = f" ({result['later']} once their attempt has ended)" if result["later"] else ""
         if withheld := result.get("withheld"):
-            later += f"; {withheld} stay{'s' if withheld == 1 else ''} held until the sender is unlocked"
+            later += f"; {withheld} stay{'s' if withheld == 1 else ''} held: its sender or the server is locked"
         _print(arguments, result, lambda r: f"{done} {r['count']}{later}")
         return 1 if result.get("missing") or not result["count"] else 0
     return 1 if result.get("missing") else 0

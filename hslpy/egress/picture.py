@@ -260,6 +260,6 @@ def _accounts(session: Session, domains: Mapping[int, Sequence[object]]) -> Sequ
     out = []
     for domain_id, name, password_hash, network, locked, reason in session.execute(query):
         _, domain, _, _, domain_locked = domains[domain_id]
-        why = (reason or "locked") if locked else "the domain is locked" if domain_locked else ""
+        why = (reason or "no reason was given") if locked else "the domain is locked" if domain_locked else ""
         out.append(Account(str(domain), name, password_hash, network, why))
     return out

@@ -64,6 +64,7 @@ class Upkeep:
         self._allow_loopback = allow_loopback
         self._tell = tell or _nobody
         self._watch = Watch(database)
+        self._has_reported = False
         self._night_at = next_night(clock.time(), node)
 
     async def run(self) -> None:
@@ -108,20 +109,23 @@ class Upkeep:
                 await job()
                 told = ""
             except (SQLAlchemyError, OSError, Refused) as error:
-                if str(error) != told:
-                    told = str(error)
+                if (reason := str(error).partition("\n")[0]) != told:
+                    told = reason
                     self._log("egress.upkeep_failed", {"level": "error", "job": job.__name__, "reason": told})
             await self._clock.sleep(seconds)
 
     def _report(self) -> Sequence[str]:
         with self._database.read() as session:
             node = inventory.node_of(session, self._node)
-            if not inventory.is_due(node.reported_at, node.rescan_asked_at, self._clock.time()):
+            due = inventory.is_due(node.reported_at, node.rescan_asked_at, self._clock.time())
+            if self._has_reported and not due:
                 return ()
             name, also = node.name, inventory.interesting(session, node.name)
         report = survey(name, primary=self._primary, also=also, allow_loopback=self._allow_loopback)
         with self._database.keep() as session:
-            return inventory.keep(session, report)
+            found = inventory.keep(session, report)
+        self._has_reported = True  # a start may come after a change of the network
+        return found
 
     def _unfit(self) -> Mapping[str, checkup.Kept]:
         """Give what the checks found of this node's addresses that are critical, of those that mail is to leave from."""

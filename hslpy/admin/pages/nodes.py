@@ -72,7 +72,7 @@ def nodes(visit: Visit) -> Response:
     )
     things = Things(
         "nodes", PATH, "Nodes",
-        "The servers of this cluster. Each adds itself when it starts, and reports its addresses every hour.",
+        "The servers of this cluster. Each adds itself when it starts, and reports its addresses then and every hour.",
         "node", "nodes", columns, {one.key: one for one in fields}, lambda one: one.name, menu,
         (("Add a node", f"{PATH}/new"),) if may_change else (), "No server has started yet.",
     )  # fmt: skip
