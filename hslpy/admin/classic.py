@@ -25,7 +25,6 @@ _FORM = "application/x-www-form-urlencoded"
 _MOST_BODY_BYTES = 1 << 16  # every argument of a call at its longest, each octet written as %xx, fits
 _METHODS = ("GET", "POST")
 _OTHER_METHODS = ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def add_classic_api(app: FastAPI, site: Site) -> None:
@@ -54,7 +53,7 @@ def add_classic_api(app: FastAPI, site: Site) -> None:
 
 
 def _reply(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return PlainTextResponse(body, status, {**_HEADERS, **(headers or {})})
+    return PlainTextResponse(body, status, dict(headers or {}))
 
 
 async def _answer(site: Site, request: Request) -> str:

@@ -85,7 +85,7 @@ class Following:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_STOP_S)
         if self.opened is not None and self.opened.done() and not self.opened.cancelled():
-            await asyncio.to_thread(self._tell, self.opened.result())
+            await asyncio.to_thread(self._tell, self.opened.result(), *self._taken())
             if self._follower is not None:
                 await asyncio.to_thread(self._follower.stop)
             self.opened.result().close()
@@ -116,7 +116,7 @@ class Following:
             fault = now
             if not now and (self._missing or (self._seen and self._clock.monotonic() >= tell_at)):
                 tell_at = self._clock.monotonic() + _TELL_S
-                await asyncio.to_thread(self._tell, database)
+                await asyncio.to_thread(self._tell, database, *self._taken())
 
     async def _opened(self) -> Database:
         """Open the database, as often as it takes."""
@@ -211,14 +211,22 @@ class Following:
     def _could_not_bind(self, address: str, until: float, reason: str) -> None:
         self._missing[address] = (until, reason)
 
-    def _tell(self, database: Database) -> None:
+    def _taken(self) -> tuple[dict[str, tuple[float, str]], set[Sender]]:
+        """Give what is to be told, and begin anew; in the loop's thread, in which it is added to."""
+        taken = self._missing, self._seen
+        self._missing, self._seen = {}, set()
+        return taken
+
+    def _give_back(self, missing: dict[str, tuple[float, str]], seen: set[Sender]) -> None:
+        self._missing = {**missing, **self._missing}
+        self._seen |= seen
+
+    def _tell(self, database: Database, missing: dict[str, tuple[float, str]], seen: set[Sender]) -> None:
         from sqlalchemy.exc import SQLAlchemyError
 
         from hslpy.egress.directory import saw_identities
         from hslpy.egress.inventory import cannot_bind
 
-        missing, self._missing = self._missing, {}
-        seen, self._seen = self._seen, set()
         try:
             if missing:
                 with database.keep() as session:
@@ -229,5 +237,4 @@ class Following:
         except SQLAlchemyError as error:
             reason = str(error).partition("\n")[0]
             self._say("egress.not_told", {"level": "warning", "reason": reason})
-            self._missing = {**missing, **self._missing}
-            self._seen |= seen
+            self._in_loop(lambda: self._give_back(missing, seen))

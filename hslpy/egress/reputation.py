@@ -245,6 +245,7 @@ class ReputationChecker:
 
     async def run_daily(self) -> None:
         """Check all addresses once a day, at a time that is never quite the same, until cancelled."""
+        told = ""
         while True:
             try:
                 last = await asyncio.to_thread(self._last_scheduled)
@@ -253,9 +254,12 @@ class ReputationChecker:
                     await self._clock.sleep(min(_LOOK_S, due - self._clock.time()))
                 if self._settings().daily and await asyncio.to_thread(self._last_scheduled) == last:
                     await self.wait((await self.start("hslpy", kind="scheduled")).id)
+                    told = ""
                     continue
             except Exception as error:  # nothing to check, or a database that is gone: there is another time
-                self._log("reputation.not_run", {"level": "warning", "error": str(error)})
+                if str(error) != told:
+                    told = str(error)
+                    self._log("reputation.not_run", {"level": "warning", "error": told})
             await self._clock.sleep(_LOOK_S)
 
     def _last_scheduled(self) -> float | None:

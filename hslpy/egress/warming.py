@@ -489,7 +489,7 @@ def warmings(session: Session) -> Mapping[str, Mapping[str, Warming]]:
         stopped = stopped_because(row)
         for rank, (node, address) in enumerate(sources):
             found.setdefault(node, {})[address] = Warming(
-                address, row.address, row.plan, row.progress, stopped, row.address, len(nodes), rank
+                address, row.plan, row.progress, stopped, row.address, len(nodes), rank
             )
     return found
 

@@ -166,12 +166,11 @@ def date_of(plan: Plan, progress: Progress, at: datetime) -> date:
 class Warming:
     """An address of a node that is not to be used freely: not yet, or by a plan.
 
-    `public` is what the world sees of it; nodes that share that share its allowance: `nodes` of them, of which this one is
-    number `rank`. `key` is of its counters. `stopped` says why nothing is sent, empty where the plan decides.
+    Nodes of the same public address share its allowance: `nodes` of them, of which this one is number `rank`. `key`, that
+    address, is of its counters. `stopped` says why nothing is sent, empty where the plan decides.
     """
 
     address: str
-    public: str
     plan: Plan
     progress: Progress
     stopped: str = ""

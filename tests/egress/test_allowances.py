@@ -26,7 +26,7 @@ def at(day: int, hour: int, minute: int = 0) -> float:
 
 
 def ramp(clock: ManualClock, plan: Plan = PLAN, **more: object) -> tuple[Ramp, dict[str, Warming]]:
-    found = {A: Warming(A, A, plan, begun(plan), key=A, **more)}
+    found = {A: Warming(A, plan, begun(plan), key=A, **more)}
     return Ramp(lambda: found, MemoryQuotas(), clock), found
 
 
@@ -143,7 +143,7 @@ BOOK = Book({(Scope("default"), "node1"): Setting(Scope("default"), "node1", (A,
 @pytest.mark.parametrize(("overflow", "kind"), [("next_level", "automatic"), ("hold", "hold"), ("ignore", "address")])
 def test_where_mail_goes_when_all_are_warming(overflow, kind):
     clock = ManualClock(at(2, 8))
-    found = {one: Warming(one, one, PLAN, begun(PLAN), key=one) for one in (A, B)}
+    found = {one: Warming(one, PLAN, begun(PLAN), key=one) for one in (A, B)}
     exceptions = Ramp(lambda: found, MemoryQuotas(), clock).exceptions(MX, clock.time())
     decision = choose(BOOK, "node1", Sender(), 4, b"key", exceptions, Policies(overflow=overflow))
     assert decision.kind == kind
@@ -158,7 +158,7 @@ def test_where_mail_goes_when_all_are_warming(overflow, kind):
 def test_a_warming_address_has_at_most_its_share_beside_a_warm_one():
     clock = ManualClock(at(4, 9, 30))
     plan = Plan(date(2026, 3, 2))
-    found = {A: Warming(A, A, plan, Progress(3, date(2026, 3, 4), 2), key=A)}
+    found = {A: Warming(A, plan, Progress(3, date(2026, 3, 4), 2), key=A)}
     exceptions = Ramp(lambda: found, MemoryQuotas(), clock).exceptions(MX, clock.time())
     keys = [number.to_bytes(4, "big") for number in range(4000)]
     chosen = [choose(BOOK, "node1", Sender(), 4, key, exceptions, Policies()).address for key in keys]

@@ -35,7 +35,6 @@ MOST_PER_PAGE = 500
 MOST_PAGE = 10**9
 MOST_IDS = 10_000  # of a change: nothing else is changed meanwhile, for two seconds
 MOST_BODY_BYTES = 3 << 19  # a CSV file has 1 MiB at most, and is refused with a better text
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Unavailable(Refused):
@@ -105,7 +104,6 @@ class Route(APIRoute):
                 if hasattr(error, "status_code"):
                     raise
                 return error_reply(faults.told(site.log, self.path, error))
-            response.headers.update(_HEADERS)
             return response
 
         return handler
@@ -261,7 +259,7 @@ def reply_of(
 ) -> Response:
     told = {"message": message, "hint": hint, "field": field}
     content = {"error": {name: text for name, text in told.items() if text}, **more}
-    return JSONResponse(content, status, {**_HEADERS, **(headers or {})})
+    return JSONResponse(content, status, dict(headers or {}))
 
 
 def error_reply(error: Refused | RequestValidationError) -> Response:

@@ -67,15 +67,6 @@ MODULES = (
 )
 MOST_FORM_BYTES = 2 << 20  # a file of settings has 1 MiB at most
 MOST_FIELDS = 2000
-HEADERS: Mapping[str, str] = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "object-src 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 _TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -83,7 +74,6 @@ class _Static(StaticFiles):
     def file_response(self, *args: Any, **given: Any) -> Response:
         reply = super().file_response(*args, **given)
         reply.headers["Cache-Control"] = "no-cache"  # asked again by its tag: modules name each other without a version
-        reply.headers["X-Content-Type-Options"] = "nosniff"
         return reply
 
 
@@ -138,8 +128,6 @@ def _endpoint(site: Site, row: Page, shared: Shared) -> Callable[[Request], Awai
         except Exception as error:
             refused = faults.told(site.log, request.url.path, error)
             reply = await asyncio.to_thread(_refused, visit, row, refused)
-        for name, value in HEADERS.items():
-            reply.headers.setdefault(name, value)
         return reply
 
     return answer

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from hslpy.admin.guard import Guard
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import COOKIE
@@ -79,7 +80,8 @@ def web(seeded: Path, tmp_path: Path, clock: ManualClock, control: Path | None) 
 
     site = Site(database, clock, log, node="node1.example.net", control=control)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(web_app(site), log_level="warning", lifespan="off"))
+    app = Guard(web_app(site), log, tuple)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
