@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hslpy.cli.admin import quoted
-from hslpy.cli.orders import Order, answer, command, file_of
+from hslpy.cli.orders import Order, answer, command, file_of, nothing
 from hslpy.cli.output import line, table
 from hslpy.cli.reach import Api
 from hslpy.cli.warmup import WARMUP
@@ -248,6 +248,37 @@ def _ehlo(api: Api, arguments: argparse.Namespace) -> int:
     return answer(arguments, done, "\n".join([text, *_warned(done)]))
 
 
+def _suspend_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", metavar="ADDRESS")
+    _node(parser, wanted=False, help="on this server alone; left out: on all that have it")
+    parser.add_argument("--hours", type=float, metavar="N", help="for so long; left out: until it is resumed")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why")
+
+
+def _suspend(api: Api, arguments: argparse.Namespace) -> int:
+    body = {"address": arguments.address, "node": arguments.node, "hours": arguments.hours, "reason": arguments.reason}
+    done = api.call("POST", "/suspensions", body)
+    where = f" on {done['node']}" if done["node"] else ""
+    end = f"for {arguments.hours:g} hours" if arguments.hours else f"until `hslpy ip resume {done['address']}`"
+    return answer(arguments, done, f"nothing is sent from {done['address']}{where} {end}")
+
+
+def _resume_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", metavar="ADDRESS")
+    _node(parser, wanted=False, help="what was suspended on this server alone; left out: all of it")
+
+
+def _resume(api: Api, arguments: argparse.Namespace) -> int:
+    params = {"node": arguments.node} if arguments.node else {}
+    done = api.call("DELETE", f"/suspensions/{quoted(arguments.address)}", params=params)
+    return answer(arguments, done, done["text"])
+
+
+def _suspended(api: Api, arguments: argparse.Namespace) -> int:
+    rows = api.get("/suspensions")
+    return answer(arguments, rows, lambda: table(rows, ("address", "node", "by", "reason"), "no address is suspended"))
+
+
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="CSV, as `hslpy ip export` prints it; `-`: standard input")
     parser.add_argument("--preview", action="store_true", help="only say what would come of it")
@@ -280,6 +311,9 @@ COMMAND = command(
         Order("explain", "explain why mail of a sender leaves from where", _explain_arguments, _explain),
         Order("check", "check addresses; exit status 1 where something is critical", _check_arguments, _check),
         Order("ehlo", "list, show, set or remove HELO names", _ehlo_arguments, _ehlo),
+        Order("suspend", "send nothing from an address for a while", _suspend_arguments, _suspend),
+        Order("resume", "use an address again that was suspended", _resume_arguments, _resume),
+        Order("suspended", "list the addresses that are suspended", nothing, _suspended),
         WARMUP,
         Order("import", "set what each line of a CSV file says", _import_arguments, _import),
         Order("export", "print settings as CSV", _ids_arguments, _export),

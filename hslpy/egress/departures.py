@@ -96,6 +96,7 @@ class Departures:
         self._clock = clock
         self._log = log
         self._unbound: dict[str, float] = {}
+        self._suspended: frozenset[str] = frozenset()  # of the picture before
         self._there: frozenset[str] | None = None
         self._told: dict[Scope, float] = {}
         self._known: tuple[object, float, Mapping[str, Availability]] = (None, 0.0, _NONE)
@@ -222,6 +223,8 @@ class Departures:
         here = picture.book.nodes.get(self.node)
         there = here.addresses if here is not None else frozenset()
         back, self._there = there - (there if self._there is None else self._there), there
+        suspended = frozenset(one for one, node, until, _ in picture.suspended if node in ("", self.node) and until > now)
+        back, self._suspended = back | (self._suspended - suspended), suspended  # lifted: it is tried again
         self._unbound = {one: until for one, until in self._unbound.items() if until > now and one not in back}
         for address, until in self._unbound.items():
             known[address] = Availability(NOT_HERE, again_at=until)

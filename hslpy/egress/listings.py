@@ -1,7 +1,7 @@
-"""Results of addresses on block lists: kept, shown, and what follows of them. In: findings. Out: rows, alerts, suspensions.
+"""Results of addresses on block lists: kept, and shown. In: findings. Out: rows, alerts.
 
-Results are no settings: they leave no row in `audit` and the revision stays. A suspension is one. Must not know how lists
-are asked. Source: sections B5 and E of the specification of delivery IPs.
+Results are no settings: they leave no row in `audit` and the revision stays. Must not know how lists are asked. Source:
+sections B5 and E of the specification of delivery IPs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from sqlalchemy.orm import Session
 from hslpy.egress.block_lists import past_of, shown_zone
 from hslpy.egress.book import PRIMARY
 from hslpy.egress.csv_text import write_csv
-from hslpy.egress.database import Actor, Database
+from hslpy.egress.database import Database
 from hslpy.egress.dnsbl import COUNTING, WORDS, Finding, family_of, is_reserved, keep_s, links_of, query_name
 from hslpy.egress.names import fault_of_source
-from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Listing, Node, PastListing, Reverse, Suspension
+from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Listing, Node, PastListing, Reverse
 from hslpy.records import record
 
-Rule = Literal["never", "critical", "counting"]
-BY = "reputation"  # who suspends by the rule
 _LONGEST_DETAIL = 255
 
 
@@ -261,108 +259,6 @@ def _write(listing: Listing, checked: Checked) -> None:
         listing.listed_severity = finding.severity
     elif finding.status == "clean":
         listing.listed_since, listing.listed_at, listing.listed_codes, listing.listed_severity = None, None, [], "none"
-
-
-@record
-class Pool:
-    """The addresses of one setting, of one family."""
-
-    node: str
-    addresses: frozenset[str]
-
-
-def to_suspend(
-    listed: Sequence[tuple[str, str]], pools: Iterable[Pool], held: Collection[tuple[str, str]], keep_last: bool
-) -> set[tuple[str, str]]:
-    """Give which of the listed addresses, `(address, node)` in order of need, are not to be used.
-
-    A node that is empty stands for all. `held` are those that cannot be used for another reason. With `keep_last` one
-    address of each pool stays in use however many are listed: mail would go to addresses meant for others.
-    """
-    chosen: set[tuple[str, str]] = set()
-    pools = list(pools)
-
-    def out(address: str, node: str) -> bool:
-        return any(one in chosen or one in held for one in ((address, node), (address, "")))
-
-    for address, node in listed:
-        its = [pool for pool in pools if address in pool.addresses and node in ("", pool.node)]
-        last = any(all(other == address or out(other, pool.node) for other in pool.addresses) for pool in its)
-        if not (keep_last and last):
-            chosen.add((address, node))
-    return chosen
-
-
-def settle(database: Database, rule: Rule, keep_last: bool, now: float) -> tuple[list[str], list[str]]:
-    """Suspend addresses that are listed, and let those be used again that no longer are. Give those texts, by the rule.
-
-    An address that is not on its node is none that a pool has left.
-    The first list has what was suspended and let go, the second the listed addresses that stay in use as the last of a pool.
-    Suspensions by others are left alone.
-    """
-    severities = {"never": (), "critical": ("critical",), "counting": COUNTING}[rule]
-    with database.read() as session:
-        listed = _listed(session, severities)
-        existing = [((one.address, one.node), one.by, one.until) for one in session.scalars(select(Suspension))]
-        ours = {where for where, by, _ in existing if by == BY}
-        suspended = {where for where, by, until in existing if by != BY and (until is None or until > now)}
-        if not listed and not ours:
-            return [], []
-        nodes = {node.id: node.name for node in session.scalars(select(Node))}
-        pools = [
-            Pool(nodes[node_id], frozenset(addresses) - set(PRIMARY.values()))
-            for node_id, *both in session.execute(
-                select(DeliverySetting.node_id, DeliverySetting.ipv4, DeliverySetting.ipv6)
-            )
-            for addresses in both
-            if addresses
-        ]
-        present = select(Address.address, Address.node_id).where(Address.present.is_(True))
-        there = {(address, nodes[node_id]) for address, node_id in session.execute(present)}
-        held = suspended | {(one, pool.node) for pool in pools for one in pool.addresses if (one, pool.node) not in there}
-    order = sorted(listed, key=lambda where: (where not in ours, listed[where][0] != "critical", where))
-    wanted = to_suspend(order, pools, held, keep_last)
-    spared = [
-        f"{address} stays in use: it is the last of its pool" for address, node in order if (address, node) not in wanted
-    ]
-    begun, ended = wanted - ours - suspended, ours - wanted
-    if not begun and not ended:
-        return [], spared
-    with database.change(Actor(BY), "suspend listed") as change:
-        for address, node in sorted(ended):
-            row = change.get(Suspension, (address, node))
-            if row is not None and row.by == BY:
-                change.delete(row)
-        for address, node in sorted(begun):
-            reason = f"listed by {', '.join(listed[address, node][1])}"[:255]
-            change.merge(Suspension(address=address, node=node, until=None, reason=reason, by=BY))
-        change.note(suspended=[one for one, _ in sorted(begun)], released=[one for one, _ in sorted(ended)])
-    told = [f"{address} is suspended: listed by {', '.join(listed[address, node][1])}" for address, node in sorted(begun)]
-    return [*told, *(f"{address} may be used again" for address, _ in sorted(ended))], spared
-
-
-def _listed(session: Session, severities: Collection[str]) -> dict[tuple[str, str], tuple[str, list[str]]]:
-    """Give the addresses that are listed so, `(address, node)`, each with its worst severity and the lists' names."""
-    if not severities:
-        return {}
-    found: dict[str, tuple[str, list[str]]] = {}
-    for listing, name in session.execute(
-        select(Listing, Dnsbl.name)
-        .join(Dnsbl, Dnsbl.id == Listing.dnsbl_id)
-        .where(Listing.listed_severity.in_(severities), Dnsbl.enabled.is_(True), Dnsbl.hidden.is_(False))
-        .order_by(Dnsbl.name)
-    ):
-        before, names = found.get(listing.address, ("", []))
-        found[listing.address] = (
-            "critical" if "critical" in (before, listing.listed_severity) else "warning",
-            [*names, name],
-        )
-    result: dict[tuple[str, str], tuple[str, list[str]]] = {}
-    for own in own_addresses(session):
-        if own.asked in found:
-            for node in ("",) if own.asked == own.address else own.nodes:
-                result[own.address, node] = found[own.asked]
-    return result
 
 
 def history(session: Session, asked: str) -> list[PastListing]:

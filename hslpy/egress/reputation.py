@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 
 from hslpy.clock import Clock
 from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
-from hslpy.egress import block_lists, listings
+from hslpy.egress import block_lists, listings, suspensions
 from hslpy.egress.block_lists import BlockList, Draft, asked_zone, meaning_of, shown
 from hslpy.egress.database import Actor, Database
 from hslpy.egress.dnsbl import (
@@ -329,7 +329,7 @@ class ReputationChecker:
         try:
             await self._flush(job)
             texts, spared = await asyncio.to_thread(
-                listings.settle, self._database, settings.rule, settings.keep_last, job.finished_at
+                suspensions.settle, self._database, settings.rule, settings.keep_last, job.finished_at
             )
             await asyncio.to_thread(self._update_run, job, state)
             if job.alerts or texts:

@@ -15,8 +15,9 @@ from typing import Literal
 from hslpy.clock import Clock
 from hslpy.dns.resolver import ResolverSettings
 from hslpy.egress.dnsbl import Finding
-from hslpy.egress.listings import Alert, Checked, Rule
+from hslpy.egress.listings import Alert, Checked
 from hslpy.egress.site import Site
+from hslpy.egress.suspensions import Rule
 from hslpy.records import record
 
 _MARGIN_S = 0.01  # on the interval: queries of which the second goes out faster are still far enough apart on arrival

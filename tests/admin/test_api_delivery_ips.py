@@ -253,3 +253,21 @@ def test_an_address_is_warmed_up(client, clock):
     client.good("DELETE", "/warm-ups/2.2.2.2")
     client.refused(404, "GET", "/warm-ups/9.9.9.9")
     assert client("POST", "/warm-ups/1.1.1.1/start", {}, user="eve").status_code == 403
+
+
+def test_an_address_is_suspended_and_used_again(client):
+    added(client, "1.1.1.1", "2.2.2.2")
+    body = {"address": "1.1.1.1", "hours": 24, "reason": "complaints"}
+    assert client.good("POST", "/suspensions", body)["by"] == "operator"
+    explained = client.good("GET", f"/delivery-ips/explain?node={NODE2}&domain=example.com")
+    reasons = {one["address"]: one["reason"] for step in explained["steps"] for one in step["candidates"]}
+    assert reasons["1.1.1.1"] == "suspended: complaints" and explained["address"] == "2.2.2.2"
+    (row,) = client.good("GET", "/suspensions", local=False, user="eve")
+    assert (row["address"], row["node"], row["if_lifted"]) == ("1.1.1.1", "", "")
+    for method, path, given in (("POST", "/suspensions", body), ("DELETE", "/suspensions/1.1.1.1", None)):
+        assert {client(method, path, given, user=user).status_code for user in ("eve", "ann")} == {403}
+    assert client.refused(400, "POST", "/suspensions", {"address": "1.1.1.1", "hours": -1})["field"] == "hours"
+    client.refused(404, "DELETE", f"/suspensions/1.1.1.1?node={NODE2}")
+    assert client.good("DELETE", "/suspensions/1.1.1.1?node=")["text"] == "1.1.1.1 may be used again."
+    client.refused(404, "DELETE", "/suspensions/1.1.1.1")
+    assert client.good("GET", "/suspensions") == []

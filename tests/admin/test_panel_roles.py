@@ -28,6 +28,7 @@ SUPER = (
     "/access/tokens",
     "/server/nodes/new",
     "/outgoing/delivery-ips/warm-up/order",
+    "/outgoing/delivery-ips/suspension?address=198.51.100.12",
 )
 
 
@@ -81,6 +82,28 @@ def test_each_role_opens_its_pages_and_no_other(site: Site) -> None:
     nobody = Browser(site, "")
     for path in (*EVERYBODY, *READERS, *SUPER):
         assert nobody.get(path).status_code == 303
+
+
+def test_who_uses_a_suspended_address_again(site: Site) -> None:
+    path, tab = "/outgoing/delivery-ips/suspension", "/outgoing/delivery-ips?tab=reputation&amp;select=198.51.100.12"
+    settings = "/outgoing/delivery-ips?tab=settings&show=1"
+    for user, links in (("looker", [tab]), ("alice", [])):
+        browser = Browser(site, user)
+        text = browser.get(settings).text
+        assert "Suspended" in text and f"{path}?" not in text + browser.get("/").text
+        assert all(link in text for link in links)
+        assert browser.post(f"{path}/lift", address="198.51.100.12").status_code == 403
+        assert browser.post(f"{path}/suspend", address="198.51.100.12").status_code == 403
+    root = Browser(site, "root")
+    assert f"{path}?address=198.51.100.12" in root.get("/").text
+    assert root.post(f"{path}/lift", "wrong", address="198.51.100.12").status_code == 403
+    assert root.get(f"{path}?address=198.51.100.12&to=//evil.example").status_code == 200
+    assert root.post(f"{path}/lift", address="198.51.100.12", to="//evil.example").headers["location"] == "/"
+    assert root.post(f"{path}/lift", address="198.51.100.12").status_code == 404
+    refused = root.post(f"{path}/suspend", address="198.51.100.12", hours="soon", reason=EVIL)
+    assert refused.status_code == 400 and "Write a number" in refused.text and EVIL not in refused.text
+    assert root.post(f"{path}/suspend", address="198.51.100.12", hours="2", reason=EVIL).status_code == 303
+    assert EVIL not in root.get(settings).text + root.get("/").text
 
 
 def test_an_admin_sees_the_mail_of_their_own_domains(site: Site, server: MailServer) -> None:

@@ -109,6 +109,11 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
     assert "8.8.4.2;8.8.4.9;::0" in shell("ip", "show", "--domain", "example.com", "--user", "bob").out
     explained = shell("ip", "explain", "--node", NODE, "--domain", "example.com", "--user", "bob").out
     assert "* domain example.com: 8.8.4.2; 8.8.4.9" in explained and "not on this server" in explained
+    told = shell("ip", "suspend", "8.8.4.2", "--node", NODE, "--hours", "1.5", "--reason", "blocked")
+    assert told.out == f"nothing is sent from 8.8.4.2 on {NODE} for 1.5 hours\n"
+    assert "blocked" in shell("ip", "suspended").out
+    assert shell("ip", "resume", "8.8.4.2").out == "8.8.4.2 may be used again.\n"
+    assert shell("ip", "suspended").out == "no address is suspended\n"
     rows = shell.json("ip", "list", "--rule", "domain:is:example.com")["items"]
     assert [one["ipv4"] for one in rows] == [["8.8.4.2", "8.8.4.9"]]
     assert "1" in shell("ip", "replace", "8.8.4.9", "8.8.4.1").out

@@ -91,6 +91,16 @@ def test_suspensions_of_the_picture_end_by_the_clock(known):
     assert known.choose(BOB, 4, b"k").address == POOL[0]
 
 
+def test_an_address_whose_suspension_is_lifted_is_tried_again(known):
+    known.picture = picture(user(POOL[0]))
+    known.cannot_bind(POOL[0], "cannot bind it")
+    assert known.choose(BOB, 4, b"k").kind == "automatic"
+    known.picture = picture(user(POOL[0]), suspended=[(POOL[0], NODE, 1_000_300.0, "not on this server")])
+    assert known.choose(BOB, 4, b"k").kind == "automatic"
+    known.picture = picture(user(POOL[0]))
+    assert known.choose(BOB, 4, b"k").address == POOL[0]
+
+
 def test_a_message_stays_with_the_address_that_it_was_tried_from(known):
     for address in POOL:
         assert known.choose(BOB, 4, b"k", kept=address).address == address

@@ -13,14 +13,15 @@ from sqlalchemy import select
 
 from hslpy.clock import ManualClock, SystemClock
 from hslpy.dns.resolver import DnsResolver, system_nameservers
-from hslpy.egress import block_lists, listings
+from hslpy.egress import block_lists, listings, suspensions
 from hslpy.egress.database import Actor, Database
 from hslpy.egress.dnsbl import Meaning
-from hslpy.egress.listings import Pool, to_suspend
 from hslpy.egress.names import NotFound, Refused
 from hslpy.egress.reputation import ReputationChecker, next_run_at
 from hslpy.egress.reputation_jobs import Estimate, Pacer, ReputationSettings, resolver_settings, settings_of
 from hslpy.egress.site import Site
+from hslpy.egress.site import change as change_site
+from hslpy.egress.suspensions import Pool, to_suspend
 from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Node, PastListing, ReputationRun, Suspension
 from tests.support.dnsbl_server import DnsblServer, List
 
@@ -433,6 +434,43 @@ def test_listings_suspend_by_the_rule_and_leave_one_of_a_pool(play):
         assert world.suspended() == [GOOD]
 
     play(test, {"list.test": List(entries=entries(BAD))})
+
+
+def test_what_was_lifted_stays_in_use_until_a_further_list_has_it(play):
+    async def test(world: World) -> None:
+        change_site(world.database, ROOT, {"suspend_on_listing": "counting"})
+        world.settings |= {"rule": "counting", "keep_last": False}
+
+        async def checked(one: dict[str, tuple[str, ...]], two: dict[str, tuple[str, ...]]) -> list[str]:
+            world.clock.advance(3700)
+            world.server.lists["one.test"].entries, world.server.lists["two.test"].entries = one, two
+            await world.check()
+            return [one.address for one in suspensions.suspensions(world.database, world.clock.time())]
+
+        assert await checked(entries(BAD), entries(BAD)) == [BAD]
+        done = suspensions.lift(world.database, ROOT, BAD)
+        assert done.text == (
+            f"{BAD} may be used again. It is still listed by one, two: it stays in use until a further list has it, "
+            "or it is listed anew."
+        )
+        world.alerts.clear()
+        assert await checked(entries(BAD), entries(BAD)) == [] and world.alerts == []
+        assert await checked(entries(), entries(BAD)) == [], "of those it was lifted for"
+        assert await checked(entries(BAD), entries(BAD)) == []
+        assert world.suspended() == [BAD], "remembered"
+        assert await checked(entries(), entries()) == [] == world.suspended()
+        assert await checked(entries(BAD), entries()) == [BAD], "listed anew"
+        suspensions.lift(world.database, ROOT, BAD, node="")
+        assert await checked(entries(BAD), entries(BAD)) == [BAD], "a further list"
+        suspensions.suspend(world.database, ROOT, BAD, hours=1)
+        assert "still listed by one, two" in suspensions.lift(world.database, ROOT, BAD).text
+        assert await checked(entries(BAD), entries(BAD)) == []
+        world.settings["rule"] = "never"
+        assert await checked(entries(BAD), entries(BAD)) == [] == world.suspended()
+        world.settings["rule"] = "counting"
+        assert await checked(entries(BAD), entries(BAD)) == [BAD]
+
+    play(test, {"one.test": List(), "two.test": List()})
 
 
 def test_an_address_that_is_not_there_is_none_that_a_pool_has_left(play):

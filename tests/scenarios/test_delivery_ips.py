@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hslpy.clock import SystemClock
-from hslpy.egress import directory, helos, settings, site, tables
+from hslpy.egress import directory, helos, settings, site, suspensions, tables
 from hslpy.egress.database import Actor, Database
 from tests.scenarios.harness import Client, Scenario, server
 from tests.support.smtp_sink import Sink
@@ -292,6 +292,30 @@ def test_an_address_that_is_not_here_is_skipped_alarmed_and_never_charged(tmp_pa
                     return {one.address for one in session.query(tables.Suspension) if one.node == NODE}
 
             await s.until(lambda: kept() == missing)
+
+    run(scenario)
+
+
+def test_an_operator_takes_an_address_out_of_use_and_back(tmp_path: Path, database: Database) -> None:
+    put(database, POOL[0])
+    put(database, POOL[1], domain="example.com")
+
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+
+            async def source_of_the_next() -> str:
+                revision, before = database.revision(), len(sink.received)
+                await s.until(lambda: seen(s) == revision)
+                await send_as(s, "bob@example.com")
+                await s.until(lambda: len(sink.received) > before)
+                return sink.received[-1].peer_ip
+
+            assert await source_of_the_next() == POOL[1]
+            suspensions.suspend(database, ROOT, POOL[1], reason="complaints")
+            assert await source_of_the_next() == POOL[0]
+            suspensions.lift(database, ROOT, POOL[1])
+            assert await source_of_the_next() == POOL[1]
 
     run(scenario)
 

@@ -21,6 +21,7 @@ from hslpy.admin.api import (
     reputation,
     session,
     site_settings,
+    suspensions,
     warmups,
 )
 from hslpy.admin.api.frame import Caller, Error, Route, needs, needs_of, noun, reply_of
@@ -29,8 +30,8 @@ from hslpy.egress.admins import SCOPES
 
 PREFIX = "/api/v1"
 NOUNS = (
-    session, admins, directory, nodes, delivery_ips, helos, warmups, checks, block_lists, reputation, queue, site_settings,
-    filters,
+    session, admins, directory, nodes, delivery_ips, helos, warmups, suspensions, checks, block_lists, reputation, queue,
+    site_settings, filters,
 )  # fmt: skip
 DESCRIPTION = (
     "Everything that the page does. Errors are objects of the schema `Error`. Requests bring a token "

@@ -35,6 +35,7 @@ from hslpy.admin.pages import (
     setting_edit,
     sign_in,
     site_settings,
+    suspensions,
     warm_up,
 )
 from hslpy.admin.pages.render import STATIC, Renderer
@@ -63,6 +64,7 @@ MODULES = (
     setting_edit,
     sign_in,
     site_settings,
+    suspensions,
     warm_up,
 )
 MOST_FORM_BYTES = 2 << 20  # a file of settings has 1 MiB at most

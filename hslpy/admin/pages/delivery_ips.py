@@ -14,7 +14,7 @@ from hslpy.admin.pages.listing import Listing
 from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import directory, setting_list, site
+from hslpy.egress import directory, setting_list, site, suspensions
 from hslpy.egress.inventory import SILENT_S
 from hslpy.egress.names import Refused
 from hslpy.egress.queries import Query
@@ -112,6 +112,9 @@ class Facts:
         with visit.database.read() as session:
             self.zone = site.read(session).time_zone
             self._once = setting_list.once_seen(session)
+        found = suspensions.suspensions(visit.database, visit.now)
+        self._suspended = {(one.address, one.node): one.reason for one in found}
+        self._role, self._back = visit.principal.role, f"{visit.path}?{visit.request.url.query}"
         self._now = visit.now
         self._nodes = {one.name: one for one in directory.list_nodes(visit.database)}
 
@@ -123,6 +126,16 @@ class Facts:
         if address in (*node.addresses, node.primary_ipv4, node.primary_ipv6):
             return ""
         return "no longer on this server" if (hostname, address) in self._once else "not on this server yet"
+
+    def suspension(self, hostname: str, address: str) -> str:
+        """Say why an address is not used on a node now; empty where it is."""
+        return self._suspended.get((address, hostname)) or self._suspended.get((address, ""), "")
+
+    def way_back(self, address: str) -> str:
+        """Give where a suspended address is used again, or shown to those who only read; empty for others."""
+        if self._role == "super-admin":
+            return f"{PATH}/suspension?{urlencode({'address': address, 'to': self._back})}"
+        return f"{PATH}?{urlencode({'tab': 'reputation', 'select': address})}" if self._role == "read-only" else ""
 
     def lock(self, hostname: str) -> str:
         """Say why a node delivers nothing; empty for one that is not locked."""

@@ -45,13 +45,15 @@ TONES: Mapping[State, Tone | str] = {
 
 @record
 class Task:
-    """One thing to do, with where to do it."""
+    """One thing to do, with where to do it. `opens`: that is a dialog, for super-admins; others go to the `other` place."""
 
     tone: str
     text: str
     why: str
     action: str
     href: str
+    opens: bool = False
+    other: tuple[str, str] | None = None
 
 
 @page("/", roles=EVERYBODY, title="Overview", order=1)
@@ -181,7 +183,10 @@ def _task_of(one: Health) -> Task | None:
     check = f"{IPS}?{urlencode({'tab': 'reputation', 'select': one.address})}"
     node = f"/server/nodes/{one.node}"
     if one.state == "suspended":
-        return Task("critical", f"{where} is suspended", one.why, "Reputation", check)
+        resume = f"{IPS}/suspension?{urlencode({'address': one.address, 'to': '/'})}"
+        return Task(
+            "critical", f"{where} is suspended", one.why, "Use again", resume, opens=True, other=("Reputation", check)
+        )
     if one.state == "gone":
         return Task("critical", f"{where} is no longer on its server", one.why, "Addresses", node)
     if one.state == "listed":

@@ -96,6 +96,12 @@ def reputation_tab(visit: Visit) -> Response:
     with visit.database.read() as session:
         settings = site.read(session)
     job = next((one for one in jobs if str(one.id) == visit.asked("job")), None)
+
+    def suspension(address: str) -> str:
+        if visit.principal.role != "super-admin":
+            return ""
+        return f"{PATH}/suspension?{urlencode({'address': address, 'to': listing.url()})}"
+
     return visit.render(
         "reputation.html",
         title=TITLE,
@@ -113,7 +119,8 @@ def reputation_tab(visit: Visit) -> Response:
         summary=job_text(job) if job is not None else "",
         notes=notes_of([job] if job is not None and job.state != "running" else []),
         state=_state(under_way),
-        menu=lambda row: _menu(row.address),
+        menu=lambda row, suspended: _menu(row.address, suspension(row.address.address), row.address.address in suspended),
+        suspension=suspension,
         no_lists=reputation_tables.NO_LISTS,
         tone_of=tone_of,
         short=short,
@@ -141,13 +148,14 @@ def _state(under_way: Mapping[tuple[str, int], str]) -> Any:
     return state
 
 
-def _menu(own: OwnAddress) -> Sequence[Mapping[str, str]]:
+def _menu(own: OwnAddress, suspension: str, is_suspended: bool) -> Sequence[Mapping[str, str]]:
     address = urlencode({"address": own.address})
     settings = urlencode(
         {"tab": "settings", "f": "ipv4" if own.family == 4 else "ipv6", "o": "is", "v": own.address, "show": "1"}
     )
     return (
         {"text": "Check", "post": f"{HERE}/check?{address}"},
+        *([{"text": "Use again…" if is_suspended else "Suspend…", "href": suspension, "dialog": "1"}] if suspension else []),
         {"text": "Export results as CSV", "href": f"{HERE}/results.csv?{address}"},
         {"text": "Settings with this address", "href": f"{PATH}?{settings}"},
     )
