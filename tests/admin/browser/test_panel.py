@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hslpy.egress import directory
+from hslpy.egress import block_lists, directory
 from hslpy.egress.database import Actor
 
 from ...support.mail_server import MailServer, mail_server
@@ -222,7 +222,8 @@ def test_warm_up(visit, size: str) -> None:
     page.get_by_text("The warm-up of 198.51.100.13 has been started.").wait_for()
 
 
-def test_a_suspended_address_is_used_again(visit) -> None:
+def test_a_suspended_address_is_used_again(web, visit) -> None:
+    block_lists.restore_defaults(web.database, Actor("root", "cli"))
     page = visit("/")
     page.get_by_role("link", name="Use again: 198.51.100.12 on node1.example.net is suspended").click()
     dialog = page.get_by_role("dialog", name="Use 198.51.100.12 again?")
@@ -231,7 +232,6 @@ def test_a_suspended_address_is_used_again(visit) -> None:
     dialog.get_by_role("button", name="Use again").click()
     page.get_by_text("198.51.100.12 may be used again.").wait_for()
     page.goto("/outgoing/delivery-ips?tab=reputation&show=1")
-    page.get_by_role("button", name="Restore default lists").click()
     page.get_by_role("button", name="Actions for 198.51.100.12").click()
     page.get_by_role("menuitem", name="Suspend…").click()
     dialog = page.get_by_role("dialog", name="Suspend 198.51.100.12")
