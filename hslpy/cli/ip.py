@@ -32,14 +32,20 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _scope(parser: argparse.ArgumentParser, *, admin: bool = True) -> None:
     parser.add_argument("--domain", default="", metavar="DOMAIN", help="whose mail; left out, or `default`: everybody's")
-    parser.add_argument("--user", default="", metavar="USER", help="the outgoing user of that domain")
+    parser.add_argument("--user", default="", metavar="USER", help="the outgoing user of that domain; or `user@domain`")
     parser.add_argument("--identity", default="", metavar="TEXT", help="the identity of that user, or domain")
     if admin:
         parser.add_argument("--admin", default="", metavar="ADMIN", help="the mail of an admin's domains")
 
 
 def _named(arguments: argparse.Namespace) -> dict[str, str]:
-    return {"domain": arguments.domain, "username": arguments.user, "identity": arguments.identity}
+    """Raises OperatorError for a user of no domain."""
+    domain, username = arguments.domain, arguments.user
+    if username and not domain:
+        username, _, domain = username.rpartition("@")
+        if not username:
+            raise OperatorError("--user wants --domain", hint="or both as `--user user@domain`")
+    return {"domain": domain, "username": username, "identity": arguments.identity}
 
 
 def _node(parser: argparse.ArgumentParser, *, wanted: bool = True, help: str = "the server's host name") -> None:
@@ -86,9 +92,10 @@ def _set_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _set(api: Api, arguments: argparse.Namespace) -> int:
-    domain = arguments.domain or ("" if arguments.admin else "default")
+    named = _named(arguments)
+    domain = named["domain"] or ("" if arguments.admin else "default")
     addresses = [one for text in arguments.addresses for one in text.split(";") if one.strip()]
-    body = {**_named(arguments), "domain": domain, "admin": arguments.admin, "filtering_host": arguments.node}
+    body = {**named, "domain": domain, "admin": arguments.admin, "filtering_host": arguments.node}
     body |= {"interfaces": addresses, "disable_ipv4": arguments.disable_ipv4}
     done = api.call("PUT", "/delivery-ips", body | ({} if arguments.strict is None else {"strict": arguments.strict}))
     text = "the setting was removed" if not addresses and not arguments.disable_ipv4 else "the setting was saved"
@@ -138,6 +145,8 @@ def _replace_arguments(parser: argparse.ArgumentParser) -> None:
 def _replace(api: Api, arguments: argparse.Namespace) -> int:
     family = "ipv6" if ":" in arguments.old else "ipv4"
     ids = _chosen(api, arguments, [f"{family}:is:{arguments.old}"])
+    if not ids:
+        raise OperatorError(f"no setting has {arguments.old}", hint="`hslpy ip list` shows them", exit_code=1)
     body = {"ids": ids, "old": arguments.old, "new": arguments.new, "confirmed": arguments.confirmed}
     done = api.call("POST", "/delivery-ips/replace", body)
     count = len(done["rows"])
@@ -159,8 +168,9 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(api: Api, arguments: argparse.Namespace) -> int:
-    domain = "" if arguments.domain == "default" else arguments.domain
-    asked = {**_named(arguments), "domain": domain, "node": arguments.node, "family": 6 if arguments.ipv6 else 4}
+    named = _named(arguments)
+    domain = "" if named["domain"] == "default" else named["domain"]
+    asked = {**named, "domain": domain, "node": arguments.node, "family": 6 if arguments.ipv6 else 4}
     found = api.get("/delivery-ips/explain", **asked)
     return answer(arguments, found, lambda: _explained(found))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +131,7 @@ class Api:
         if not settings.egress.database:
             raise OperatorError("there is no database of delivery IPs", hint="set `egress.database`, or leave it out")
         self._make_folder(settings)
+        self._stack.callback(os.umask, os.umask(0o077))  # the database has hashes of passwords
         clock = SystemClock()
         database = Database(settings.egress.database, clock)
         self._stack.callback(database.close)

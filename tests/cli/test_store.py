@@ -107,7 +107,8 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
     done = shell("ip", "set", "--node", NODE, "--domain", "example.com", "8.8.4.2", "8.8.4.9")
     assert "8.8.4.9 is not an address of node1.example.net" in done.out
     assert "8.8.4.2;8.8.4.9;::0" in shell("ip", "show", "--domain", "example.com", "--user", "bob").out
-    explained = shell("ip", "explain", "--node", NODE, "--domain", "example.com", "--user", "bob").out
+    explained = shell("ip", "explain", "--node", NODE, "--user", "bob@example.com").out
+    assert "--user wants --domain" in shell("ip", "explain", "--node", NODE, "--user", "bob", status=2).err
     assert "* domain example.com: 8.8.4.2; 8.8.4.9" in explained and "not on this server" in explained
     told = shell("ip", "suspend", "8.8.4.2", "--node", NODE, "--hours", "1.5", "--reason", "blocked")
     assert told.out == f"nothing is sent from 8.8.4.2 on {NODE} for 1.5 hours\n"
@@ -117,6 +118,13 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
     rows = shell.json("ip", "list", "--rule", "domain:is:example.com")["items"]
     assert [one["ipv4"] for one in rows] == [["8.8.4.2", "8.8.4.9"]]
     assert "1" in shell("ip", "replace", "8.8.4.9", "8.8.4.1").out
+    assert "no setting has 8.8.4.9" in shell("ip", "replace", "8.8.4.9", "8.8.4.1", status=1).err
+    for option, strict in (("--strict", True), ("--disable-ipv4", True), ("--no-strict", False)):
+        row = shell.json("ip", "set", "--node", NODE, "--domain", "example.com", "2001:4860::5", option)["rows"][0]
+        assert row["strict"] is strict
+    shell("ip", "set", "--node", NODE, "--domain", "example.com", "8.8.4.2", "8.8.4.1")
+    data = tmp_path / "data"
+    assert (data / "admin.sock").exists() or (data / "delivery.db").stat().st_mode & 0o777 == 0o600
     sheet = tmp_path / "sheet.csv"
     sheet.write_text(shell("ip", "export").out)
     assert "unchanged" in shell("ip", "import", sheet).out
