@@ -77,8 +77,10 @@ class Picture:
         return found
 
     def account(self, login: str) -> Account | None:
-        """Give who signs in as `user@domain`, or by a domain's name alone as its own user."""
-        username, at, domain = login.strip().lower().rpartition("@")
+        """Give who signs in as `user@domain`, or by a domain's name alone as its own user. Blanks around it do not count."""
+        if not login.isprintable():  # scripts put it into headers
+            return None
+        username, at, domain = login.strip(" ").lower().rpartition("@")
         domain = self.book.main_domain_of.get(domain, domain)
         return self.accounts.get((domain, username if at else ""))
 

@@ -181,3 +181,23 @@ def test_a_change_has_ten_thousand_rows_at_most(client):
     for path in ("/delivery-ips/remove", "/block-lists/remove"):
         assert client.refused(400, "POST", path, {"ids": list(range(10_001))})["field"] == "ids"
     client.good("POST", "/block-lists/remove", {"ids": list(range(100_000, 110_000))})
+
+
+def test_a_token_that_may_do_some_things_makes_none_in_anothers_name(client, database_of):
+    """What is done with it would stand under the other's name in the audit, and outlive its own admin."""
+    admins.add_admin(database_of, ROOT, "sue", password=PASSWORD, role="super-admin")
+    text, _ = admins.add_token(database_of, ROOT, "sue", "sync", ["directory:write"])
+    new = {"name": "mine", "scopes": ["directory:write"]}
+    client.refused(403, "POST", "/tokens", {**new, "admin": "root"}, local=False, token=text)
+    client.refused(403, "DELETE", "/tokens?admin=root&name=mine", local=False, token=text)
+    assert client("POST", "/tokens", new, token=text).status_code == 201
+    every, _ = admins.add_token(database_of, ROOT, "sue", "every", ["all"])
+    assert client("POST", "/tokens", {**new, "admin": "root"}, token=every).status_code == 201
+
+
+def test_the_last_super_admin_is_not_limited_to_calls(client, database_of):
+    admins.add_admin(database_of, ROOT, "bot", password=PASSWORD, role="super-admin", allowed_calls=["api_help"])
+    for change in ({"allowed_calls": ["api_help"]}, {"role": "admin"}, {"locked": True}):
+        assert "has to be left" in client.refused(409, "PATCH", "/admins/root", change)["message"]
+    client.good("PATCH", "/admins/bot", {"allowed_calls": None})
+    client.good("PATCH", "/admins/root", {"locked": True})

@@ -95,6 +95,7 @@ def test_what_cannot_be_used_and_until_when(site_of_one):
 def test_who_signs_in(site_of_one):
     found = seen(site_of_one)
     assert found.account("Eve@Alias.example").username == "eve" and found.account("eve@example.com").password_hash
+    assert found.account(" eve@example.com ").username == "eve" and found.account("eve@example.com\r\n") is None
     assert found.account("example.com").username == "" and found.account("carl@example.com") is None
     assert found.account_at("198.51.100.7").username == "198.51.100.7"
     assert found.account_at("::ffff:198.51.100.8").username == "198.51.100.0/24"

@@ -92,12 +92,17 @@ def list_scopes(caller: Annotated[Caller, needs(None)]) -> dict[str, str]:
     return dict(SCOPES)
 
 
-def _own(caller: Caller, admin: str) -> str:
-    """Give whose tokens are meant. Raises Refused for another's, unless a super-admin asks."""
+def _own(caller: Caller, admin: str, *, changes: bool = False) -> str:
+    """Give whose tokens are meant. Raises Refused for another's, unless a super-admin asks.
+
+    A token that may not do everything changes its own admin's alone: the audit would name the other for what is done next.
+    """
     who = caller.principal
     name = admin or who.name
     if who.role != SUPER and name.lower() != who.name.lower():
         raise Refused("only a super-admin sees or changes another's tokens", 403)
+    if changes and name.lower() != who.name.lower() and who.scopes is not None and "all" not in who.scopes:
+        raise Refused("a token without the scope all changes no tokens of others", 403)
     return name
 
 
@@ -109,7 +114,7 @@ def list_tokens(caller: Annotated[Caller, READ], page: Which, admin: str = "") -
 
 @router.post("/tokens", summary="Add a token; its text is in the answer, and nowhere else", status_code=201)
 def add_token(caller: Annotated[Caller, OWN], body: NewToken) -> MadeToken:
-    name = _own(caller, body.admin)
+    name = _own(caller, body.admin, changes=True)
     if caller.principal.scopes is not None and not set(body.scopes) <= caller.principal.scopes | _all(caller):
         raise Refused("a token cannot make another that may do more", 403)
     text, token = admins.add_token(
@@ -124,5 +129,5 @@ def _all(caller: Caller) -> frozenset[str]:
 
 @router.delete("/tokens", summary="Remove a token: it can be used no more")
 def remove_token(caller: Annotated[Caller, OWN], name: str, admin: str = "") -> Done:
-    owner = _own(caller, admin)
+    owner = _own(caller, admin, changes=True)
     return Done(text=admins.remove_token(caller.site.database, caller.actor, owner, name).text)
