@@ -50,6 +50,8 @@ OPERATORS: Mapping[Kind, Sequence[str]] = {
 PER_PAGE: Sequence[int] = (25, 50, 100, 500)
 _NOTHING: Sequence[str] = ("is empty", "is not empty")
 MOST_RULES = 50
+MOST_VALUES = 20_000  # characters of all rules together: a list of some hundred addresses
+MOST_FILTERS = 500  # of one admin: each page reads those of its own
 LAST = ""
 """The name under which what an admin last asked is kept."""
 
@@ -123,6 +125,8 @@ def query_of(given: Mapping[str, Any]) -> Query:
         raise Refused(f"{per_page} rows a page cannot be: {', '.join(map(str, PER_PAGE))}")
     if len(rules) > MOST_RULES:
         raise Refused(f"{len(rules)} rules are more than {MOST_RULES}")
+    if sum(len(one.field) + len(one.operator) + len(one.value) for one in rules) > MOST_VALUES:
+        raise Refused(f"rules have {MOST_VALUES} characters at most")
     return Query(rules, match, str(given.get("sort", "")), max(page, 1), per_page, columns)
 
 
@@ -279,10 +283,16 @@ def save_filter(database: Database, admin: str, page: str, name: str, query: Que
     """Keep a query of an admin under a name, in the place of one of that name. Raises Refused, NotFound."""
     if len(name) > 64 or not name.isprintable():
         raise Refused("the name of a filter has 64 characters at most, and no control characters")
+    if len(page) > 32 or not page.isprintable():
+        raise NotFound("there is no such page")
     with database.keep() as session:
         owner = admin_of(session, admin)
         one = session.query(tables.SavedFilter).filter_by(admin_id=owner.id, page=page, name=name.strip()).one_or_none()
         if one is None:
+            saved = select(func.count()).where(tables.SavedFilter.admin_id == owner.id)
+            most = MOST_FILTERS if name != LAST else 2 * MOST_FILTERS  # lists keep these by themselves
+            if (session.scalar(saved) or 0) >= most:
+                raise Refused(f"{MOST_FILTERS} filters are kept at most; remove one first", 409)
             one = tables.SavedFilter(admin_id=owner.id, page=page, name=name.strip())
             session.add(one)
         one.rules = query.as_json()

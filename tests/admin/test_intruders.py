@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from hslpy.egress import admins, directory
+from hslpy.egress import admins, directory, queries
 
 from .api_client import PASSWORD, ROOT, Client, populate
 
@@ -201,3 +201,15 @@ def test_the_last_super_admin_is_not_limited_to_calls(client, database_of):
         assert "has to be left" in client.refused(409, "PATCH", "/admins/root", change)["message"]
     client.good("PATCH", "/admins/bot", {"allowed_calls": None})
     client.good("PATCH", "/admins/root", {"locked": True})
+
+
+def test_saved_filters_are_bounded(client, database_of, monkeypatch):
+    monkeypatch.setattr(queries, "MOST_FILTERS", 3)
+    path, given = "/filters/delivery-ips", {"local": False, "user": "eve"}
+    for number in range(3):
+        client.good("PUT", f"{path}/{number}", {"rules": [["domain", "is", "x"]]}, **given)
+    client.good("PUT", f"{path}/1", {}, **given)
+    assert "3 filters" in client.refused(409, "PUT", f"{path}/more", {}, **given)["message"]
+    client.good("PUT", f"{path}/more", {}, local=False, user="root")
+    client.refused(400, "PUT", f"{path}/1", {"rules": [["domain", "is", "x" * 30_000]]}, **given)
+    client.refused(404, "PUT", f"/filters/{'p' * 33}/1", {}, **given)
