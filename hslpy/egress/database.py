@@ -195,7 +195,7 @@ class Database:
 def _checked(url: str) -> URL:
     try:
         found = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is the latter
         found = None
     if found is None or found.get_backend_name() not in ("sqlite", "postgresql"):
         raise OperatorError(

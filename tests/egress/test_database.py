@@ -81,7 +81,7 @@ def test_no_statement_waits_for_ever(database):
             assert session.scalar(text("PRAGMA busy_timeout")) == 10_000
 
 
-@pytest.mark.parametrize("url", ["", "mysql://x/y", "nonsense"])
+@pytest.mark.parametrize("url", ["", "mysql://x/y", "nonsense", "postgresql://x:y@z:port/a"])
 def test_other_databases_are_refused(url):
     with pytest.raises(OperatorError):
         Database(url, ManualClock())
