@@ -15,7 +15,7 @@ from hslpy.egress import admins, sessions
 from hslpy.egress.admins import SCOPES
 from hslpy.log import no_log
 
-from .api_client import ROOT, Client, populate
+from .api_client import PASSWORD, ROOT, Client, populate
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 API = json_api(Site(None, ManualClock(), no_log))  # type: ignore[arg-type]
@@ -116,8 +116,8 @@ def test_an_admin_does_not_unlock_what_a_super_admin_has_locked(client):
 
 
 def test_an_api_user_of_some_calls_has_those_alone(client, database):
-    admins.set_admin(database, ROOT, "root", allowed_calls=["api_help"])
-    reply = client("GET", "/session")
+    admins.add_admin(database, ROOT, "bot", password=PASSWORD, role="super-admin", allowed_calls=["api_help"])
+    reply = client("GET", "/session", user="bot")
     assert (reply.status_code, "only use those calls" in reply.text) == (403, True)
 
 
