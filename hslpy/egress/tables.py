@@ -243,6 +243,7 @@ class Warmup(Base):
     """How a public address is warmed up; `plan` is a `warmup.Plan`, `day`, `on_date`, `before` a `Progress`.
 
     `paused` says what did: `hand`, `listing`, `throttled`, `blocked`, empty while it is not; `paused_reason` is for people.
+    `pause_told`: somebody was told of the pause, or made it by hand.
     """
 
     __tablename__ = "warmups"
@@ -255,6 +256,7 @@ class Warmup(Base):
     paused: Mapped[str] = mapped_column(String(12), default="")
     paused_reason: Mapped[str] = mapped_column(String(255), default="")
     paused_at: Mapped[float | None]
+    pause_told: Mapped[bool] = mapped_column(default=True)
     begun_at: Mapped[float | None]  # or resumed
     begun_with: Mapped[list[int]] = mapped_column(JSON, default=list)  # attempts, throttled, blocked of that hour before
     changed_at: Mapped[float]

@@ -98,9 +98,9 @@ class Upkeep:
     async def warm_up(self) -> None:
         """Have the days of warm-ups pass, and pause those that have to. Raises SQLAlchemyError."""
         done = await asyncio.to_thread(self._watch.look, self._clock.time())
-        for text in done:
-            self._log("warmup.changed", {"text": text})
-        await self._tell([Notice("warm-up", text) for text in done if " is paused " in text or " cold" in text])
+        for one in done:
+            self._log("warmup.changed", {"text": one.text})
+        await self._tell([Notice("warm-up", one.text) for one in done if one.alerts])
 
     async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
         told = ""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from hslpy.egress import activity, site, tables
@@ -53,6 +53,14 @@ class _Total:
     blocked: int
 
 
+@record
+class Event:
+    """What became of a warm-up, in words; with `alerts`, what operators are to be told of."""
+
+    text: str
+    alerts: bool = False
+
+
 class Watch:
     """Sees what becomes of addresses that are warming up, and acts: days pass, signs pause, clean days resume.
 
@@ -64,25 +72,28 @@ class Watch:
         self._database = database
         self._totals: dict[tuple[str, float | None], deque[_Total]] = {}  # by when it began or went on, too
 
-    def look(self, now: float) -> Sequence[str]:
-        """Give what was done, in words. Blocks. Raises SQLAlchemyError."""
+    def look(self, now: float) -> Sequence[Event]:
+        """Give what was done, and the pauses of `pause_blocked` that no node has told of. Blocks. Raises SQLAlchemyError."""
         with self._database.read() as session:
             due = [row.address for row in rows(session) if self._is_due(session, row, now)]
             idle = _idle(session, now)
-        done: list[str] = []
+            has_untold = session.scalar(_untold().limit(1)) is not None
+        done: list[Event] = []
         for address in [*due, *idle]:
-            while text := self._follow(address, now):
-                done.append(text)
-        return done
+            while event := self._follow(address, now):
+                done.append(event)
+        return [*done, *_tell(self._database)] if has_untold else done
 
-    def _follow(self, address: str, now: float) -> str:
-        """Do what is next for an address, and say so; empty where nothing is: then nothing was written."""
+    def _follow(self, address: str, now: float) -> Event | None:
+        """Do what is next for an address, and say so; None where nothing is: then nothing was written."""
         with self._database.read() as session:
-            if not _peek(session, address, now, self._signs(address)):
-                return ""
+            what = _peek(session, address, now, self._signs(address))
+        if not what:
+            return None
         with self._database.change(ITSELF, "warmup by itself", {"address": address}) as change:
-            change.result = _act(change, address, now, self._signs(address))
-            return change.result
+            what, text = _act(change, address, now, self._signs(address))
+            change.result = text
+        return Event(text, what in ("cold", "pause")) if text else None
 
     def _is_due(self, session: Session, row: Row, now: float) -> bool:
         key = (row.address, row.begun_at)
@@ -130,9 +141,28 @@ def pause_blocked(database: Database, address: str, reply: str) -> bool:
     with database.change(ITSELF, "warmup pause", {"address": public}) as change:
         one = change.get(tables.Warmup, public)
         if one is not None and row_of(one).is_running:
-            set_paused(change, one, "blocked", f"a receiver refused its mail for being on a block list: {reply}")
+            reason = f"a receiver refused its mail for being on a block list: {reply}"
+            set_paused(change, one, "blocked", reason, told=False)
             one.changed_at, one.changed_by = change.now, ITSELF.name
         return True
+
+
+def _untold() -> Select[tables.Warmup]:
+    one = tables.Warmup
+    return select(one).where(one.paused != "", one.pause_told.is_(False)).order_by(one.address)
+
+
+def _tell(database: Database) -> list[Event]:
+    """Give the pauses that nobody was told of yet. They count as told then: of several nodes that ask, one has them."""
+    with database.keep() as session:
+        found = list(session.scalars(_untold()))
+        for one in found:
+            one.pause_told = True
+        return [Event(_pause_text(row_of(one)), alerts=True) for one in found]
+
+
+def _pause_text(row: Row) -> str:
+    return f"the warm-up of {row.address} is paused on day {row.progress.day} of {row.plan.days}: {row.paused_reason}"
 
 
 def _public(session: Session, address: str) -> str:
@@ -160,7 +190,8 @@ def _peek(session: Session, address: str, now: float, signs: tuple[Pause, str]) 
     return "pause" if _listing(session, row) or signs[0] else ""
 
 
-def _act(change: Change, address: str, now: float, signs: tuple[Pause, str]) -> str:
+def _act(change: Change, address: str, now: float, signs: tuple[Pause, str]) -> tuple[str, str]:
+    """Do what `_peek` says; give that, and in words what was done: empty where it was nothing."""
     what = _peek(change, address, now, signs)
     one = change.get(tables.Warmup, address)
     if one is None:
@@ -169,13 +200,13 @@ def _act(change: Change, address: str, now: float, signs: tuple[Pause, str]) -> 
     one.changed_at, one.changed_by = change.now, ITSELF.name
     if what == "cold":
         one.state = "cold"
-        return f"{address} has sent no mail for 30 days: it is cold, and should be warmed up again"
+        return what, f"{address} has sent no mail for 30 days: it is cold, and should be warmed up again"
     if what == "checked":
         one.state, one.begun_at = "warming", change.now
-        return f"the checks of {address} are clean: its warm-up begins"
+        return what, f"the checks of {address} are clean: its warm-up begins"
     if what == "clean":
         set_running(change, one)
-        return f"{address} had a clean day: its warm-up goes on with day {one.day} of {row.plan.days}"
+        return what, f"{address} had a clean day: its warm-up goes on with day {one.day} of {row.plan.days}"
     if what == "pause":
         listing = _listing(change, row)
         kind, text = signs
@@ -183,10 +214,10 @@ def _act(change: Change, address: str, now: float, signs: tuple[Pause, str]) -> 
             kind, text = "listing", f"listed by {', '.join(listing)}"
             day_row(change, row, date_now(row, now)).listings = list(listing)
         set_paused(change, one, kind, text)
-        return f"the warm-up of {address} is paused on day {row.progress.day} of {row.plan.days}: {text}"
+        return what, _pause_text(row_of(one))
     if what == "rolled":
-        return _roll(change, one, row, now)
-    return ""
+        return what, _roll(change, one, row, now)
+    return what, ""
 
 
 def _roll(change: Change, one: tables.Warmup, row: Row, now: float) -> str:

@@ -394,9 +394,10 @@ def _under_way(one: tables.Warmup | None, public: str) -> Row:
     return row_of(one)
 
 
-def set_paused(change: Change, one: tables.Warmup, what: Pause, reason: str) -> None:
+def set_paused(change: Change, one: tables.Warmup, what: Pause, reason: str, *, told: bool = True) -> None:
+    """`told` says whether operators know of it already, or who calls tells them."""
     row = row_of(one)
-    one.paused, one.paused_reason, one.paused_at = what, reason[:255], change.now
+    one.paused, one.paused_reason, one.paused_at, one.pause_told = what, reason[:255], change.now, told
     _spoil(change, row, date_now(row, change.now))
 
 

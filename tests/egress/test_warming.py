@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select
@@ -12,7 +14,8 @@ from hslpy.egress import activity, directory, settings, site, tables, warming
 from hslpy.egress.database import Actor
 from hslpy.egress.names import NotFound, Refused
 from hslpy.egress.tally import Tally
-from hslpy.egress.warm_watch import Watch, pause_blocked
+from hslpy.egress.upkeep import Upkeep
+from hslpy.egress.warm_watch import Event, Watch, pause_blocked
 from hslpy.mail.reply import Reply
 
 ROOT = Actor("root", "cli")
@@ -57,6 +60,10 @@ def go(clock: ManualClock, when: float) -> None:
     clock.advance(when - clock.time())
 
 
+def look(watch: Watch, clock: ManualClock) -> list[str]:
+    return [event.text for event in watch.look(clock.time())]
+
+
 def row(database, address=A):
     with database.read() as session:
         return next((one for one in warming.rows(session) if one.address == address), None)
@@ -79,13 +86,13 @@ def test_a_plan_goes_through_to_warm(nodes, clock, send):
     )
     for day in range(2, 9):
         go(clock, at(day, 9, 30))
-        watch.look(clock.time())
+        look(watch, clock)
         assert row(nodes).progress.day == day - 1
         send()
-        watch.look(clock.time())
+        look(watch, clock)
     assert row(nodes).state == "warming" and stopped(nodes) == ""
     go(clock, at(9, 0, 1))
-    assert watch.look(clock.time()) == [f"{A} is warm: day 7 of its plan is over"]
+    assert look(watch, clock) == [f"{A} is warm: day 7 of its plan is over"]
     assert row(nodes).state == "warm" and stopped(nodes) is None
     with nodes.read() as session:
         days = session.scalars(select(tables.WarmupDay).order_by(tables.WarmupDay.date)).all()
@@ -98,17 +105,17 @@ def test_a_day_without_mail_does_not_count(nodes, clock, send):
     watch = Watch(nodes)
     warming.start(nodes, ROOT, A)
     go(clock, at(5, 0, 5))
-    assert watch.look(clock.time()) == [f"day 1 of 7 of the warm-up of {A} is repeated"]
+    assert look(watch, clock) == [f"day 1 of 7 of the warm-up of {A} is repeated"]
     assert (row(nodes).progress.day, row(nodes).progress.on) == (1, date(2026, 3, 5))
     go(clock, at(5, 9, 5))
     send()
     go(clock, at(6))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 2
     site.change(nodes, ROOT, {"require_traffic": False})
     warming.restart(nodes, ROOT, A, days=8)
     go(clock, at(8))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 3
 
 
@@ -118,7 +125,7 @@ def test_a_pause_keeps_the_day_and_resuming_repeats_it(nodes, clock, send):
     go(clock, at(2, 9, 10))
     send()
     go(clock, at(3, 9, 10))
-    watch.look(clock.time())
+    look(watch, clock)
     send()
     paused = warming.pause(nodes, ROOT, A)
     assert (paused.paused, paused.paused_reason, paused.progress.day) == ("hand", "by root", 2)
@@ -126,21 +133,21 @@ def test_a_pause_keeps_the_day_and_resuming_repeats_it(nodes, clock, send):
     with pytest.raises(Refused, match="paused already"):
         warming.pause(nodes, ROOT, A)
     go(clock, at(10, 12))
-    assert watch.look(clock.time()) == []  # by hand: nothing resumes it
+    assert look(watch, clock) == []  # by hand: nothing resumes it
     resumed = warming.resume(nodes, ROOT, A)
     assert (resumed.progress.day, resumed.progress.on) == (2, date(2026, 3, 10))
     go(clock, at(11, 9, 5))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 2
     send()
     warming.pause(nodes, ROOT, A)
     warming.resume(nodes, ROOT, A)  # on the same date: tomorrow is the same day again
     go(clock, at(12, 9, 5))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 2
     send()
     go(clock, at(13))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 3
 
 
@@ -149,18 +156,18 @@ def test_days_are_repeated_and_gone_back_to(nodes, clock, send):
     warming.start(nodes, ROOT, A)
     for day in (2, 3, 4):
         go(clock, at(day, 9, 5))
-        watch.look(clock.time())
+        look(watch, clock)
         send()
     assert warming.repeat_day(nodes, ROOT, A).progress.day == 3
     go(clock, at(5, 9, 5))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 3
     assert warming.repeat_day(nodes, ROOT, A, day=1).progress.day == 1
     with pytest.raises(Refused, match="from 1 to 1"):
         warming.repeat_day(nodes, ROOT, A, day=2)
     send()
     go(clock, at(6))
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).progress.day == 2
 
 
@@ -226,22 +233,22 @@ def test_a_listing_pauses_and_a_clean_day_resumes(nodes, clock, send):
     go(clock, at(2, 9, 30))
     send()
     list_it(nodes, clock, "Informational", "info")
-    assert watch.look(clock.time()) == []
+    assert look(watch, clock) == []
     list_it(nodes, clock)
-    assert watch.look(clock.time()) == [f"the warm-up of {A} is paused on day 1 of 7: listed by SpamCop"]
+    assert look(watch, clock) == [f"the warm-up of {A} is paused on day 1 of 7: listed by SpamCop"]
     assert (row(nodes).paused, row(nodes).paused_reason) == ("listing", "listed by SpamCop")
     go(clock, at(4, 12))
-    assert watch.look(clock.time()) == []  # it is listed still
+    assert look(watch, clock) == []  # it is listed still
     list_it(nodes, clock, listed=False)
-    assert watch.look(clock.time()) == [f"{A} had a clean day: its warm-up goes on with day 1 of 7"]
+    assert look(watch, clock) == [f"{A} had a clean day: its warm-up goes on with day 1 of 7"]
     list_it(nodes, clock)
     clock.advance(60)
     site.change(nodes, ROOT, {"pause_on_listing": False})
-    assert watch.look(clock.time()) == []
+    assert look(watch, clock) == []
     site.change(nodes, ROOT, {"pause_on_listing": True})
-    assert len(watch.look(clock.time())) == 0  # found at the very moment of its going on
+    assert len(look(watch, clock)) == 0  # found at the very moment of its going on
     list_it(nodes, clock)
-    assert len(watch.look(clock.time())) == 1
+    assert len(look(watch, clock)) == 1
     warming.resume(nodes, ROOT, A)  # by hand, listed as it is: until the next check finds it
     assert watch.look(clock.time() + 1) == []
 
@@ -250,20 +257,20 @@ def test_many_deferrals_within_an_hour_pause(nodes, clock, send):
     watch = Watch(nodes)
     warming.start(nodes, ROOT, A)
     go(clock, at(2, 9, 50))
-    watch.look(clock.time())
+    look(watch, clock)
     send(39)
     send(10, reply=SLOW, state="MAIL")
-    assert watch.look(clock.time()) == []  # 49 attempts
+    assert look(watch, clock) == []  # 49 attempts
     send(1)
-    assert watch.look(clock.time()) == []  # 20 %
+    assert look(watch, clock) == []  # 20 %
     go(clock, at(2, 10, 20))  # over the hour of the clock, within one hour
     send(1, reply=SLOW, state="MAIL")
-    assert "11 of 51 attempts" in watch.look(clock.time())[0]
+    assert "11 of 51 attempts" in look(watch, clock)[0]
     assert row(nodes).paused == "throttled"
     warming.resume(nodes, ROOT, A)
-    assert watch.look(clock.time()) == [] and Watch(nodes).look(clock.time()) == []  # what was before does not count
+    assert look(watch, clock) == [] and look(Watch(nodes), clock) == []  # what was before does not count
     send(60, reply=SLOW, state="MAIL")
-    assert "60 of 60" in Watch(nodes).look(clock.time())[0]
+    assert "60 of 60" in look(Watch(nodes), clock)[0]
 
 
 def test_deferrals_over_more_than_an_hour_do_not(nodes, clock, send):
@@ -272,18 +279,61 @@ def test_deferrals_over_more_than_an_hour_do_not(nodes, clock, send):
     for minute in range(0, 180, 10):
         go(clock, at(2, 9) + minute * 60)
         send(5, reply=SLOW, state="MAIL")  # 30 or 35 an hour
-        assert watch.look(clock.time()) == []
+        assert look(watch, clock) == []
 
 
 def test_a_refusal_that_names_a_list_pauses(nodes, clock, send):
     watch = Watch(nodes)
     warming.start(nodes, ROOT, A)
     send(1, reply=LISTED, state="RCPT")
-    assert "paused on day 1 of 7: a receiver refused" in watch.look(clock.time())[0]
+    assert "paused on day 1 of 7: a receiver refused" in look(watch, clock)[0]
     warming.resume(nodes, ROOT, A)
     assert pause_blocked(nodes, A, "554 blocked using zen.spamhaus.org") and not pause_blocked(nodes, A, "again")
     assert row(nodes).paused == "blocked" and "zen.spamhaus.org" in row(nodes).paused_reason
     assert not pause_blocked(nodes, B, "not warming")
+
+
+def test_operators_are_told_once_of_what_the_mail_process_paused(nodes, clock, send):
+    one, other = Watch(nodes), Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    assert one.look(clock.time()) == []
+    pause_blocked(nodes, A, "554 blocked using zen.spamhaus.org")
+    text = f"the warm-up of {A} is paused on day 1 of 7: {row(nodes).paused_reason}"
+    assert other.look(clock.time()) == [Event(text, alerts=True)] and "zen.spamhaus.org" in text
+    assert one.look(clock.time()) == other.look(clock.time()) == Watch(nodes).look(clock.time()) == []
+    warming.resume(nodes, ROOT, A)
+    pause_blocked(nodes, A, "again")
+    warming.resume(nodes, ROOT, A)
+    assert one.look(clock.time()) == []  # who resumed it knows
+    pause_blocked(nodes, A, "again")
+    assert len(one.look(clock.time())) == 1
+    warming.resume(nodes, ROOT, A)
+    warming.pause(nodes, ROOT, A)
+    assert one.look(clock.time()) == []
+
+
+def test_what_is_told_is_said_by_what_happened(nodes, clock, send):
+    """A plan goes on: nobody is told. It is paused, or an address grew cold: somebody is."""
+    told, logged = [], []
+
+    async def tell(notices):
+        told.extend(notice.text for notice in notices)
+
+    resolver = checker = cast(Any, None)  # of which warming up asks nothing
+    log = lambda event, fields: logged.append(fields["text"])  # noqa: E731
+    upkeep = Upkeep(nodes, resolver, clock, log, NODE, checker, tell=tell)
+    warming.start(nodes, ROOT, A)
+    warming.mark_warm(nodes, ROOT, B)
+    go(clock, at(3, 0, 1))
+    asyncio.run(upkeep.warm_up())
+    assert logged == [f"day 1 of 7 of the warm-up of {A} is repeated"] and told == []
+    pause_blocked(nodes, A, "554 blocked using zen.spamhaus.org")
+    asyncio.run(upkeep.warm_up())
+    assert told == logged[1:] and "zen.spamhaus.org" in told[0]
+    go(clock, at(2) + 31 * DAY)
+    asyncio.run(upkeep.warm_up())
+    assert logged[2].startswith(f"{A} had a clean day") and logged[3].startswith(f"{B} has sent no mail for 30 days")
+    assert told == [logged[1], logged[3]]
 
 
 def test_an_address_grows_cold(nodes, clock, send):
@@ -293,12 +343,12 @@ def test_an_address_grows_cold(nodes, clock, send):
     clock.advance(20 * DAY)
     send(1)
     clock.advance(20 * DAY)
-    assert watch.look(clock.time()) == [f"{B} has sent no mail for 30 days: it is cold, and should be warmed up again"]
+    assert look(watch, clock) == [f"{B} has sent no mail for 30 days: it is cold, and should be warmed up again"]
     clock.advance(11 * DAY)
-    watch.look(clock.time())
+    look(watch, clock)
     assert row(nodes).state == row(nodes, B).state == "cold" and stopped(nodes) is None
     assert warming.start(nodes, ROOT, A).state == "warming"
-    assert watch.look(clock.time()) == []
+    assert look(watch, clock) == []
 
 
 def test_checks_that_are_critical_are_waited_for(nodes, clock):
@@ -307,10 +357,10 @@ def test_checks_that_are_critical_are_waited_for(nodes, clock):
         found = [{"outcome": "critical", "text": "no PTR"}]
         change.add(tables.Checkup(node_id=node.id, address=A, status="critical", findings=found, checked_at=clock.time()))
     assert warming.start(nodes, ROOT, A, anyway=False).state == "checking"
-    assert stopped(nodes) == "its warm-up waits for its checks" and Watch(nodes).look(clock.time()) == []
+    assert stopped(nodes) == "its warm-up waits for its checks" and look(Watch(nodes), clock) == []
     with nodes.keep() as change:
         change.scalars(select(tables.Checkup)).one().status = "warning"
-    assert Watch(nodes).look(clock.time()) == [f"the checks of {A} are clean: its warm-up begins"]
+    assert look(Watch(nodes), clock) == [f"the checks of {A} are clean: its warm-up begins"]
     assert row(nodes).is_running
     warming.forget(nodes, ROOT, A)
     assert warming.start(nodes, ROOT, A).is_running

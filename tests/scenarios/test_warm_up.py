@@ -146,7 +146,7 @@ def test_a_listing_and_a_refusal_that_names_a_list_pause(tmp_path: Path, databas
             await known(s)
             assert await send(s, sink, 2) == {NEW: 2}
             list_it(database, clock, address=NEW)
-            assert "listed by SpamCop" in Watch(database).look(clock.time())[0]
+            assert "listed by SpamCop" in Watch(database).look(clock.time())[0].text
             await follows(s, database)
             assert await send(s, sink, 2) == {WARM: 2}
             warming.resume(database, ROOT, NEW)

@@ -200,6 +200,7 @@ def upgrade() -> None:
         sa.Column("paused", sa.String(length=12), nullable=False),
         sa.Column("paused_reason", sa.String(length=255), nullable=False),
         sa.Column("paused_at", sa.Double(), nullable=True),
+        sa.Column("pause_told", sa.Boolean(), nullable=False),
         sa.Column("begun_at", sa.Double(), nullable=True),
         sa.Column("begun_with", sa.JSON(), nullable=False),
         sa.Column("changed_at", sa.Double(), nullable=False),
