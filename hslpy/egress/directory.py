@@ -353,6 +353,13 @@ def list_nodes(database: Database) -> Sequence[Node]:
         return [_node(session, one) for one in session.scalars(select(tables.Node).order_by(tables.Node.id))]
 
 
+def has_applied(database: Database, name: str, revision: int) -> None:
+    """Note that a node goes by the settings as of a revision."""
+    with database.keep() as session:
+        node = tables.Node
+        session.execute(update(node).where(node.name == name, node.revision < revision).values(revision=revision))
+
+
 def add_node(
     database: Database,
     actor: Actor,

@@ -150,7 +150,7 @@ class Following:
                 ensure_node(database, Actor("node"), self._hostname)
             except Refused as error:
                 self._say("egress.no_node", {"level": "warning", "hostname": self._hostname, "reason": error.message})
-            follower = Follower(database, self._take)
+            follower = Follower(database, lambda picture: self._take(database, picture))
             follower.start()
         except BaseException:
             database.close()
@@ -158,12 +158,15 @@ class Following:
         self._follower = follower
         return database
 
-    def _take(self, picture: Picture) -> None:
-        """Go by a picture from now on; in the thread that made it."""
+    def _take(self, database: Database, picture: Picture) -> None:
+        """Go by a picture from now on, and say so; in the thread that made it."""
         self._departures.picture = picture
         self._in_loop(self._has_changed)
         if self._keeps_copy:
             self._write_copy(picture)
+            from hslpy.egress.directory import has_applied
+
+            has_applied(database, self._departures.node, picture.revision)
 
     def _has_changed(self) -> None:
         self.known.set()
@@ -222,8 +225,6 @@ class Following:
         self._seen |= seen
 
     def _tell(self, database: Database, missing: dict[str, tuple[float, str]], seen: set[Sender]) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
         from hslpy.egress.directory import saw_identities
         from hslpy.egress.inventory import cannot_bind
 
@@ -234,7 +235,7 @@ class Following:
                         cannot_bind(session, self._departures.node, address, until, reason)
             if seen:
                 saw_identities(database, [(one.domain, one.username, one.identity) for one in seen])
-        except SQLAlchemyError as error:
+        except Exception as error:  # the task goes on, whatever it is
             reason = str(error).partition("\n")[0]
             self._say("egress.not_told", {"level": "warning", "reason": reason})
             self._in_loop(lambda: self._give_back(missing, seen))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from hslpy.egress import helos, site, tables, warming
@@ -189,8 +188,8 @@ class Follower:
         while not self._ended.wait(ASK_S):
             try:
                 self.refresh()
-            except SQLAlchemyError as error:
-                self.fault = str(error).partition("\n")[0]
+            except Exception as error:  # whatever it is, the last picture stays, and the next may be right
+                self.fault = str(error).partition("\n")[0] or repr(error)
 
 
 def _nodes(session: Session) -> tuple[dict[str, Node], dict[str, dict[str, Availability]]]:

@@ -397,13 +397,14 @@ def replace_address(
     old: str,
     new: str,
     *,
-    queued_spam: int = 0,
+    queued_spam: int | None = 0,
     is_confirmed: bool = False,
     allow_loopback: bool = False,
 ) -> Outcome:
     """Put one address in another's place, in rows that have it.
 
-    `queued_spam` is how many queued messages are of locked or spamming senders: with any, `is_confirmed` has to be said.
+    `queued_spam` is how many queued messages are of locked or spamming senders, None where that is not known: unless there
+    are none, `is_confirmed` has to be said.
     Raises Refused. Source: B2.6, F (P24).
     """
     new, old = new.strip(), old.strip()
@@ -411,9 +412,10 @@ def replace_address(
     old, new = canonical_address(old), canonical_address(new)
     if family_of(old) != family_of(new) or new in ("::", PRIMARY[4]):
         raise Refused(f"'{new}' cannot stand in the place of '{old}': it is no address of the same family")
-    if queued_spam and not is_confirmed:
+    if queued_spam != 0 and not is_confirmed:
+        known = "" if queued_spam is None else f"There are {queued_spam:,} queued messages from locked senders. "
         raise Refused(
-            f"There are {queued_spam:,} queued messages from locked senders. "
+            f"{known or 'The mail server does not say whether it has messages from locked senders. '}"
             "Remove them first or the new address will be listed too.",
             409,
             "`confirmed` does it all the same",

@@ -237,3 +237,12 @@ def test_no_password_is_in_the_audit_record(site):
     with site.read() as session:
         told = [f"{one.arguments} {one.result}" for one in session.scalars(select(tables.Audit))]
     assert not any("geheim" in one or "argon2" in one for one in told)
+
+
+def test_nodes_tell_which_revision_they_have(database):
+    directory.add_node(database, ROOT, "node1.example.net")
+    revision = database.revision()
+    directory.has_applied(database, "node1.example.net", revision)
+    directory.has_applied(database, "node1.example.net", revision - 1)  # of a worker that was slower
+    (node,) = directory.list_nodes(database)
+    assert (node.revision, database.revision()) == (revision, revision)

@@ -156,6 +156,8 @@ def test_a_change_is_followed_within_a_second_and_a_user_by_address_needs_no_pas
             await client.close()
             await s.until(lambda: len(sink.received) == 2)
             assert [one.peer_ip for one in sink.received] == [PRIMARY, POOL[4]]
+            (node,) = directory.list_nodes(database)
+            assert node.revision == database.revision()
             stranger = await s.client("127.0.0.80")
             assert (await stranger.send("x@elsewhere.example", "to@receiver.example")).startswith("550 5.7.1")
             await stranger.close()

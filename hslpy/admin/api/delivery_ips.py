@@ -374,7 +374,7 @@ async def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -
         body.ids,
         body.old,
         body.new,
-        queued_spam=queued or 0,
+        queued_spam=queued,
         is_confirmed=body.confirmed,
         allow_loopback=site.allow_loopback,
     )

@@ -15,6 +15,7 @@ from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import directory, setting_list, site, suspensions
+from hslpy.egress.admins import count
 from hslpy.egress.inventory import SILENT_S
 from hslpy.egress.names import Refused
 from hslpy.egress.queries import Query
@@ -117,6 +118,7 @@ class Facts:
         self._role, self._back = visit.principal.role, f"{visit.path}?{visit.request.url.query}"
         self._now = visit.now
         self._nodes = {one.name: one for one in directory.list_nodes(visit.database)}
+        self._revision = visit.database.revision()
 
     def absence(self, hostname: str, address: str) -> str:
         """Say how it is that a node does not have an address that is set; empty where it has, or has never reported."""
@@ -141,6 +143,12 @@ class Facts:
         """Say why a node delivers nothing; empty for one that is not locked."""
         node = self._nodes.get(hostname)
         return ("locked" + (f": {node.locked_reason}" if node.locked_reason else "")) if node and node.locked else ""
+
+    @property
+    def applied(self) -> str:
+        """Say how many nodes go by the settings as they are now. Source: A1, replication."""
+        have = sum(one.revision >= self._revision for one in self._nodes.values())
+        return f"applied on {have} of {count(len(self._nodes), 'node')}"
 
     def silence(self, hostname: str) -> str:
         """Say since when a node has not reported; empty for one that does, or never did."""

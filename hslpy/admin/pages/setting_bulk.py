@@ -201,7 +201,7 @@ async def replace(visit: Visit) -> Response:
     if visit.is_resumed:
         return await _ask_replace(visit, rows)
     queued = await queued_spam(visit.database, visit.site.control)
-    if queued and not visit.field("cleaned"):
+    if queued != 0 and not visit.field("cleaned"):
         return await _ask_replace(visit, rows, {"cleaned": "Tick that the queue has been dealt with."})
     old = visit.field("old")
     having = [one for one in rows if old in (*one.ipv4, *one.ipv6)]
@@ -213,7 +213,7 @@ async def replace(visit: Visit) -> Response:
             [one.id for one in having],
             old,
             visit.field("new"),
-            queued_spam=queued or 0,
+            queued_spam=queued,
             is_confirmed=bool(visit.field("cleaned")),
             allow_loopback=visit.site.allow_loopback,
         )
