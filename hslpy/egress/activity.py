@@ -196,6 +196,21 @@ def of_addresses(
     return _sum([one for hours in by_hour.values() for one in hours], len(by_hour))
 
 
+def signs(session: Session, since: int) -> Mapping[str, Mapping[int, tuple[int, int, int]]]:
+    """Give, by address and hour from one on, the attempts, those throttled and those blocked."""
+    kinds = ("attempts", "throttled", "blocked")
+    query = select(Activity.address, Activity.hour, Activity.kind, func.sum(Activity.number)).where(
+        Activity.hour >= since, Activity.address != "", Activity.kind.in_(kinds)
+    )
+    found: dict[str, dict[int, dict[str, int]]] = {}
+    for address, hour, kind, number in session.execute(query.group_by(Activity.address, Activity.hour, Activity.kind)):
+        found.setdefault(address, {}).setdefault(hour, {})[kind] = int(number)
+    return {
+        address: {hour: (of.get("attempts", 0), of.get("throttled", 0), of.get("blocked", 0)) for hour, of in hours.items()}
+        for address, hours in found.items()
+    }
+
+
 def by_day(
     session: Session, addresses: Collection[str], since: int, day_of: Callable[[datetime], date]
 ) -> Mapping[date, Counts]:

@@ -29,6 +29,7 @@ from hslpy.egress.warming import (
     set_paused,
     set_running,
     set_warm,
+    sources_by_public,
     sources_of,
     today_of,
 )
@@ -45,12 +46,27 @@ MOST_THROTTLED = 0.2
 ITSELF = Actor("hslpy", "warm-up")
 
 
+KEPT_LATE_HOURS = 2
+"""Of as many hours before this one, a process may still keep counts: they are asked for again."""
+
+_Sum = tuple[int, int, int]
+"""Attempts, those throttled, those blocked."""
+
+
 @record
 class _Total:
     at: float
     attempts: int
     throttled: int
     blocked: int
+
+
+@dataclasses.dataclass
+class _Window:
+    """The totals of the last hour; `gone` is the part of them from hours that are not asked for any more."""
+
+    gone: _Sum = (0, 0, 0)
+    totals: deque[_Total] = dataclasses.field(default_factory=deque)
 
 
 @record
@@ -70,12 +86,15 @@ class Watch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._totals: dict[tuple[str, float | None], deque[_Total]] = {}  # by when it began or went on, too
+        self._windows: dict[tuple[str, float | None], _Window] = {}  # by when it began or went on, too
+        self._since: int | None = None
 
     def look(self, now: float) -> Sequence[Event]:
         """Give what was done, and the pauses of `pause_blocked` that no node has told of. Blocks. Raises SQLAlchemyError."""
         with self._database.read() as session:
-            due = [row.address for row in rows(session) if self._is_due(session, row, now)]
+            known = rows(session)
+            self._count(session, [row for row in known if row.is_running], now)
+            due = [row.address for row in known if row.state != "new"]
             idle = _idle(session, now)
             has_untold = session.scalar(_untold().limit(1)) is not None
         done: list[Event] = []
@@ -95,31 +114,36 @@ class Watch:
             change.result = text
         return Event(text, what in ("cold", "pause")) if text else None
 
-    def _is_due(self, session: Session, row: Row, now: float) -> bool:
-        key = (row.address, row.begun_at)
-        for other in [one for one in self._totals if one[0] == row.address and (one != key or not row.is_running)]:
-            del self._totals[other]
-        if row.is_running:
-            self._count(session, row, now)
-        return row.state != "new"
-
-    def _count(self, session: Session, row: Row, now: float) -> None:
-        sources = [address for _, address in sources_of(session, row.address)]
-        whole = activity.of_addresses(session, sources, 0)
-        totals = self._totals.setdefault((row.address, row.begun_at), deque())
-        if not totals:  # what this hour of the clock has seen counts, unless it was before it went on
-            hour = activity.hour_of(now)
-            late = row.begun_at is not None and activity.hour_of(row.begun_at) == hour and row.begun_with
-            past = activity.of_addresses(session, sources, 0, hour)
-            attempts, throttled, blocked = row.begun_with if late else (0, 0, 0)
-            totals.append(_Total(now, past.attempts + attempts, past.throttled + throttled, past.blocked + blocked))
-        totals.append(_Total(now, whole.attempts, whole.throttled, whole.blocked))
-        while len(totals) > 2 and totals[1].at <= now - activity.HOUR_S:
-            totals.popleft()
+    def _count(self, session: Session, running: Sequence[Row], now: float) -> None:
+        keys = {(row.address, row.begun_at) for row in running}
+        self._windows = {key: window for key, window in self._windows.items() if key in keys}
+        hour = activity.hour_of(now)
+        first = hour - KEPT_LATE_HOURS
+        if not running:
+            self._since = None
+            return
+        found = activity.signs(session, first if self._since is None else min(first, self._since))
+        one = tables.Warmup
+        sources_by = sources_by_public(session, select(one.address).where(one.state == "warming"))
+        for row in running:
+            window = self._windows.setdefault((row.address, row.begun_at), _Window())
+            sources = {address for _, address in sources_by.get(row.address, ())}
+            counts = [pair for address in sources for pair in found.get(address, {}).items()]
+            window.gone = _sum([window.gone, *(sums for at, sums in counts if at < first)])
+            totals = window.totals
+            if not totals:  # what this hour of the clock has seen counts, unless it was before it went on
+                late = row.begun_at is not None and activity.hour_of(row.begun_at) == hour and len(row.begun_with) == 3
+                before: _Sum = (row.begun_with[0], row.begun_with[1], row.begun_with[2]) if late else (0, 0, 0)
+                past = _sum([window.gone, before, *(sums for at, sums in counts if first <= at < hour)])
+                totals.append(_Total(now, *past))
+            totals.append(_Total(now, *_sum([window.gone, *(sums for at, sums in counts if at >= first)])))
+            while len(totals) > 2 and totals[1].at <= now - activity.HOUR_S:
+                totals.popleft()
+        self._since = first
 
     def _signs(self, address: str) -> tuple[Pause, str]:
         """Give what receivers say against an address: its kind, empty for nothing, and in words."""
-        totals = next((totals for (one, _), totals in self._totals.items() if one == address), None)
+        totals = next((window.totals for (one, _), window in self._windows.items() if one == address), None)
         if not totals:
             return "", ""
         first, last = totals[0], totals[-1]
@@ -129,6 +153,10 @@ class Watch:
         if attempts >= FEWEST_ATTEMPTS and throttled > MOST_THROTTLED * attempts:
             return "throttled", f"{throttled} of {attempts} attempts within an hour were put off for its rate or reputation"
         return "", ""
+
+
+def _sum(counts: Sequence[_Sum]) -> _Sum:
+    return sum(one[0] for one in counts), sum(one[1] for one in counts), sum(one[2] for one in counts)
 
 
 def pause_blocked(database: Database, address: str, reply: str) -> bool:

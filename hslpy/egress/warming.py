@@ -7,13 +7,13 @@ The plan's arithmetic is in `warmup.py`; what is sent is counted in `activity.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from hslpy.egress import activity, site, tables
@@ -458,22 +458,32 @@ def critical_checks(session: Session, public: str) -> Sequence[str]:
 
 def sources_of(session: Session, public: str) -> Sequence[tuple[str, str]]:
     """Give the addresses of nodes that the world sees as this one: (node, address)."""
+    return sources_by_public(session, [public]).get(public, ())
+
+
+def sources_by_public(session: Session, publics: Collection[str] | Select[str]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Give `sources_of` for each of many, or of those that a query gives; the same three queries however many they are."""
     one, node, chosen = tables.Address, tables.Node, tables.SettingAddress
     setting = tables.DeliverySetting
-    mine = select(node.name, one.address).join(one, one.node_id == node.id)
-    found = mine.where((one.public_address == public) | ((one.address == public) & (one.public_address == "")))
-    known = {(name, address) for name, address in session.execute(found)}
+    mine = select(node.name, one.address, one.public_address).join(one, one.node_id == node.id)
+    own = mine.where(one.public_address.in_(publics) | (one.address.in_(publics) & (one.public_address == "")))
+    known = {(public or address, name, address) for name, address, public in session.execute(own)}
     of_settings = (
         select(node.name, chosen.address)
         .join(setting, setting.node_id == node.id)
         .join(chosen, chosen.setting_id == setting.id)
-        .where(chosen.address == public)
+        .where(chosen.address.in_(publics))
         .distinct()
     )
-    elsewhere = mine.where(one.public_address != "", one.public_address != one.address)
-    translated = {(name, address) for name, address in session.execute(elsewhere)}
-    known |= {(name, address) for name, address in session.execute(of_settings)} - translated
-    return sorted(known)
+    elsewhere = mine.where(one.public_address != "", one.public_address != one.address, one.address.in_(publics))
+    translated = {(name, address) for name, address, _ in session.execute(elsewhere)}
+    known |= {
+        (address, name, address) for name, address in session.execute(of_settings) if (name, address) not in translated
+    }
+    found: dict[str, list[tuple[str, str]]] = {}
+    for public, name, address in sorted(known):
+        found.setdefault(public, []).append((name, address))
+    return found
 
 
 # ---- what mail processes have to know ------------------------------------------------------------------
@@ -482,10 +492,12 @@ def sources_of(session: Session, public: str) -> Sequence[tuple[str, str]]:
 def warmings(session: Session) -> Mapping[str, Mapping[str, Warming]]:
     """Give, by node and address, those that are not to be used freely."""
     found: dict[str, dict[str, Warming]] = {}
+    one = tables.Warmup
+    sources_by = sources_by_public(session, select(one.address).where(one.state.not_in(("warm", "cold"))))
     for row in rows(session):
         if row.state in ("warm", "cold"):
             continue
-        sources = sources_of(session, row.address)
+        sources = sources_by.get(row.address, ())
         nodes = [node for node, _ in sources]
         stopped = stopped_because(row)
         for rank, (node, address) in enumerate(sources):
@@ -508,10 +520,11 @@ def sent_this_hour(session: Session, now: float) -> Mapping[str, Mapping[str, in
     """Give what each address that is warming up has sent in this hour of the clock, by its key and group of receivers."""
     hour = activity.hour_of(now)
     found: dict[str, dict[str, int]] = {}
+    sources_by = sources_by_public(session, select(tables.Warmup.address).where(tables.Warmup.state == "warming"))
     for row in rows(session):
         if row.state != "warming":
             continue
-        counts = activity.of_addresses(session, [one for _, one in sources_of(session, row.address)], hour)
+        counts = activity.of_addresses(session, [one for _, one in sources_by.get(row.address, ())], hour)
         found[row.address] = {"": counts.messages, **counts.messages_of}
     return found
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from hslpy.clock import ManualClock
 from hslpy.egress import activity, directory, settings, site, tables, warming
@@ -61,7 +62,7 @@ def go(clock: ManualClock, when: float) -> None:
 
 
 def look(watch: Watch, clock: ManualClock) -> list[str]:
-    return [event.text for event in watch.look(clock.time())]
+    return [one.text for one in watch.look(clock.time())]
 
 
 def row(database, address=A):
@@ -280,6 +281,47 @@ def test_deferrals_over_more_than_an_hour_do_not(nodes, clock, send):
         go(clock, at(2, 9) + minute * 60)
         send(5, reply=SLOW, state="MAIL")  # 30 or 35 an hour
         assert look(watch, clock) == []
+
+
+def test_what_is_kept_late_counts_and_old_hours_do_not(nodes, clock, send):
+    watch = Watch(nodes)
+    warming.start(nodes, ROOT, A)
+    for hour in range(9, 16):  # totals go on over hours that are asked for no more
+        go(clock, at(2, hour, 1))
+        send(10, reply=SLOW, state="MAIL")
+        assert look(watch, clock) == []
+    tally = Tally(clock)
+    for _ in range(60):
+        tally.attempted(A, "mx.example.org", [(SLOW, "MAIL")])
+    go(clock, at(2, 16, 0))  # the hour of the clock is another when it is kept
+    assert look(watch, clock) == []
+    activity.keep(nodes, NODE, tally.take())
+    assert "70 of 70 attempts" in look(watch, clock)[0]  # with those of 15:01
+
+
+def test_a_look_and_a_picture_cost_the_same_for_many(nodes, clock):
+    """As many queries for five addresses as for one, and none that reads hours long past."""
+    asked: list[str] = []
+
+    def queries(do: Callable[[], object]) -> int:
+        asked.clear()
+        do()
+        return len(asked)
+
+    def picture() -> object:
+        with nodes.read() as session:
+            return warming.warmings(session), warming.sources_by_public(session, [A, B])
+
+    event.listen(nodes._engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    warming.start(nodes, ROOT, A)
+    few = queries(picture)
+    directory.add_node(nodes, ROOT, "node3.example.net", addresses=[f"192.0.2.{number}" for number in range(10, 20)])
+    for number in range(10, 20):
+        warming.hold_back(nodes, ROOT, f"192.0.2.{number}")
+    assert queries(picture) == few
+    warming.start(nodes, ROOT, B)
+    queries(lambda: Watch(nodes).look(clock.time()))
+    assert len([text for text in asked if "FROM activity" in text]) == 1
 
 
 def test_a_refusal_that_names_a_list_pauses(nodes, clock, send):
