@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from hslpy.admin.guard import Guard
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import ManualClock
@@ -54,7 +55,9 @@ class Browser:
     """A client of the pages, signed in as somebody."""
 
     def __init__(self, site: Site, user: str) -> None:
-        self._client = TestClient(web_app(site), base_url="https://panel.example.com", follow_redirects=False)
+        app = Guard(web_app(site), print, lambda: ("panel.example.com",))
+        address = ("192.0.2.1", 4711)
+        self._client = TestClient(app, "https://panel.example.com", follow_redirects=False, client=address)
         if user:
             form = {"name": user, "password": PASSWORD}
             assert self._client.post("/sign-in", data=form).status_code == 303

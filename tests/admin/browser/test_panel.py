@@ -33,7 +33,7 @@ def web(web, clock):
     return web
 
 
-@pytest.mark.parametrize(("size", "theme"), [("wide", "light"), ("wide", "dark"), ("phone", "light")])
+@pytest.mark.parametrize(("size", "theme"), [("wide", "dark"), ("phone", "light")])
 def test_overview(visit, size: str, theme: str) -> None:
     page = visit("/", size=size, theme=theme)
     page.get_by_role("heading", name="To do today").wait_for()
@@ -75,7 +75,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("size", ["wide", "phone"])
+@pytest.mark.parametrize("size", ["phone"])
 def test_each_page_opens(visit, size: str) -> None:
     page = visit("/", size=size)
     for path, title in PAGES.items():
@@ -198,7 +198,7 @@ def test_site_settings(visit) -> None:
     page.get_by_text("site set").first.wait_for()
 
 
-@pytest.mark.parametrize("size", ["wide", "phone"])
+@pytest.mark.parametrize("size", ["phone"])
 def test_warm_up(visit, size: str) -> None:
     page = visit("/outgoing/delivery-ips/warm-up", size=size)
     page.get_by_text("12 % of messages deferred").wait_for()
