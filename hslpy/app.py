@@ -231,6 +231,7 @@ class App:
             **submit_command(self.queue.accept, self._clock, ids, smtp.transport_id),
             "workers": self._status,
             "user.unblock": self._unblock,
+            "settings.look": self._look,
         }
         self._control = ControlServer(settings.control_path, self.commands, self.log) if node is None else None
         self._started_at = self._clock.time()
@@ -282,6 +283,10 @@ class App:
             return {"unblocked": await self.smtp.shared.guesses.forget(arguments.get("ip"), username)}
         except OSError as error:
             raise OperatorError(f"the counters in Redis cannot be changed: {error or 'no answer'}") from error
+
+    async def _look(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Take changes of delivery IPs in now; source of what page, API and commands do after one."""
+        return {"revision": await self.following.look() if self.following is not None else -1}
 
     async def start(self) -> None:
         """Start everything, or nothing: raises OperatorError with all that was started stopped again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from hslpy.admin.api.application import add_json_api
+from hslpy.admin.at_once import AtOnce
 from hslpy.admin.classic import add_classic_api
 from hslpy.admin.pages import add_pages
 from hslpy.admin.site import Site
@@ -16,4 +17,5 @@ def web_app(site: Site) -> FastAPI:
     add_classic_api(app, site)
     add_json_api(app, site)
     add_pages(app, site)
+    app.add_middleware(AtOnce, site=site)
     return app

@@ -44,6 +44,7 @@ class Whole:
             "queue.release": lambda arguments: self._order("queue.release", arguments),
             "queue.delete": lambda arguments: self._order("queue.delete", arguments),
             "user.unblock": self._unblock,
+            "settings.look": self._look,
             submit.COMMAND: self._submit,
             recent.COMMAND: self._deliveries,
         }
@@ -143,6 +144,10 @@ class Whole:
         answers, missing = await self.of_all("user.unblock", dict.fromkeys(range(self._workers), arguments), LOOK_S)
         scopes = {scope for answer in answers.values() for scope in answer["unblocked"]}
         return {"unblocked": sorted(scopes), "missing": missing}
+
+    async def _look(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        answers, missing = await self.of_all("settings.look", dict.fromkeys(range(self._workers), arguments), LOOK_S)
+        return {"revision": min((answer["revision"] for answer in answers.values()), default=-1), "missing": missing}
 
     async def _submit(self, arguments: Mapping[str, Any]) -> Any:
         """Have the first worker that answers take a message; it comes twice where one took it and could not say so."""

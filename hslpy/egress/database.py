@@ -69,6 +69,8 @@ class Database:
         """Raises OperatorError where the URL cannot be read."""
         self._clock = clock
         self.url = _checked(url)
+        self.changes = 0
+        """How many changes this process has made."""
         self._engine = _engine(self.url)
 
     @property
@@ -109,6 +111,7 @@ class Database:
             yield session
             session.add(self._audit(session))
             session.commit()
+            self.changes += 1
 
     @contextmanager
     def keep(self) -> Iterator[Change]:

@@ -7,6 +7,7 @@ thread, by a task that never holds up mail; while they are away the last picture
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 from collections.abc import Callable
@@ -91,6 +92,14 @@ class Following:
             self.opened.result().close()
         elif self.opened is not None:
             self.opened.cancel()
+
+    async def look(self) -> int:
+        """Take in what has changed, now, and give the revision that holds; while the database is away that is the last."""
+        if self._follower is not None:
+            with contextlib.suppress(Exception):  # `fault` tells of it with the next look
+                await asyncio.to_thread(self._follower.refresh)
+        picture = self._departures.picture
+        return picture.revision if picture is not None else -1
 
     def saw(self, sender: Sender) -> None:
         """Remember that a message had an identity, for suggestions."""

@@ -7,12 +7,18 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from hslpy.admin.site import Site
+from hslpy.admin.web import web_app
+from hslpy.admin.who import LOCAL
 from hslpy.clock import SystemClock
 from hslpy.egress import directory, helos, settings, site, suspensions, tables
 from hslpy.egress.database import Actor, Database
+from hslpy.log import no_log
 from tests.scenarios.harness import Client, Scenario, server
 from tests.support.smtp_sink import Sink
 from tests.users.test_file import quick
@@ -161,6 +167,26 @@ def test_a_change_is_followed_within_a_second_and_a_user_by_address_needs_no_pas
             stranger = await s.client("127.0.0.80")
             assert (await stranger.send("x@elsewhere.example", "to@receiver.example")).startswith("550 5.7.1")
             await stranger.close()
+
+    run(scenario)
+
+
+def test_a_change_holds_on_its_node_before_it_is_answered(tmp_path: Path, database: Database) -> None:
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+            app = web_app(Site(database, SystemClock(), no_log, NODE, control=s.app.settings.control_path))
+
+            async def of_operator(scope: Any, receive: Any, send: Any) -> None:
+                await app({**scope, LOCAL: True}, receive, send)
+
+            asked = {"call": "api_set_outgoing_interfaces", "domain": "default", "filtering_host": NODE}
+            transport = httpx.ASGITransport(of_operator)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as web:
+                for address in ("192.0.2.1", "192.0.2.2"):
+                    reply = await web.get("/cgi-bin/api", params={**asked, "interfaces": address})
+                    picture = s.app.departures.picture
+                    assert reply.status_code == 200 and picture is not None and picture.revision == database.revision()
 
     run(scenario)
 
