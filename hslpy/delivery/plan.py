@@ -40,11 +40,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Targets in the order to try them, or a problem. `skipped` tells of addresses left out, one text each."""
+    """Targets in the order to try them, or a problem. `skipped` tells of addresses left out, one text each.
+
+    `has_ipv6` says whether a host has an IPv6 address, None where that was not asked, or none has any address.
+    """
 
     targets: tuple[Target, ...] = ()
     problem: Problem | None = None
     skipped: tuple[str, ...] = ()
+    has_ipv6: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,11 @@ async def find_targets(
     search = _Search(resolver, port, rules, rng, prefer)
     try:
         async with asyncio.timeout(limit_s if limit_s < math.inf else None):
-            return await _find(search, name, use_mx)
+            plan = await _find(search, name, use_mx)
     except TimeoutError:
         search.temporary = "no answer in time"
-        return search.plan(name)
+        plan = search.plan(name)
+    return replace(plan, has_ipv6=search.has_ipv6)
 
 
 async def _find(search: _Search, name: str, use_mx: bool) -> Plan:
@@ -115,6 +116,12 @@ class _Search:
     closed: str = ""
     temporary: str = ""
     ours_at: int | None = None
+    families: dict[int, bool | None] = field(default_factory=dict)
+    """Whether a host has an address of these, None where DNS has not said so of each that was asked."""
+
+    @property
+    def has_ipv6(self) -> bool | None:
+        return self.families.get(6) if any(self.families.values()) else None
 
     async def resolve(self, hosts: tuple[tuple[int, str], ...]) -> None:
         """Look up hosts in order until there are targets enough."""
@@ -158,11 +165,14 @@ class _Search:
         try:
             answer = await self.resolver.query(host, "A" if family == 4 else "AAAA")
         except NameNotFound:
+            self.families.setdefault(family, False)
             return []
         except ResolutionFailed as error:
             self.temporary = error.message
+            self.families[family] = self.families.get(family) or None
             return []
         addresses = list(answer.records)
+        self.families[family] = True
         self.rng.shuffle(addresses)
         return addresses
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, fields
 from datetime import UTC, date, datetime
 
 from sqlalchemy import ColumnElement, delete, func, select
@@ -136,8 +136,9 @@ def hour_of(at: float) -> int:
 
 def series(session: Session, since: int, until: int, *, node: str = "") -> Sequence[Hour]:
     """Give each hour from `since` up to and without `until`, of all nodes or of one."""
+    kinds = [one.name for one in fields(Hour)]
     query = select(Activity.hour, Activity.kind, func.sum(Activity.number)).where(
-        Activity.address == "", Activity.hour >= since, Activity.hour < until
+        Activity.address == "", Activity.hour >= since, Activity.hour < until, Activity.kind.in_(kinds)
     )
     if node:
         query = query.where(Activity.node == node)
@@ -160,6 +161,16 @@ def limits_hit(session: Session, since: int) -> Mapping[str, int]:
     )
     found = {about: int(number) for about, number in session.execute(query.group_by(Activity.about))}
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def without_ipv6(session: Session, now: float) -> float | None:
+    """Give the share of last week's receivers that have no IPv6 address, 0 to 1; None where none is known."""
+    query = select(Activity.kind, func.sum(Activity.number)).where(
+        Activity.address == "", Activity.kind.in_(("receivers", "without_ipv6")), Activity.hour > hour_of(now) - 7 * 24
+    )
+    found = {kind: int(number) for kind, number in session.execute(query.group_by(Activity.kind))}
+    receivers = found.get("receivers", 0)
+    return found.get("without_ipv6", 0) / receivers if receivers else None
 
 
 def uses(session: Session, now: float, addresses: Collection[str] | None = None) -> Mapping[tuple[str, str], Use]:

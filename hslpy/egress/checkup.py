@@ -19,7 +19,7 @@ from hslpy.clock import Clock
 from hslpy.dns.contract import Resolver
 from hslpy.dns.spf import check_host
 from hslpy.dns.spf_record import is_record
-from hslpy.egress import helos, site, tables
+from hslpy.egress import activity, helos, site, tables
 from hslpy.egress.book import PRIMARY
 from hslpy.egress.database import Database
 from hslpy.egress.facts import Facts, Finding, Probe, Reputation, Server
@@ -79,7 +79,6 @@ class Checker:
     """Runs the checks on this node. Callables give what other rooms know, and None where that is not known.
 
     `queued_locked`: how many messages of locked senders are queued; it is asked where an address is to be replaced.
-    `without_ipv6`: the share of last week's receivers that have no IPv6 address.
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class Checker:
         resolver_name: str = "",
         probe_port: int = 25,
         queued_locked: Callable[[], Awaitable[int | None]] = lambda: _just(None),
-        without_ipv6: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._database = database
         self._resolver = resolver
@@ -101,7 +99,6 @@ class Checker:
         self._resolver_name = resolver_name
         self._probe_port = probe_port
         self._queued_locked = queued_locked
-        self._without_ipv6 = without_ipv6
 
     async def check(
         self, node: str, address: str, *, draft: Draft | None = None, replacing: str = ""
@@ -220,7 +217,6 @@ class Checker:
         facts = replace(
             found.facts,
             resolver=self._resolver_name,
-            without_ipv6=self._without_ipv6(),
             bind=bind_fault(address) or "" if found.facts.node == self._node else None,
         )
         return replace(found, facts=facts)
@@ -329,6 +325,7 @@ def stored(session: Session, node: str, address: str, draft: Draft | None, now: 
         used_at=None if used is None else used.used_at,
         ipv4_disabled=any(one.ipv4_disabled for one in values),
         has_ipv6=_has_ipv6(owner, rows, names),
+        without_ipv6=activity.without_ipv6(session, now),
     )
     return Stored(
         facts,

@@ -15,8 +15,9 @@ from hslpy.mail.reply import Reply
 from hslpy.records import record
 
 Kind = Literal[
-    "accepted", "rejected", "limited", "attempts", "messages", "delivered", "deferred", "bounced", "throttled", "blocked"
-]
+    "accepted", "rejected", "limited", "attempts", "messages", "delivered", "deferred", "bounced", "throttled", "blocked",
+    "receivers", "without_ipv6",
+]  # fmt: skip
 Key = tuple[int, str, str, str]
 """The hour (Unix seconds by 3600), the source address, what it is about, the kind."""
 
@@ -47,7 +48,8 @@ class Tally:
     """Counts of a process.
 
     Without an address: messages `accepted`, messages and recipients `rejected` (for good or for now), limits of `rate()`
-    hit (`limited`, about the namespace), and recipients `delivered`, `deferred`, `bounced`. With a source address, about the
+    hit (`limited`, about the namespace), recipients `delivered`, `deferred`, `bounced`, and `receivers`: domains that mail
+    was for, each once a day, with those `without_ipv6`. With a source address, about the
     group of receivers: `attempts`, `messages` of which a recipient was accepted, and attempts `delivered`, `deferred`,
     `bounced`, `throttled`, `blocked`.
     """
@@ -56,6 +58,8 @@ class Tally:
         self._clock = clock
         self._counts: dict[Key, int] = {}
         self._used_at: dict[str, float] = {}
+        self._receivers: set[str] = set()  # of a day, as far as memory may go
+        self._receivers_on = 0
 
     def count(self, kind: Kind, address: str = "", about: str = "", number: int = 1) -> None:
         counts = self._counts
@@ -84,6 +88,19 @@ class Tally:
 
     def limited(self, namespace: str) -> None:
         self.count("limited", about=namespace[:64])
+
+    def received(self, domain: str, has_ipv6: bool) -> None:
+        """Count a domain that mail is for, by whether one of its hosts has an IPv6 address."""
+        today = int(self._clock.time() // 86_400)
+        if today != self._receivers_on:
+            self._receivers, self._receivers_on = set(), today
+        domain = domain.lower()
+        if domain in self._receivers or len(self._receivers) >= MOST_KEYS:
+            return
+        self._receivers.add(domain)
+        self.count("receivers")
+        if not has_ipv6:
+            self.count("without_ipv6")
 
     def attempted(
         self, address: str, host: str, replies: Sequence[tuple[Reply, str] | None], broke_at: str = ""

@@ -9,7 +9,7 @@ import pytest
 
 from hslpy.client.lookup_contract import Server
 from hslpy.delivery.plan import TargetRules
-from hslpy.delivery.targets import hosts_of
+from hslpy.delivery.targets import find_targets, hosts_of
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.errors import MailError
 
@@ -43,3 +43,21 @@ def test_the_mx_of_the_recipient_s_domain() -> None:
         with pytest.raises(MailError):
             found(Server(), domain)
     assert found(Server(), "inside.example", private=True) == [("private.example", "127.0.0.1")]
+
+
+def test_whether_a_receiver_has_an_ipv6_address_is_told_where_dns_said_so() -> None:
+    resolver = ScriptedResolver()
+    resolver.set("both.example", "MX", [(10, "four.example"), (20, "six.example")])
+    resolver.set("four.example", "A", ["8.8.8.8"])
+    resolver.set("six.example", "AAAA", ["2001:4860:4860::8888"])
+    resolver.set("silent.example", "A", ["8.8.8.8"])
+    resolver.set("silent.example", "AAAA", "TRY_AGAIN")
+
+    def has_ipv6(domain: str, *families: int) -> bool | None:
+        rules = TargetRules(families=families)
+        return asyncio.run(find_targets(resolver, domain, 25, rules, random.Random(1), use_mx=True)).has_ipv6
+
+    assert has_ipv6("both.example", 4, 6) is True and has_ipv6("six.example", 4) is True
+    assert has_ipv6("four.example", 4, 6) is False and has_ipv6("four.example", 6) is False
+    assert has_ipv6("four.example", 4) is None  # not asked
+    assert has_ipv6("silent.example", 4, 6) is None and has_ipv6("nothing.example", 4, 6) is None

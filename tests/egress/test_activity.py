@@ -99,6 +99,31 @@ def test_counts_are_added_read_by_hour_and_forgotten(database, clock):
     assert database.revision() == revision == 0
 
 
+def test_receivers_are_counted_once_a_day(database, clock):
+    tally = Tally(clock)
+    with database.read() as session:
+        assert activity.without_ipv6(session, clock.time()) is None
+    for domain, has_ipv6 in (("a.example", True), ("A.example", True), ("b.example", False), ("b.example", False)):
+        tally.received(domain, has_ipv6)
+    activity.keep(database, "node1", tally.take())
+    now = activity.hour_of(clock.time())
+    with database.read() as session:
+        assert activity.without_ipv6(session, clock.time()) == 0.5
+        assert activity.series(session, now, now + 1) == [activity.Hour(now)]
+    clock.advance(2 * 86_400)
+    tally.received("b.example", False)
+    tally.received("c.example", False)
+    activity.keep(database, "node2", tally.take())
+    with database.read() as session:
+        assert activity.without_ipv6(session, clock.time()) == 0.75
+    clock.advance(6 * 86_400)
+    with database.read() as session:
+        assert activity.without_ipv6(session, clock.time()) == 1.0
+    clock.advance(2 * 86_400)
+    with database.read() as session:
+        assert activity.without_ipv6(session, clock.time()) is None
+
+
 def test_the_use_of_addresses(database, clock):
     tally = Tally(clock)
     start = clock.time()

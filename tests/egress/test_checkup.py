@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import checkup, directory, inventory, settings, site
+from hslpy.egress import activity, checkup, directory, inventory, settings, site
 from hslpy.egress.checkup import Checker, Draft
 from hslpy.egress.database import Actor, Database
 from hslpy.egress.facts import Probe
@@ -18,6 +18,7 @@ from hslpy.egress.names import NotFound
 from hslpy.egress.scopes import Target
 from hslpy.egress.settings import Value
 from hslpy.egress.tables import AddressUse, Checkup, Dnsbl, Listing, Node
+from hslpy.egress.tally import Tally
 from hslpy.egress.upkeep import ASK_S, LOOK_S, Upkeep, next_night
 
 from .name_server import NameServer, name_server, reverse
@@ -157,7 +158,11 @@ def test_a_setting_that_is_not_saved_yet(database, clock):
     async def queued() -> int:
         return 1240
 
-    run(database, clock, test, queued_locked=queued, without_ipv6=lambda: 0.62)
+    tally = Tally(clock)
+    for number in range(50):
+        tally.received(f"receiver{number}.example", number >= 31)
+    activity.keep(database, "node1.example.com", tally.take())
+    run(database, clock, test, queued_locked=queued)
 
 
 def test_an_address_in_use_is_warm_and_one_long_unused_is_cold(database, clock):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import LOCAL
 from hslpy.clock import SystemClock
-from hslpy.egress import directory, helos, settings, site, suspensions, tables
+from hslpy.egress import activity, directory, helos, settings, site, suspensions, tables
 from hslpy.egress.database import Actor, Database
 from hslpy.log import no_log
 from tests.scenarios.harness import Client, Scenario, server
@@ -498,5 +499,21 @@ def test_an_auth_script_asks_for_the_users_of_the_database(tmp_path: Path, datab
                 assert (await send_as(s, "bob@example.com")).startswith("250")
                 await s.until(lambda: len(sink.received) == 1)
                 assert sink.peers == [POOL[0]]
+
+    run(scenario)
+
+
+def test_receivers_without_an_ipv6_address_are_counted(tmp_path: Path, database: Database) -> None:
+    put(database, domain="example.com", disable_ipv4="1")
+
+    async def scenario() -> None:
+        async with Sink("127.0.0.1") as sink, server(tmp_path, configured(database, sink, next_hop=""), hostname=NODE) as s:
+            await known(s)
+            s.resolver.set("receiver.example", "A", ["127.0.0.1"])
+            for _ in range(2):
+                await send_as(s, "bob@example.com")
+            await s.until(lambda: s.events()["delivery.deferred"] == 2)
+        with database.read() as session:
+            assert activity.without_ipv6(session, time.time()) == 1.0
 
     run(scenario)
