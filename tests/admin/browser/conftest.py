@@ -99,7 +99,8 @@ def web(seeded: Path, tmp_path: Path, clock: ManualClock, control: Path | None) 
 def chromium() -> Iterator[Browser]:
     """Give a browser for a file of tests: while its driver runs, no other test could begin an event loop."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        path, arguments = "/usr/bin/chromium-headless-shell", ["--no-sandbox", "--disable-gpu"]
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
 
