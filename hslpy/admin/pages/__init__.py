@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from typing import Any, cast
 
 from fastapi import FastAPI, HTTPException, Request
@@ -17,27 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 
 from hslpy.admin import faults
-from hslpy.admin.pages import (
-    access,
-    account,
-    audit_record,
-    block_lists,
-    customers,
-    delivery_ips,
-    explain,
-    listing,
-    nodes,
-    overview,
-    queue,
-    reputation,
-    setting_bulk,
-    setting_csv,
-    setting_edit,
-    sign_in,
-    site_settings,
-    suspensions,
-    warm_up,
-)
+from hslpy.admin.pages import sign_in
 from hslpy.admin.pages.render import STATIC, Renderer
 from hslpy.admin.pages.table import PAGES, Page
 from hslpy.admin.pages.visit import Shared, Visit
@@ -47,26 +28,27 @@ from hslpy.egress.names import Refused
 from hslpy.egress.sessions import SignedIn, find_session
 
 MODULES = (
-    access,
-    account,
-    audit_record,
-    block_lists,
-    customers,
-    delivery_ips,
-    explain,
-    listing,
-    nodes,
-    overview,
-    queue,
-    reputation,
-    setting_bulk,
-    setting_csv,
-    setting_edit,
-    sign_in,
-    site_settings,
-    suspensions,
-    warm_up,
+    "access",
+    "account",
+    "audit_record",
+    "block_lists",
+    "customers",
+    "delivery_ips",
+    "explain",
+    "listing",
+    "nodes",
+    "overview",
+    "queue",
+    "reputation",
+    "setting_bulk",
+    "setting_csv",
+    "setting_edit",
+    "site_settings",
+    "suspensions",
+    "warm_up",
 )
+for _name in MODULES:  # each adds its pages by being imported
+    import_module(f"{__name__}.{_name}")
 MOST_FORM_BYTES = 2 << 20  # a file of settings has 1 MiB at most
 MOST_FIELDS = 2000
 _TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
