@@ -43,15 +43,15 @@ from hslpy.delivery.targets import hosts_of
 from hslpy.dns.contract import Resolver
 from hslpy.dns.hosts import addresses_of
 from hslpy.dns.resolver import DnsResolver
-from hslpy.egress.allowances import Ramp
-from hslpy.egress.book import comparable_domain
-from hslpy.egress.departures import Departures
-from hslpy.egress.following import Following
-from hslpy.egress.logins import StoreLogins
-from hslpy.egress.origin import locked
-from hslpy.egress.sources import Sources
-from hslpy.egress.tally import Tally
-from hslpy.egress.warmup import Warming
+from hslpy.egress.rules.book import comparable_domain
+from hslpy.egress.rules.sources import Sources
+from hslpy.egress.rules.warmup import Warming
+from hslpy.egress.store.tally import Tally
+from hslpy.egress.traffic.allowances import Ramp
+from hslpy.egress.traffic.departures import Departures
+from hslpy.egress.traffic.following import Following
+from hslpy.egress.traffic.logins import StoreLogins
+from hslpy.egress.traffic.origin import locked
 from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.files import Snapshot, packaged_scripts
 from hslpy.hooks.runner import Hooks
@@ -77,8 +77,8 @@ from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
 
 if TYPE_CHECKING:
-    from hslpy.egress.activity import Keeper
-    from hslpy.egress.database import Database
+    from hslpy.egress.store.activity import Keeper
+    from hslpy.egress.store.database import Database
     from hslpy.store.shared import RedisMemory
     from hslpy.users.file import UsersFile
 
@@ -392,7 +392,7 @@ class App:
 
     def _take_up_counts(self, database: Database) -> None:
         """Have what was sent in this hour before the start count. Blocks."""
-        from hslpy.egress.warming import sent_this_hour
+        from hslpy.egress.warm_up.warming import sent_this_hour
 
         with database.read() as session:
             sent = sent_this_hour(session, self._clock.time())
@@ -403,17 +403,16 @@ class App:
         """Keep what is counted in the database, and pause at once what a receiver refuses by a block list."""
         assert following.opened is not None and self.ramp is not None
         database = await asyncio.shield(following.opened)
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from hslpy.egress.activity import Keeper
-        from hslpy.egress.warm_watch import pause_blocked
+        from hslpy.egress.store.activity import Keeper
+        from hslpy.egress.store.faults import DatabaseFault
+        from hslpy.egress.warm_up.warm_watch import pause_blocked
 
         pausing: set[asyncio.Task[None]] = set()
 
         async def tell(address: str, reply: str) -> None:
             try:
                 await asyncio.to_thread(pause_blocked, database, address, reply)
-            except SQLAlchemyError as error:  # the counts tell of it once they are kept
+            except DatabaseFault as error:  # the counts tell of it once they are kept
                 fields = {"level": "warning", "address": address, "reason": str(error).partition("\n")[0]}
                 self.log("egress.not_paused", fields)
 

@@ -27,7 +27,7 @@ from hslpy.log import Log
 
 if TYPE_CHECKING:
     from hslpy.admin.agent import Agent
-    from hslpy.egress.database import Database
+    from hslpy.egress.store.database import Database
 
 COMMAND = (sys.executable, "-m", "hslpy.web")
 HEALTHY_S = 30.0  # who ran so long is started again after the shortest wait
@@ -134,7 +134,7 @@ async def _serve(settings: Settings, events: EventLog) -> int:
     from hslpy.admin.server import WebServer
     from hslpy.admin.web import web_app
     from hslpy.client.http import AiohttpClient
-    from hslpy.egress.database import Database
+    from hslpy.egress.store.database import Database
 
     node = settings.hostname.lower().removesuffix(".")
     database = Database(settings.egress.database or "", clock)
@@ -163,9 +163,8 @@ async def _serve(settings: Settings, events: EventLog) -> int:
 
 async def _prepared(settings: Settings, database: Database, agent: Agent, stopping: asyncio.Event, log: Log) -> bool:
     """Open the database as soon as that can be done, and see that somebody can sign in; False where it is to stop before."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from hslpy.egress import admins
+    from hslpy.egress.accounts import admins
+    from hslpy.egress.store.faults import DatabaseFault
 
     wait_s, told = FIRST_WAIT_S, ""
     while not stopping.is_set():
@@ -173,7 +172,7 @@ async def _prepared(settings: Settings, database: Database, agent: Agent, stoppi
             await asyncio.to_thread(database.open)
             await asyncio.to_thread(agent.prepare)
             password = await asyncio.to_thread(admins.first_admin, database)
-        except (OperatorError, SQLAlchemyError) as error:
+        except (OperatorError, DatabaseFault) as error:
             why = error.message if isinstance(error, OperatorError) else str(error)
             if why != told:
                 told = why

@@ -12,22 +12,22 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from hslpy.admin.queued_spam import queued_spam
 from hslpy.admin.site import Site
 from hslpy.admin.submit import submitter
 from hslpy.client.http_contract import HttpClient
 from hslpy.clock import Clock
 from hslpy.dns.resolver import DnsResolver, ResolverSettings
-from hslpy.egress import block_lists, directory, site
-from hslpy.egress.alerts import Alerter
-from hslpy.egress.checkup import Checker
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.names import Refused
-from hslpy.egress.picture import ASK_S
-from hslpy.egress.reputation import ReputationChecker
-from hslpy.egress.reputation_jobs import resolver_settings, settings_of
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.checks.checkup import Checker
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.reputation.alerts import Alerter
+from hslpy.egress.reputation.checker import ReputationChecker
+from hslpy.egress.reputation.jobs import resolver_settings, settings_of
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.faults import DatabaseFault
+from hslpy.egress.traffic.picture import ASK_S
 from hslpy.egress.upkeep import Upkeep
 from hslpy.log import Log
 
@@ -90,7 +90,7 @@ class Agent:
         )
 
     def prepare(self) -> None:
-        """Make what a node finds there: itself, the block lists. Blocks. Raises SQLAlchemyError."""
+        """Make what a node finds there: itself, the block lists. Blocks. Raises DatabaseFault."""
         try:
             directory.ensure_node(self._database, _START, self._node)
             self._is_node = True
@@ -137,7 +137,7 @@ class Agent:
         """Have what is set for the site hold at once."""
         while True:
             await self._clock.sleep(ASK_S)
-            with contextlib.suppress(SQLAlchemyError):  # the upkeep tells of it
+            with contextlib.suppress(DatabaseFault):  # the upkeep tells of it
                 await asyncio.to_thread(self._read_site)
 
     def _read_site(self) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
 
 from hslpy.admin.site import Site
-from hslpy.egress import helos, settings
-from hslpy.egress.admins import Principal
-from hslpy.egress.database import Actor
-from hslpy.egress.helos import Direction
-from hslpy.egress.names import NotFound, Refused, shown_address
+from hslpy.egress.accounts.admins import Principal
+from hslpy.egress.addresses import helos
+from hslpy.egress.addresses.helos import Direction
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.rules.names import NotFound, Refused, shown_address
+from hslpy.egress.store.database import Actor
 from hslpy.records import record
 
 META = ("call", "api_language", "api_client_username")

@@ -17,8 +17,8 @@ from fastapi.responses import PlainTextResponse, Response
 from hslpy.admin import cgi, faults
 from hslpy.admin.site import Site
 from hslpy.admin.who import LOCAL, TooMany, basic, caller_of, refuse_other_sites, sign_in
-from hslpy.egress import admins
-from hslpy.egress.names import Refused
+from hslpy.egress.accounts import admins
+from hslpy.egress.rules.names import Refused
 
 API = "/cgi-bin/api"
 _FORM = "application/x-www-form-urlencoded"

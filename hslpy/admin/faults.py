@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
-from hslpy.egress.names import Refused
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.faults import is_away, is_read_only
 from hslpy.log import Log
 
 
@@ -18,9 +17,9 @@ def told(log: Log, path: str, error: Exception) -> Refused:
     if isinstance(error, OverflowError) and "SQLite" in str(error):
         return Refused("a number is larger than any that there is", 400)
     fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_away(error):
         log("admin.database_away", {**fields, "error": str(error).partition("\n")[0]})
-        if "readonly" in str(error.orig) or "read-only" in str(error.orig):  # as SQLite, as PostgreSQL says it
+        if is_read_only(error):
             return Refused(
                 "the database cannot be written, only read; nothing was changed", 503, "the server's log has more"
             )

@@ -9,8 +9,8 @@ import asyncio
 from pathlib import Path
 
 from hslpy.admin.control import ask
-from hslpy.egress import directory
-from hslpy.egress.database import Database
+from hslpy.egress.accounts import directory
+from hslpy.egress.store.database import Database
 from hslpy.errors import OperatorError
 
 _ASK_S = 5.0

@@ -9,9 +9,9 @@ from hslpy.admin.sign_ins import SignIns
 from hslpy.admin.undo import Undo
 from hslpy.clock import Clock
 from hslpy.dns.contract import Resolver
-from hslpy.egress.checkup import Checker
-from hslpy.egress.database import Database
-from hslpy.egress.reputation import ReputationChecker
+from hslpy.egress.checks.checkup import Checker
+from hslpy.egress.reputation.checker import ReputationChecker
+from hslpy.egress.store.database import Database
 from hslpy.log import Log
 from hslpy.records import record
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 
-from hslpy.egress.names import NotFound
-from hslpy.egress.settings import Outcome
+from hslpy.egress.delivery_ips.settings import Outcome
+from hslpy.egress.rules.names import NotFound
 
 _MOST = 200
 

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from hslpy.admin.site import Site
-from hslpy.egress import admins
-from hslpy.egress.admins import Principal
-from hslpy.egress.database import Actor
-from hslpy.egress.names import Refused
-from hslpy.egress.sessions import find_session
+from hslpy.egress.accounts import admins
+from hslpy.egress.accounts.admins import Principal
+from hslpy.egress.accounts.sessions import find_session
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Actor
 from hslpy.records import record
 
 LOCAL = "hslpy.operator"

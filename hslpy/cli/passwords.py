@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def password_of(arguments: argparse.Namespace, *, wanted: bool) -> tuple[str, bool]:
     """Give the password, empty for none, and whether it was made. A `wanted` one is asked for. Raises OperatorError."""
     if arguments.generate:
-        from hslpy.egress.admins import make_password
+        from hslpy.egress.accounts.admins import make_password
 
         return make_password(), True
     if arguments.password_stdin:

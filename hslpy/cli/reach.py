@@ -115,8 +115,6 @@ class Api:
     async def _application(self) -> Callable[..., Awaitable[None]]:
         from functools import partial
 
-        from sqlalchemy.exc import SQLAlchemyError
-
         from hslpy.admin.agent import Agent
         from hslpy.admin.web import web_app
         from hslpy.admin.who import as_local
@@ -124,7 +122,8 @@ class Api:
         from hslpy.clock import SystemClock
         from hslpy.dns.hosts import addresses_of
         from hslpy.dns.resolver import DnsResolver
-        from hslpy.egress.database import Database
+        from hslpy.egress.store.database import Database
+        from hslpy.egress.store.faults import DatabaseFault
         from hslpy.log import no_log
 
         settings = self._settings
@@ -144,7 +143,7 @@ class Api:
         await asyncio.to_thread(database.open)
         try:
             await asyncio.to_thread(agent.prepare)
-        except SQLAlchemyError as error:
+        except DatabaseFault as error:
             raise OperatorError(f"the database of delivery IPs cannot be used: {error}") from error
         return as_local(web_app(agent.of_requests()))
 

@@ -28,8 +28,8 @@ from hslpy.config.settings import OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
-from hslpy.egress.place import EgressSettings
-from hslpy.egress.sources import Source
+from hslpy.egress.rules.sources import Source
+from hslpy.egress.store.place import EgressSettings
 from hslpy.errors import OperatorError
 from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.profiles import ProfileChoice, profile_of

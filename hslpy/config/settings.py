@@ -17,8 +17,8 @@ from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.resolver import ResolverSettings
-from hslpy.egress.place import EgressSettings
-from hslpy.egress.sources import Source
+from hslpy.egress.rules.sources import Source
+from hslpy.egress.store.place import EgressSettings
 from hslpy.hooks.moments import MOMENTS
 from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings

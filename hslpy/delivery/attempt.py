@@ -25,10 +25,10 @@ from hslpy.delivery.plan import OwnListeners, Target, TargetRules
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.delivery.targets import find_targets
 from hslpy.dns.contract import Resolver
-from hslpy.egress.departures import Departures
-from hslpy.egress.receivers import refuses
-from hslpy.egress.sources import Sources, UnknownSource, rotated
-from hslpy.egress.tally import Tally, is_message
+from hslpy.egress.rules.receivers import refuses
+from hslpy.egress.rules.sources import Sources, UnknownSource, rotated
+from hslpy.egress.store.tally import Tally, is_message
+from hslpy.egress.traffic.departures import Departures
 from hslpy.hooks.facts import AttemptFacts, TlsFacts
 from hslpy.log import Log
 from hslpy.mail.address import Address

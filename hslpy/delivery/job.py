@@ -22,8 +22,8 @@ from hslpy.delivery.leaving import NODES_OWN, Origin
 from hslpy.delivery.outcome import Action, Outcome, waiting
 from hslpy.delivery.room import SMALL_BYTES
 from hslpy.delivery.settings import DeliverySettings, Transport
-from hslpy.egress import origin
-from hslpy.egress.departures import Departures
+from hslpy.egress.traffic import origin
+from hslpy.egress.traffic.departures import Departures
 from hslpy.hooks.facts import Context, PostDeliveryEvent, PreDeliveryEvent, QueuedFacts, ReportFacts
 from hslpy.log import Log
 from hslpy.mail.address import Address, ascii_lower, parse_address

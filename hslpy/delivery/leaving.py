@@ -14,10 +14,10 @@ from hslpy.client.contract import TransactionResult
 from hslpy.clock import Clock
 from hslpy.delivery.outcome import Outcome, waiting
 from hslpy.delivery.plan import Target
-from hslpy.egress.book import PRIMARY, Family, Sender
-from hslpy.egress.choice import Availability, Decision
-from hslpy.egress.departures import Departures, shown
-from hslpy.egress.sources import Source, Sources, choose_source, family_of
+from hslpy.egress.rules.book import PRIMARY, Family, Sender
+from hslpy.egress.rules.choice import Availability, Decision
+from hslpy.egress.rules.sources import Source, Sources, choose_source, family_of
+from hslpy.egress.traffic.departures import Departures, shown
 from hslpy.log import Log
 
 PATIENT_S = 3600.0

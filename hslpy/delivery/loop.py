@@ -26,9 +26,9 @@ from hslpy.delivery.room import SMALL_BYTES, Room
 from hslpy.delivery.send import Sender
 from hslpy.delivery.settings import DeliverySettings
 from hslpy.dns.contract import Resolver
-from hslpy.egress.departures import Departures
-from hslpy.egress.sources import Sources, UnknownSource
-from hslpy.egress.tally import Tally
+from hslpy.egress.rules.sources import Sources, UnknownSource
+from hslpy.egress.store.tally import Tally
+from hslpy.egress.traffic.departures import Departures
 from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.mail.address import ascii_lower

@@ -24,7 +24,7 @@ from hslpy.delivery.plan import (
 )
 from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
 from hslpy.dns.hosts import addresses_of
-from hslpy.egress.sources import family_of
+from hslpy.egress.rules.sources import family_of
 from hslpy.errors import MailError
 from hslpy.mail.address import ascii_domain
 

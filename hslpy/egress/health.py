@@ -11,13 +11,16 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hslpy.egress import block_lists, directory, tables, warming
-from hslpy.egress.admins import count, some
-from hslpy.egress.book import PRIMARY
-from hslpy.egress.database import Database
-from hslpy.egress.dnsbl import COUNTING
-from hslpy.egress.inventory import SILENT_S
-from hslpy.egress.names import fault_of_source
+from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.admins import count, some
+from hslpy.egress.addresses.inventory import SILENT_S
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.rules.book import PRIMARY
+from hslpy.egress.rules.dnsbl import COUNTING
+from hslpy.egress.rules.names import fault_of_source
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Database
+from hslpy.egress.warm_up import warming
 from hslpy.records import record
 
 State = Literal["suspended", "gone", "listed", "critical", "paused", "warming", "unknown", "clean"]

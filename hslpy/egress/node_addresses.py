@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from hslpy.egress import helos, listings, tables
-from hslpy.egress.book import PRIMARY
-from hslpy.egress.database import Database
-from hslpy.egress.inventory import node_of
-from hslpy.egress.names import fault_of_source
+from hslpy.egress.addresses import helos
+from hslpy.egress.addresses.inventory import node_of
+from hslpy.egress.reputation import listings
+from hslpy.egress.rules.book import PRIMARY
+from hslpy.egress.rules.names import fault_of_source
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Database
 from hslpy.records import record
 
 

@@ -10,19 +10,20 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from hslpy.clock import Clock
 from hslpy.dns.contract import Resolver
-from hslpy.egress import checkup, helos, inventory
-from hslpy.egress.alerts import Notice
-from hslpy.egress.book import Family
-from hslpy.egress.checkup import Checker
-from hslpy.egress.database import Database
-from hslpy.egress.interfaces import survey
-from hslpy.egress.names import Refused
-from hslpy.egress.tables import SettingAddress
-from hslpy.egress.warm_watch import Watch
+from hslpy.egress.addresses import helos, inventory
+from hslpy.egress.addresses.interfaces import survey
+from hslpy.egress.checks import checkup
+from hslpy.egress.checks.checkup import Checker
+from hslpy.egress.reputation.alerts import Notice
+from hslpy.egress.rules.book import Family
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Database
+from hslpy.egress.store.faults import DatabaseFault
+from hslpy.egress.store.tables import SettingAddress
+from hslpy.egress.warm_up.warm_watch import Watch
 from hslpy.log import Log
 
 ASK_S = 2.0
@@ -76,16 +77,16 @@ class Upkeep:
         )
 
     async def report(self) -> None:
-        """Report this node's addresses where that is due. Raises NotFound, OSError, SQLAlchemyError."""
+        """Report this node's addresses where that is due. Raises NotFound, OSError, DatabaseFault."""
         gone = await asyncio.to_thread(self._report)
         await self._tell([vanished(one, self._node) for one in gone])
 
     async def look_up(self) -> None:
-        """Look up the names of addresses whose turn it is. Raises SQLAlchemyError."""
+        """Look up the names of addresses whose turn it is. Raises DatabaseFault."""
         await helos.refresh(self._database, self._resolver, await asyncio.to_thread(self._due))
 
     async def check(self) -> None:
-        """Check this node's addresses once a night, and new ones at once. Raises NotFound, SQLAlchemyError."""
+        """Check this node's addresses once a night, and new ones at once. Raises NotFound, DatabaseFault."""
         if self._clock.time() < self._night_at:
             await self._checker.check_all(only_new=True)
             return
@@ -96,7 +97,7 @@ class Upkeep:
         await self._tell([unfit(after[one], self._node) for one in after.keys() - before.keys()])
 
     async def warm_up(self) -> None:
-        """Have the days of warm-ups pass, and pause those that have to. Raises SQLAlchemyError."""
+        """Have the days of warm-ups pass, and pause those that have to. Raises DatabaseFault."""
         done = await asyncio.to_thread(self._watch.look, self._clock.time())
         for one in done:
             self._log("warmup.changed", {"text": one.text})
@@ -108,7 +109,7 @@ class Upkeep:
             try:
                 await job()
                 told = ""
-            except (SQLAlchemyError, OSError, Refused) as error:
+            except (DatabaseFault, OSError, Refused) as error:
                 if (reason := str(error).partition("\n")[0]) != told:
                     told = reason
                     self._log("egress.upkeep_failed", {"level": "error", "job": job.__name__, "reason": told})

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hslpy.egress.origin import PENDING, Fields, fields_of, identity_in, sender_of
+from hslpy.egress.traffic.origin import PENDING, Fields, fields_of, identity_in, sender_of
 from hslpy.hooks.facts import DataEvent
 from hslpy.mail.address import Address
 from hslpy.mail.policy_replies import refusal_at

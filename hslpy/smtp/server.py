@@ -18,7 +18,7 @@ from typing import Any
 
 from hslpy.client.certificates import Certificates
 from hslpy.clock import Clock
-from hslpy.egress.departures import Departures
+from hslpy.egress.traffic.departures import Departures
 from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.rate.contract import RateCounters, RateSettings

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hslpy.clock import Clock
-from hslpy.egress.book import Sender
-from hslpy.egress.departures import Departures
-from hslpy.egress.origin import sender_at
+from hslpy.egress.rules.book import Sender
+from hslpy.egress.traffic.departures import Departures
+from hslpy.egress.traffic.origin import sender_at
 from hslpy.errors import MailError
 from hslpy.hooks.facts import (
     AuthFacts,

@@ -10,8 +10,8 @@ import httpx
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import as_local
-from hslpy.egress import admins, directory
-from hslpy.egress.database import Actor
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.store.database import Actor
 
 ROOT = Actor("root", "cli")
 PASSWORD = "long enough"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from hslpy.clock import ManualClock
-from hslpy.egress import activity, directory, tables, warming
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.tally import Taken
+from hslpy.egress.accounts import directory
+from hslpy.egress.store import activity, tables
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tally import Taken
+from hslpy.egress.warm_up import warming
 from hslpy.mail.address import Address
 
 from ..support.mail_server import MailServer, recipient

@@ -24,8 +24,9 @@ from sqlalchemy import delete, select, update
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import SystemClock
-from hslpy.egress import admins, directory, tables
-from hslpy.egress.database import Actor, Database
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
 from hslpy.records import record
 
 from ..support.databases import new_database

@@ -16,11 +16,12 @@ from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpSettings
 from hslpy.clock import SystemClock
 from hslpy.dns.resolver import ResolverSettings
-from hslpy.egress import block_lists, directory, site
-from hslpy.egress.block_lists import Draft
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.dnsbl import Meaning
-from hslpy.egress.tables import Address, Dnsbl
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.reputation.block_lists import Draft
+from hslpy.egress.rules.dnsbl import Meaning
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Address, Dnsbl
 from hslpy.log import no_log
 from tests.support.dnsbl_server import DnsblServer, List
 

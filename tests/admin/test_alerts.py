@@ -16,16 +16,16 @@ from hslpy.admin.submit import submitter
 from hslpy.client.http import AiohttpClient
 from hslpy.client.http_contract import HttpSettings
 from hslpy.clock import ManualClock
-from hslpy.egress import site
-from hslpy.egress.alerts import MOST_NOTICES, WAITS_S, Alerter, Notice, subject_of
-from hslpy.egress.book import LEVELS
-from hslpy.egress.checkup import Kept
-from hslpy.egress.database import Actor
-from hslpy.egress.interfaces import LocalAddress, Report
-from hslpy.egress.inventory import keep
-from hslpy.egress.listings import Alert
-from hslpy.egress.preflight import Finding
-from hslpy.egress.tables import DeliverySetting, Node, SettingAddress
+from hslpy.egress.accounts import site
+from hslpy.egress.addresses.interfaces import LocalAddress, Report
+from hslpy.egress.addresses.inventory import keep
+from hslpy.egress.checks.checkup import Kept
+from hslpy.egress.checks.preflight import Finding
+from hslpy.egress.reputation.alerts import MOST_NOTICES, WAITS_S, Alerter, Notice, subject_of
+from hslpy.egress.reputation.listings import Alert
+from hslpy.egress.rules.book import LEVELS
+from hslpy.egress.store.database import Actor
+from hslpy.egress.store.tables import DeliverySetting, Node, SettingAddress
 from hslpy.egress.upkeep import unfit, vanished
 from hslpy.errors import OperatorError
 
@@ -205,7 +205,7 @@ def test_nothing_is_sent_where_nobody_is_to_be_told(database):
 def test_many_notices_are_counted():
     notices = [Notice("listed", f"192.0.2.{n}") for n in range(200)]
     assert subject_of(notices) == "200 new listings"
-    from hslpy.egress.alerts import mail_of
+    from hslpy.egress.reputation.alerts import mail_of
 
     lines = mail_of(notices, "n1", ["a@b.example"], 0.0, "1@n1").decode().splitlines()
     assert "and 100 more" in lines and f"192.0.2.{MOST_NOTICES}" not in lines

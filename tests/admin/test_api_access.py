@@ -11,8 +11,8 @@ from hslpy.admin.api.frame import needs_of
 from hslpy.admin.sign_ins import FREE, LONGEST_S, SignIns
 from hslpy.admin.site import Site
 from hslpy.clock import ManualClock
-from hslpy.egress import admins, sessions
-from hslpy.egress.admins import SCOPES
+from hslpy.egress.accounts import admins, sessions
+from hslpy.egress.accounts.admins import SCOPES
 from hslpy.log import no_log
 
 from .api_client import PASSWORD, ROOT, Client, populate
@@ -214,7 +214,7 @@ def test_faults_of_ours_say_nothing_of_themselves(client, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("secret path /var/lib")
 
-    monkeypatch.setattr("hslpy.egress.directory.list_domains", broken)
+    monkeypatch.setattr("hslpy.egress.accounts.directory.list_domains", broken)
     reply = client("GET", "/domains", local=True)
     assert reply.status_code == 500
     assert "secret" not in reply.text and reply.json()["error"]["message"]

@@ -8,8 +8,8 @@ import pytest
 
 from hslpy.admin.control import ControlServer
 from hslpy.clock import ManualClock
-from hslpy.egress import directory
-from hslpy.egress.checkup import Checker
+from hslpy.egress.accounts import directory
+from hslpy.egress.checks.checkup import Checker
 from hslpy.log import no_log
 
 from ..egress.name_server import name_server

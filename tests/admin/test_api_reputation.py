@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hslpy.admin.control import ControlServer
-from hslpy.egress import admins
+from hslpy.egress.accounts import admins
 from hslpy.errors import OperatorError
 
 from ..egress.test_reputation import World, entries

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from hslpy.admin import site as sites
 from hslpy.admin.cgi import CALLS
 from hslpy.admin.web import web_app
-from hslpy.egress import admins, directory, tables
-from hslpy.egress.database import Actor
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor
 
 from ..egress.name_server import name_server, reverse
 

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from hslpy.egress import admins, directory, queries
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.delivery_ips import queries
 
 from .api_client import PASSWORD, ROOT, Client, populate
 

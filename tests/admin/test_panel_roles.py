@@ -15,7 +15,7 @@ from hslpy.admin.guard import Guard
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import ManualClock
-from hslpy.egress.database import Database
+from hslpy.egress.store.database import Database
 
 from ..support.mail_server import MailServer, mail_server
 from .browser.seed import EVIL, PASSWORD, seed
@@ -186,8 +186,8 @@ def test_a_fresh_install_is_told_what_to_do_first(tmp_path: Path) -> None:
     clock = ManualClock(1_767_607_200.0)
     database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
     database.open()
-    from hslpy.egress import admins
-    from hslpy.egress.database import Actor
+    from hslpy.egress.accounts import admins
+    from hslpy.egress.store.database import Actor
 
     admins.add_admin(database, Actor("start"), "root", password=PASSWORD, role="super-admin")
     browser = Browser(Site(database, clock, print), "root")
@@ -207,7 +207,7 @@ def test_names_cannot_break_out(site: Site) -> None:
 
 
 def test_a_secret_is_shown_once_and_works(site: Site) -> None:
-    from hslpy.egress import admins
+    from hslpy.egress.accounts import admins
 
     root = Browser(site, "root")
     reply = root.post("/access/tokens/new", admin="root", name="nightly", days="30", scopes=["ips:read"])

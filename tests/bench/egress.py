@@ -26,11 +26,15 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import COOKIE
 from hslpy.clock import SystemClock
-from hslpy.egress import admins, choice, departures, directory, picture, setting_list, settings, tables
-from hslpy.egress.book import Sender
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.queries import Query, Rule
-from hslpy.egress.sessions import open_session
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.sessions import open_session
+from hslpy.egress.delivery_ips import setting_list, settings
+from hslpy.egress.delivery_ips.queries import Query, Rule
+from hslpy.egress.rules import choice
+from hslpy.egress.rules.book import Sender
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.traffic import departures, picture
 
 ROOT = Actor("root", "cli")
 NODES, DOMAINS, USERS, ADDRESSES = 2, 1000, 10_000, 500

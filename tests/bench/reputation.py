@@ -19,11 +19,11 @@ from pathlib import Path
 
 from hslpy.clock import SystemClock
 from hslpy.dns.resolver import DnsResolver
-from hslpy.egress import block_lists
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.reputation import ReputationChecker
-from hslpy.egress.reputation_jobs import ReputationSettings, resolver_settings
-from hslpy.egress.tables import Address, Node
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.reputation.checker import ReputationChecker
+from hslpy.egress.reputation.jobs import ReputationSettings, resolver_settings
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Address, Node
 from hslpy.log import no_log
 from tests.support.dnsbl_server import DnsblServer, List
 

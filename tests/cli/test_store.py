@@ -16,8 +16,9 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.cli.output import table
 from hslpy.clock import SystemClock
-from hslpy.egress import block_lists, directory
-from hslpy.egress.database import Actor, Database
+from hslpy.egress.accounts import directory
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.store.database import Actor, Database
 from hslpy.log import no_log
 
 from .conftest import Done, Hslpy

@@ -17,7 +17,7 @@ from hslpy.delivery.plan import OwnListeners
 from hslpy.delivery.settings import DeliverySettings, Transport
 from hslpy.dns.contract import Resolver
 from hslpy.dns.scripted import ScriptedResolver
-from hslpy.egress.sources import Source, Sources
+from hslpy.egress.rules.sources import Source, Sources
 from hslpy.hooks.facts import PostDeliveryEvent, PreDeliveryEvent
 from hslpy.mail.address import Address, parse_address
 from hslpy.mail.verdict import QueueVerdict

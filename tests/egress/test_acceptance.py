@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hslpy.egress.book import Book, Node, Sender, Setting, scope_of
-from hslpy.egress.choice import Availability, Policies, choose
-from hslpy.egress.warmup import Plan, hourly_limit, hours_on, window_at
+from hslpy.egress.rules.book import Book, Node, Sender, Setting, scope_of
+from hslpy.egress.rules.choice import Availability, Policies, choose
+from hslpy.egress.rules.warmup import Plan, hourly_limit, hours_on, window_at
 
 NODES = ("node1.example.net", "node2.example.net")
 DOMAINS = ("a.example", "b.example")

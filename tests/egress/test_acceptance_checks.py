@@ -8,16 +8,17 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import block_lists, tables
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.dnsbl import Code, Meaning, Reply, decode, judge, keep_s, query_name, reason_of
-from hslpy.egress.facts import Facts, Probe, Reputation, Server
-from hslpy.egress.helos import Effective, Reversed
-from hslpy.egress.lookups import NONE, Host, Lookup
-from hslpy.egress.names import Refused
-from hslpy.egress.preflight import CHECKS
-from hslpy.egress.preflight import judge as check
-from hslpy.egress.spf_advice import SpfVerdict
+from hslpy.egress.addresses.helos import Effective, Reversed
+from hslpy.egress.addresses.lookups import NONE, Host, Lookup
+from hslpy.egress.checks.facts import Facts, Probe, Reputation, Server
+from hslpy.egress.checks.preflight import CHECKS
+from hslpy.egress.checks.preflight import judge as check
+from hslpy.egress.checks.spf_advice import SpfVerdict
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.rules.dnsbl import Code, Meaning, Reply, decode, judge, keep_s, query_name, reason_of
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
 
 ROOT = Actor("root", "cli")
 

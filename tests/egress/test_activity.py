@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 import pytest
 
 from hslpy.clock import ManualClock
-from hslpy.egress import activity
-from hslpy.egress.database import Database
-from hslpy.egress.tally import MOST_KEYS, Tally
+from hslpy.egress.store import activity
+from hslpy.egress.store.database import Database
+from hslpy.egress.store.tally import MOST_KEYS, Tally
 from hslpy.log import no_log
 from hslpy.mail.reply import Reply
 

@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime
 import pytest
 
 from hslpy.clock import ManualClock
-from hslpy.egress.allowances import WARMING_WEIGHT, Ramp
-from hslpy.egress.book import Book, Scope, Sender, Setting
-from hslpy.egress.choice import USABLE, Availability, Policies, choose
-from hslpy.egress.warmup import Plan, Progress, Warming, begun
+from hslpy.egress.rules.book import Book, Scope, Sender, Setting
+from hslpy.egress.rules.choice import USABLE, Availability, Policies, choose
+from hslpy.egress.rules.warmup import Plan, Progress, Warming, begun
+from hslpy.egress.traffic.allowances import WARMING_WEIGHT, Ramp
 from hslpy.rate.quota import MemoryQuotas
 
 A, B = "192.0.2.1", "192.0.2.2"

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import block_lists
-from hslpy.egress.csv_text import read_csv, write_csv
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.dnsbl import MASK
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.tables import Audit, Dnsbl, Domain, Listing, Node, PastListing
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.rules.csv_text import read_csv, write_csv
+from hslpy.egress.rules.dnsbl import MASK
+from hslpy.egress.rules.names import NotFound, Refused
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Audit, Dnsbl, Domain, Listing, Node, PastListing
 
 ROOT = Actor("root", "page")
 

@@ -9,16 +9,20 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import activity, checkup, directory, inventory, settings, site
-from hslpy.egress.checkup import Checker, Draft
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.facts import Probe
-from hslpy.egress.interfaces import LocalAddress, Report
-from hslpy.egress.names import NotFound
-from hslpy.egress.scopes import Target
-from hslpy.egress.settings import Value
-from hslpy.egress.tables import AddressUse, Checkup, Dnsbl, Listing, Node
-from hslpy.egress.tally import Tally
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.scopes import Target
+from hslpy.egress.addresses import inventory
+from hslpy.egress.addresses.interfaces import LocalAddress, Report
+from hslpy.egress.checks import checkup
+from hslpy.egress.checks.checkup import Checker, Draft
+from hslpy.egress.checks.facts import Probe
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.settings import Value
+from hslpy.egress.rules.names import NotFound
+from hslpy.egress.store import activity
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import AddressUse, Checkup, Dnsbl, Listing, Node
+from hslpy.egress.store.tally import Tally
 from hslpy.egress.upkeep import ASK_S, LOOK_S, Upkeep, next_night
 
 from .name_server import NameServer, name_server, reverse

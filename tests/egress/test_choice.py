@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hslpy.egress.book import PRIMARY, Book, Node, Scope, Sender, Setting, scope_of
-from hslpy.egress.choice import Availability, Policies, choose, pick, pick_weighted
+from hslpy.egress.rules.book import PRIMARY, Book, Node, Scope, Sender, Setting, scope_of
+from hslpy.egress.rules.choice import Availability, Policies, choose, pick, pick_weighted
 
 NODE = Node("node2.example.net", "192.0.2.1", "2001:db8::1")
 P = Policies()

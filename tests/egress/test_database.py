@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
 from hslpy.clock import ManualClock
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.tables import Admin, Audit, Base
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Admin, Audit, Base
 from hslpy.errors import OperatorError
 
 ROOT = Actor("root", "cli")

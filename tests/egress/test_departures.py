@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from hslpy.clock import ManualClock
-from hslpy.egress import departures, origin
-from hslpy.egress.book import Book, Node, Sender, Setting, scope_of
-from hslpy.egress.choice import USABLE, Availability
-from hslpy.egress.departures import Departures, NoBounds, shown
-from hslpy.egress.picture import Account, Picture
+from hslpy.egress.rules.book import Book, Node, Sender, Setting, scope_of
+from hslpy.egress.rules.choice import USABLE, Availability
+from hslpy.egress.traffic import departures, origin
+from hslpy.egress.traffic.departures import Departures, NoBounds, shown
+from hslpy.egress.traffic.picture import Account, Picture
 
 NODE = "node1.example.net"
 BOB = Sender("example.com", "bob")
@@ -188,7 +188,8 @@ def test_the_start_of_a_server_needs_no_database():
     import subprocess
     import sys
 
-    code = "import sys, hslpy.egress.departures, hslpy.egress.origin, hslpy.app; print('sqlalchemy' in sys.modules)"
+    modules = "hslpy.egress.traffic.departures, hslpy.egress.traffic.origin, hslpy.app"
+    code = f"import sys, {modules}; print('sqlalchemy' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
     assert departures.UNBOUND_S == 300.0
 

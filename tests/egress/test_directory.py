@@ -7,9 +7,10 @@ import threading
 import pytest
 from sqlalchemy import func, select
 
-from hslpy.egress import admins, directory, tables
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.rules.names import NotFound, Refused
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
 from hslpy.users import argon
 
 ROOT = Actor("root", "cli")

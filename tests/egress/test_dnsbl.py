@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hslpy.egress import dnsbl_lists
-from hslpy.egress.block_lists import asked_zone, shown_zone, zone_of
-from hslpy.egress.dnsbl import (
+from hslpy.egress.reputation import dnsbl_lists
+from hslpy.egress.reputation.block_lists import asked_zone, shown_zone, zone_of
+from hslpy.egress.rules.dnsbl import (
     NEGATIVE,
     POSITIVE,
     Code,
@@ -27,7 +27,7 @@ from hslpy.egress.dnsbl import (
     read_codes,
     reason_of,
 )
-from hslpy.egress.names import Refused
+from hslpy.egress.rules.names import Refused
 
 ZEN = dnsbl_lists.BY_ZONE["zen.spamhaus.org"].meaning
 HOSTKARMA = dnsbl_lists.BY_ZONE["hostkarma.junkemailfilter.com"].meaning

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hslpy.egress.forecast import WEEK, backlog, expected, forecast, traffic_of
-from hslpy.egress.warmup import Plan, Progress, Sent, begun, roll
+from hslpy.egress.rules.forecast import WEEK, backlog, expected, forecast, traffic_of
+from hslpy.egress.rules.warmup import Plan, Progress, Sent, begun, roll
 
 PLAN = Plan(date(2026, 3, 2))  # a Monday
 START = begun(PLAN)

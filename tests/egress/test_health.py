@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from hslpy.clock import ManualClock
-from hslpy.egress import directory, health, inventory, settings, tables, warming
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.interfaces import LocalAddress, Report
+from hslpy.egress import health
+from hslpy.egress.accounts import directory
+from hslpy.egress.addresses import inventory
+from hslpy.egress.addresses.interfaces import LocalAddress, Report
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.warm_up import warming
 
 ROOT = Actor("root", "cli")
 NODE = "node1.example.net"

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import helos, inventory
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.helos import KEPT_S, NEVER, Effective, Reversed, Seen, effective, look_up, remember
-from hslpy.egress.interfaces import LocalAddress, Report
-from hslpy.egress.lookups import NONE, Lookup
-from hslpy.egress.names import Refused
-from hslpy.egress.tables import Node, Reverse
+from hslpy.egress.addresses import helos, inventory
+from hslpy.egress.addresses.helos import KEPT_S, NEVER, Effective, Reversed, Seen, effective, look_up, remember
+from hslpy.egress.addresses.interfaces import LocalAddress, Report
+from hslpy.egress.addresses.lookups import NONE, Lookup
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Node, Reverse
 
 from .name_server import name_server, reverse
 

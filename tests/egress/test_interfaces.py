@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-from hslpy.egress import interfaces
+from hslpy.egress.addresses import interfaces
 
 SURVEY = """
 import json, sys
-from hslpy.egress import interfaces
+from hslpy.egress.addresses import interfaces
 asked = json.loads(sys.argv[1])
 asked["primary"] = {int(family): one for family, one in asked.get("primary", {}).items()}
 report = interfaces.survey("n1.example", **asked)

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import inventory
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.interfaces import LocalAddress, Report
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.tables import Address, DeliverySetting, Node, Suspension
+from hslpy.egress.addresses import inventory
+from hslpy.egress.addresses.interfaces import LocalAddress, Report
+from hslpy.egress.rules.names import NotFound, Refused
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Address, DeliverySetting, Node, Suspension
 
 ROOT = Actor("root", "cli")
 

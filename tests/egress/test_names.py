@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hslpy.egress.names import Refused, domain_name, helo_name, is_private, read_interfaces
+from hslpy.egress.rules.names import Refused, domain_name, helo_name, is_private, read_interfaces
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ import time
 
 import pytest
 
-from hslpy.egress import admins, directory, picture, settings, site, tables
-from hslpy.egress.book import Scope, Sender
-from hslpy.egress.choice import choose
-from hslpy.egress.database import Actor
-from hslpy.egress.picture import Follower
+from hslpy.egress.accounts import admins, directory, site
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.rules.book import Scope, Sender
+from hslpy.egress.rules.choice import choose
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor
+from hslpy.egress.traffic import picture
+from hslpy.egress.traffic.picture import Follower
 
 ROOT = Actor("root", "cli")
 NODE = "node1.example.net"
@@ -20,8 +23,8 @@ NODE = "node1.example.net"
 FOLLOWING = """
 import sys
 from hslpy.clock import SystemClock
-from hslpy.egress.database import Database
-from hslpy.egress.picture import Follower
+from hslpy.egress.store.database import Database
+from hslpy.egress.traffic.picture import Follower
 follower = Follower(Database(sys.argv[1], SystemClock()), lambda picture: print(len(picture.accounts), flush=True))
 follower.start()
 sys.stdin.read()

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hslpy.egress import preflight
-from hslpy.egress.facts import Facts, Finding, Probe, Reputation, Server
-from hslpy.egress.generic import looks_generic
-from hslpy.egress.helos import Effective, Reversed
-from hslpy.egress.inventory import REPORT_S
-from hslpy.egress.lookups import NONE, Host, Lookup
-from hslpy.egress.preflight import CHECKS, judge, status
-from hslpy.egress.spf_advice import SpfVerdict, ready_record
+from hslpy.egress.addresses.helos import Effective, Reversed
+from hslpy.egress.addresses.inventory import REPORT_S
+from hslpy.egress.addresses.lookups import NONE, Host, Lookup
+from hslpy.egress.checks import preflight
+from hslpy.egress.checks.facts import Facts, Finding, Probe, Reputation, Server
+from hslpy.egress.checks.generic import looks_generic
+from hslpy.egress.checks.preflight import CHECKS, judge, status
+from hslpy.egress.checks.spf_advice import SpfVerdict, ready_record
 
 NOW = 1_700_000_000.0
 DAY = 86400.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hslpy.egress.receivers import group_of, refuses, standing
+from hslpy.egress.rules.receivers import group_of, refuses, standing
 
 BLOCKED = [
     "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet service provider since"

@@ -13,16 +13,16 @@ from sqlalchemy import select
 
 from hslpy.clock import ManualClock, SystemClock
 from hslpy.dns.resolver import DnsResolver, system_nameservers
-from hslpy.egress import block_lists, listings, suspensions
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.dnsbl import Meaning
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.reputation import ReputationChecker, next_run_at
-from hslpy.egress.reputation_jobs import Estimate, Pacer, ReputationSettings, resolver_settings, settings_of
-from hslpy.egress.site import Site
-from hslpy.egress.site import change as change_site
-from hslpy.egress.suspensions import Pool, to_suspend
-from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Node, PastListing, ReputationRun, Suspension
+from hslpy.egress.accounts.site import Site
+from hslpy.egress.accounts.site import change as change_site
+from hslpy.egress.reputation import block_lists, listings, suspensions
+from hslpy.egress.reputation.checker import ReputationChecker, next_run_at
+from hslpy.egress.reputation.jobs import Estimate, Pacer, ReputationSettings, resolver_settings, settings_of
+from hslpy.egress.reputation.suspensions import Pool, to_suspend
+from hslpy.egress.rules.dnsbl import Meaning
+from hslpy.egress.rules.names import NotFound, Refused
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Address, DeliverySetting, Dnsbl, Node, PastListing, ReputationRun, Suspension
 from tests.support.dnsbl_server import DnsblServer, List
 
 ROOT = Actor("root", "page")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from hslpy.egress import block_lists, listings, reputation_tables
-from hslpy.egress.database import Actor
-from hslpy.egress.dnsbl import Finding
-from hslpy.egress.listings import Checked
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import BadRule, Query, Rule
-from hslpy.egress.tables import Address, DeliverySetting, Dnsbl, Node, ReputationRun, Suspension
+from hslpy.egress.delivery_ips.queries import BadRule, Query, Rule
+from hslpy.egress.reputation import block_lists, listings, page_tables
+from hslpy.egress.reputation.listings import Checked
+from hslpy.egress.rules.dnsbl import Finding
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Actor
+from hslpy.egress.store.tables import Address, DeliverySetting, Dnsbl, Node, ReputationRun, Suspension
 
 ROOT = Actor("root", "page")
 A, B, C = "198.51.100.1", "198.51.100.2", "2001:db8::1"
@@ -38,7 +38,7 @@ def two_lists(database):
 
 def found(database, *rules, match="all", **options):
     query = Query(tuple(Rule(*rule) for rule in rules), match, **options)
-    return [row.address.address for row in reputation_tables.matrix(database, query, 0.0).rows]
+    return [row.address.address for row in page_tables.matrix(database, query, 0.0).rows]
 
 
 def keep(database, *cells, at=1000.0):
@@ -66,54 +66,54 @@ def test_addresses_by_rules(database, two_lists):
 
 def test_the_matrix_has_a_column_for_each_enabled_list(database, two_lists):
     keep(database, (A, two_lists[0], "listed", "warning"), (A, two_lists[1], "clean", "none"))
-    matrix = reputation_tables.matrix(database, Query(), 0.0)
+    matrix = page_tables.matrix(database, Query(), 0.0)
     assert [one.name for one in matrix.lists] == ["Alpha", "Spam Stop"]
     row = matrix.rows[0]
     assert (row.summary, row.worst, row.cells[two_lists[0]].word) == ("1 listed, 1 clean", "listed", "Listed")
     assert matrix.rows[2].cells[two_lists[0]].word == "Not applicable"
     assert matrix.addresses == [A, B, C] and matrix.fault == ""
-    assert [row.address.address for row in reputation_tables.matrix(database, Query(), 0.0, only_listed=True).rows] == [A]
+    assert [row.address.address for row in page_tables.matrix(database, Query(), 0.0, only_listed=True).rows] == [A]
     block_lists.set_enabled(database, ROOT, [two_lists[1]], False)
-    assert [one.name for one in reputation_tables.matrix(database, Query(), 0.0).lists] == ["Spam Stop"]
+    assert [one.name for one in page_tables.matrix(database, Query(), 0.0).lists] == ["Spam Stop"]
 
 
 @pytest.mark.parametrize(
     ("status", "fault"),
-    [("refused", reputation_tables.ALL_REFUSE), ("no answer", reputation_tables.NO_DNS), ("clean", "")],
+    [("refused", page_tables.ALL_REFUSE), ("no answer", page_tables.NO_DNS), ("clean", "")],
 )
 def test_what_keeps_all_results_from_meaning_anything(database, two_lists, status, fault):
     keep(database, (A, two_lists[0], "clean", "none"), at=900.0)
     keep(database, (A, two_lists[1], status, "none"), (B, two_lists[0], status, "none"))
-    assert reputation_tables.matrix(database, Query(), 0.0).fault == fault
+    assert page_tables.matrix(database, Query(), 0.0).fault == fault
 
 
 def test_who_is_suspended(database, two_lists):
     with database.change(ROOT, "test") as change:
         for address, until in ((A, None), (B, 50.0)):
             change.add(Suspension(address=address, node="", until=until, reason="listed by Alpha", by="reputation"))
-    assert reputation_tables.matrix(database, Query(), 20.0).suspended == dict.fromkeys((A, B), "listed by Alpha")
-    assert reputation_tables.matrix(database, Query(), 60.0).suspended == {A: "listed by Alpha"}
+    assert page_tables.matrix(database, Query(), 20.0).suspended == dict.fromkeys((A, B), "listed by Alpha")
+    assert page_tables.matrix(database, Query(), 60.0).suspended == {A: "listed by Alpha"}
 
 
 def test_no_lists(database, two_lists):
     block_lists.remove(database, ROOT, two_lists)
-    assert reputation_tables.matrix(database, Query(), 0.0).fault == "No lists configured."
+    assert page_tables.matrix(database, Query(), 0.0).fault == "No lists configured."
 
 
 def test_the_last_run_of_everything(database, two_lists):
     with database.keep() as session:
         for kind, total, state in (("manual", 6, "done"), ("manual", 1, "done"), ("manual", 6, "stopped")):
             session.add(ReputationRun(kind=kind, by="ann", total=total, state=state, started_at=1.0))
-    run = reputation_tables.matrix(database, Query(), 0.0).last_run
+    run = page_tables.matrix(database, Query(), 0.0).last_run
     assert (run.id, run.total) == (1, 6)
 
 
 def test_lists_by_name_domain_or_both(database, two_lists):
     def names(*rules, **options):
         query = Query(tuple(Rule(*rule) for rule in rules), **options)
-        return [one.name for one in reputation_tables.lists(database, query).rows]
+        return [one.name for one in page_tables.lists(database, query).rows]
 
-    assert [field.label for field in reputation_tables.LIST_FIELDS.values()] == ["DNSBL name", "DNSBL domain", "Both"]
+    assert [field.label for field in page_tables.LIST_FIELDS.values()] == ["DNSBL name", "DNSBL domain", "Both"]
     assert names() == ["Alpha", "Spam Stop"]
     assert names(("name", "contains", "STOP")) == ["Spam Stop"]
     assert names(("domain", "ends with", "alpha.test")) == ["Alpha"]
@@ -127,6 +127,6 @@ def test_the_history_of_a_cell(database, two_lists):
         keep(database, (A, two_lists[0], status, "warning" if status == "listed" else "none"), at=at)
     with database.read() as session:
         zone = session.scalars(select(Dnsbl.zone).where(Dnsbl.id == two_lists[0])).one()
-        past = reputation_tables.history(session, A, zone)
+        past = page_tables.history(session, A, zone)
         assert [(one.from_at, one.to_at) for one in past] == [(30.0, 40.0), (10.0, 20.0)]
-        assert reputation_tables.history(session, A, "a.alpha.test") == []
+        assert page_tables.history(session, A, "a.alpha.test") == []

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from hslpy.egress import (
-    activity,
-    admins,
-    directory,
-    explain,
-    picture,
-    queries,
-    setting_list,
-    setting_sheet,
-    settings,
-    tables,
-)
-from hslpy.egress.database import Actor
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import BadRule, Query, Rule
-from hslpy.egress.tally import Tally
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.delivery_ips import explain, queries, setting_list, setting_sheet, settings
+from hslpy.egress.delivery_ips.queries import BadRule, Query, Rule
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store import activity, tables
+from hslpy.egress.store.database import Actor
+from hslpy.egress.store.tally import Tally
+from hslpy.egress.traffic import picture
 from hslpy.mail.reply import Reply
 
 ROOT = Actor("root", "cli")

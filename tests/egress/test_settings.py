@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import admins, directory, scopes, settings, site, tables
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.names import Refused
-from hslpy.egress.settings import Conflict, Edit
+from hslpy.egress.accounts import admins, directory, scopes, site
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.settings import Conflict, Edit
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
 
 ROOT = Actor("root", "api")
 NODE1, NODE2 = "node1.demo-domain.invalid", "node2.demo-domain.invalid"

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from hslpy.egress import site
-from hslpy.egress.choice import Policies
-from hslpy.egress.database import Actor
-from hslpy.egress.names import Refused
+from hslpy.egress.accounts import site
+from hslpy.egress.rules.choice import Policies
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Actor
 
 ROOT = Actor("root", "cli")
 

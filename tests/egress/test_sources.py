@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hslpy.clock import ManualClock
-from hslpy.egress.sources import Source, Sources, UnknownSource, choose_source, rotated
+from hslpy.egress.rules.sources import Source, Sources, UnknownSource, choose_source, rotated
 from hslpy.errors import OperatorError
 from hslpy.mail.verdict import SourceChoice
 

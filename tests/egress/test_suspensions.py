@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hslpy.clock import ManualClock
-from hslpy.egress import directory, inventory, picture, suspensions
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.tables import Audit
+from hslpy.egress.accounts import directory
+from hslpy.egress.addresses import inventory
+from hslpy.egress.reputation import suspensions
+from hslpy.egress.rules.names import NotFound, Refused
+from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.store.tables import Audit
+from hslpy.egress.traffic import picture
 
 ROOT = Actor("root", "cli")
 ONE, TWO = "node1.example.net", "node2.example.net"

@@ -6,10 +6,11 @@ from datetime import date
 
 import pytest
 
-from hslpy.egress import site, warming
-from hslpy.egress.names import NotFound
-from hslpy.egress.warm_view import view, views
-from hslpy.egress.warm_watch import Watch
+from hslpy.egress.accounts import site
+from hslpy.egress.rules.names import NotFound
+from hslpy.egress.warm_up import warming
+from hslpy.egress.warm_up.warm_view import view, views
+from hslpy.egress.warm_up.warm_watch import Watch
 
 from .test_warming import NODE, ROOT, SLOW, A, B, at, clock, go, list_it, nodes, send
 

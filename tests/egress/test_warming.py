@@ -11,12 +11,15 @@ import pytest
 from sqlalchemy import event, select
 
 from hslpy.clock import ManualClock
-from hslpy.egress import activity, directory, settings, site, tables, warming
-from hslpy.egress.database import Actor
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.tally import Tally
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.rules.names import NotFound, Refused
+from hslpy.egress.store import activity, tables
+from hslpy.egress.store.database import Actor
+from hslpy.egress.store.tally import Tally
 from hslpy.egress.upkeep import Upkeep
-from hslpy.egress.warm_watch import Event, Watch, pause_blocked
+from hslpy.egress.warm_up import warming
+from hslpy.egress.warm_up.warm_watch import Event, Watch, pause_blocked
 from hslpy.mail.reply import Reply
 
 ROOT = Actor("root", "cli")

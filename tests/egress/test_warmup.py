@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hslpy.egress.warmup import (
+from hslpy.egress.rules.warmup import (
     HOURLY,
     Plan,
     Progress,

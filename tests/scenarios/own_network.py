@@ -11,9 +11,11 @@ import tempfile
 from pathlib import Path
 
 from hslpy.clock import SystemClock
-from hslpy.egress import inventory, settings, tables
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.interfaces import survey
+from hslpy.egress.addresses import inventory
+from hslpy.egress.addresses.interfaces import survey
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.store import tables
+from hslpy.egress.store.database import Actor, Database
 from tests.scenarios.harness import Scenario, server
 from tests.scenarios.test_delivery_ips import NODE, configured, fill, known, seen, send_as
 from tests.support.smtp_sink import Sink

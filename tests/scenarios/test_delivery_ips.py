@@ -17,8 +17,12 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import LOCAL
 from hslpy.clock import SystemClock
-from hslpy.egress import activity, directory, helos, settings, site, suspensions, tables
-from hslpy.egress.database import Actor, Database
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.addresses import helos
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.reputation import suspensions
+from hslpy.egress.store import activity, tables
+from hslpy.egress.store.database import Actor, Database
 from hslpy.log import no_log
 from tests.scenarios.harness import Client, Scenario, server
 from tests.support.smtp_sink import Sink

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from hslpy.clock import SystemClock
-from hslpy.egress import activity, site, warming
-from hslpy.egress.database import Database
-from hslpy.egress.warm_view import view
-from hslpy.egress.warm_watch import Watch
+from hslpy.egress.accounts import site
+from hslpy.egress.store import activity
+from hslpy.egress.store.database import Database
+from hslpy.egress.warm_up import warming
+from hslpy.egress.warm_up.warm_view import view
+from hslpy.egress.warm_up.warm_watch import Watch
 from tests.egress.test_warming import list_it
 from tests.scenarios.harness import Scenario, server
 from tests.scenarios.test_delivery_ips import NODE, ROOT, configured, fill, known, put, run, seen

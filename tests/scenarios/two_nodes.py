@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hslpy.clock import SystemClock
-from hslpy.egress import admins, directory, settings, site
-from hslpy.egress.database import Actor, Database
+from hslpy.egress.accounts import admins, directory, site
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.store.database import Actor, Database
 from tests.scenarios.harness import Scenario, server
 from tests.support.smtp_sink import Sink
 from tests.users.test_file import quick

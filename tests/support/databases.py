@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hslpy.clock import ManualClock
-from hslpy.egress.database import Database
+from hslpy.egress.store.database import Database
 
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
 

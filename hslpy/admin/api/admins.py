@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel
 
 from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
-from hslpy.egress import admins
-from hslpy.egress.admins import SCOPES, Admin, Role, Token
+from hslpy.egress.accounts import admins
+from hslpy.egress.accounts.admins import SCOPES, Admin, Role, Token
 
 router = noun("admins")
 

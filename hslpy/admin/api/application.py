@@ -26,7 +26,7 @@ from hslpy.admin.api import (
 )
 from hslpy.admin.api.frame import Caller, Error, Route, needs, needs_of, noun, reply_of
 from hslpy.admin.site import Site
-from hslpy.egress.admins import SCOPES
+from hslpy.egress.accounts.admins import SCOPES
 
 PREFIX = "/api/v1"
 NOUNS = (

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 
 from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, ManyIds, Paged, Unavailable, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
-from hslpy.egress import block_lists, reputation_tables
-from hslpy.egress.block_lists import BlockList, Draft, Import, Outcome
-from hslpy.egress.queries import pages_of
-from hslpy.egress.reputation import ReputationChecker
+from hslpy.egress.delivery_ips.queries import pages_of
+from hslpy.egress.reputation import block_lists, page_tables
+from hslpy.egress.reputation.block_lists import BlockList, Draft, Import, Outcome
+from hslpy.egress.reputation.checker import ReputationChecker
 
 router = noun("block lists")
 
@@ -94,7 +94,7 @@ def _draft(caller: Caller, body: NewList) -> Draft:
 
 @router.get("/block-lists", summary="List block lists by rules, a page at a time")
 def list_lists(caller: Annotated[Caller, READ], query: Rules) -> Paged[BlockList]:
-    found = reputation_tables.lists(caller.site.database, query)
+    found = page_tables.lists(caller.site.database, query)
     total = len(found.ids)
     return Paged(items=list(found.rows), total=total, page=found.query.page, pages=pages_of(total, found.query))
 

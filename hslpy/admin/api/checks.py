@@ -9,10 +9,12 @@ from pydantic import BaseModel
 
 from hslpy.admin.api.delivery_ips import Scope, edit_of
 from hslpy.admin.api.frame import Body, Caller, Unavailable, needs, noun
-from hslpy.egress import checkup, scopes, settings
-from hslpy.egress.checkup import Checker, Draft, Kept
-from hslpy.egress.facts import Finding
-from hslpy.egress.preflight import CHECKS, critical, status
+from hslpy.egress.accounts import scopes
+from hslpy.egress.checks import checkup
+from hslpy.egress.checks.checkup import Checker, Draft, Kept
+from hslpy.egress.checks.facts import Finding
+from hslpy.egress.checks.preflight import CHECKS, critical, status
+from hslpy.egress.delivery_ips import settings
 
 router = noun("checks")
 

@@ -14,12 +14,13 @@ from hslpy.admin.api.directory import own_domain
 from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, ManyIds, NotFound, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.admin.queued_spam import queued_spam
-from hslpy.egress import explain as explaining
-from hslpy.egress import picture, setting_list, setting_sheet, settings
-from hslpy.egress.explain import Explanation
-from hslpy.egress.queries import OPERATORS
-from hslpy.egress.setting_sheet import Line
-from hslpy.egress.settings import Edit, Outcome, Row
+from hslpy.egress.delivery_ips import explain as explaining
+from hslpy.egress.delivery_ips import setting_list, setting_sheet, settings
+from hslpy.egress.delivery_ips.explain import Explanation
+from hslpy.egress.delivery_ips.queries import OPERATORS
+from hslpy.egress.delivery_ips.setting_sheet import Line
+from hslpy.egress.delivery_ips.settings import Edit, Outcome, Row
+from hslpy.egress.traffic import picture
 
 router = noun("delivery IPs")
 

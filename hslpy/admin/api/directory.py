@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Query
 
 from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
-from hslpy.egress import directory
-from hslpy.egress.directory import Domain, User
+from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.directory import Domain, User
 
 router = noun("domains and users")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hslpy.admin.api.frame import Body, Caller, Done, needs, noun
-from hslpy.egress import queries
+from hslpy.egress.delivery_ips import queries
 
 router = noun("filters")
 

@@ -23,10 +23,10 @@ from pydantic_core import PydanticCustomError, to_jsonable_python
 from hslpy.admin import faults
 from hslpy.admin.site import Site
 from hslpy.admin.who import Caller, TooMany, caller_of
-from hslpy.egress.admins import ROLES, SCOPES, Role
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.queries import BadRule
-from hslpy.egress.settings import Conflict
+from hslpy.egress.accounts.admins import ROLES, SCOPES, Role
+from hslpy.egress.delivery_ips.queries import BadRule
+from hslpy.egress.delivery_ips.settings import Conflict
+from hslpy.egress.rules.names import NotFound, Refused
 
 T = TypeVar("T")
 

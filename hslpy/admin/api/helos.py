@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel
 
 from hslpy.admin.api.frame import Body, Caller, needs, noun
-from hslpy.egress import helos
-from hslpy.egress.helos import Direction, Effective
+from hslpy.egress.addresses import helos
+from hslpy.egress.addresses.helos import Direction, Effective
 
 router = noun("HELO names")
 

@@ -7,8 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
-from hslpy.egress import directory, inventory, node_addresses
-from hslpy.egress.directory import Node
+from hslpy.egress import node_addresses
+from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.directory import Node
+from hslpy.egress.addresses import inventory
 from hslpy.egress.node_addresses import NodeAddress
 
 router = noun("nodes")

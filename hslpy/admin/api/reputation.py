@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from hslpy.admin.api.block_lists import checker
 from hslpy.admin.api.frame import Body, Caller, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
-from hslpy.egress import listings, reputation_tables
-from hslpy.egress.block_lists import BlockList
-from hslpy.egress.listings import Row
-from hslpy.egress.names import canonical_address
-from hslpy.egress.queries import pages_of
-from hslpy.egress.reputation import ReputationChecker
-from hslpy.egress.reputation_jobs import Event, Progress
+from hslpy.egress.delivery_ips.queries import pages_of
+from hslpy.egress.reputation import listings, page_tables
+from hslpy.egress.reputation.block_lists import BlockList
+from hslpy.egress.reputation.checker import ReputationChecker
+from hslpy.egress.reputation.jobs import Event, Progress
+from hslpy.egress.reputation.listings import Row
+from hslpy.egress.rules.names import canonical_address
 
 router = noun("reputation")
 
@@ -69,7 +69,7 @@ class Results(Paged[Row]):
 
 @router.get("/reputation", summary="List the results of addresses on all lists that are enabled")
 def matrix(caller: Annotated[Caller, READ], query: Rules, only_listed: bool = False) -> Results:
-    found = reputation_tables.matrix(caller.site.database, query, caller.site.clock.time(), only_listed=only_listed)
+    found = page_tables.matrix(caller.site.database, query, caller.site.clock.time(), only_listed=only_listed)
     total = len(found.addresses)
     return Results(
         items=list(found.rows),

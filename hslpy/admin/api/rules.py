@@ -8,7 +8,7 @@ from fastapi import Depends
 from fastapi import Query as Asked
 
 from hslpy.admin.api.frame import MOST_PAGE, MOST_PER_PAGE, Refused
-from hslpy.egress.queries import MOST_RULES, Query, Rule
+from hslpy.egress.delivery_ips.queries import MOST_RULES, Query, Rule
 
 
 def query(

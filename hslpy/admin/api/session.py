@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from hslpy.admin.api.frame import Body, Caller, Done, Refused, needs, noun
 from hslpy.admin.who import LOCAL_NAME, sign_in
-from hslpy.egress import admins
-from hslpy.egress.admins import Role
+from hslpy.egress.accounts import admins
+from hslpy.egress.accounts.admins import Role
 
 router = noun("session")
 

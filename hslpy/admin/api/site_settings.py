@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from fastapi import Body as JsonBody
 
 from hslpy.admin.api.frame import Caller, Paged, Which, needs, noun
-from hslpy.egress import audit, site
-from hslpy.egress.audit import Entry
+from hslpy.egress.accounts import site
+from hslpy.egress.store import audit
+from hslpy.egress.store.audit import Entry
 
 router = noun("site")
 

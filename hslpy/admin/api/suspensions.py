@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Query as Asked
 
 from hslpy.admin.api.frame import Body, Caller, needs, noun
-from hslpy.egress import suspensions
-from hslpy.egress.suspensions import Lifted, Suspended
+from hslpy.egress.reputation import suspensions
+from hslpy.egress.reputation.suspensions import Lifted, Suspended
 
 router = noun("suspensions")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from hslpy.admin.api.frame import Body, Caller, Done, needs, noun
-from hslpy.egress import warm_view, warming
-from hslpy.egress.warm_view import View
+from hslpy.egress.warm_up import warm_view, warming
+from hslpy.egress.warm_up.warm_view import View
 
 router = noun("warm-up")
 

@@ -24,8 +24,8 @@ from hslpy.admin.pages.table import PAGES, Page
 from hslpy.admin.pages.visit import Shared, Visit
 from hslpy.admin.site import Site
 from hslpy.admin.who import CSRF_HEADER, cookie_name, refuse_other_sites
-from hslpy.egress.names import Refused
-from hslpy.egress.sessions import SignedIn, find_session
+from hslpy.egress.accounts.sessions import SignedIn, find_session
+from hslpy.egress.rules.names import Refused
 
 MODULES = (
     "access",

@@ -16,10 +16,10 @@ from hslpy.admin.pages.simple import Form, Input
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import admins, site
-from hslpy.egress.admins import ROLES, SCOPES, Admin, Token
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import Field, text_test
+from hslpy.egress.accounts import admins, site
+from hslpy.egress.accounts.admins import ROLES, SCOPES, Admin, Token
+from hslpy.egress.delivery_ips.queries import Field, text_test
+from hslpy.egress.rules.names import Refused
 
 ADMINS = "/access/admins"
 TOKENS = "/access/tokens"

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from hslpy.admin import who
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import admins
-from hslpy.egress.names import Refused
+from hslpy.egress.accounts import admins
+from hslpy.egress.rules.names import Refused
 
 THEMES = ("", "light", "dark")
 _YEAR_S = 365 * 86400

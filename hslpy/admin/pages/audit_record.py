@@ -13,7 +13,8 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import audit, site
+from hslpy.egress.accounts import site
+from hslpy.egress.store import audit
 
 PATH = "/server/audit"
 PER_PAGE = 50

@@ -17,13 +17,13 @@ from hslpy.admin.pages.listing import Listing, query_from
 from hslpy.admin.pages.reputation import VIEWERS
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit, numbers
-from hslpy.egress import block_lists
-from hslpy.egress.admins import count
-from hslpy.egress.block_lists import BlockList, Import, Outcome
-from hslpy.egress.dnsbl import KINDS, MASK, Code
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.reputation import Untested
-from hslpy.egress.reputation_tables import LIST_COLUMNS, LIST_FIELDS, lists
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.reputation.block_lists import BlockList, Import, Outcome
+from hslpy.egress.reputation.checker import Untested
+from hslpy.egress.reputation.page_tables import LIST_COLUMNS, LIST_FIELDS, lists
+from hslpy.egress.rules.dnsbl import KINDS, MASK, Code
+from hslpy.egress.rules.names import NotFound, Refused
 
 HERE = f"{PATH}/lists"
 TAB = f"{PATH}?tab=lists&show=1"

@@ -17,11 +17,11 @@ from hslpy.admin.pages.simple import Form, Input
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import admins, directory
-from hslpy.egress.admins import Role
-from hslpy.egress.directory import Domain, Node, User
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import Field, text_test
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.admins import Role
+from hslpy.egress.accounts.directory import Domain, Node, User
+from hslpy.egress.delivery_ips.queries import Field, text_test
+from hslpy.egress.rules.names import Refused
 
 DOMAINS = "/customers/domains"
 USERS = "/customers/users"

@@ -14,11 +14,13 @@ from hslpy.admin.pages.listing import Listing
 from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import directory, setting_list, site, suspensions
-from hslpy.egress.admins import count
-from hslpy.egress.inventory import SILENT_S
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import Query
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.addresses.inventory import SILENT_S
+from hslpy.egress.delivery_ips import setting_list
+from hslpy.egress.delivery_ips.queries import Query
+from hslpy.egress.reputation import suspensions
+from hslpy.egress.rules.names import Refused
 
 PATH = "/outgoing/delivery-ips"
 TITLE = "Manage outgoing delivery IPs"

@@ -15,8 +15,7 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import (
+from hslpy.egress.delivery_ips.queries import (
     LAST,
     OPERATORS,
     PER_PAGE,
@@ -30,6 +29,7 @@ from hslpy.egress.queries import (
     save_filter,
     saved_filters,
 )
+from hslpy.egress.rules.names import Refused
 
 KIND_NAMES: Mapping[Kind, str] = {
     "text": "Text",

@@ -11,8 +11,8 @@ from typing import Any
 
 from hslpy.admin import control
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import directory
-from hslpy.egress.names import Refused
+from hslpy.egress.accounts import directory
+from hslpy.egress.rules.names import Refused
 from hslpy.errors import OperatorError
 
 ANSWER_S = 10.0

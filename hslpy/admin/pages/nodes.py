@@ -17,11 +17,13 @@ from hslpy.admin.pages.simple import Form, Input
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import directory, health, inventory, node_addresses
-from hslpy.egress.admins import Role
-from hslpy.egress.directory import Node
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.queries import Field, text_test
+from hslpy.egress import health, node_addresses
+from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.admins import Role
+from hslpy.egress.accounts.directory import Node
+from hslpy.egress.addresses import inventory
+from hslpy.egress.delivery_ips.queries import Field, text_test
+from hslpy.egress.rules.names import NotFound, Refused
 
 PATH = "/server/nodes"
 VIEWERS: Sequence[Role] = ("super-admin", "read-only")

@@ -19,12 +19,15 @@ from hslpy.admin.pages.customers import lock_told
 from hslpy.admin.pages.render import ago, moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Tone, Visit
-from hslpy.egress import activity, directory, health, setting_list, site
-from hslpy.egress.activity import Hour
-from hslpy.egress.admins import count, some
+from hslpy.egress import health
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.admins import count, some
+from hslpy.egress.delivery_ips import setting_list
+from hslpy.egress.delivery_ips.queries import Query
 from hslpy.egress.health import Health, State
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import Query
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store import activity
+from hslpy.egress.store.activity import Hour
 from hslpy.records import record
 
 IPS = "/outgoing/delivery-ips"

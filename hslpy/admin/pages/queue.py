@@ -17,9 +17,10 @@ from hslpy.admin.pages import mail
 from hslpy.admin.pages.table import EVERYBODY, SUPER, page
 from hslpy.admin.pages.visit import Tone, Visit
 from hslpy.admin.queue_commands import STATES
-from hslpy.egress import directory, inventory, site
-from hslpy.egress.admins import count
-from hslpy.egress.names import NotFound, Refused
+from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.addresses import inventory
+from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.records import record
 
 PATH = "/outgoing/queue"

@@ -17,8 +17,8 @@ from markupsafe import Markup
 
 from hslpy.admin.pages.table import navigation
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress.admins import count
-from hslpy.egress.names import shown_address
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.rules.names import shown_address
 
 HERE = Path(__file__).parents[1]
 STATIC = HERE / "static"

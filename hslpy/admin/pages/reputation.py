@@ -20,14 +20,15 @@ from hslpy.admin.pages.delivery_ips import PATH, TITLE, tab, tabs
 from hslpy.admin.pages.listing import Listing, query_from
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import block_lists, listings, reputation_tables, site
-from hslpy.egress.admins import Role
-from hslpy.egress.block_lists import BlockList
-from hslpy.egress.listings import OwnAddress, counted
-from hslpy.egress.names import NotFound, Refused
-from hslpy.egress.reputation import AGAIN_S, MOST_CELLS, ReputationChecker
-from hslpy.egress.reputation_jobs import Event, Job
-from hslpy.egress.reputation_tables import ADDRESS_FIELDS, history, matrix
+from hslpy.egress.accounts import site
+from hslpy.egress.accounts.admins import Role
+from hslpy.egress.reputation import block_lists, listings, page_tables
+from hslpy.egress.reputation.block_lists import BlockList
+from hslpy.egress.reputation.checker import AGAIN_S, MOST_CELLS, ReputationChecker
+from hslpy.egress.reputation.jobs import Event, Job
+from hslpy.egress.reputation.listings import OwnAddress, counted
+from hslpy.egress.reputation.page_tables import ADDRESS_FIELDS, history, matrix
+from hslpy.egress.rules.names import NotFound, Refused
 
 HERE = f"{PATH}/reputation"
 COLUMNS: Mapping[str, str] = {"address": "Address", "result": "Summary"}
@@ -121,7 +122,7 @@ def reputation_tab(visit: Visit) -> Response:
         state=_state(under_way),
         menu=lambda row, suspended: _menu(row.address, suspension(row.address.address), row.address.address in suspended),
         suspension=suspension,
-        no_lists=reputation_tables.NO_LISTS,
+        no_lists=page_tables.NO_LISTS,
         tone_of=tone_of,
         short=short,
         counted=counted,

@@ -17,11 +17,13 @@ from hslpy.admin.pages.setting_edit import name_of, tell
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Tone, Visit, numbers
 from hslpy.admin.queued_spam import queued_spam
-from hslpy.egress import inventory, setting_form, setting_list, setting_sheet, settings
-from hslpy.egress.admins import count
-from hslpy.egress.book import PRIMARY
-from hslpy.egress.names import Refused
-from hslpy.egress.settings import CLEAN_FIRST, Edit, Outcome, Row
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.addresses import inventory
+from hslpy.egress.checks import setting_form
+from hslpy.egress.delivery_ips import setting_list, setting_sheet, settings
+from hslpy.egress.delivery_ips.settings import CLEAN_FIRST, Edit, Outcome, Row
+from hslpy.egress.rules.book import PRIMARY
+from hslpy.egress.rules.names import Refused
 
 _MOST_NAMED = 20
 

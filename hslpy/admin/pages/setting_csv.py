@@ -10,10 +10,10 @@ from fastapi.responses import Response
 from hslpy.admin.pages.delivery_ips import PATH
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import setting_list, setting_sheet
-from hslpy.egress.admins import count
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import Query
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.delivery_ips import setting_list, setting_sheet
+from hslpy.egress.delivery_ips.queries import Query
+from hslpy.egress.rules.names import Refused
 
 _MOST_LINES = 500
 """So many lines of a preview are shown; the others are counted."""

@@ -15,13 +15,15 @@ from fastapi.responses import Response
 from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit, numbers
-from hslpy.egress import admins, directory, setting_form, settings
-from hslpy.egress.book import LEVELS, PRIMARY, Family
-from hslpy.egress.facts import Finding
-from hslpy.egress.names import NotFound, Refused, about, canonical_address, read_interfaces
-from hslpy.egress.preflight import CHECKS
-from hslpy.egress.settings import Conflict, Edit, Outcome, Row, Value
-from hslpy.egress.sources import family_of
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.checks import setting_form
+from hslpy.egress.checks.facts import Finding
+from hslpy.egress.checks.preflight import CHECKS
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.settings import Conflict, Edit, Outcome, Row, Value
+from hslpy.egress.rules.book import LEVELS, PRIMARY, Family
+from hslpy.egress.rules.names import NotFound, Refused, about, canonical_address, read_interfaces
+from hslpy.egress.rules.sources import family_of
 from hslpy.records import record
 
 ALL_NODES = "*"

@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from hslpy.admin import who
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit, local
-from hslpy.egress import sessions
-from hslpy.egress.names import Refused
+from hslpy.egress.accounts import sessions
+from hslpy.egress.rules.names import Refused
 
 PATH = "/sign-in"
 WRONG = "The name or the password is not right."

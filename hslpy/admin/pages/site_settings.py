@@ -10,10 +10,10 @@ from markupsafe import Markup, escape
 
 from hslpy.admin.pages.table import SUPER, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import site
-from hslpy.egress.admins import count
-from hslpy.egress.names import Refused
-from hslpy.egress.site import Row
+from hslpy.egress.accounts import site
+from hslpy.egress.accounts.admins import count
+from hslpy.egress.accounts.site import Row
+from hslpy.egress.rules.names import Refused
 
 PATH = "/server/settings"
 GROUPS = (

@@ -13,9 +13,10 @@ from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.simple import Form, Input
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import site, suspensions
-from hslpy.egress.names import Refused, about, canonical_address
-from hslpy.egress.suspensions import Suspended
+from hslpy.egress.accounts import site
+from hslpy.egress.reputation import suspensions
+from hslpy.egress.reputation.suspensions import Suspended
+from hslpy.egress.rules.names import Refused, about, canonical_address
 
 PATH = f"{IPS}/suspension"
 TAB = f"{IPS}?tab=reputation&show=1"

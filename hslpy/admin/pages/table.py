@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fastapi.responses import Response
 
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress.admins import ROLES, Role
+from hslpy.egress.accounts.admins import ROLES, Role
 from hslpy.records import record
 
 SUPER: Sequence[Role] = ("super-admin",)

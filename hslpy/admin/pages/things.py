@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages.listing import Listing
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress.names import Refused
-from hslpy.egress.queries import Field, Query, select_rows
+from hslpy.egress.delivery_ips.queries import Field, Query, select_rows
+from hslpy.egress.rules.names import Refused
 from hslpy.records import record
 
 T = TypeVar("T")

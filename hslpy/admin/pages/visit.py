@@ -18,10 +18,10 @@ from fastapi.datastructures import FormData
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from hslpy.admin.site import Site
-from hslpy.egress.admins import Principal
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.names import Refused
-from hslpy.egress.sessions import SignedIn
+from hslpy.egress.accounts.admins import Principal
+from hslpy.egress.accounts.sessions import SignedIn
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.store.database import Actor, Database
 from hslpy.records import record
 
 Tone = Literal["ok", "info", "warning", "critical"]

@@ -18,10 +18,11 @@ from hslpy.admin.pages.delivery_ips import PATH as IPS
 from hslpy.admin.pages.simple import Form, Input
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress import site, warm_view, warming
-from hslpy.egress.admins import Role
-from hslpy.egress.names import Refused
-from hslpy.egress.warm_view import Day, View
+from hslpy.egress.accounts import site
+from hslpy.egress.accounts.admins import Role
+from hslpy.egress.rules.names import Refused
+from hslpy.egress.warm_up import warm_view, warming
+from hslpy.egress.warm_up.warm_view import Day, View
 
 PATH = f"{IPS}/warm-up"
 VIEWERS: Sequence[Role] = ("super-admin", "read-only")

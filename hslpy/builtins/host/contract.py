@@ -20,8 +20,8 @@ from hslpy.client.logfiles import LogFiles
 from hslpy.client.lookup_contract import Lookups, ScriptedLookups, Server
 from hslpy.client.sockets import SocketSettings
 from hslpy.dns.contract import Resolver
-from hslpy.egress.departures import Departures
-from hslpy.egress.logins import StoreLogins
+from hslpy.egress.traffic.departures import Departures
+from hslpy.egress.traffic.logins import StoreLogins
 from hslpy.log import Log, no_log
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.rate.contract import RateCounters

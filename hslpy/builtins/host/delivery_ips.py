@@ -6,9 +6,9 @@ The rules are `egress`'s. Source: the project's own; section C of the specificat
 from __future__ import annotations
 
 from hslpy.builtins.host.options import NUMBER, TEXT, read_options
-from hslpy.egress import origin
-from hslpy.egress.book import PRIMARY, Family, Sender
-from hslpy.egress.departures import Departures
+from hslpy.egress.rules.book import PRIMARY, Family, Sender
+from hslpy.egress.traffic import origin
+from hslpy.egress.traffic.departures import Departures
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run

@@ -20,8 +20,8 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import COOKIE
 from hslpy.clock import ManualClock
-from hslpy.egress.database import Database
-from hslpy.egress.sessions import open_session
+from hslpy.egress.accounts.sessions import open_session
+from hslpy.egress.store.database import Database
 
 from .seed import PASSWORD, seed
 

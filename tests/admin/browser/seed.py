@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from hslpy.clock import ManualClock
-from hslpy.egress import admins, directory, inventory, settings
-from hslpy.egress.book import Family
-from hslpy.egress.database import Actor, Database
-from hslpy.egress.interfaces import LocalAddress, Report
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.addresses import inventory
+from hslpy.egress.addresses.interfaces import LocalAddress, Report
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.rules.book import Family
+from hslpy.egress.store.database import Actor, Database
 
 PASSWORD = "long enough"
 ROOT = Actor("root", "cli")

@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from hslpy.egress import admins, directory, settings
+from hslpy.egress.accounts import admins, directory
+from hslpy.egress.delivery_ips import settings
 from hslpy.mail.address import Address
 from tests.spool.messages import recipient
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hslpy.egress import block_lists, directory
-from hslpy.egress.database import Actor
+from hslpy.egress.accounts import directory
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.store.database import Actor
 
 from ...support.mail_server import MailServer, mail_server
 from ..busy import busy, mail

@@ -20,11 +20,12 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import ManualClock
 from hslpy.dns.resolver import DnsResolver
-from hslpy.egress import block_lists, site
-from hslpy.egress.database import Database
-from hslpy.egress.dnsbl import Code, Meaning
-from hslpy.egress.reputation import ReputationChecker
-from hslpy.egress.reputation_jobs import ReputationSettings, resolver_settings
+from hslpy.egress.accounts import site
+from hslpy.egress.reputation import block_lists
+from hslpy.egress.reputation.checker import ReputationChecker
+from hslpy.egress.reputation.jobs import ReputationSettings, resolver_settings
+from hslpy.egress.rules.dnsbl import Code, Meaning
+from hslpy.egress.store.database import Database
 from tests.support.dnsbl_server import DnsblServer, List
 
 from .conftest import SHOTS, Web, shot

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from hslpy.dns.scripted import ScriptedResolver
-from hslpy.egress import settings
-from hslpy.egress.checkup import Checker
-from hslpy.egress.settings import Edit
+from hslpy.egress.checks.checkup import Checker
+from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.settings import Edit
 
 from .conftest import shot
 from .seed import NODE1, NODE2, ROOT, report

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hslpy.clock import ManualClock
-from hslpy.egress.book import Book, Node, Setting, scope_of
-from hslpy.egress.departures import Departures
-from hslpy.egress.logins import StoreLogins
-from hslpy.egress.picture import Account, Picture
+from hslpy.egress.rules.book import Book, Node, Setting, scope_of
+from hslpy.egress.traffic.departures import Departures
+from hslpy.egress.traffic.logins import StoreLogins
+from hslpy.egress.traffic.picture import Account, Picture
 from hslpy.hooks.facts import AuthFacts
 from tests.hooks.world import World
 from tests.users.test_file import quick
