@@ -12,7 +12,8 @@ from typing import Any
 from hslpy.admin.control import Handler
 from hslpy.errors import OperatorError
 from hslpy.mail.address import Address
-from hslpy.queue.queue import Outcome, Queue, QueueFilter
+from hslpy.queue.queue import Outcome, Queue
+from hslpy.queue.search import QueueFilter
 from hslpy.spool.contract import QueuedRecipient, Spool
 
 STATES = ("waiting", "due", "in-flight", "held", "quarantined")

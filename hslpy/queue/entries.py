@@ -52,6 +52,11 @@ def field_key(name: str) -> Key:
     raise ValueError(f"unknown queue field `{name}`, wanted one of {', '.join(FIELDS)} or metadata.<name>")
 
 
+def named(entry: QueuedRecipient) -> dict[str, object]:
+    """Give what an event says of which recipient it is about."""
+    return {"transaction": entry.transaction_id, "queue_id": entry.queue_id}
+
+
 def user_key(entry: QueuedRecipient) -> str:
     """Give the outgoing user that the choice of delivery IPs goes by, `user@domain`; empty where there is none."""
     domain = entry.egress.get("domain", "")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,8 +18,9 @@ from hslpy.clock import Clock
 from hslpy.log import Log
 from hslpy.mail.dsn import Action, wants_report
 from hslpy.mail.verdict import QueueOptions
-from hslpy.queue.entries import compact, field_key, has_egress, user_key, wanted_value
+from hslpy.queue.entries import compact, named
 from hslpy.queue.index import Index
+from hslpy.queue.journal import Journal
 from hslpy.queue.metrics import Build, QueueMetrics
 from hslpy.queue.schedule import (
     QueueExpired,
@@ -31,6 +31,7 @@ from hslpy.queue.schedule import (
     passed,
     spread_over,
 )
+from hslpy.queue.search import EVERYTHING, STEP, QueueFilter, Summary, matching, search, summarise
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")
@@ -38,10 +39,8 @@ Withheld = Callable[[QueuedRecipient], str]
 
 _CHUNK = 500  # entries changed by one commit of an operator's order, so that mail need not wait for all of them
 _AT_ONCE = 20_000  # so many are counted by a new set of fields within 20 ms
-_STEP = 2000  # entries looked at by a search before others get a turn: a few milliseconds
 _LONGEST_SLEEP_S = 60.0  # due times are wall clock, and the wall clock may be set
 _SET_S = 60.0  # a wall clock that is off by more than this all at once was set; less is corrected all the time
-_OWED_AGAIN_S = 1.0  # the wait before changes are written again that the spool failed to take
 _MOST_REPORTS = 1000  # of success, kept in memory until the spool takes them
 _AGAIN_S = 60.0  # the wait of an entry whose bounce could not be stored
 
@@ -59,38 +58,6 @@ class QueueSettings:
     spread_above: int = 200
     delay_warning_after_s: tuple[float, ...] = ()
     max_metric_sets: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFilter:
-    """What an operator looks for: `fields` as for the metric, any of the values in each; `state` one of `waiting`,
-    `due`, `in-flight`, `held`, `quarantined`; both empty for everything. `egress` are values of what the choice of
-    delivery IPs goes by, any of them in each: its `domain`, its `username`, the address it was tried `from`.
-    """
-
-    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    state: str = ""
-    egress: Mapping[str, Collection[str]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Group:
-    """Recipients that have something in common: how many, how many of them are held, their bytes, and the time at which
-    the oldest came in (Unix seconds)."""
-
-    value: str
-    count: int = 0
-    held: int = 0
-    size_bytes: int = 0
-    oldest_at: float = math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How many recipients there are by state, and the groups of them, the largest first."""
-
-    states: Mapping[str, int]
-    groups: Sequence[Group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +87,7 @@ class Queue:
         """Says why an entry is not to be tried whatever is due, empty for one that may."""
         self._aside: set[int] = set()  # due, and withheld
         self._doomed: set[int] = set()  # deleted by an operator while in flight
-        self._owed: list[Update | Remove] = []  # changes the spool failed to take: written with the next
-        self._behind = False  # True while any are owed: nothing is claimed
-        self._carried = 0  # calls under way that write what is owed
         self._reports: deque[tuple[Mapping[str, object], NewMessage]] = deque()  # of success, not stored yet
-        self._naps: set[asyncio.Future[None]] = set()
         self._closing = False
         self._finishing: list[QueuedRecipient] = []
         self._finished: asyncio.Future[None]  # of those in `_finishing`
@@ -132,6 +95,7 @@ class Queue:
         self._counting: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
+        self._journal = Journal(spool, clock, log, self._spawn, self._changed.set)
         self._ahead_s = clock.time() - clock.monotonic()
         self._most_retries = {bounce: most_retries(settings.schedule, bounce=bounce) for bounce in (False, True)}
 
@@ -157,19 +121,14 @@ class Queue:
     async def close(self) -> None:
         """Wait for the changes under way, and write those still owed."""
         self._closing = True
-        for nap in self._naps:
-            nap.cancel()
+        self._journal.close()
         while self._tasks:
             await asyncio.wait(list(self._tasks))
-        if self._owed:
-            try:
-                await self._apply(())
-            except SpoolError as error:
-                self._log("queue.changes_lost", {"level": "error", "changes": len(self._owed), "error": error.message})
+        await self._journal.flush()
         await self._store_reports()
-        for named, _ in self._reports:
+        for about, _ in self._reports:
             self._log(
-                "queue.report_dropped", {"level": "error", **named, "reason": "the spool did not take it until the stop"}
+                "queue.report_dropped", {"level": "error", **about, "reason": "the spool did not take it until the stop"}
             )
 
     # --- mail coming in
@@ -189,7 +148,7 @@ class Queue:
 
         None while the spool does not take what becomes of them: each would be delivered again after a restart.
         """
-        if self._behind:
+        if self._journal.behind:
             return []
         return self._without_withheld(self._index.claim(self._now(), limit))
 
@@ -216,12 +175,12 @@ class Queue:
 
     def claim_those(self, queue_ids: Iterable[int]) -> list[QueuedRecipient]:
         """Give those of these recipients that wait, due or not; they are in flight from now on. None as for `claim`."""
-        return [] if self._behind else self._without_withheld(self._index.claim_those(queue_ids))
+        return [] if self._journal.behind else self._without_withheld(self._index.claim_those(queue_ids))
 
     @property
     def paused(self) -> bool:
         """Whether nothing is claimed for now, because the spool does not take what becomes of mail."""
-        return self._behind
+        return self._journal.behind
 
     def next_due(self) -> float | None:
         """Give the time at which something is due, in Unix seconds; None when nothing waits."""
@@ -232,7 +191,7 @@ class Queue:
         while True:
             self._changed.clear()
             now = self._now()
-            due = None if self._behind else self._index.next_due()
+            due = None if self._journal.behind else self._index.next_due()
             left = _LONGEST_SLEEP_S if due is None else due - now
             if left <= 0:
                 return
@@ -317,7 +276,7 @@ class Queue:
 
     def withdrawn(self, entry: QueuedRecipient) -> bool:
         """Say whether this claimed recipient should not be tried now: it is held or deleted, or claiming has paused."""
-        return entry.hold or entry.queue_id in self._doomed or self._behind or bool(self.withheld(entry))
+        return entry.hold or entry.queue_id in self._doomed or self._journal.behind or bool(self.withheld(entry))
 
     def most_retries(self, entry: QueuedRecipient) -> int:
         """Give how many retries the schedule has room for."""
@@ -350,13 +309,9 @@ class Queue:
         if report is not None:
             why = self.no_report_because(entry)
             if why:
-                self._log("queue.report_dropped", {**_named(entry), "reason": why})
+                self._log("queue.report_dropped", {**named(entry), "reason": why})
                 report = None
         return await self._to_its_end(self._bounce(entry, report))
-
-    async def update_metadata(self, entry: QueuedRecipient, metadata: Mapping[str, str]) -> None:
-        """Replace what scripts keep with the recipient. Raises SpoolError when it could not be written."""
-        await self._to_its_end(self._update(entry, {"metadata": dict(metadata)}))
 
     # --- measures and operators
 
@@ -388,7 +343,7 @@ class Queue:
         try:
             more = True
             while more and not self._closing:
-                more = build.step(_STEP)
+                more = build.step(STEP)
                 await asyncio.sleep(0)
         finally:
             del self._counting[build.fields]
@@ -412,55 +367,24 @@ class Queue:
         return self._index.get(queue_id)
 
     async def list(
-        self, wanted: QueueFilter = QueueFilter(), limit: int = 100, offset: int = 0
+        self, wanted: QueueFilter = EVERYTHING, limit: int = 100, offset: int = 0
     ) -> tuple[int, tuple[QueuedRecipient, ...]]:
         """Give how many match, and those from `offset` on, in the order they came in. Others get turns meanwhile.
 
         Raises ValueError for an unknown field.
         """
-        return await self._search(self._matching(wanted), limit, offset)
+        return await search(self._index, matching(wanted, self.state), limit, offset)
 
-    async def summary(self, by: str, wanted: QueueFilter = QueueFilter()) -> Summary:
+    async def summary(self, by: str, wanted: QueueFilter = EVERYTHING) -> Summary:
         """Give what matches by state, and in groups by a field, or by `user`. Others get turns meanwhile.
 
         Raises ValueError for an unknown field.
         """
-        key = user_key if by == "user" else field_key(by)
-        matches, groups, states = self._matching(wanted), dict[str, Group](), Counter[str]()
-
-        def counted(entry: QueuedRecipient) -> bool:
-            if not matches(entry):
-                return False
-            states[self.state(entry)] += 1
-            value = key(entry) or ""
-            group = groups.get(value) or groups.setdefault(value, Group(value))
-            group.count += 1
-            group.held += entry.hold
-            group.size_bytes += entry.size_bytes
-            group.oldest_at = min(group.oldest_at, entry.received_at)
-            return False
-
-        await self._search(counted, 0, 0)
-        return Summary(dict(states), sorted(groups.values(), key=lambda group: (-group.count, group.value)))
-
-    def _matching(self, wanted: QueueFilter) -> Callable[[QueuedRecipient], bool]:
-        keys = [
-            (field_key(name), frozenset(wanted_value(name, value) for value in values))
-            for name, values in wanted.fields.items()
-        ]
-
-        def matches(entry: QueuedRecipient) -> bool:
-            if wanted.state and not self._in_state(entry, wanted.state):
-                return False
-            return all(key(entry) in values for key, values in keys) and (
-                not wanted.egress or has_egress(entry, wanted.egress)
-            )
-
-        return matches
+        return await summarise(self._index, by, wanted, self.state)
 
     async def of_transaction(self, transaction_id: str) -> tuple[QueuedRecipient, ...]:
         """Give all recipients of a transaction."""
-        found = await self._search(lambda entry: entry.transaction_id == transaction_id, len(self._index), 0)
+        found = await search(self._index, lambda entry: entry.transaction_id == transaction_id, len(self._index), 0)
         return found[1]
 
     async def hold(self, queue_ids: Iterable[int]) -> Outcome:
@@ -506,16 +430,16 @@ class Queue:
             return
         held = entry.hold
         if report is None:
-            await self._record(entry, Update(entry.queue_id, values))
+            await self._journal.record(entry, Update(entry.queue_id, values))
         elif await self._with_report(entry, Update(entry.queue_id, values), report) is not None:
             del values["last_at"]  # or the next attempt would not know that the report is still to be sent
-            await self._record(entry, Update(entry.queue_id, values))
+            await self._journal.record(entry, Update(entry.queue_id, values))
         if entry.queue_id in self._doomed:  # deleted while that was written
             await self._finish(entry)
             return
         if entry.hold != held:  # an operator held or released it while that was written: the newer word stands
             values["hold"] = entry.hold
-            await self._record(entry, Update(entry.queue_id, {"hold": entry.hold}))
+            await self._journal.record(entry, Update(entry.queue_id, {"hold": entry.hold}))
         self._index.change(entry, values)
         self._index.put_back(entry)
         self._wake(entry.due_at)
@@ -536,10 +460,10 @@ class Queue:
         while self._finishing:
             entries, done, self._finishing = self._finishing, self._finished, []
             try:
-                await self._apply([Remove(entry.queue_id) for entry in entries])
+                await self._journal.apply([Remove(entry.queue_id) for entry in entries])
             except SpoolError:  # perhaps of one of them only
                 for entry in entries:
-                    await self._record(entry, Remove(entry.queue_id))
+                    await self._journal.record(entry, Remove(entry.queue_id))
             for entry in entries:
                 self._forget(entry)
             done.set_result(None)
@@ -552,24 +476,24 @@ class Queue:
             return
         await self._finish(entry)
         if error.unfit or len(self._reports) >= _MOST_REPORTS:
-            self._log("queue.report_dropped", {"level": "error", **_named(entry), "reason": error.message})
+            self._log("queue.report_dropped", {"level": "error", **named(entry), "reason": error.message})
             return
-        self._reports.append((_named(entry), report))
+        self._reports.append((named(entry), report))
         if len(self._reports) == 1:
             self._spawn(self._keep_storing_reports())
 
     async def _with_report(self, entry: QueuedRecipient, change: Update | Remove, report: NewMessage) -> SpoolError | None:
         """Write the change and queue the report in one commit; give why the spool did not take it."""
         try:
-            self._add(await self._apply((change,), report))
+            self._add(await self._journal.apply((change,), report))
         except SpoolError as error:
-            self._log("queue.report_not_stored", {"level": "error", **_named(entry), "error": error.message})
+            self._log("queue.report_not_stored", {"level": "error", **named(entry), "error": error.message})
             return error
         return None
 
     async def _keep_storing_reports(self) -> None:
         while self._reports:
-            await self._nap()
+            await self._journal.nap()
             if self._closing:
                 return
             await self._store_reports()
@@ -578,7 +502,7 @@ class Queue:
         """Queue the reports of success that the spool did not take, as far as it takes them now."""
         with contextlib.suppress(SpoolError):
             while self._reports:
-                self._add(await self._apply((), self._reports[0][1]))
+                self._add(await self._journal.apply((), self._reports[0][1]))
                 self._reports.popleft()
 
     async def _bounce(self, entry: QueuedRecipient, report: NewMessage | None) -> tuple[QueuedRecipient, ...]:
@@ -586,19 +510,14 @@ class Queue:
             await self._finish(entry)
             return ()
         try:
-            entries = await self._apply((Remove(entry.queue_id),), report)
+            entries = await self._journal.apply((Remove(entry.queue_id),), report)
         except SpoolError as error:
-            self._log("queue.bounce_not_stored", {"level": "error", **_named(entry), "error": error.message})
+            self._log("queue.bounce_not_stored", {"level": "error", **named(entry), "error": error.message})
             self.postpone(entry, self._clock.time() + _AGAIN_S)
             return ()
         self._forget(entry)
         self._add(entries)
         return entries
-
-    async def _update(self, entry: QueuedRecipient, values: Mapping[str, object]) -> None:
-        await self._apply((Update(entry.queue_id, values),))
-        if self._index.get(entry.queue_id) is entry:
-            self._index.change(entry, values)
 
     async def _order(self, queue_ids: Iterable[int], order: str) -> Outcome:
         """Carry out an operator's order, some hundreds a commit. Raises SpoolError; what was done before it stays done."""
@@ -636,7 +555,7 @@ class Queue:
 
     async def _carry_out(self, changes: Sequence[tuple[QueuedRecipient, Update | Remove]]) -> None:
         try:
-            await self._apply([change for _, change in changes])
+            await self._journal.apply([change for _, change in changes])
         except SpoolError:
             for entry, change in changes:
                 if isinstance(change, Remove):
@@ -650,25 +569,6 @@ class Queue:
                 self._index.change(entry, change.values)
         self._changed.set()
 
-    async def _search(
-        self, matches: Callable[[QueuedRecipient], bool], limit: int, offset: int
-    ) -> tuple[int, tuple[QueuedRecipient, ...]]:
-        found: list[QueuedRecipient] = []
-        count = 0
-        for number, queue_id in enumerate(self._index.ids()):
-            if number % _STEP == _STEP - 1:
-                await asyncio.sleep(0)
-            entry = self._index.get(queue_id)
-            if entry is not None and matches(entry):
-                if offset <= count < offset + limit:
-                    found.append(entry)
-                count += 1
-        return count, tuple(found)
-
-    def _in_state(self, entry: QueuedRecipient, state: str) -> bool:
-        own = self.state(entry)
-        return state == own or (state == "waiting" and own == "due")
-
     def _add(self, entries: Sequence[QueuedRecipient]) -> None:
         for entry in entries:
             self._index.add(compact(entry))
@@ -681,55 +581,6 @@ class Queue:
     def _wake(self, due_at: float | None) -> None:
         if due_at is not None and self._index.next_due() == due_at:  # it is now the first
             self._changed.set()
-
-    async def _record(self, entry: QueuedRecipient, change: Update | Remove) -> None:
-        """Write what has happened already: if the spool fails to take it now, it is written with the next change."""
-        try:
-            await self._apply((change,))
-        except SpoolError as error:
-            if not error.unfit:
-                self._owe([change], error)
-            fields = {**_named(entry), "error": error.message, "owed": len(self._owed)}
-            self._log("queue.change_not_written", {"level": "error", **fields})
-
-    def _owe(self, changes: Iterable[Update | Remove], error: SpoolError) -> None:
-        self._owed = [*changes, *self._owed]
-        if not self._behind:
-            self._behind = True
-            self._log("queue.paused", {"level": "error", "error": error.message})
-            self._spawn(self._catch_up())
-
-    async def _catch_up(self) -> None:
-        """Write what is owed as soon as the spool takes it, then let deliveries go on."""
-        while self._owed or self._carried:
-            await self._nap()
-            if self._closing:
-                return
-            with contextlib.suppress(SpoolError):
-                await self._apply(())
-        self._behind = False
-        self._log("queue.resumed", {})
-        self._changed.set()
-
-    async def _nap(self) -> None:
-        """Wait until the spool is to be tried again, or the queue closes."""
-        nap = asyncio.ensure_future(self._clock.sleep(_OWED_AGAIN_S))
-        self._naps.add(nap)
-        await asyncio.wait([nap])
-        self._naps.discard(nap)
-
-    async def _apply(self, changes: Sequence[Update | Remove], new: NewMessage | None = None) -> tuple[QueuedRecipient, ...]:
-        if not self._owed:
-            return await self._spool.apply(changes, new)
-        owed, self._owed = self._owed, []
-        self._carried += 1
-        try:
-            return await self._spool.apply([*owed, *changes], new)
-        except SpoolError as error:
-            self._owe(owed, error)
-            raise
-        finally:
-            self._carried -= 1
 
     async def _to_its_end(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do the work to its end, though the caller be cancelled: the spool may have it already, so memory must follow."""
@@ -745,10 +596,6 @@ class Queue:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # a caller that was cancelled no longer asks for it
-
-
-def _named(entry: QueuedRecipient) -> dict[str, object]:
-    return {"transaction": entry.transaction_id, "queue_id": entry.queue_id}
 
 
 def _first(entry: QueuedRecipient, now: float) -> float:

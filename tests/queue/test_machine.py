@@ -255,14 +255,6 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 del self.known[queue_id]
 
-    @precondition(lambda self: self.flies())
-    @rule(pick=_PICK)
-    def set_metadata(self, pick: int) -> None:
-        found = self.flying(pick)
-        if found is not None and not self.spool.failing:
-            self.do(self.queue.update_metadata(found[0], {"k": f"v{pick % 2}"}))
-            found[1].metadata = {"k": f"v{pick % 2}"}
-
     @rule(seconds=st.sampled_from([1.0, 60.0, 600.0, 20_000.0]))
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
