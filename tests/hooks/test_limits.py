@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from typing import Any
 
 import pytest
 
 from hslpy.hooks.runner import Hooks
 from hslpy.lang.run import Limits
+from hslpy.mail.verdict import Verdict
 from hslpy.scan.contract import SpamScore
 from tests.hooks.world import World, wait_for
-from tests.support.collector import uncollected
+from tests.support.yardstick import assert_within
 
 SHORT = Limits(cpu_s=0.6, wall_s=60.0, regex_s=0.2)
 COUNTED = Limits(steps=3_000_000, cpu_s=60.0)  # for scripts that must come far however slow the machine
 
 
-async def longest_stall(work: Any, hooks: Hooks, world: World) -> tuple[Any, float]:
-    """Give the result of `work` and the longest computing time between two turns of another session."""
+async def longest_stall(hooks: Hooks, world: World) -> tuple[Verdict, float]:
+    """Run hook rcptto; give its verdict and the longest computing time, in seconds, between two turns of another session."""
     event = world.event("mailfrom")
     longest = 0.0
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(hooks.run(hooks.current, "rcptto", world.event("rcptto")))
     while not task.done():
         started = time.thread_time()
         await hooks.run(hooks.current, "mailfrom", event)
@@ -48,12 +48,15 @@ async def longest_stall(work: Any, hooks: Hooks, world: World) -> tuple[Any, flo
 )
 def test_hostile_script(world: World, script: str, text: str) -> None:
     hooks = world.hooks({"rcptto": script, "mailfrom": "$x = 1;"}, limits=SHORT)
-    run = hooks.run(hooks.current, "rcptto", world.event("rcptto"))
-    with uncollected():
-        verdict, stall = wait_for(longest_stall(run, hooks, world))
-    assert (verdict.action, verdict.failed, str(verdict.reply)) == ("defer", True, "451 4.3.0 Temporary policy failure")
-    assert text in world.failure()
-    assert stall < 0.5, stall  # generous for a busy machine: a script that is not sliced takes 0.6 s and more
+
+    def stall_s() -> float:
+        world.events.clear()
+        verdict, longest = wait_for(longest_stall(hooks, world))
+        assert (verdict.action, verdict.failed, str(verdict.reply)) == ("defer", True, "451 4.3.0 Temporary policy failure")
+        assert text in world.failure()
+        return longest
+
+    assert_within(100, stall_s)  # a script that is not sliced takes 600
 
 
 WARM = "$i = 0; while ($i < 100000) $i += 1; "  # many steps go by between two looks at the clock by then
@@ -73,44 +76,44 @@ WARM = "$i = 0; while ($i < 100000) $i += 1; "  # many steps go by between two l
 )
 def test_dear_steps_after_cheap_ones(world: World, script: str) -> None:
     hooks = world.hooks({"rcptto": WARM + script, "mailfrom": "$x = 1;"}, limits=SHORT)
-    run = hooks.run(hooks.current, "rcptto", world.event("rcptto"))
-    with uncollected():
-        verdict, stall = wait_for(longest_stall(run, hooks, world))
-    assert verdict.failed and stall < 0.5, stall
+
+    def stall_s() -> float:
+        verdict, longest = wait_for(longest_stall(hooks, world))
+        assert verdict.failed
+        return longest
+
+    assert_within(100, stall_s)
 
 
 def test_busy_script_gives_others_their_turn(world: World) -> None:
-    """The same, held to what the issue says where the machine is quiet: the middle one of many stalls is short."""
+    """The middle one of many stalls is a few milliseconds long."""
     hooks = world.hooks({"rcptto": "while (true) {}", "mailfrom": "$x = 1;"}, limits=COUNTED)
 
-    async def main() -> list[float]:
+    async def main() -> float:
         task = asyncio.ensure_future(hooks.run(hooks.current, "rcptto", world.event("rcptto")))
         stalls = []
         while not task.done():
             started = time.thread_time()
             await asyncio.sleep(0)
             stalls.append(time.thread_time() - started)
-        return sorted(stalls)
+        assert len(stalls) > 50
+        return sorted(stalls)[len(stalls) // 2]
 
-    stalls = wait_for(main())
-    assert len(stalls) > 50
-    assert stalls[len(stalls) // 2] < 0.005
+    assert_within(6, lambda: wait_for(main()))
 
 
 def test_waiting_counts_as_wall_time(world: World) -> None:
     class Slow:
         async def scan(self, request: object) -> SpamScore:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
             return SpamScore(0.0)
 
         async def close(self) -> None:
             pass
 
-    started = time.perf_counter()
     verdict = world.run("data", "ScanSA();", None, limits=Limits(wall_s=0.05), spamassassin=Slow())
     assert verdict.failed and verdict.action == "defer"
     assert "took longer than 0.05 s" in world.failure()
-    assert time.perf_counter() - started < 5
 
 
 def test_cancelled_session_leaves_its_script(world: World) -> None:
@@ -172,10 +175,8 @@ def test_cancelled_session_stops_a_busy_script(world: World) -> None:
         task = asyncio.ensure_future(hooks.run(hooks.current, "rcptto", world.event("rcptto")))
         await asyncio.sleep(0.02)
         task.cancel()
-        started = time.thread_time()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError):  # not the script's own end, which the limits would bring much later
             await task
-        assert time.thread_time() - started < 0.5
 
     wait_for(main())
     assert not world.events

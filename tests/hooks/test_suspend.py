@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections import Counter
 from typing import Any
 
@@ -75,17 +74,15 @@ def test_wait_longer_than_the_wall_time_is_cut_short() -> None:
 
     def script() -> None:
         try:
-            wait(asyncio.sleep(30))
+            wait(asyncio.Event().wait())
         finally:
             wait(asyncio.sleep(0))
             unwound.append("here")
 
-    started = time.perf_counter()
     with pytest.raises(LimitExceeded) as caught:
         wait_for(Pool().run(script, 0.05))
     assert caught.value.code == "R204"
     assert unwound == ["here"]
-    assert time.perf_counter() - started < 5
 
 
 def test_cancelling_the_task_unwinds_the_function_first() -> None:
