@@ -159,6 +159,10 @@ def test_credentials_that_cannot_be_read(site, value):
     assert site(GET, user=None, headers={"Authorization": value}).status_code == 401
 
 
+def test_an_api_user_may_be_limited_to_any_call_that_there_is():
+    assert tuple(CALLS) == admins.CALLS
+
+
 def test_calls_and_addresses_of_a_user(site):
     add = admins.add_admin
     limits = {"allowed_calls": ["api_get_outgoing_interfaces"], "allowed_networks": ["192.0.2.0/24"]}

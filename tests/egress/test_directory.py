@@ -74,6 +74,11 @@ def test_roles_and_what_they_see(site):
     assert admins.set_admin(site, ROOT, "eve", new_name="Eve", parent="").parent == ""
 
 
+def test_a_misspelt_call_leaves_no_api_user_without_its_call(site):
+    with pytest.raises(Refused, match=r"^there is no call 'api_set_outgoing_interface'; did you mean '\w+s'\?$"):
+        admins.add_admin(site, ROOT, "soft", password="long enough", allowed_calls=["api_set_outgoing_interface"])
+
+
 def test_a_user_of_the_api_has_its_calls_and_networks(site):
     admins.add_admin(
         site, ROOT, "soft", password="long enough", is_api_user=True,
@@ -200,6 +205,12 @@ def test_what_somebody_else_has_locked_stays_locked(site):
     directory.set_domain(site, Actor("lee"), "example.com", locked=True)
     admins.set_admin(site, ROOT, "lee", new_name="leo")
     assert directory.get_domain(site, "example.com").locked_by == "leo"
+
+
+def test_a_node_has_no_address_that_no_host_has(site):
+    for given in ({"primary_ipv4": "224.0.0.1"}, {"primary_ipv6": "::ffff:192.0.2.1"}, {"addresses": ["0.0.0.0"]}):
+        with pytest.raises(Refused, match="cannot be used as a source address"):
+            directory.add_node(site, ROOT, "new.example.net", **given)
 
 
 def test_nodes(site, clock):

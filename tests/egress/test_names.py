@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hslpy.egress.rules.names import Refused, domain_name, helo_name, is_private, read_interfaces
+from hslpy.egress.rules.names import Refused, address_of_host, domain_name, helo_name, is_private, read_interfaces
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,13 @@ def test_lists_of_addresses(text, ipv4, ipv6):
 def test_what_mail_cannot_leave_from(text):
     with pytest.raises(Refused):
         read_interfaces(text)
+
+
+@pytest.mark.parametrize("text", ["224.0.0.1", "ff02::1", "255.255.255.255", "0.0.0.0", "::", "::ffff:192.0.2.1", "1.2.3"])
+def test_neither_a_node_nor_a_helo_name_has_an_address_that_no_host_has(text):
+    with pytest.raises(Refused):
+        address_of_host(text)
+    assert address_of_host(" 2001:DB8::1 ") == "2001:db8::1" and address_of_host("127.0.0.2") == "127.0.0.2"
 
 
 def test_the_texts_of_refusals():

@@ -6,6 +6,7 @@ know of HTTP.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import ipaddress
 import secrets
@@ -38,6 +39,19 @@ SCOPES: Mapping[str, str] = {
     "site:read": "see the site's settings and the audit record",
     "site:write": "change the site's settings",
 }
+CALLS = (
+    "api_help",
+    "api_get_outgoing_interfaces",
+    "api_get_outgoing_interfaces_json",
+    "api_set_outgoing_interfaces",
+    "api_get_outgoing_ehlo",
+    "api_set_outgoing_ehlo",
+    "api_remove_outgoing_ehlo",
+    "api_list_outgoing_ehlo",
+    "api_get_incoming_ehlo",
+    "api_set_incoming_ehlo",
+)
+"""The calls of the software API, which an API user may be limited to."""
 _TOKEN = "hslpy_"
 
 
@@ -439,7 +453,15 @@ def _hash(password: str) -> str:
 
 
 def _calls(calls: Iterable[str] | None) -> list[str] | None:
-    return None if calls is None else [one.strip() for one in calls if one.strip()]
+    if calls is None:
+        return None
+    kept = list(dict.fromkeys(one.strip() for one in calls if one.strip()))
+    for one in kept:
+        if one not in CALLS:
+            near = difflib.get_close_matches(one, CALLS, 1)
+            with about("allowed_calls"):
+                raise Refused(f"there is no call '{one}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    return kept
 
 
 def _networks(networks: Iterable[str] | None) -> list[str] | None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from hslpy.egress.accounts.admins import Removed, admin_of, count
 from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.rules.book import comparable
-from hslpy.egress.rules.names import NotFound, Refused, about, canonical_address, domain_name, fault_of_host
+from hslpy.egress.rules.names import NotFound, Refused, about, address_of_host, domain_name, fault_of_host
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Change, Database
 from hslpy.records import record
@@ -392,7 +392,7 @@ def add_node(
         )
         _set_primaries(change, added, primary_ipv4, primary_ipv6)
         for address in addresses:
-            _add_address(change, added, canonical_address(address))
+            _add_address(change, added, address_of_host(address))
         change.flush()
         return _node(change, added)
 
@@ -433,7 +433,7 @@ def set_node(
         found.ipv6_enabled = ipv6_enabled if ipv6_enabled is not None else found.ipv6_enabled
         _set_primaries(change, found, primary_ipv4, primary_ipv6)
         for address in addresses:
-            _add_address(change, found, canonical_address(address))
+            _add_address(change, found, address_of_host(address))
         change.flush()
         return _node(change, found)
 
@@ -675,7 +675,7 @@ def _set_primaries(change: Change, node: tables.Node, ipv4: str | None, ipv6: st
     for text, name, version in ((ipv4, "primary_ipv4", 4), (ipv6, "primary_ipv6", 6)):
         if text is None:
             continue
-        address = canonical_address(text) if text.strip() else ""
+        address = address_of_host(text) if text.strip() else ""
         if address and ipaddress.ip_address(address).version != version:
             raise Refused(f"'{text.strip()}' is not an IPv{version} address")
         setattr(node, name, address)

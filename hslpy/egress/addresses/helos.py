@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 from hslpy.dns.contract import Resolver
 from hslpy.egress.addresses.lookups import DEADLINE_S, MOST_NAMES, Lookup, ask, ask_reverse
 from hslpy.egress.rules.names import (
-    Refused,
-    canonical_address,
+    address_of_host,
     fault_of_host,
     fault_of_source,
     helo_name,
@@ -195,7 +194,7 @@ def set_helo(
 
     `seen` is what `look_up` of this address and name gave, for warnings; without it none come from DNS.
     """
-    address = checked_address(address)
+    address = address_of_host(address)
     row = change.get(Helo, (address, direction))
     if not helo:
         if row is not None:
@@ -211,25 +210,16 @@ def set_helo(
 
 async def look_before(resolver: Resolver, address: str, helo: str, deadline_s: float = DEADLINE_S) -> Seen | None:
     """Give what `set_helo` takes as `seen`, None where there is nothing to look up. Raises Refused, as `set_helo`."""
-    address = checked_address(address)
+    address = address_of_host(address)
     name = helo_name(helo)[0] if helo else ""
     if not name or name.startswith("[") or is_private(address) or fault_of_source(address) is not None:
         return None
     return await look_up(resolver, address, name, deadline_s)
 
 
-def checked_address(address: str) -> str:
-    """Give the address that a HELO name is for, in canonical form. Raises Refused."""
-    address = canonical_address(address)
-    fault = fault_of_source(address)
-    if fault in ("unspecified", "multicast", "broadcast"):
-        raise Refused(f"'{shown_address(address)}' cannot be used as a source address ({fault})")
-    return address
-
-
 def get_helo(session: Session, address: str, now: float, *, direction: Direction = "outgoing") -> Effective:
     """Give the HELO name in force for an address. Raises Refused."""
-    return load(session).of(checked_address(address), now, direction=direction)
+    return load(session).of(address_of_host(address), now, direction=direction)
 
 
 def list_helos(session: Session, now: float, *, direction: Direction = "outgoing") -> Sequence[Effective]:

@@ -62,6 +62,15 @@ def canonical_address(text: str) -> str:
         raise Refused(f"'{text}' is not an IP address") from None
 
 
+def address_of_host(text: str) -> str:
+    """Give an address that a server may have, loopback and link-local ones too, in canonical form. Raises Refused."""
+    address = canonical_address(text)
+    fault = fault_of_source(address)
+    if fault in ("unspecified", "multicast", "broadcast", "IPv4-mapped"):
+        raise Refused(f"'{shown_address(address)}' cannot be used as a source address ({fault})")
+    return address
+
+
 def fault_of_source(address: str) -> str | None:
     """Say why mail can never leave from an address, None where it might: for one in canonical form."""
     ip = ipaddress.ip_address(address)
