@@ -19,7 +19,8 @@ from hslpy.lang.declare import Builtin, Effect
 from hslpy.lang.diagnostics import CODES
 from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
 from hslpy.lang.load import load_program
-from hslpy.lang.run import Program, Run, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import Run, execute
 from hslpy.lang.source import Source
 from tests.support.certificates import GIVEN
 

@@ -23,7 +23,8 @@ from hslpy.dns.resolver import DnsResolver, ResolverSettings
 from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang.diagnostics import Diagnostic, render
 from hslpy.lang.profiles import PROFILES, ProfileChoice, profile_of
-from hslpy.lang.run import LimitExceeded, Limits, Program
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Limits
 from hslpy.log import no_log
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.tooling.bench import Bench, empty_queue, note_of, rendered, services_in_memory

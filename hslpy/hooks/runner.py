@@ -30,7 +30,8 @@ from hslpy.hooks.verdicts import data_verdict, queue_verdict
 from hslpy.lang.diagnostics import render
 from hslpy.lang.faults import call_lines, place_of
 from hslpy.lang.growth import ELEMENT_BYTES
-from hslpy.lang.run import BoundBuiltin, LimitExceeded, Program, Run, VerdictGiven, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import BoundBuiltin, LimitExceeded, Run, VerdictGiven, execute
 from hslpy.lang.shown import HIDDEN, without_secrets
 from hslpy.lang.source import Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Value

@@ -19,7 +19,8 @@ from hslpy.hooks.table import BY_NAME
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
-from hslpy.lang.run import Limits, Program
+from hslpy.lang.program import Program
+from hslpy.lang.run import Limits
 from hslpy.lang.source import Source
 from hslpy.log import Log, no_log
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from hslpy.errors import ScriptError
-from hslpy.lang.growth import Budget, TextBuilder
+from hslpy.lang.budget import Budget
+from hslpy.lang.growth import TextBuilder
 from hslpy.lang.values import Array, HslFunction, HslObject, Key, Regex, Resource, Value, type_name
 
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")

@@ -13,17 +13,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hslpy.errors import ScriptError
 from hslpy.lang.iterators import at_work
+from hslpy.lang.program import Program
 from hslpy.lang.shown import arguments
 from hslpy.lang.source import Span
 from hslpy.lang.values import Array, Value
-
-if TYPE_CHECKING:
-    from hslpy.lang.run import Program
-
 
 _LOOKED_INTO = 8  # calls at either end of a stack whose arguments are told; a rendered stack shows no more
 

@@ -10,8 +10,8 @@ import math
 import re
 
 from hslpy.errors import ScriptError
+from hslpy.lang.budget import Budget
 from hslpy.lang.conversions import format_number, to_number, to_string
-from hslpy.lang.growth import Budget
 from hslpy.lang.values import Array, Value, type_name
 
 _PLACEHOLDER = re.compile(r"%(?:(%)|(?:\[([0-9]{1,9})\])?(?:'(.))?([<>^=])?([0-9]{1,9})?(?:\.([0-9]{1,9}))?(.))", re.DOTALL)

@@ -7,8 +7,8 @@ time it has doubled. Work is charged as it goes, so that other sessions get thei
 from __future__ import annotations
 
 import codecs
-from typing import Protocol
 
+from hslpy.lang.budget import Budget
 from hslpy.lang.values import Array, Key, Value
 
 ELEMENT_BYTES = 100  # an array element in CPython 3.11: dict entry and a boxed float or a short str
@@ -16,14 +16,6 @@ _FIRST_BOOKED = 65_536
 _PARTS_A_BLOCK = 512
 _BYTES_A_BLOCK = 262_144
 _CHUNK = 8192  # array elements, about half a millisecond
-
-
-class Budget(Protocol):
-    """What conversions and operators need of a run: somewhere to book work and memory."""
-
-    def charge(self, units: int) -> None: ...
-    def reserve(self, size_bytes: int) -> None: ...
-    def reserve_text(self, size_bytes: int) -> None: ...
 
 
 class Growth:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from hslpy.errors import ScriptError
+from hslpy.lang.budget import Budget
 from hslpy.lang.conversions import WORTH_RESERVING, key_of_text, normalise_key, to_number
-from hslpy.lang.growth import ELEMENT_BYTES, Budget, TextBuilder, array_of
+from hslpy.lang.growth import ELEMENT_BYTES, TextBuilder, array_of
 from hslpy.lang.values import Array, HslObject, Key, Value, type_name
 
 _CHUNK = 8192  # elements handled between two charges, about half a millisecond

@@ -15,8 +15,9 @@ from hslpy.lang import older, operators, runtime, sharing
 from hslpy.lang.data import Constants, DataImports, Give, array_of_constants
 from hslpy.lang.declare import Builtin
 from hslpy.lang.iterators import numbered
+from hslpy.lang.program import Program
 from hslpy.lang.quick import quickest_search
-from hslpy.lang.run import BoundBuiltin, Program
+from hslpy.lang.run import BoundBuiltin
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Regex, Resource
 

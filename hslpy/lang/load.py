@@ -17,7 +17,7 @@ from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.exceptions import TOPIC as EXCEPTIONS
 from hslpy.lang.link import link
 from hslpy.lang.predefined import Predefined
-from hslpy.lang.run import Program
+from hslpy.lang.program import Program
 from hslpy.lang.source import Source
 
 Reader = Callable[[str, str | None], Source]

@@ -1,4 +1,4 @@
-"""How much memory a run's values take. In: a Run. Out: bytes. Knows Python's frames, not the language."""
+"""How much memory a run's values take. In: what it holds. Out: bytes. Knows Python's frames, not the language."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import CellType, FunctionType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hslpy.lang.iterators import Pairs
 from hslpy.lang.values import Array, HslFunction, HslObject
-
-if TYPE_CHECKING:
-    from hslpy.lang.run import Run
 
 _PAGE_BYTES = resource.getpagesize()
 _VALUES_A_STRETCH = 5_000  # about a millisecond of walking
@@ -37,26 +34,22 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def live_bytes(run: Run) -> int:
-    """Give what the run's variables, temporaries and scratch values take, each object counted once.
+def live_bytes(held: Iterable[Any], file: str, limit: int, pause: Callable[[], None]) -> int:
+    """Give what is `held`, and the variables and temporaries of the run of `file` at hand, take; each object counts once.
 
     What builtins hold behind an object counts by its `held_bytes`, where it has them, and by what its `held_values()` gives.
-    Walks the frames of compiled code on the current stack; stops early once over the run's limit.
+    Walks the frames of compiled code on the current stack, with a `pause` from time to time; stops early once over `limit`.
     """
-    program = run.program
-    if program is None:
-        return 0
-    todo: list[Any] = [run.scratch, dict(run.facts), getattr(run.host, "state", None)]
+    todo: list[Any] = list(held)
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename == program.file:
+        if frame.f_code.co_filename == file:
             variables = frame.f_locals  # Python 3.11 shows the garbage collector nothing of a frame that runs
             todo.extend(variables.values())
             variables.clear()  # it is a copy that would keep values alive
         frame = frame.f_back  # type: ignore[assignment]
     seen: set[int] = set()
     total = 0
-    limit = run.limits.memory_bytes
     walks: list[Iterator[Any]] = [iter(todo)]  # iterators, lest a large array be copied at once
     count = 0
     while walks:
@@ -65,7 +58,7 @@ def live_bytes(run: Run) -> int:
             if count % _VALUES_A_STRETCH == 0:
                 if total > limit:
                     return total
-                run.pause()
+                pause()
             kind = value.__class__
             if kind is float or kind is int:
                 total += _NUMBER_BYTES

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache as once
 from functools import wraps
 
+from hslpy.lang.budget import Budget
 from hslpy.lang.declare import Builtin
-from hslpy.lang.growth import Budget
 from hslpy.lang.operators import add, modulo, multiply, to_number
 from hslpy.lang.run import Run
 from hslpy.lang.runtime import builtin_method, call_member, join

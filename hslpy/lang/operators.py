@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from hslpy.errors import ScriptError
+from hslpy.lang.budget import Budget, charge_text
 from hslpy.lang.conversions import (
     array_text,
     format_number,
@@ -23,9 +24,9 @@ from hslpy.lang.conversions import (
     truth,
 )
 from hslpy.lang.formatting import format_percent
-from hslpy.lang.growth import ELEMENT_BYTES, Budget
+from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.indexing import copy_items, get_index, get_slice, set_slice, unset_slice, unshare
-from hslpy.lang.values import Array, Key, Regex, Value, own, type_name
+from hslpy.lang.values import Array, Key, Value, identical, own, type_name
 
 __all__ = [
     "Budget",
@@ -70,47 +71,6 @@ __all__ = [
 
 
 # Comparison
-
-
-def charge_text(run: Budget, left: str, right: str) -> None:
-    """Charge for comparing two texts, which takes time where both are long."""
-    size = min(len(left), len(right))
-    if size >= 65_536:
-        run.charge(size >> 12)
-
-
-def identical(run: Budget | None, left: Value, right: Value) -> bool:
-    """Give `===`: same type and value; arrays by ordered keys and values, objects and functions by identity."""
-    if left is right:
-        return not (left.__class__ is float and left != left)
-    kind = left.__class__
-    if kind is not right.__class__:
-        return False
-    if kind is not Array:
-        if kind is str and run is not None:
-            charge_text(run, left, right)
-        if kind is Regex:
-            return bool(left.pattern == right.pattern and left.modifiers == right.modifiers)
-        return bool(left == right)  # a float, str, bool, or a function value that knows its equals
-    pending = [(left, right)]
-    count = 0
-    while pending:
-        a, b = pending.pop()
-        if a.items is b.items:
-            continue
-        if len(a.items) != len(b.items):
-            return False
-        for (key, x), (other_key, y) in zip(a.items.items(), b.items.items(), strict=True):
-            count += 1
-            if run is not None and count & 255 == 0:
-                run.charge(64)
-            if key != other_key or x.__class__ is not y.__class__:
-                return False
-            if x.__class__ is Array:
-                pending.append((x, y))
-            elif x != y and not (x.__class__ is Regex and identical(None, x, y)):
-                return False
-    return True
 
 
 def loose_equal(run: Budget | None, left: Value, right: Value) -> bool:

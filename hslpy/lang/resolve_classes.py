@@ -5,16 +5,12 @@ A part of `resolve.py`, which passes itself in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
-
-if TYPE_CHECKING:
-    from hslpy.lang.resolve import Resolver
+from hslpy.lang.scopes import Resolving
 
 
-def declare_class(resolver: Resolver, node: s.ClassStmt) -> r.ClassDef:
+def declare_class(resolver: Resolving, node: s.ClassStmt) -> r.ClassDef:
     """Give the class with its members' names and parameters, bodies still empty."""
     world, unit = resolver.world, resolver.unit
     class_def = r.ClassDef(world.next_id(), node.name, node.name_span, unit.module)
@@ -46,7 +42,7 @@ def declare_class(resolver: Resolver, node: s.ClassStmt) -> r.ClassDef:
     return class_def
 
 
-def _method(resolver: Resolver, class_def: r.ClassDef, member: s.ClassMember, kind: str) -> r.Unit:
+def _method(resolver: Resolving, class_def: r.ClassDef, member: s.ClassMember, kind: str) -> r.Unit:
     assert member.function is not None
     unit = resolver.world.new_unit(
         kind, f"{class_def.name}::{member.name}", member.function.span, resolver.unit.module, resolver.unit
@@ -59,7 +55,7 @@ def _method(resolver: Resolver, class_def: r.ClassDef, member: s.ClassMember, ki
     return unit
 
 
-def resolve_class(resolver: Resolver, class_def: r.ClassDef, node: s.ClassStmt) -> None:
+def resolve_class(resolver: Resolving, class_def: r.ClassDef, node: s.ClassStmt) -> None:
     """Resolve the bodies and initial values of a class."""
     seen: set[tuple[bool, str]] = set()
     for member in node.members:

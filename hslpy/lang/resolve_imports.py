@@ -7,7 +7,7 @@ A part of `resolve.py`, which passes itself in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
@@ -15,12 +15,10 @@ from hslpy.lang.compile.types import constant_array
 from hslpy.lang.data import Constants
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.predefined import OF_THE_SERVER
-
-if TYPE_CHECKING:
-    from hslpy.lang.resolve import Resolver
+from hslpy.lang.scopes import Resolving
 
 
-def import_symbols(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> None:
+def import_symbols(resolver: Resolving, node: s.ImportStmt | s.ImportAllStmt) -> None:
     """Resolve the module that a statement names, if this is its first import, and bind the names."""
     if resolver.unit.kind != "module":
         resolver.report("E216", node.span, "imports stand at the top level of a file")
@@ -52,7 +50,7 @@ def import_symbols(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> 
         _import_symbol(resolver, module, symbol)
 
 
-def _unread(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> None:
+def _unread(resolver: Resolving, node: s.ImportStmt | s.ImportAllStmt) -> None:
     """Note the names that the import would have given."""
     if isinstance(node, s.ImportAllStmt):
         resolver.world.unread.add(f"`{node.name}`")
@@ -60,7 +58,7 @@ def _unread(resolver: Resolver, node: s.ImportStmt | s.ImportAllStmt) -> None:
         resolver.world.unread.update(f"`{'$' if each.is_variable else ''}{each.alias}`" for each in node.symbols)
 
 
-def _imports_builtins(resolver: Resolver, node: s.ImportStmt) -> bool:
+def _imports_builtins(resolver: Resolving, node: s.ImportStmt) -> bool:
     """Bind what scripts import from plugins of the original that are no modules here, where it is built in."""
     if not node.path.value.startswith("extras://"):
         return False
@@ -83,7 +81,7 @@ def _imports_builtins(resolver: Resolver, node: s.ImportStmt) -> bool:
     return True
 
 
-def _import_symbol(resolver: Resolver, module: r.Module, symbol: s.ImportSymbol) -> None:
+def _import_symbol(resolver: Resolving, module: r.Module, symbol: s.ImportSymbol) -> None:
     unit = resolver.unit
     if symbol.is_variable:
         found = module.unit.variables.get(symbol.name) or module.unit.foreign.get(symbol.name)
@@ -118,7 +116,7 @@ def _import_symbol(resolver: Resolver, module: r.Module, symbol: s.ImportSymbol)
     unit.functions[symbol.alias] = function
 
 
-def import_data(resolver: Resolver, node: s.ImportDataStmt) -> r.Stmt | None:
+def import_data(resolver: Resolving, node: s.ImportDataStmt) -> r.Stmt | None:
     """Give the assignment that stands for an import of data."""
     if resolver.unit.kind != "module":
         resolver.report("E216", node.span, "imports stand at the top level of a file")
@@ -131,7 +129,7 @@ def import_data(resolver: Resolver, node: s.ImportDataStmt) -> r.Stmt | None:
     return r.Do(node.span, r.AssignTo(node.span, None, target, value)) if value is not None else None
 
 
-def _data_of(resolver: Resolver, node: s.ImportDataStmt) -> r.Expr | None:
+def _data_of(resolver: Resolving, node: s.ImportDataStmt) -> r.Expr | None:
     data = resolver.world.data
     kind, name = data.kind_of(node.path.value)
     refused = data.refusal(kind, name)

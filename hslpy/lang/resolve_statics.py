@@ -7,19 +7,14 @@ A part of `resolve.py`, which passes itself in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hslpy.lang import resolved as r
 from hslpy.lang import syntax as s
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import suggest
-from hslpy.lang.scopes import find_symbol, report_absent
-
-if TYPE_CHECKING:
-    from hslpy.lang.resolve import Resolver
+from hslpy.lang.scopes import Resolving, find_symbol, report_absent
 
 
-def find_static(resolver: Resolver, node: s.StaticMember) -> r.Var | r.Fact | r.Symbol | Builtin | None:
+def find_static(resolver: Resolving, node: s.StaticMember) -> r.Var | r.Fact | r.Symbol | Builtin | None:
     """Give what `Class::name`, `Class::$name` or `namespace::name` means, or None after an error."""
     space, _, inner = node.class_name.partition("::")
     module = resolver.unit.module.namespaces.get(space)
@@ -67,7 +62,7 @@ def find_static(resolver: Resolver, node: s.StaticMember) -> r.Var | r.Fact | r.
     return member.unit
 
 
-def _find_exported(resolver: Resolver, node: s.StaticMember, module: r.Module) -> r.Var | r.Fact | r.Symbol | None:
+def _find_exported(resolver: Resolving, node: s.StaticMember, module: r.Module) -> r.Var | r.Fact | r.Symbol | None:
     unit = module.unit
     if node.is_variable:
         found = unit.variables.get(node.name) or unit.foreign.get(node.name)

@@ -10,21 +10,19 @@ import asyncio
 import random
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hslpy.clock import Clock, SystemClock
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Builtin
 from hslpy.lang.faults import LimitExceeded, as_script_error, place
 from hslpy.lang.memory import live_bytes, resident_bytes
-from hslpy.lang.source import Source, Span
+from hslpy.lang.program import Program
+from hslpy.lang.shared_contract import Shared
 from hslpy.lang.values import HslFunction, Value, type_name
-
-if TYPE_CHECKING:
-    from hslpy.lang.sharing import Shared
 
 _FIRST_QUANTUM = 64  # steps before the first look at the clock: a step may be a long straight stretch of script
 _MOST_QUANTUM = 1_000  # a look costs 1 µs; what costs more than a step, and is charged by nobody, is looked at as often
@@ -70,23 +68,6 @@ class Thrown(ScriptError):
     def __init__(self, value: Value, text: str) -> None:
         super().__init__("R107", text)
         self.value = value
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A compiled script with all it includes and imports. `body(run)` executes it; a line number in its code objects is
-    an index into `spans`; `names` maps code names to HSL function names. `reads` are the predefined variables and
-    builtins that the program uses.
-    """
-
-    body: Callable[[Run], None]
-    file: str
-    spans: tuple[Span, ...]
-    names: Mapping[str, str | None]
-    variables: Mapping[str, str]
-    sources: tuple[Source, ...]
-    reads: frozenset[str]
-    methods: Mapping[str, Builtin]
 
 
 class BoundBuiltin:
@@ -438,7 +419,9 @@ class Run:
 
     def _measure(self, size_bytes: int) -> None:
         """Measure what the run really holds, and stop it if that is too much. Paused in slices."""
-        live = live_bytes(self)
+        program = self.program
+        held = (self.scratch, dict(self.facts), getattr(self.host, "state", None))
+        live = live_bytes(held, program.file, self.limits.memory_bytes, self.pause) if program is not None else 0
         limit = self.limits.memory_bytes
         if live + size_bytes > limit:
             raise self._out_of_memory()
@@ -471,7 +454,6 @@ __all__ = [
     "Cancelled",
     "LimitExceeded",
     "Limits",
-    "Program",
     "Run",
     "Thrown",
     "VerdictGiven",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hslpy.errors import OperatorError, ScriptError
 from hslpy.lang import syntax
@@ -14,7 +15,7 @@ from hslpy.lang.data import Constants, DataImports
 from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic, suggest
 from hslpy.lang.predefined import Predefined
-from hslpy.lang.resolved import ClassDef, Fact, Module, Symbol, Unit, Var
+from hslpy.lang.resolved import ClassDef, Expr, Fact, Module, Symbol, Unit, Var
 from hslpy.lang.source import Source, Span
 
 Opener = Callable[[str, str | None], tuple[Source, syntax.Script | None]]
@@ -307,3 +308,19 @@ class Files:
         self._once.add(once)
         self.world.included[key] = script
         return script
+
+
+class Resolving(Protocol):
+    """The visitor of `resolve.py`, as far as its parts in files of their own use it; `unit` is the one at hand."""
+
+    world: World
+    files: Files
+    unit: Unit
+
+    def report(self, code: str, span: Span, message: str, hint: str | None = None) -> None: ...
+    def module(self, script: syntax.Script) -> Module: ...
+    def function_body(self, unit: Unit, function: syntax.Function) -> None: ...
+    def constant(self, node: syntax.Expr, what: str) -> Expr: ...
+    def expr(self, node: syntax.Expr) -> Expr: ...
+    def target(self, node: syntax.Expr, assigns: bool = True) -> Expr: ...
+    def refer(self, symbol: Symbol) -> None: ...

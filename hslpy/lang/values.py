@@ -19,6 +19,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from hslpy.lang.budget import Budget, charge_text
+
 Value = Any  # None | bool | float | str | Array | HslFunction | BoundBuiltin | HslObject | Resource | Regex
 Key = int | str
 
@@ -92,8 +94,6 @@ class Array:
 
     def __eq__(self, other: object) -> bool:
         """Strict deep equality: same keys and values in the same order. Source: deviations.md."""
-        from hslpy.lang.operators import identical
-
         return identical(None, self, other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -182,3 +182,37 @@ _TYPE_NAMES: dict[type, str] = {
     Resource: "resource",
     Regex: "Regex",
 }
+
+
+def identical(run: Budget | None, left: Value, right: Value) -> bool:
+    """Give `===`: same type and value; arrays by ordered keys and values, objects and functions by identity."""
+    if left is right:
+        return not (left.__class__ is float and left != left)
+    kind = left.__class__
+    if kind is not right.__class__:
+        return False
+    if kind is not Array:
+        if kind is str and run is not None:
+            charge_text(run, left, right)
+        if kind is Regex:
+            return bool(left.pattern == right.pattern and left.modifiers == right.modifiers)
+        return bool(left == right)  # a float, str, bool, or a function value that knows its equals
+    pending = [(left, right)]
+    count = 0
+    while pending:
+        a, b = pending.pop()
+        if a.items is b.items:
+            continue
+        if len(a.items) != len(b.items):
+            return False
+        for (key, x), (other_key, y) in zip(a.items.items(), b.items.items(), strict=True):
+            count += 1
+            if run is not None and count & 255 == 0:
+                run.charge(64)
+            if key != other_key or x.__class__ is not y.__class__:
+                return False
+            if x.__class__ is Array:
+                pending.append((x, y))
+            elif x != y and not (x.__class__ is Regex and identical(None, x, y)):
+                return False
+    return True

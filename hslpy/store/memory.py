@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hslpy.lang.sharing import Held
+from hslpy.lang.shared_contract import Held
 from hslpy.store.caches import Caches
 
 MOST_BYTES = 256 * 1024 * 1024  # twice what one run may hold (`hooks.limits.memory_bytes`)

@@ -31,7 +31,8 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
-from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Limits, Run, execute
 from hslpy.log import no_log
 from hslpy.mail.verdict import Verdict
 from hslpy.rate.contract import RateSettings

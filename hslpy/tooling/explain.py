@@ -19,7 +19,8 @@ from hslpy.hooks.table import BY_NAME
 from hslpy.lang.diagnostic_examples import EXAMPLES, Example
 from hslpy.lang.diagnostics import CODES, Code, render, suggest
 from hslpy.lang.load import Loaded, load_program
-from hslpy.lang.run import LimitExceeded, Limits, Program
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Limits
 from hslpy.lang.source import Source
 from hslpy.tooling.bench import Bench, rendered, services_in_memory
 from hslpy.tooling.events import DEFAULT_CONTENT, facts_from_texts, make_event

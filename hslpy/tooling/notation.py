@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 
 from hslpy.lang.conversions import format_number, to_echo
-from hslpy.lang.operators import identical
-from hslpy.lang.values import Array, Key, Value, type_name
+from hslpy.lang.values import Array, Key, Value, identical, type_name
 
 LONGEST = 2_000  # letters of a value shown; beyond that a reader is not helped
 DEEPEST = 20  # arrays in arrays shown

@@ -15,7 +15,8 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import render
 from hslpy.lang.faults import as_script_error, place
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
-from hslpy.lang.run import LimitExceeded, Program, Run, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Run, execute
 from hslpy.tooling.bench import ENDLESS_S, rendered
 from hslpy.tooling.notation import readable
 from hslpy.tooling.script_tests import STATE, TOPIC, TestState

@@ -24,7 +24,8 @@ from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import render, suggest
 from hslpy.lang.faults import as_script_error
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
-from hslpy.lang.run import LimitExceeded, Program, Run
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Array, Value, own
 from hslpy.mail.attempt import AttemptFacts
 from hslpy.mail.reply import Reply

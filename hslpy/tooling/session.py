@@ -28,7 +28,8 @@ from hslpy.lang.diagnostics import Diagnostic, render
 from hslpy.lang.faults import Frame, as_script_error, place
 from hslpy.lang.load import Predefined, load_program
 from hslpy.lang.parse import parse
-from hslpy.lang.run import LimitExceeded, Program, Run, VerdictGiven, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Run, VerdictGiven, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import HslFunction, Value
 from hslpy.mail.verdict import Verdict

@@ -25,7 +25,8 @@ from hslpy.builtins import for_hook
 from hslpy.lang.declare import Builtin, Effect, Topic
 from hslpy.lang.load import load_program
 from hslpy.lang.predefined import Predefined
-from hslpy.lang.run import Limits, Program, Run, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import Limits, Run, execute
 from hslpy.lang.source import Source
 from hslpy.lang.values import Array, Value
 

@@ -18,7 +18,8 @@ from hslpy.lang.faults import call_lines
 from hslpy.lang.load import Loaded, load_program
 from hslpy.lang.predefined import Predefined
 from hslpy.lang.profiles import NEWEST, Profile
-from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Limits, Run, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array
 from hslpy.store.memory import SharedMemory

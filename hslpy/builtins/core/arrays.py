@@ -16,9 +16,9 @@ from hslpy.errors import ScriptError
 from hslpy.lang.conversions import format_number, key_value, normalise_key, to_string, truth
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.growth import ELEMENT_BYTES, TextBuilder, array_of
-from hslpy.lang.operators import identical, loose_equal
+from hslpy.lang.operators import loose_equal
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, HslFunction, Key, Value, own
+from hslpy.lang.values import Array, HslFunction, Key, Value, identical, own
 
 TOPIC = Topic("arrays")
 

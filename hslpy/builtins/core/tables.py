@@ -14,9 +14,8 @@ from hslpy.lang.conversions import key_of_text, to_number, to_string, truth
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.growth import Growth, TextBuilder, array_of
-from hslpy.lang.operators import identical
 from hslpy.lang.run import Run
-from hslpy.lang.values import Array, Key, Value
+from hslpy.lang.values import Array, Key, Value, identical
 
 TOPIC = Topic("tables")
 

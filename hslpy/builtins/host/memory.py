@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
-from hslpy.lang.sharing import Held, copied, hold, release, storable
+from hslpy.lang.shared_contract import Held
+from hslpy.lang.sharing import copied, hold, release, storable
 from hslpy.lang.values import Value
 
 TOPIC = Topic("memory")

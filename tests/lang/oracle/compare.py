@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from hslpy.clock import ManualClock
 from hslpy.errors import ScriptError
 from hslpy.lang.load import load_program
-from hslpy.lang.run import LimitExceeded, Limits, Program, Run, execute
+from hslpy.lang.program import Program
+from hslpy.lang.run import LimitExceeded, Limits, Run, execute
 from hslpy.lang.source import Source, Span
 from tests.lang.oracle.interpreter import MOST_STEPS, TABLE, outcome
 from tests.lang.oracle.rules import Skip
