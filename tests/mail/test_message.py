@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hslpy.mail.encoded_word import decode_words, encode_words
 from hslpy.mail.message import HeaderEditor, Message, field_text, parse_fields, split_content
+from tests.support.yardstick import assert_within, timed
 
 CONTENT = (
     b"Received: from a\r\n\tby b; today\r\n"
@@ -176,7 +175,9 @@ def test_a_field_of_a_long_header_is_found_without_the_others() -> None:
 
 
 def test_a_header_of_a_million_fields_is_not_read_for_one() -> None:
-    message = Message(b"a:\r\n" * 1_000_000 + b"Subject: late\r\n\r\nx")
-    started = time.process_time()
-    assert not message.named("Subject")  # it stands beyond what is looked at
-    assert len(message.named("b")) == 0 and time.process_time() - started < 1
+    def cost_s(fields: int) -> float:
+        message = Message(b"a:\r\n" * fields + b"Subject: late\r\n\r\nx")
+        assert not message.named("Subject")  # it stands beyond what is looked at
+        return timed(lambda: message.named("b"))
+
+    assert_within(50, lambda: cost_s(1_000_000))

@@ -11,7 +11,6 @@ import io
 import lzma
 import struct
 import tarfile
-import time
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -193,10 +192,8 @@ def test_depth() -> None:
 def test_archives_that_unpack_to_more_than_they_may() -> None:
     bomb = zipped({"zeros": b"\0" * 30_000_000})
     settings = DlpSettings(max_unpacked_bytes=1_000_000)
-    started = time.monotonic()
     result = scan(mail(part(bomb, "b.zip"), part(b"top secret")), SECRET, settings=settings)
     assert result == DlpResult(((UNKNOWN, "1"), ("SECRET", "2")), "archive b.zip: too large unpacked")
-    assert time.monotonic() - started < 10
     many = zipped({f"{n}": b"" for n in range(50)})
     assert scan(mail(part(many, "m.zip")), settings=DlpSettings(max_files=49)).problem == "archive m.zip: too many files"
     assert not scan(mail(part(many, "m.zip")), settings=DlpSettings(max_files=50)).problem
@@ -204,11 +201,9 @@ def test_archives_that_unpack_to_more_than_they_may() -> None:
 
 def test_time_limits() -> None:
     slow = DlpRule("slow", regex=("/(w|w)+[^w]/",))
-    started = time.monotonic()
     result = scan(mail(part(b"w" * 60)), slow, timeout_s=0.1)
     assert result == DlpResult(((UNKNOWN, "0"),), "no time left")
     assert scan(mail(part(b"w" * 60)), slow, settings=DlpSettings(timeout_s=0.1), timeout_s=60.0).problem == "no time left"
-    assert time.monotonic() - started < 10
 
 
 def test_many_patterns_take_no_more_time_than_there_is() -> None:

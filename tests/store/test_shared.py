@@ -59,15 +59,12 @@ def test_a_lock_of_a_process_that_died_is_free_soon(world: World, redis_server: 
         assert holder.stdout.readline() == b"held\n"
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
             async with open_shared(redis_server.url, key_prefix=str(tmp_path)) as memory:
                 waiter = asyncio.create_task(memory.lock("n"))
                 await asyncio.sleep(1.0)
                 assert not waiter.done(), "it is renewed while its holder lives"
                 holder.kill()
-                died = loop.time()
-                (await asyncio.wait_for(waiter, 5)).release()
-                assert loop.time() - died < 2
+                (await asyncio.wait_for(waiter, 60)).release()
 
         asyncio.run(main())
 
@@ -80,7 +77,7 @@ def test_a_waiter_that_died_is_passed_over(redis_server: RedisServer, tmp_path: 
             waiter = asyncio.create_task(memory.lock("n"))
             await asyncio.sleep(0.02)
             held.release()
-            (await asyncio.wait_for(waiter, 5)).release()
+            (await asyncio.wait_for(waiter, 60)).release()
 
     asyncio.run(main())
 
@@ -89,19 +86,17 @@ def test_while_redis_is_away_scripts_fail_at_once_and_go_on_when_it_is_back(worl
     events: list[tuple[str, object]] = []
 
     async def main() -> None:
-        async with open_shared(own_server.url, events, retry_s=0.05) as memory:  # type: ignore[arg-type]
+        async with open_shared(own_server.url, events, timeout_s=600.0, retry_s=0.05) as memory:  # type: ignore[arg-type]
             await run(world, memory, 'memory_store("k", 1);')
             own_server.stop()
-            loop = asyncio.get_running_loop()
-            start = loop.time()
             scripts = ['memory_inc("k");', 'echo memory_fetch("k");', 'barrier "k" { echo "in"; }']
-            await run(world, memory, *scripts, 'try { memory_inc("k"); } catch ($error) { echo "caught"; }')
-            assert loop.time() - start < 2
+            scripts.append('try { memory_inc("k"); } catch ($error) { echo "caught"; }')
+            await asyncio.wait_for(run(world, memory, *scripts), 60)
             assert world.echoed() == ["caught"]
             texts = [str(fields["text"]) for fields in world.logged("hooks.script_error")]
             assert len(texts) == 3 and all("R340" in text and "memory.store" in text for text in texts)
             own_server.start()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not memory.reachable:
                     await asyncio.sleep(0.01)
             assert await value_of(world, memory, "k") == "none"
@@ -115,14 +110,17 @@ def test_a_frozen_redis_costs_one_deadline(world: World, own_server: RedisServer
         async with open_shared(own_server.url, timeout_s=0.2, retry_s=0.05) as memory:
             await run(world, memory, 'memory_store("k", 1);')
             own_server.freeze()
-            loop = asyncio.get_running_loop()
-            for least, most in ((0.15, 1.0), (0.0, 0.15)):
-                start = loop.time()
+            in_turn = asyncio.create_task(asyncio.sleep(50 * 0.2))
+            waiting = [asyncio.create_task(memory.lock(f"k{n}")) for n in range(100)]
+            await asyncio.wait(waiting)
+            assert in_turn.cancel(), "they share the deadline"
+            waiting += [asyncio.create_task(memory.lock(f"k{n}")) for n in range(100)]
+            await asyncio.sleep(0)
+            for one in waiting:  # and then nobody waits
                 with pytest.raises(ScriptError, match="R340"):
-                    await asyncio.gather(*(memory.lock(f"k{n}") for n in range(100)))
-                assert least <= loop.time() - start < most
+                    one.result()
             own_server.thaw()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not memory.reachable:
                     await asyncio.sleep(0.01)
             assert await value_of(world, memory, "k") == "1"
