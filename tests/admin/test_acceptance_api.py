@@ -56,7 +56,7 @@ class Cluster:
         self.database, self.port, self.since = database, port, 0
 
     def ask(self, query, method="GET", *, user="root", password=PASSWORD, form=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         given = dict(headers or {})
         if user:
             given["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

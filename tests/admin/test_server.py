@@ -23,7 +23,7 @@ from hslpy.admin.who import LOCAL
 from hslpy.clock import SystemClock
 from tests.smtp.pairs import pair
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 PART = bytes(1 << 16)
 ended: list[str] = []
 

@@ -73,7 +73,7 @@ def test_at_a_terminal(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _until(master, "stopped")
         os.write(master, b"\x04")
-        assert process.wait(10) == 0, seen
+        assert process.wait(60) == 0, seen
     finally:
         process.kill()
         os.close(master)

@@ -65,7 +65,7 @@ def shell(request: pytest.FixtureRequest, hslpy: Hslpy, tmp_path: Path) -> Itera
         threading.Event().wait(0.02)
     yield Shell(hslpy, config)
     server.stop()
-    thread.join(10)
+    thread.join(60)
     database.close()
 
 

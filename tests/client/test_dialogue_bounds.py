@@ -73,7 +73,7 @@ def run(main: Callable[[SmtpClient], Awaitable[None]]) -> None:
             await client.close()
 
     with asyncio.Runner(loop_factory=_Loop.new) as runner:
-        runner.run(asyncio.wait_for(whole(), 30))
+        runner.run(asyncio.wait_for(whole(), 60))
 
 
 class _Loop:
@@ -211,7 +211,7 @@ def test_what_is_said_between_messages_ends_the_connection() -> None:
     async def main(client: SmtpClient) -> None:
         async with peer(serve) as here:
             assert codes(await send(client, here.route())) == [250]
-            await asyncio.wait_for(said.wait(), 10)
+            await asyncio.wait_for(said.wait(), 60)
             said.clear()
             assert codes(await send(client, here.route())) == [250] and here.connections == 2
 

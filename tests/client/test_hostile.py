@@ -106,7 +106,7 @@ async def send(where: Route, content: bytes = b"Subject: x\r\n\r\nhello\r\n", **
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 30))
+    asyncio.run(asyncio.wait_for(work(), 60))
 
 
 pieces = st.lists(

@@ -49,7 +49,7 @@ def run(
         finally:
             await client.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 async def failure(client: AiohttpClient, request: HttpRequest) -> str:

@@ -56,7 +56,7 @@ async def _find_hosts(server: Server, domain: str) -> list[tuple[str, str]]:
 
 def ask(question: Question, ca_file: Path | None = None) -> Finding:
     lookups = RealLookups(_addresses, _find_hosts, "mx.example.org", str(ca_file) if ca_file else None)
-    return asyncio.run(asyncio.wait_for(lookups.ask(question), 20))
+    return asyncio.run(asyncio.wait_for(lookups.ask(question), 60))
 
 
 def on_sink(test: Callable[[Callable[..., Awaitable[Finding]], Sink], Awaitable[None]], **sink: Any) -> None:
@@ -72,7 +72,7 @@ def on_sink(test: Callable[[Callable[..., Awaitable[Finding]], Sink], Awaitable[
 
             await test(asked, it)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 # ---- SMTP ---------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def ask_server(serve: Serve, make: Callable[[Peer], Question], timeout_s: float 
     async def main() -> Finding:
         async with serving(serve) as port:
             lookups = RealLookups(_addresses, _find_hosts, "x")
-            return await asyncio.wait_for(lookups.ask(make(Peer("127.0.0.1", port, timeout_s))), 20)
+            return await asyncio.wait_for(lookups.ask(make(Peer("127.0.0.1", port, timeout_s))), 60)
 
     return asyncio.run(main())
 

@@ -36,7 +36,7 @@ def run(test: Callable[[ReplyProtocol, Wire], Awaitable[None]]) -> None:
         protocol, wire = ReplyProtocol(lambda: None), Wire()
         protocol.connection_made(wire)
         protocol.data_received(b"220 hello\r\n")
-        assert (await protocol.read_response(1)).code == 220
+        assert (await protocol.read_response(60)).code == 220
         await test(protocol, wire)
 
     asyncio.run(main())
@@ -50,7 +50,7 @@ def test_replies_that_come_together_are_kept_for_their_readers(pieces: int) -> N
         step = max(len(data) // pieces, 1)
         for start in range(0, len(data), step):
             protocol.data_received(data[start : start + step])
-        replies = [await protocol.read_response(1) for _ in range(3)]
+        replies = [await protocol.read_response(60) for _ in range(3)]
         assert [(r.code, r.message) for r in replies] == [(250, "a"), (550, "b1\nb2"), (354, "c")]
         assert wire.written == b"A\r\nB\r\nC\r\n" and not protocol.out_of_step
 
@@ -63,7 +63,7 @@ def test_what_nobody_asked_for_puts_it_out_of_step(extra: bytes) -> None:
         protocol.data_received(extra)
         assert protocol.out_of_step and wire.hung_up
         with pytest.raises(SMTPServerDisconnected):
-            await protocol.execute_command(b"NOOP", timeout=1)
+            await protocol.execute_command(b"NOOP", timeout=60)
         with pytest.raises(SMTPServerDisconnected):
             protocol.write_commands(b"NOOP\r\n", 1)
         assert wire.written == b""
@@ -73,7 +73,7 @@ def test_what_nobody_asked_for_puts_it_out_of_step(extra: bytes) -> None:
 
 def test_one_reply_too_many_in_the_same_breath() -> None:
     async def test(protocol: ReplyProtocol, wire: Wire) -> None:
-        asking = asyncio.create_task(protocol.execute_command(b"NOOP", timeout=1))
+        asking = asyncio.create_task(protocol.execute_command(b"NOOP", timeout=60))
         await asyncio.sleep(0)
         protocol.data_received(b"250 one\r\n250 two\r\n")
         assert (await asking).message == "one" and protocol.out_of_step
@@ -87,7 +87,7 @@ def test_what_is_no_reply(data: bytes) -> None:
         protocol.write_commands(b"NOOP\r\n", 1)
         protocol.data_received(data)
         with pytest.raises(SMTPResponseException):
-            await protocol.read_response(1)
+            await protocol.read_response(60)
         assert protocol.out_of_step
 
     run(test)
@@ -120,7 +120,7 @@ def test_a_reply_without_end_is_too_long() -> None:
         for _ in range(1000):
             protocol.data_received(b"250-x\r\n" * 10)
         with pytest.raises(SMTPResponseException):
-            await protocol.read_response(1)
+            await protocol.read_response(60)
         assert protocol.out_of_step
 
     run(test)
@@ -132,11 +132,11 @@ def test_silence_and_loss() -> None:
             await protocol.read_response(0.01)
         protocol.write_commands(b"A\r\nB\r\nC\r\nD\r\n", 4)
         protocol.data_received(b"250 a\r\n250 b\r\n250 c\r\n")
-        assert (await protocol.read_response(1)).message == "a"
+        assert (await protocol.read_response(60)).message == "a"
         protocol.connection_lost(None)
-        assert [(await protocol.read_response(1)).message for _ in range(2)] == ["b", "c"]
+        assert [(await protocol.read_response(60)).message for _ in range(2)] == ["b", "c"]
         with pytest.raises(SMTPServerDisconnected):
-            await protocol.read_response(1)
+            await protocol.read_response(60)
 
     run(test)
 

@@ -41,7 +41,7 @@ def run(test: Callable[[SmtpClient], Awaitable[None]], **settings: Any) -> None:
         finally:
             await client.close()
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 async def send(client: SmtpClient, where: Route, *names: str, content: bytes = CONTENT, **kw: Any) -> TransactionResult:

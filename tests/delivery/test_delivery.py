@@ -21,7 +21,7 @@ from tests.support.smtp_sink import Sink, zone_for
 
 def run(test: Awaitable[None]) -> None:
     async def main() -> None:
-        await asyncio.wait_for(test, 20)
+        await asyncio.wait_for(test, 60)
 
     asyncio.run(main())
 

@@ -61,7 +61,7 @@ def test_an_answer_that_was_read_is_recorded_whenever_the_stop_comes(replies: li
                 for _ in range(-ticks):
                     await asyncio.sleep(0)
                 hold.set()
-                await asyncio.wait_for(stopping, 10)
+                await asyncio.wait_for(stopping, 60)
                 read = sum(data.count(FINAL) for data in replies)
                 seen.append(read > 0)
                 wanted = 0 if read == 0 else recipients

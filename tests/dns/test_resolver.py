@@ -80,7 +80,7 @@ def run(test: Callable[[DnsResolver, Server, ManualClock], Awaitable[None]], **s
             await resolver.close()
             transport.close()
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_records() -> None:

@@ -31,7 +31,7 @@ def survey(*commands: str, **asked: object):
         [*namespace, "bash", "-c", script, sys.executable, SURVEY, json.dumps(asked)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -110,7 +110,7 @@ def play(database_url) -> Callable[..., None]:
             world = World(database, own, lists, addresses, try_s)
             await world.start()
             try:
-                await asyncio.wait_for(test(world), 20)
+                await asyncio.wait_for(test(world), 60)
                 assert world.logged == []
             finally:
                 await world.checker.close()

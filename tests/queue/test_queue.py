@@ -50,7 +50,7 @@ def run(test: Callable[[World, Queue], Awaitable[Any]], settings: QueueSettings 
     async def all_of_it() -> World:
         world = World(settings)
         queue = await world.start()
-        await asyncio.wait_for(test(world, queue), 10)
+        await asyncio.wait_for(test(world, queue), 60)
         await world.stop()
         return world
 
@@ -462,7 +462,7 @@ def test_mail_whose_session_went_away_while_it_was_written_is_queued() -> None:
         await queue.close()
         assert len(queue) == 0 and (await held).later == (entry.queue_id,)
 
-    asyncio.run(asyncio.wait_for(test(), 10))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_an_operators_release_during_a_reschedule_stands() -> None:
@@ -487,7 +487,7 @@ def test_an_operators_release_during_a_reschedule_stands() -> None:
         await again.open()
         assert [one.hold async for batch in again.recover() for one in batch] == [False]
 
-    asyncio.run(asyncio.wait_for(test(), 10))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_entries_share_what_they_have_in_common() -> None:

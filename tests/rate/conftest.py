@@ -75,7 +75,7 @@ async def open_other(url: str, **settings: Any) -> AsyncIterator[Subject]:
     try:
         yield Subject(counters, advance, lambda: counters.answered_at_us, log)
     finally:
-        await asyncio.wait_for(counters.close(), 10)
+        await asyncio.wait_for(counters.close(), 60)
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.xdist_group("redis"))])

@@ -103,7 +103,7 @@ async def load(redis: RedisSettings, clients: int = 10, **settings: Any) -> Asyn
             task.cancel()
         await asyncio.wait(tasks)
         for one in work.nodes:
-            await asyncio.wait_for(one.close(), 10)
+            await asyncio.wait_for(one.close(), 60)
     assert sum(answer is True for _, _, answer in work.answers) > 0
     work.check_slowest()
 

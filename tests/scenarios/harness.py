@@ -15,7 +15,7 @@ from hslpy.dns.scripted import ScriptedResolver
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = ROOT / "scripts/examples/seeds"
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 SEED_HOOKS = f"""
 [hooks]

@@ -48,4 +48,4 @@ def test_recipients_are_asked_for_at_the_server_behind(tmp_path: Path) -> None:
             ]
             assert not behind.received
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))

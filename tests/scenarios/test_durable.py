@@ -27,7 +27,7 @@ def test_all_that_was_acknowledged_is_there_after_kill_9(tmp_path):
         )
         port = 0
         while not port:
-            line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+            line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
             assert line, "the server ended"
             if "listening" in line:
                 port = int(line.split("port ")[1].split()[0])

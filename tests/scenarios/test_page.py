@@ -19,7 +19,7 @@ from hslpy.cli import main
 from tests.scenarios.harness import ROOT, Client
 from tests.support.scanners import free_port
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 class Server:

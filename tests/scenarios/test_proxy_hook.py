@@ -28,7 +28,7 @@ def run(
 
 
 async def rest(client: Client) -> str:
-    return (await asyncio.wait_for(client.reader.read(), 10)).decode("ascii")
+    return (await asyncio.wait_for(client.reader.read(), 60)).decode("ascii")
 
 
 def test_a_command_of_ones_own(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ async def idle(s: Scenario) -> None:
 
 
 def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test(), 40))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_a_failure_has_all_that_was_asked_for(tmp_path: Path) -> None:

@@ -36,5 +36,5 @@ def test_addresses_of_both_families_that_come_and_go() -> None:
     if subprocess.run([*OWN_NETWORK, "true"], capture_output=True).returncode:
         pytest.skip("this system lets nobody have a network of his own")
     command = [*OWN_NETWORK, sys.executable, "-m", "tests.scenarios.own_network"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout == "as it should be\n", done.stdout + done.stderr

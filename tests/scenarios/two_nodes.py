@@ -127,7 +127,7 @@ async def run(folder: Path, url: str, redis: str, messages: int, clients: int = 
             s = nodes[node] = await stack.enter_async_context(server(place, more, hostname=node))
             following = s.app.following
             assert following is not None
-            await asyncio.wait_for(following.known.wait(), 20)
+            await asyncio.wait_for(following.known.wait(), 60)
         started = time.monotonic()
         each = messages // (len(wanted) * clients)
         await asyncio.gather(

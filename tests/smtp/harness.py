@@ -18,7 +18,7 @@ from hslpy.smtp.server import SmtpServer
 from hslpy.smtp.settings import Listener, SmtpSettings
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Scripts:

@@ -30,7 +30,7 @@ from tests.smtp.dialogue_model import (
 )
 from tests.smtp.harness import World, serving
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 LAST = [command for command in COMMANDS if command.last]
 OTHERS = [command for command in COMMANDS if not command.last]
 # What leads somewhere comes more often than chance would have it.

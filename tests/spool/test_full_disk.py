@@ -19,7 +19,7 @@ def test_a_disk_that_others_fill(how: str) -> None:
     if subprocess.run([*OWN_DISKS, "true"], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a disk of his own")
     command = [*OWN_DISKS, sys.executable, "-m", "tests.spool.full_disk", how]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout == "as it should be\n", done.stdout + done.stderr
 
 

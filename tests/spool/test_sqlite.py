@@ -138,7 +138,7 @@ def test_one_that_cannot_be_written_does_not_fail_the_others(settings: SpoolSett
     def at(step: str) -> None:
         if step == "taken" and not taken.is_set():  # hold the first, so that the rest make one batch
             taken.set()
-            go.wait(5)
+            go.wait(60)
 
     async def step(spool: SqliteSpool) -> None:
         first = asyncio.ensure_future(spool.store(message()))

@@ -55,7 +55,7 @@ async def open_shared(
     try:
         yield memory
     finally:
-        await asyncio.wait_for(memory.close(), 10)
+        await asyncio.wait_for(memory.close(), 60)
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ def mail_server(path: Path, clock: Clock) -> Iterator[MailServer]:
         for work in (control.stop, server.queue.close, server.spool.close):
             server.do(work)
         server.loop.call_soon_threadsafe(server.loop.stop)
-        thread.join(10)
+        thread.join(60)
         server.loop.close()
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-PATIENCE_S = 20.0  # a test that waits longer for its peer has gone wrong
+PATIENCE_S = 60.0  # a test that waits longer for its peer has gone wrong
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ class RedisServer:
     def ask(self, *words: str) -> str:
         """Give what redis-cli says to a command."""
         command = ["redis-cli", "-s", str(self.socket), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     def _signal(self, number: int) -> None:
         assert self._process is not None

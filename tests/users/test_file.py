@@ -194,7 +194,7 @@ def test_the_pool_is_bounded_and_a_cancelled_wait_frees_its_place(monkeypatch: p
         with lock:
             under_way += 1
             most = max(most, under_way)
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         with lock:
             under_way -= 1
         return True
@@ -228,7 +228,7 @@ def test_the_pool_is_bounded_and_a_cancelled_wait_frees_its_place(monkeypatch: p
 
 def test_one_client_has_half_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr(argon, "matches", lambda *_: go_on.wait(30))
+    monkeypatch.setattr(argon, "matches", lambda *_: go_on.wait(60))
 
     async def work() -> None:
         pool = HashPool(1, 5, ManualClock())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hslpy.admin.guard import Guard
 from hslpy.admin.site import Site
@@ -90,9 +90,13 @@ def web(seeded: Path, tmp_path: Path, clock: ManualClock, control: Path | None) 
         yield Web(site, listener.getsockname()[1], faults)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         database.close()
     assert not faults, faults
+
+
+PATIENCE_MS = 60_000  # with all that is to come: a machine at work may take long, what does not come never does
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +129,7 @@ def visit(web: Web, chromium: Browser) -> Iterator[Visit]:
             base_url=web.url,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: broken.append(str(error)))

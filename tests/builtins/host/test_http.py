@@ -36,7 +36,7 @@ def on_server(
             await client.close()
             return server.requests
 
-    return asyncio.run(asyncio.wait_for(main(), 30))
+    return asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def scripted(world: World, script: str, **services: Any) -> ScriptedHttp:
@@ -339,7 +339,7 @@ def test_a_run_that_is_cancelled_ends_its_request(world: World) -> None:
         await asyncio.sleep(0.05)
         running.cancel()
         await asyncio.wait({running})
-        await asyncio.wait_for(ended.wait(), 1)
+        await asyncio.wait_for(ended.wait(), 60)
 
     asyncio.run(main())
 

@@ -34,7 +34,7 @@ def on_sink(world: World, script: str, **sink: Any) -> Sink:
             await hooks.run(hooks.current, "connect", world.event("connect"))
             return it
 
-    return asyncio.run(asyncio.wait_for(main(), 20))
+    return asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def scripted(world: World, script: str, finding: Finding | None = None, **services: Any) -> list[Any]:
