@@ -15,7 +15,7 @@ import os
 import random
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ from hslpy.queue.queue import Queue
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.quota import MemoryQuotas, Quotas
+from hslpy.records import dataclass
 from hslpy.scan.clamd import ClamdClient
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.dlp import DlpEngine

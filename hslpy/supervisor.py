@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from hslpy.config import Settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import Loader
 from hslpy.log import Log
+from hslpy.records import dataclass
 from hslpy.smtp.server import cannot_listen
 from hslpy.smtp.settings import Listener
 from hslpy.spool.folder import Folder, when_free

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hslpy.admin.control import Handler
@@ -27,6 +27,7 @@ from hslpy.config import Settings
 from hslpy.errors import OperatorError
 from hslpy.event_log import EventLog, set_up_logging
 from hslpy.hooks.files import Snapshot
+from hslpy.records import dataclass
 from hslpy.store.leases import Leases
 
 ORPHAN_GRACE_S = 2.0  # without a supervisor it makes room soon: a new one waits for its shards

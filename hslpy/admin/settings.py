@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.client.certificates import CertificateFiles
 from hslpy.errors import OperatorError
-from hslpy.records import record
+from hslpy.records import dataclass, record
 
 MINIMUM_VERSION = "TLSv1.2"  # every browser since 2014; RFC 8996 ended those before
 

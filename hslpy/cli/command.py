@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.app import App, Overrides
@@ -22,6 +21,7 @@ from hslpy.errors import OperatorError
 from hslpy.event_log import set_up_logging
 from hslpy.hooks.files import packaged_scripts
 from hslpy.log import Log, no_log
+from hslpy.records import dataclass
 from hslpy.tooling import fates
 from hslpy.tooling.inject import Injected, Mail, send, send_in_parallel
 from hslpy.tooling.sink import Sink

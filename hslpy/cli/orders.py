@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hslpy.cli.command import Command
 from hslpy.cli.reach import Api
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 
 Run = Callable[[Api, argparse.Namespace], int]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from hslpy.errors import OperatorError
 from hslpy.filestamp import Stamp, stamp_of
 from hslpy.lang import regex
 from hslpy.log import Log, no_log
+from hslpy.records import dataclass
 
 MOST_BYTES = 16 << 20  # of a file; more is no list but a mistake
 

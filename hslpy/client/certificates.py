@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +21,7 @@ from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.filestamp import Stamp, stamp_of
 from hslpy.log import Log
+from hslpy.records import dataclass
 
 DAY_S = 86_400.0
 # Told of each day below this, or below the share of its lifetime where that is shorter; as errors below the second.

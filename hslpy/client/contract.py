@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import TlsMode
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ import io
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from hslpy.records import dataclass
 
 _SCHEMES = ("file://", "file:")
 _BUFFER_BYTES = 1 << 16

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hslpy.client.http_contract import Background, HttpFailed, HttpRequest, HttpResponse, HttpSettings
 from hslpy.clock import Clock
 from hslpy.log import Log
+from hslpy.records import dataclass
 
 MOST_RESPONSE_BYTES = 1 << 20  # nobody reads it
 _LOST_SHOWN = 20  # URLs in the record of what was lost

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from hslpy.client.contract import TlsWanted
 from hslpy.errors import MailError
+from hslpy.records import dataclass
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """Gives the IP addresses of a host, the preferred first. Raises MailError where it has none."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.client.http_contract import Background, HttpFailed, HttpRequest, HttpResponse, HttpTooLarge
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

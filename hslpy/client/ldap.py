@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +21,7 @@ from hslpy.client.ldap_text import (
     TIMEOUT,
 )
 from hslpy.client.sockets import Pause, Socket, TlsSocket
+from hslpy.records import dataclass
 
 if TYPE_CHECKING:
     import sansldap  # at run time where it is first used: it takes 40 ms of a server's start

@@ -9,8 +9,9 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+
+from hslpy.records import dataclass
 
 _MODE = 0o640  # logs are read by the group, as of syslog's files
 

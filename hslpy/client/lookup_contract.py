@@ -6,13 +6,14 @@ Out: findings. Must not know of scripts. Text is a character a byte.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal, Protocol
 
 from hslpy.client.contract import Timeouts, TlsResult, TlsWanted
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import TlsMode
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from hslpy.client.contract import PURPOSE, RecipientResult, Route, TransactionResult
 from hslpy.client.link import Link, LinkFailed, open_link
@@ -17,6 +16,7 @@ from hslpy.client.tls import TlsContexts
 from hslpy.client.transaction import Envelope, Transaction
 from hslpy.clock import Clock
 from hslpy.mail.address import Address
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

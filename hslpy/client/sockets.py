@@ -13,7 +13,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,7 @@ from typing import TypeVar
 from cryptography import x509
 
 from hslpy.client.tls import bears_a_name, new_context
+from hslpy.records import dataclass
 
 T = TypeVar("T")
 Pause = Callable[[bool], None]

@@ -10,7 +10,6 @@ import asyncio
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from aiosmtplib import SMTPServerDisconnected
@@ -21,6 +20,7 @@ from hslpy.mail.address import Address, ascii_domain
 from hslpy.mail.downgrade import NoSevenBitForm, has_8bit_header, to_7bit
 from hslpy.mail.parameters import ascii_orcpt
 from hslpy.mail.reply import Enhanced, Reply
+from hslpy.records import dataclass
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _PARAM_VALUE = re.compile(r"[!-<>-~]+")  # esmtp-value, RFC 5321 section 4.1.2

@@ -10,7 +10,6 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from hslpy.lang.run import Limits
 from hslpy.queue.queue import QueueSettings
 from hslpy.queue.schedule import RetrySchedule
 from hslpy.rate.contract import RateSettings
+from hslpy.records import dataclass
 from hslpy.scan.clamd import ClamdSettings
 from hslpy.scan.dlp import DlpRule, DlpSettings
 from hslpy.scan.rspamd import RspamdSettings

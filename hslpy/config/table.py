@@ -8,10 +8,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hslpy.records import dataclass
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "texts", "numbers", "numbers by text", "texts by text"]
 

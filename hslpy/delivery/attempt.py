@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hslpy.client.contract import Client, RecipientResult, Route, Timeouts, TlsWanted, TransactionResult
@@ -34,6 +34,7 @@ from hslpy.log import Log
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import TryOptions
+from hslpy.records import dataclass
 
 LOOKUP_MX = "lookup-mx"  # the host that asks for MX delivery whatever the transport says; the HSL manual, Try
 

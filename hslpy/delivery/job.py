@@ -11,7 +11,7 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -31,6 +31,7 @@ from hslpy.mail.dsn import Action as ReportAction
 from hslpy.mail.message import split_content
 from hslpy.mail.verdict import DsnOptions, QueueOptions, QueueVerdict, TryOptions
 from hslpy.queue.report import Fate, ReportSettings, report_on
+from hslpy.records import dataclass
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Spool, SpoolDamaged, SpoolError
 
 if TYPE_CHECKING:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
+
+from hslpy.records import dataclass
 
 J = TypeVar("J")
 Ticket = tuple[int, ...]

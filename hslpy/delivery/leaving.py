@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from hslpy.client.contract import TransactionResult
@@ -19,6 +19,7 @@ from hslpy.egress.rules.choice import Availability, Decision
 from hslpy.egress.rules.sources import Source, Sources, choose_source, family_of
 from hslpy.egress.traffic.departures import Departures, shown
 from hslpy.log import Log
+from hslpy.records import dataclass
 
 PATIENT_S = 3600.0
 """How long a message waits for an address that it was tried from and that is only warming up. Source: D5."""

@@ -5,13 +5,13 @@ Source: RFC 5321 section 4.2.1 (4yz and 5yz), 4.5.3.1.10 (552 at RCPT).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from hslpy.client.contract import RecipientResult, TransactionResult
 from hslpy.delivery.plan import Problem
 from hslpy.hooks.facts import AttemptFacts
 from hslpy.mail.reply import Enhanced, Reply
+from hslpy.records import dataclass
 
 Action = Literal["QUEUE", "BOUNCE", "DELETE"]
 Success = Literal["", "relayed", "delivered"]

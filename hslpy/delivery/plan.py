@@ -9,10 +9,11 @@ import fnmatch
 import ipaddress
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from hslpy.mail.reply import Enhanced
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

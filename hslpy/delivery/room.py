@@ -9,10 +9,12 @@ destination has more than its share, so that one that takes its mail slowly does
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, Literal, TypeVar
+
+from hslpy.records import dataclass
 
 J = TypeVar("J")
 _Place = tuple[int, Hashable]  # in the order of arrival

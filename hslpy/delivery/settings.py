@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hslpy.client.contract import Timeouts
@@ -11,6 +11,7 @@ from hslpy.errors import OperatorError
 from hslpy.mail.address import parse_address
 from hslpy.mail.dsn import FULL_MAX_BYTES
 from hslpy.mail.verdict import TlsMode
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

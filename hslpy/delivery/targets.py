@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from hslpy.client.lookup_contract import Server
 from hslpy.delivery.plan import (
@@ -27,6 +27,7 @@ from hslpy.dns.hosts import addresses_of
 from hslpy.egress.rules.sources import family_of
 from hslpy.errors import MailError
 from hslpy.mail.address import ascii_domain
+from hslpy.records import dataclass
 
 # Hosts looked up for one attempt: a zone may list thousands, each of them slow to fail, and so hold the slot for hours.
 MOST_HOSTS = 20

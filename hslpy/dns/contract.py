@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hslpy.errors import MailError
+from hslpy.records import dataclass
 
 RecordType = Literal[
     "A", "AAAA", "MX", "TXT", "CNAME", "NS", "PTR", "SOA", "SRV", "TLSA", "CAA",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import dns.asyncresolver
 import dns.exception
@@ -24,6 +24,7 @@ from dns.rdata import Rdata
 from hslpy.clock import Clock
 from hslpy.dns.contract import Answer, NameNotFound, RecordType, ResolutionFailed
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hslpy.dns.contract import Answer, NameNotFound, RecordType, ResolutionFailed, Resolver
@@ -24,6 +24,7 @@ from hslpy.dns.spf_record import (
     parse_record,
     shortened,
 )
+from hslpy.records import dataclass
 
 Verdict = Literal["pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "invalid"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

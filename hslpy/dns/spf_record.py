@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from hslpy.records import dataclass
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.errors import OperatorError
@@ -18,6 +17,7 @@ from hslpy.lang.diagnostics import suggest
 from hslpy.lang.predefined import OF_THE_SERVER
 from hslpy.lang.profiles import ALL_NEWEST, NEWEST, ProfileChoice
 from hslpy.lang.source import Source
+from hslpy.records import dataclass
 
 FILE_BYTES = 16 * 1024 * 1024  # of one file; more is no script but a mistake
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)

@@ -7,7 +7,7 @@ Must not know events or verdicts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
@@ -23,6 +23,7 @@ from hslpy.lang.program import Program
 from hslpy.lang.run import Limits
 from hslpy.lang.source import Source
 from hslpy.log import Log, no_log
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ builtins whose rows name it. Source: the HSL manual's hook pages.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from hslpy.builtins.host.options import map_array
@@ -20,6 +20,7 @@ from hslpy.mail.address import ascii_lower
 from hslpy.mail.policy_replies import DEFERRED, FAILED, REJECTED
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DataVerdict, QueueOptions, QueueVerdict, SmtpVerdict, Verdict
+from hslpy.records import dataclass
 
 FAILURE_DELAY_S = 300.0  # the HSL manual, Pre-delivery
 

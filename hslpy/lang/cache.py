@@ -13,7 +13,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.link import Compiled
 from hslpy.lang.predefined import Predefined
 from hslpy.lang.source import Source, Span
+from hslpy.records import dataclass
 
 Request = tuple[str, str | None]  # a path as written, and the path of the file that names it
 

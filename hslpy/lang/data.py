@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.source import Source
 from hslpy.lang.values import Array, Value
+from hslpy.records import dataclass
 
 Constants = tuple[tuple[Any, Any], ...]  # keys and values of an array; inner arrays are such tuples
 Give = Callable[[Run], Value]

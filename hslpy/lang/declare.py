@@ -11,8 +11,10 @@ import enum
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
+
+from hslpy.records import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,7 +6,9 @@ The reference page, `hslpy check --explain` and a test walk them; `tooling/expla
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from hslpy.errors import ScriptError
 from hslpy.lang.source import Span
+from hslpy.records import dataclass
 
 MOST_DIAGNOSTICS = 50  # gathered for one program; beyond that a reader is not helped
 

@@ -6,11 +6,11 @@ Each pair is given once; the class's rows are `builtins/core/collections.py`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.errors import ScriptError
 from hslpy.lang.values import Array, HslObject, Value
+from hslpy.records import dataclass
 
 CLASS = "Iterator"
 _AT_WORK = "generator already executing"  # Python's words

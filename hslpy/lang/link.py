@@ -6,7 +6,6 @@ Knows nothing of the compiler, which a server whose scripts are in the cache nev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from hslpy.lang.quick import quickest_search
 from hslpy.lang.run import BoundBuiltin
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import Array, HslFunction, HslObject, Regex, Resource
+from hslpy.records import dataclass
 
 Link = tuple[str, str, object]  # global name, kind (function, row, types, regex), what
 

@@ -7,7 +7,6 @@ Must not know where files are found or what hooks there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.lang.cache import Entry, ProgramCache
@@ -19,6 +18,7 @@ from hslpy.lang.link import link
 from hslpy.lang.predefined import Predefined
 from hslpy.lang.program import Program
 from hslpy.lang.source import Source
+from hslpy.records import dataclass
 
 Reader = Callable[[str, str | None], Source]
 

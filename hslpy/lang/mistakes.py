@@ -7,12 +7,13 @@ Knows the names of the grammar's words, but neither the parser nor the tree.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from hslpy.lang.build import ILLEGAL_NAMES
 from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.source import Source, Span
+from hslpy.records import dataclass
 
 
 class Word(NamedTuple):

@@ -7,7 +7,7 @@ profile. Source: the HSL manual of 2015 to 2018; deviations.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache as once
 from functools import wraps
 
@@ -17,6 +17,7 @@ from hslpy.lang.operators import add, modulo, multiply, to_number
 from hslpy.lang.run import Run
 from hslpy.lang.runtime import builtin_method, call_member, join
 from hslpy.lang.values import Array, HslObject, Value
+from hslpy.records import dataclass
 
 
 def as_numbers(run: Budget, value: Value) -> Value:

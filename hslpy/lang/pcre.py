@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hslpy.records import dataclass
 
 MOST_CHARACTERS = 32_768  # of a pattern: translating and compiling that takes about a third of a second
 MOST_NESTING = 150  # groups; the regex module's compiler recurses

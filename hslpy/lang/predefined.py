@@ -5,7 +5,7 @@ Apart from the compiler, which a server whose scripts are in the cache never imp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from hslpy.records import dataclass
 
 OF_THE_SERVER = {  # modules of the original whose function is built in here, and needs no import
     "bounce-list": "bounce_list",

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

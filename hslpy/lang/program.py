@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.lang.declare import Builtin
 from hslpy.lang.source import Source, Span
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.lang.declare import Builtin
 from hslpy.lang.predefined import Predefined
 from hslpy.lang.source import Span
+from hslpy.records import dataclass
 
 # ---- what names are bound to ------------------------------------------------------------------------
 

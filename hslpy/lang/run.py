@@ -11,7 +11,6 @@ import random
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from hslpy.lang.memory import live_bytes, resident_bytes
 from hslpy.lang.program import Program
 from hslpy.lang.shared_contract import Shared
 from hslpy.lang.values import HslFunction, Value, type_name
+from hslpy.records import dataclass
 
 _FIRST_QUANTUM = 64  # steps before the first look at the clock: a step may be a long straight stretch of script
 _MOST_QUANTUM = 1_000  # a look costs 1 µs; what costs more than a step, and is charged by nobody, is looked at as often

@@ -6,7 +6,7 @@ In: syntax nodes and an opener of files. Out: units, variables and modules for `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from hslpy.errors import OperatorError, ScriptError
@@ -17,6 +17,7 @@ from hslpy.lang.diagnostics import Diagnostic, suggest
 from hslpy.lang.predefined import Predefined
 from hslpy.lang.resolved import ClassDef, Expr, Fact, Module, Symbol, Unit, Var
 from hslpy.lang.source import Source, Span
+from hslpy.records import dataclass
 
 Opener = Callable[[str, str | None], tuple[Source, syntax.Script | None]]
 DataOpener = Callable[[str, str | None], Source]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from hslpy.lang.profiles import NEWEST, Profile
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

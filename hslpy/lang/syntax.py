@@ -7,9 +7,8 @@ Visitors are closed: meeting a class they don't know, they raise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hslpy.lang.source import Span
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

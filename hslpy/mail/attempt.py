@@ -6,10 +6,10 @@ Knows nothing of how it is done, nor of HSL's spelling.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from hslpy.mail.address import Address
 from hslpy.mail.verdict import TryOptions
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

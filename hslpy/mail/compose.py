@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.mail.downgrade import NoSevenBitForm, to_7bit
 from hslpy.mail.message import field_text, split_content
 from hslpy.mail.transfer import base64_lines, with_crlf
+from hslpy.records import dataclass
 
 MOST_DEPTH = 50  # parts within parts; readers stop sooner
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046 section 5.1.1

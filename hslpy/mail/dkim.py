@@ -9,9 +9,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from hslpy.mail.message import parse_fields
+from hslpy.records import dataclass
 
 # RFC 6376 section 5.4.1, and what else says how a message is read.
 RECOMMENDED = [

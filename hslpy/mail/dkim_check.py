@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hslpy.mail.dkim import canonical_body, canonical_field, tag_list
 from hslpy.mail.message import Field, Message
+from hslpy.records import dataclass
 
 LEAST_BITS = 1024  # RFC 8301 section 3.2
 MOST_BITS = 8192  # four times what the same section asks verifiers to take

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from hslpy.mail.dkim import tag_list
+from hslpy.records import dataclass
 
 Action = Literal["none", "quarantine", "reject"]
 ACTIONS: tuple[Action, ...] = ("none", "quarantine", "reject")

@@ -8,7 +8,6 @@ gets through. Source: RFC 3464, RFC 3461, RFC 6522, RFC 3834.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from hslpy.mail import xtext
@@ -19,6 +18,7 @@ from hslpy.mail.parameters import is_sound_utf8, original_recipient
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Enhanced
 from hslpy.mail.transfer import quoted_printable
+from hslpy.records import dataclass
 
 Action = Literal["failed", "delayed", "relayed", "delivered"]
 

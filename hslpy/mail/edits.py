@@ -7,10 +7,11 @@ within one another, the outer one counts. Knows nothing of scripts; boundaries a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from hslpy.mail.message import Field, HeaderEditor, field_text, parse_fields, split_content
 from hslpy.mail.parts import Part
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

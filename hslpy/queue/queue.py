@@ -11,7 +11,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from hslpy.clock import Clock
@@ -32,6 +32,7 @@ from hslpy.queue.schedule import (
     spread_over,
 )
 from hslpy.queue.search import EVERYTHING, STEP, QueueFilter, Summary, matching, search, summarise
+from hslpy.records import dataclass
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
 _T = TypeVar("_T")

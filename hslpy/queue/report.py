@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.mail.dsn import FULL_MAX_BYTES, Action, Report, ReportedRecipient, build_report
 from hslpy.mail.message import split_content
 from hslpy.mail.reply import Enhanced
 from hslpy.mail.verdict import DsnOptions
+from hslpy.records import dataclass
 from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
 
 

@@ -6,9 +6,9 @@ Pure decisions: no clock, no store, no randomness of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.queue.entries import field_key, has_egress, user_key, wanted_value
 from hslpy.queue.index import Index
+from hslpy.records import dataclass
 from hslpy.spool.contract import QueuedRecipient
 
 STEP = 2000  # entries looked at before others get a turn: a few milliseconds

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from hslpy.records import dataclass
 
 OnUnreachable = Literal["local", "open", "closed", "none"]
 

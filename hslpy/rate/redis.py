@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from typing import Any
@@ -20,6 +19,7 @@ from hslpy.log import Log
 from hslpy.rate import ring
 from hslpy.rate.contract import ABOVE_ANY_LIMIT, RateHealth, RateSettings, interval_us, key_of
 from hslpy.rate.memory import MemoryRateCounters
+from hslpy.records import dataclass
 from hslpy.store.circuit import LOG_EVERY_S, Circuit
 from hslpy.store.lane import Lane, Replies
 from hslpy.store.redis import AskError, MovedError, NoScriptError, RedisError, Script, is_away, pack

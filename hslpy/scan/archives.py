@@ -13,9 +13,9 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO
 
+from hslpy.records import dataclass
 from hslpy.scan.file_types import BZIP2, GZIP, TAR, XZ, ZIP
 
 _STRETCH = 1 << 18

@@ -10,8 +10,8 @@ import asyncio
 import re
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 
+from hslpy.records import dataclass
 from hslpy.scan.contract import ClamResult, ScannerFailed, ScanRequest
 from hslpy.scan.daemon import read_address, read_all
 

@@ -6,9 +6,9 @@ In: a setting's text. Out: a connection, bytes. Must not know what is said.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 from hslpy.scan.contract import ScannerFailed
 
 

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
 from hslpy.lang.pcre import PatternError
 from hslpy.lang.regex import Compiled, compiled_text
 from hslpy.mail.encoded_word import to_utf8
 from hslpy.mail.parts import Part, parameters
+from hslpy.records import dataclass
 from hslpy.scan.archives import BadArchive, Budget, entries, is_archive
 from hslpy.scan.file_types import ENCRYPTED_OFFICE, is_text, media_types
 

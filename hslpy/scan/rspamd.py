@@ -10,10 +10,11 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 from hslpy.scan.contract import RspamdResult, ScannerFailed, ScanRequest
 
 if TYPE_CHECKING:

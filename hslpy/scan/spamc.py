@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 from hslpy.scan.contract import ScannerFailed, ScanRequest, SpamScore
 from hslpy.scan.daemon import read_address, read_all
 

@@ -6,10 +6,9 @@ Source: RFC 5321 section 4.2.3, RFC 3463, RFC 5248.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hslpy.mail.policy_replies import ACCEPTED, DEFERRED, REJECTED
 from hslpy.mail.reply import Reply
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

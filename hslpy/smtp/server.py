@@ -13,7 +13,6 @@ import os
 import ssl
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.client.certificates import Certificates
@@ -23,6 +22,7 @@ from hslpy.errors import OperatorError
 from hslpy.log import Log
 from hslpy.rate.contract import RateCounters, RateSettings
 from hslpy.rate.memory import MemoryRateCounters
+from hslpy.records import dataclass
 from hslpy.smtp import replies
 from hslpy.smtp.adapter import Connection
 from hslpy.smtp.guesses import Guesses

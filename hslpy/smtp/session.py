@@ -10,7 +10,7 @@ import contextlib
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from hslpy.clock import Clock
@@ -42,6 +42,7 @@ from hslpy.mail.policy_replies import ACCEPTED, refusal_at
 from hslpy.mail.received import received_start, with_keyword
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import SmtpVerdict, Verdict
+from hslpy.records import dataclass
 from hslpy.smtp import replies
 from hslpy.smtp.guesses import Guesses
 from hslpy.smtp.networks import Network, is_inside, networks, plain_ip

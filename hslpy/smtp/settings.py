@@ -5,11 +5,11 @@ Must not know of files or the environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hslpy.client.certificates import CertificateFiles
+from hslpy.records import dataclass
 
 MIB = 1024 * 1024
 

@@ -7,13 +7,13 @@ row a recipient. `store` and `apply` return when what they wrote is on the disk;
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from hslpy.errors import MailError
 from hslpy.mail.address import Address
 from hslpy.mail.reply import Reply
-from hslpy.records import record
+from hslpy.records import dataclass, record
 
 
 class SpoolError(MailError):

@@ -13,12 +13,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 from hslpy.spool.folder import Folder, sync_folder
 from hslpy.spool.pages import Image, Unreadable, Values
 from hslpy.spool.rows import CONTENT_COLUMNS, MESSAGE_COLUMNS, PLACE_COLUMNS, RECIPIENT_COLUMNS, VARIANT_COLUMNS, unpack

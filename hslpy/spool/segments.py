@@ -13,11 +13,11 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from hslpy.log import Log, no_log
+from hslpy.records import dataclass
 from hslpy.spool.folder import sync_folder
 
 Place = tuple[int, int, int, int]  # message id, segment, offset, length: a row of `places`

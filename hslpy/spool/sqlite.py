@@ -11,13 +11,13 @@ import queue
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hslpy.clock import Clock, SystemClock
 from hslpy.log import Log, no_log
+from hslpy.records import dataclass
 from hslpy.spool.contract import (
     NewMessage,
     QueuedRecipient,

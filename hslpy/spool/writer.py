@@ -14,12 +14,13 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from time import monotonic
 from typing import Any
 
 from hslpy.log import Log
+from hslpy.records import dataclass
 from hslpy.spool.contract import SpoolDamaged, SpoolError, SpoolFull
 from hslpy.spool.folder import Folder
 from hslpy.spool.mending import Mender, is_damage

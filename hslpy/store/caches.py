@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+from hslpy.records import dataclass
 
 MOST_BYTES = 64 * 1024 * 1024  # a quarter of what memory_* may hold
 ENTRY_BYTES = 600  # an entry with its key in both orders, CPython 3.11

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
+
+from hslpy.records import dataclass
 
 Send = Callable[[str, list[object]], None]
 """Sends one note to the other side: its kind and its values."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from hslpy.records import dataclass
 from hslpy.store.settings import RedisProfile
 
 if TYPE_CHECKING:

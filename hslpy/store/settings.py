@@ -5,11 +5,12 @@ Must not import redis.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

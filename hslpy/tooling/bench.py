@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
@@ -37,6 +37,7 @@ from hslpy.log import no_log
 from hslpy.mail.verdict import Verdict
 from hslpy.rate.contract import RateSettings
 from hslpy.rate.memory import MemoryRateCounters
+from hslpy.records import dataclass
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.store.memory import SharedMemory
 from hslpy.tooling.outbox import KeptOutbox

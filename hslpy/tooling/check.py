@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hslpy.builtins import ALL, for_hook
@@ -21,6 +20,7 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.diagnostics import Diagnostic
 from hslpy.lang.load import Predefined, load_program
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
+from hslpy.records import dataclass
 from hslpy.tooling.run_tests import FUNCTIONS, SUFFIX
 
 # First words of file names that mean a hook, beside the hooks' own names. Source: the HSL manual, older names.

@@ -7,12 +7,13 @@ in which all but the declarations is blank, so that places in it stay true. Must
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.errors import OperatorError
 from hslpy.lang import syntax
 from hslpy.lang.parse import parse
 from hslpy.lang.source import Source, Span
+from hslpy.records import dataclass
 
 Reader = Callable[[str, str | None], Source]
 

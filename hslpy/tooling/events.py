@@ -7,7 +7,6 @@ What is not given gets a plain default, so that a script can be tried with nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.errors import OperatorError
@@ -35,6 +34,7 @@ from hslpy.hooks.facts import (
 )
 from hslpy.lang.diagnostics import suggest
 from hslpy.mail.address import Address, parse_address
+from hslpy.records import dataclass
 
 # A message for hooks that need one: valid, small, and of no meaning to a scanner.
 DEFAULT_CONTENT = (

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.hooks.facts import DataEvent, Event, PostDeliveryEvent, PreDeliveryEvent, RcptToEvent
 from hslpy.mail.verdict import DataVerdict, QueueVerdict, SmtpVerdict, Verdict
+from hslpy.records import dataclass
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.lang.values import Array
 from hslpy.mail.attempt import AttemptFacts, Sending
+from hslpy.records import dataclass
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.rows import queued_recipients
 

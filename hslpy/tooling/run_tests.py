@@ -6,7 +6,7 @@ A file's top level runs once to find its tests, and anew for each of them. Must 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hslpy.clock import Clock
@@ -17,6 +17,7 @@ from hslpy.lang.faults import as_script_error, place
 from hslpy.lang.profiles import ALL_NEWEST, ProfileChoice
 from hslpy.lang.program import Program
 from hslpy.lang.run import LimitExceeded, Run, execute
+from hslpy.records import dataclass
 from hslpy.tooling.bench import ENDLESS_S, rendered
 from hslpy.tooling.notation import readable
 from hslpy.tooling.script_tests import STATE, TOPIC, TestState

@@ -6,7 +6,7 @@ In: calls from a `*.test.hsl` file. Out: `TestState`, what the test has come to.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from http.client import responses
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Array, Value, own
 from hslpy.mail.attempt import AttemptFacts
 from hslpy.mail.reply import Reply
+from hslpy.records import dataclass
 from hslpy.scan.contract import ClamResult, ScannerFailed, SpamScore
 from hslpy.scan.rspamd import CLASSES
 from hslpy.scan.scripted import ScriptedClamd, ScriptedRspamd, ScriptedSpamAssassin, of_class

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hslpy.builtins import ALL, for_hook
 from hslpy.builtins.absent import ABSENT
@@ -33,6 +33,7 @@ from hslpy.lang.run import LimitExceeded, Run, VerdictGiven, execute
 from hslpy.lang.source import Source, Span
 from hslpy.lang.values import HslFunction, Value
 from hslpy.mail.verdict import Verdict
+from hslpy.records import dataclass
 from hslpy.tooling.bench import ENDLESS_S, Bench, Echo, rendered
 from hslpy.tooling.declarations import Declarations, declared
 from hslpy.tooling.notation import notation

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hslpy.records import dataclass
 
 # Words, the rule that each hits, and its score with SpamAssassin (5 is spam).
 RULES: Mapping[str, tuple[str, float]] = {

@@ -5,8 +5,9 @@ Knows neither SMTP nor where users are kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Certificates and keys come as `certificates` and `keys` have them. The MIME arou
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -31,6 +30,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Resource, Value, type_name
+from hslpy.records import dataclass
 
 TOPIC = Topic("S/MIME")
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import codecs
 import errno
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from hslpy.builtins.core.arguments import as_bytes, as_text, stretches
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import HslObject
+from hslpy.records import dataclass
 
 TOPIC = Topic("character sets")
 

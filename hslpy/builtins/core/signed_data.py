@@ -7,13 +7,14 @@ Source: RFC 5652 section 5; X.690 section 8 for what of BER there is: definite a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from hslpy.records import dataclass
 
 # Identifiers as they stand in DER, without tag and length.
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hslpy.client.bounce_lists import BounceLists
@@ -25,6 +25,7 @@ from hslpy.egress.traffic.logins import StoreLogins
 from hslpy.log import Log, no_log
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.rate.contract import RateCounters
+from hslpy.records import dataclass
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
 from hslpy.scan.dlp import DlpEngine
 from hslpy.spool.contract import NewMessage, QueuedRecipient

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from hslpy.builtins.host.mailtext import header_addresses
 from hslpy.builtins.host.mimepart import held
@@ -22,6 +21,7 @@ from hslpy.mail.address import ascii_domain, ascii_lower
 from hslpy.mail.dkim import tag_list
 from hslpy.mail.dkim_check import BadSignature, Claim, check, read_claim
 from hslpy.mail.message import Message
+from hslpy.records import dataclass
 
 TOPIC = Topic("DKIM verification")
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hslpy.builtins.core.arguments import as_text, read_options, to_utf8, unknown_word, whole
@@ -39,6 +39,7 @@ from hslpy.lang.diagnostics import suggest
 from hslpy.lang.growth import ELEMENT_BYTES
 from hslpy.lang.run import Run, describe
 from hslpy.lang.values import Array, HslObject, Value, type_name
+from hslpy.records import dataclass
 
 TOPIC = Topic("ldap")
 

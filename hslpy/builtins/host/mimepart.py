@@ -7,7 +7,6 @@ Source: the MIMEPart class of the vendor's manual.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.builtins.host.headers import edits_of, value_of
@@ -19,6 +18,7 @@ from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Regex, Value
 from hslpy.mail.message import Field, HeaderEditor
 from hslpy.mail.parts import Part, parameters
+from hslpy.records import dataclass
 
 TOPIC = Topic("MIME parts")
 

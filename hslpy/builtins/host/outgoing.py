@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hslpy.builtins.host.attempted import attempt_array
@@ -33,6 +32,7 @@ from hslpy.mail.address import Address
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.mail.message import split_content
 from hslpy.mail.verdict import TryOptions
+from hslpy.records import dataclass
 from hslpy.spool.contract import NewMessage, NewRecipient, SpoolError
 
 MOST_QUEUED = 1000  # of one run

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 from hslpy.errors import ScriptError
@@ -18,7 +18,7 @@ from hslpy.mail.parts import Part
 from hslpy.mail.received import mail_date
 from hslpy.mail.reply import Reply
 from hslpy.mail.verdict import DsnOptions
-from hslpy.records import record
+from hslpy.records import dataclass, record
 
 MOST_ACTIONS = 10_000  # on one message; ten times what a transaction's recipients are
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from sqlalchemy import delete, select
@@ -43,6 +43,7 @@ from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.egress.store.database import Actor, Database
 from hslpy.egress.store.tables import Dnsbl, Listing, ReputationRun
 from hslpy.log import Log
+from hslpy.records import dataclass
 
 MOST_CELLS = 10_000
 AGAIN_S = 60.0  # the same cell is never asked more often

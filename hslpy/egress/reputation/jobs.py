@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hslpy.clock import Clock
@@ -18,7 +18,7 @@ from hslpy.egress.accounts.site import Site
 from hslpy.egress.reputation.listings import Alert, Checked
 from hslpy.egress.reputation.suspensions import Rule
 from hslpy.egress.rules.dnsbl import Finding
-from hslpy.records import record
+from hslpy.records import dataclass, record
 
 _MARGIN_S = 0.01  # on the interval: queries of which the second goes out faster are still far enough apart on arrival
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.mail.verdict import SourceChoice
+from hslpy.records import dataclass
 
 Family = Literal[4, 6]
 

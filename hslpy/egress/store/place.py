@@ -5,10 +5,11 @@ Must not import SQLAlchemy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hslpy.errors import OperatorError
+from hslpy.records import dataclass
 
 FILE = "delivery.db"
 _FILE = "sqlite:///"

@@ -35,7 +35,7 @@ from hslpy.egress.warm_up.warming import (
     sources_of,
     today_of,
 )
-from hslpy.records import record
+from hslpy.records import dataclass, record
 
 COLD_S = 30 * 86_400
 """An address that has sent nothing for so long is a stranger again. Source: D2."""
@@ -62,7 +62,7 @@ class _Total:
     blocked: int
 
 
-@dataclasses.dataclass
+@dataclass
 class _Window:
     """The totals of the last hour; `gone` is the part of them from hours that are not asked for any more."""
 

@@ -5,7 +5,7 @@ In: a `Resolution` and its `Types`. Out: line numbers, names, and `Link`s that `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.pyast import Builder
@@ -14,6 +14,7 @@ from hslpy.lang.declare import Builtin
 from hslpy.lang.link import IN_NUMBERS, Link
 from hslpy.lang.older import NumbersBuiltin
 from hslpy.lang.source import Span
+from hslpy.records import dataclass
 
 
 def builtin_key(row: Builtin) -> str:

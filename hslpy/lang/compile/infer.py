@@ -7,10 +7,10 @@ which is so unless it is used as a value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from hslpy.lang import resolved as r
 from hslpy.lang.compile.types import ANY, ARR, INT, NONE, OBJ, STR, Types, constant_array, walk
+from hslpy.records import dataclass
 
 _Place = r.Var | r.Unit
 

@@ -7,10 +7,11 @@ assignments, wherever they stand, so that the answer needs no order; being witho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from hslpy.lang import resolved as r
 from hslpy.lang.conversions import normalise_key
+from hslpy.records import dataclass
 
 NONE, BOOL, INT, FRACTION, STR, ARR, FUN, OBJ, OTHER = (1 << n for n in range(9))
 NUMBER = INT | FRACTION  # INT: a number without a fraction, or an infinity
