@@ -164,19 +164,21 @@ async def _serve(settings: Settings, events: EventLog) -> int:
 async def _prepared(settings: Settings, database: Database, agent: Agent, stopping: asyncio.Event, log: Log) -> bool:
     """Open the database as soon as that can be done, and see that somebody can sign in; False where it is to stop before."""
     from hslpy.egress.accounts import admins
-    from hslpy.egress.store.faults import DatabaseFault
+    from hslpy.egress.store.faults import DatabaseFault, trouble_of
+    from hslpy.egress.traffic import picture_copy
 
     wait_s, told = FIRST_WAIT_S, ""
     while not stopping.is_set():
         try:
-            await asyncio.to_thread(database.open)
+            may_make = not picture_copy.is_of(settings.data_dir, database.place)
+            await asyncio.to_thread(database.open, may_make=may_make)
             await asyncio.to_thread(agent.prepare)
             password = await asyncio.to_thread(admins.first_admin, database)
         except (OperatorError, DatabaseFault) as error:
-            why = error.message if isinstance(error, OperatorError) else str(error)
-            if why != told:
-                told = why
-                log("admin.no_database", {"level": "error", "why": why})
+            trouble = trouble_of(error)
+            if trouble.reason != told:
+                told = trouble.reason
+                log("admin.no_database", {"level": "error", "why": trouble.reason, "hint": trouble.hint})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await stopping.wait()

@@ -26,12 +26,14 @@ from hslpy.egress.reputation.checker import ReputationChecker
 from hslpy.egress.reputation.jobs import resolver_settings, settings_of
 from hslpy.egress.rules.names import Refused
 from hslpy.egress.store.database import Actor, Database
-from hslpy.egress.store.faults import DatabaseFault
+from hslpy.egress.store.faults import DatabaseFault, Trouble
 from hslpy.egress.traffic.picture import ASK_S
 from hslpy.egress.upkeep import Upkeep
 from hslpy.log import Log
 
 AGAIN_S = 60.0
+WATCH_S = 3.0
+"""How soon it is seen that the database takes no changes."""
 _START = Actor("hslpy", "start")
 
 
@@ -59,7 +61,8 @@ class Agent:
         self._clock = clock
         self._log = log
         self._site = site.Site()
-        self._revision = -1
+        self._seen = (-1, -1)
+        self._trouble: Trouble | None = None
         self._is_node = False
         self._control = control
         self._allow_loopback = allow_loopback
@@ -111,11 +114,14 @@ class Agent:
             self.reputation,
             self._control,
             allow_loopback=self._allow_loopback,
+            trouble=lambda: self._trouble,
         )
 
     async def run(self) -> None:
         """Work until cancelled. What ends by a fault of ours is begun again: nothing else stands for it."""
-        jobs = [self._follow_site, self.reputation.run_daily, *([self._upkeep.run] if self._is_node else [])]
+        jobs = [self._follow_site, self._watch_database, self.reputation.run_daily]
+        if self._is_node:
+            jobs.append(self._upkeep.run)
         await asyncio.gather(*map(self._insist, jobs))
 
     async def close(self) -> None:
@@ -141,8 +147,19 @@ class Agent:
                 await asyncio.to_thread(self._read_site)
 
     def _read_site(self) -> None:
-        revision = self._database.revision()
-        if revision != self._revision:
+        seen = self._database.opened, self._database.revision()
+        if seen != self._seen:
             with self._database.read() as session:
                 self._site = site.read(session)
-            self._revision = revision
+            self._seen = seen
+
+    async def _watch_database(self) -> None:
+        """Tell when the database takes no changes, and when it does again; nobody else may try to make one for hours."""
+        while True:
+            before, self._trouble = self._trouble, await asyncio.to_thread(self._database.trouble)
+            if self._trouble is not None and self._trouble != before:
+                fields = {"level": "error", "reason": self._trouble.reason, "hint": self._trouble.hint}
+                self._log("egress.takes_no_changes", fields)
+            elif self._trouble is None and before is not None:
+                self._log("egress.takes_changes", {})
+            await self._clock.sleep(WATCH_S)

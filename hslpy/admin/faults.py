@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from hslpy.egress.rules.names import Refused
-from hslpy.egress.store.faults import is_away, is_read_only
+from hslpy.egress.store.faults import is_away, is_damaged, is_read_only
 from hslpy.log import Log
 
 
@@ -19,6 +19,8 @@ def told(log: Log, path: str, error: Exception) -> Refused:
     fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
     if is_away(error):
         log("admin.database_away", {**fields, "error": str(error).partition("\n")[0]})
+        if is_damaged(error):
+            return Refused("the database is damaged; nothing was changed", 503, "the server's log says what to do")
         if is_read_only(error):
             return Refused(
                 "the database cannot be written, only read; nothing was changed", 503, "the server's log has more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hslpy.dns.contract import Resolver
 from hslpy.egress.checks.checkup import Checker
 from hslpy.egress.reputation.checker import ReputationChecker
 from hslpy.egress.store.database import Database
+from hslpy.egress.store.faults import Trouble
 from hslpy.log import Log
 from hslpy.records import record
 
@@ -21,9 +23,9 @@ class Site:
     """One node's web application. `node` is its host name, `control` the mail server's control socket. `url` is
     where the request at hand has found us.
 
-    With `allow_loopback` mail may leave from addresses of the loopback network. `sign_ins` has those that failed, `undo`
-    changes that can be taken back. Without a resolver nothing is compared with DNS; without `checker` and `reputation` no
-    checks can be run.
+    With `allow_loopback` mail may leave from addresses of the loopback network. `trouble` says why the database takes no
+    changes. `sign_ins` has those that failed, `undo` changes that can be taken back. Without a resolver nothing is
+    compared with DNS; without `checker` and `reputation` no checks can be run.
     """
 
     database: Database
@@ -36,5 +38,6 @@ class Site:
     control: Path | None = None
     url: str = ""
     allow_loopback: bool = False
+    trouble: Callable[[], Trouble | None] = lambda: None
     sign_ins: SignIns = field(default_factory=SignIns, hash=False)
     undo: Undo = field(default_factory=Undo, hash=False)

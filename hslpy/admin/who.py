@@ -77,7 +77,7 @@ async def caller_of(site: Site, request: Request) -> Caller:
     scheme, value = scheme.lower(), value.strip()
     client = "api"
     if scheme == "bearer":
-        principal = await asyncio.to_thread(admins.sign_in_with_token, site.database, value)
+        principal = await asyncio.to_thread(admins.sign_in_with_token, site.database, value, site.clock.time())
     elif scheme == "basic":
         principal = await sign_in(site, *basic(value), source)
     else:

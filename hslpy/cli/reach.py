@@ -124,6 +124,7 @@ class Api:
         from hslpy.dns.resolver import DnsResolver
         from hslpy.egress.store.database import Database
         from hslpy.egress.store.faults import DatabaseFault
+        from hslpy.egress.traffic import picture_copy
         from hslpy.log import no_log
 
         settings = self._settings
@@ -140,7 +141,8 @@ class Api:
         node = settings.hostname.lower().removesuffix(".")
         agent = Agent(database, node, settings.resolver, http, settings.control_path, clock, no_log, allow_loopback=loopback)
         self._stack.push_async_callback(agent.close)
-        await asyncio.to_thread(database.open)
+        may_make = not picture_copy.is_of(settings.data_dir, database.place)
+        await asyncio.to_thread(database.open, may_make=may_make)
         try:
             await asyncio.to_thread(agent.prepare)
         except DatabaseFault as error:

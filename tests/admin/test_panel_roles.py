@@ -62,8 +62,8 @@ class Browser:
             form = {"name": user, "password": PASSWORD}
             assert self._client.post("/sign-in", data=form).status_code == 303
 
-    def get(self, path: str) -> httpx.Response:
-        reply: httpx.Response = self._client.get(path)
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        reply: httpx.Response = self._client.get(path, **more)
         return reply
 
     def post(self, path: str, csrf: str = "", **fields: Any) -> httpx.Response:
@@ -182,6 +182,21 @@ def test_a_page_says_when_the_mail_server_does_not_answer(site: Site, tmp_path: 
     assert browser.get("/outgoing/queue/message/3").status_code == 503
 
 
+def test_the_overview_says_that_the_database_takes_no_changes_and_all_can_still_be_read(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "egress.db"
+    watched = Site(site.database, site.clock, print, node=site.node, trouble=site.database.trouble)
+    browser = Browser(watched, "root")
+    assert "takes no changes" not in browser.get("/").text
+    file.rename(tmp_path / "elsewhere")
+    site.clock.advance(120)  # type: ignore[attr-defined]
+    page = browser.get("/").text
+    assert "The database of delivery IPs takes no changes" in page and "was removed" in page and "latest backup" in page
+    assert browser.post("/customers/domains/new", name="new.example").status_code == 503
+    assert Browser(watched, "").get("/api/v1/session", auth=("root", PASSWORD)).status_code == 200
+    (tmp_path / "elsewhere").rename(file)
+    assert "takes no changes" not in browser.get("/").text
+
+
 def test_a_fresh_install_is_told_what_to_do_first(tmp_path: Path) -> None:
     clock = ManualClock(1_767_607_200.0)
     database = Database(f"sqlite:///{tmp_path / 'egress.db'}", clock)
@@ -213,6 +228,6 @@ def test_a_secret_is_shown_once_and_works(site: Site) -> None:
     reply = root.post("/access/tokens/new", admin="root", name="nightly", days="30", scopes=["ips:read"])
     text = re.search(r"<code>(hslpy_[^<]+)</code>", reply.text)[1]  # type: ignore[index]
     assert reply.headers["cache-control"] == "no-store"
-    assert admins.sign_in_with_token(site.database, text).scopes == {"ips:read"}
+    assert admins.sign_in_with_token(site.database, text, site.clock.time()).scopes == {"ips:read"}
     assert text not in root.get("/access/tokens").text
     assert root.post("/access/tokens/new", admin="root", name="x", days="-1", scopes=["ips:read"]).status_code == 400

@@ -104,7 +104,7 @@ def test_a_user_of_the_api_has_its_calls_and_networks(site):
 def test_tokens(site, clock):
     text, token = admins.add_token(site, ROOT, "root", "ci", ["ips:read"], expires_at=clock.time() + 60)
     assert token.scopes == ("ips:read",) and text not in str(token)
-    principal = admins.sign_in_with_token(site, text)
+    principal = admins.sign_in_with_token(site, text, clock.time())
     principal.require_scope("ips:read")
     with pytest.raises(Refused, match="has not the scope ips:write"):
         principal.require_scope("ips:write")
@@ -115,7 +115,7 @@ def test_tokens(site, clock):
     clock.advance(61)
     for bad in (text, "hslpy_x"):
         with pytest.raises(Refused, match="authentication required"):
-            admins.sign_in_with_token(site, bad)
+            admins.sign_in_with_token(site, bad, clock.time())
     assert admins.remove_token(site, ROOT, "root", "more").text == "token 'more' of 'root' was removed"
 
 

@@ -475,6 +475,45 @@ def test_what_the_database_says_stays_in_force_while_it_is_away(tmp_path: Path, 
     run(scenario)
 
 
+def test_mail_goes_on_from_the_same_address_when_the_file_is_removed_and_by_a_backup_once_it_is_there(
+    tmp_path: Path, database: Database
+) -> None:
+    put(database, POOL[1])
+    file, saved = tmp_path / "delivery.db", tmp_path / "backup"
+    with sqlite3.connect(file) as source, sqlite3.connect(saved) as target:
+        source.backup(target)
+    target.close()
+    source.close()
+    put(database, POOL[0])
+    database.close()
+
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+            file.unlink()
+            await s.until(lambda: s.events()["egress.away"])
+            away = s.fields_of("egress.away")[0]
+            assert "was removed" in away["reason"] and "latest backup" in away["hint"]
+            assert (await send_as(s, "bob@example.com")).startswith("250")
+            await s.until(lambda: len(sink.received) == 1)
+            assert sink.peers == [POOL[0]] and not file.exists()
+        # Nothing is made in its place at the next start; what is known is the copy.
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await s.until(lambda: s.events()["egress.not_opened"])
+            told = s.fields_of("egress.not_opened")[0]
+            assert "is gone" in told["reason"] and "delivery-ips.copy" in told["hint"]
+            assert (await send_as(s, "bob@example.com")).startswith("250")
+            await s.until(lambda: len(sink.received) == 1)
+            assert sink.peers == [POOL[0]] and not file.exists()
+            saved.rename(file)
+            await s.until(lambda: s.app.departures.picture.book.settings and s.app.following.opened.done())
+            assert (await send_as(s, "bob@example.com")).startswith("250")
+            await s.until(lambda: len(sink.received) == 2)
+            assert sink.peers[-1] == POOL[1]
+
+    run(scenario)
+
+
 def test_an_auth_script_asks_for_the_users_of_the_database(tmp_path: Path, database: Database) -> None:
     put(database, POOL[0], domain="example.com", username="bob")
     directory.lock_user(database, ROOT, "example.com", "eve")

@@ -48,13 +48,16 @@ TONES: Mapping[State, Tone | str] = {
 
 @record
 class Task:
-    """One thing to do, with where to do it. `opens`: that is a dialog, for super-admins; others go to the `other` place."""
+    """One thing to do, with where to do it; "" where that is not on a page.
+
+    `opens`: it is a dialog, for super-admins; others go to the `other` place.
+    """
 
     tone: str
     text: str
     why: str
-    action: str
-    href: str
+    action: str = ""
+    href: str = ""
     opens: bool = False
     other: tuple[str, str] | None = None
 
@@ -161,6 +164,10 @@ def health_link(state: State) -> str:
 def tasks(visit: Visit, healths: Sequence[Health], held: Mapping[str, int], zone: str) -> Sequence[Task]:
     """Give what needs doing, alarms first."""
     found = []
+    trouble = visit.site.trouble()
+    if trouble is not None:
+        text = "The database of delivery IPs takes no changes; mail goes on by what was last set"
+        found.append(Task("critical", text, f"{trouble.reason}: {trouble.hint}."))
     for one in healths:
         told = _task_of(one)
         if told is not None:

@@ -6,6 +6,7 @@ know of HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import ipaddress
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session
 from hslpy.egress.rules.names import NotFound, Refused, about
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Change, Database
+from hslpy.egress.store.faults import DatabaseFault
 from hslpy.records import record
 from hslpy.users import argon
 
@@ -312,7 +314,7 @@ def sign_in(database: Database, name: str, password: str) -> Principal:
     """Give who signs in with a password. Blocks for 30 ms, as long for a name that is not there. Raises Refused (401)."""
     if not argon.matches(hash_of(database, name), password.encode()):
         raise Refused("authentication required", 401)
-    with database.keep() as session:
+    with contextlib.suppress(DatabaseFault), database.keep() as session:  # who only looks need not change anything
         found = _found(session, name)
         if found is not None:
             found.signed_in_at = session.now
@@ -358,15 +360,17 @@ def remove_token(database: Database, actor: Actor, admin: str, name: str) -> Rem
         return Removed(f"token '{name}' of '{found.name}'")
 
 
-def sign_in_with_token(database: Database, text: str) -> Principal:
+def sign_in_with_token(database: Database, text: str, now: float) -> Principal:
     """Give who a token stands for. Raises Refused, with the status 401, for one that is not known or not good any more."""
-    with database.keep() as session:
+    with database.read() as session:
         found = session.scalars(select(tables.Token).where(tables.Token.sha256 == _digest(text))).one_or_none()
         owner = session.get(tables.Admin, found.admin_id) if found is not None else None
-        if found is None or owner is None or owner.locked or (found.expires_at or session.now) < session.now:
+        if found is None or owner is None or owner.locked or (found.expires_at or now) < now:
             raise Refused("authentication required", 401)
-        found.used_at = session.now
-        return _principal(session, owner, frozenset(found.scopes))
+        id, principal = found.id, _principal(session, owner, frozenset(found.scopes))
+    with contextlib.suppress(DatabaseFault), database.keep() as session:  # who only looks need not change anything
+        session.execute(update(tables.Token).where(tables.Token.id == id).values(used_at=now))
+    return principal
 
 
 def admin_of(session: Session, name: str) -> tables.Admin:

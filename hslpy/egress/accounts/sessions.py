@@ -5,6 +5,7 @@ Must not know of cookies or HTTP. Source: section B of the specification of deli
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 
@@ -14,6 +15,7 @@ from hslpy.egress.accounts.admins import Principal, admin_of, principal
 from hslpy.egress.rules.names import Refused
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Database
+from hslpy.egress.store.faults import DatabaseFault
 from hslpy.records import record
 
 IDLE_S = 12 * 3600.0  # a working day; what was being written is kept through a new sign-in
@@ -52,7 +54,7 @@ def find_session(database: Database, text: str, now: float) -> SignedIn:
             raise Refused("authentication required", 401)
         name, csrf, seen_at = owner.name, row.csrf, row.seen_at
     if now - seen_at >= _SEEN_EVERY_S:
-        with database.keep() as session:
+        with contextlib.suppress(DatabaseFault), database.keep() as session:  # who only looks need not change anything
             kept = session.get(tables.Session, key)
             if kept is not None:
                 kept.seen_at = now

@@ -2,6 +2,8 @@
 
 One change at a time, whoever makes it: each has the one row of `revision` to itself, raises its number, and leaves a row in
 `audit`. By the number every process sees within a second that there was a change. Must not know what is changed.
+
+A file that is removed while it is used is still read, and changed no more; one put in its place is used from then on.
 """
 
 from __future__ import annotations
@@ -9,17 +11,20 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text, update
+from sqlalchemy import Connection, Engine, NullPool, Pool, create_engine, event, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from hslpy.clock import Clock
+from hslpy.egress.store.faults import Trouble, is_busy, reason_of, trouble_of
+from hslpy.egress.store.file import DatabaseFile
 from hslpy.egress.store.tables import Audit, Revision
 from hslpy.errors import OperatorError
 from hslpy.records import record
@@ -36,6 +41,7 @@ _WAITS: Mapping[str, Any] = {
     "options": f"-c lock_timeout={_BUSY_S:g}s -c statement_timeout=60s",
 }
 """Of PostgreSQL. Source: its manual, sections 34.1.2 and 20.11."""
+_REMOVED = "was removed while it was in use"
 _LOCK = 0x48534C70  # PostgreSQL's advisory lock of who migrates: "HSLp"
 
 
@@ -71,25 +77,80 @@ class Database:
         self.url = _checked(url)
         self.changes = 0
         """How many changes this process has made."""
-        self._engine = _engine(self.url)
+        self.opened = 0
+        """How often it was opened: once, and again for each file that was put in the place of the one in use."""
+        self._file = DatabaseFile(Path(self.url.database or "")) if self.url.get_backend_name() == "sqlite" else None
+        self._engine = _engine(self.url, self._file)
+        self._looking = threading.Lock()
 
     @property
     def place(self) -> str:
         """Where the database is, for people: without the password."""
         return self.url.render_as_string(hide_password=True)
 
-    def open(self) -> None:
-        """Raises OperatorError where the database cannot be reached, or is of a later version."""
+    def open(self, *, may_make: bool = True) -> None:
+        """Raises OperatorError where the database cannot be reached, is of a later version, or is not there to be opened."""
+        if self._file is not None and not may_make and not self._file.exists():
+            raise OperatorError(
+                f"the database of delivery IPs, {self.place}, is gone",
+                hint="put it back, or its latest backup; to begin with an empty one, remove `delivery-ips.copy`"
+                " in `server.data_dir` too",
+            )
         try:
             with self._engine.connect() as connection, self._alone(connection):
                 self._migrate(connection)
         except SQLAlchemyError as error:
             raise OperatorError(
-                f"the database of delivery IPs, {self.place}, cannot be opened: {_first_line(error)}",
+                f"the database of delivery IPs, {self.place}, cannot be opened: {reason_of(error)}",
                 hint="is `egress.database` right, and does the database server run?"
-                if self.url.get_backend_name() != "sqlite"
+                if self._file is None
                 else "its folder and the file must be the server's user's; commands run as that user",
             ) from error
+        if self._file is not None:
+            self._file.note()
+        self.opened += 1
+
+    def look(self) -> Trouble | None:
+        """Say whether the file in use was removed. One that has been put in its place is opened.
+
+        Raises OperatorError where that cannot be done; it is tried again.
+        """
+        with self._looking:
+            if self._file is None or self._file.is_there():
+                return None
+            if self._file.is_noted:
+                if not self._file.has_successor():
+                    hint = "put it back, or its latest backup: it is in use within seconds"
+                    return Trouble(f"{self.place} {_REMOVED}", hint)
+                self._engine.dispose()
+                self._file.give_way()
+                self._file = DatabaseFile(self._file.path)
+                self._engine = _engine(self.url, self._file)
+            self.open(may_make=False)
+            return None
+
+    def trouble(self) -> Trouble | None:
+        """Say why changes cannot be kept, where that is so, by making one that means nothing."""
+        try:
+            found = self.look()
+            if found is None:
+                self._try()
+        except (OperatorError, SQLAlchemyError) as error:
+            return None if is_busy(error) else trouble_of(error)
+        return found
+
+    def _try(self) -> None:
+        if self._file is None:
+            with self._engine.connect() as connection:
+                if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                    hint = "is it a standby? `egress.database` wants the primary"
+                    raise OperatorError(f"{self.place} is read-only", hint=hint)
+            return
+        # A connection of its own: those that are there have a file open that may have become another user's.
+        engine = _engine(self.url, self._file, poolclass=NullPool)
+        with engine.begin() as connection:  # a row set to what it is would be written nowhere
+            other = 1 - int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            connection.exec_driver_sql(f"PRAGMA user_version = {other}")
 
     def close(self) -> None:
         self._engine.dispose()
@@ -104,6 +165,7 @@ class Database:
     @contextmanager
     def change(self, actor: Actor, action: str, arguments: Mapping[str, Any] | None = None) -> Iterator[Change]:
         """Give a session whose work is committed at the end, with a row in `audit`; nothing of it where it raises."""
+        self._refuse_removed()
         with Change(self._engine, expire_on_commit=False) as session:
             session.actor, session.action, session.result, session.now = actor, action, "", self._clock.time()
             session.arguments = dict(arguments or {})
@@ -119,6 +181,7 @@ class Database:
 
         Its work is committed at the end, without a row in `audit`, and the revision stays unless `moved` was set.
         """
+        self._refuse_removed()
         with Change(self._engine, expire_on_commit=False) as session:
             session.now = self._clock.time()
             session.execute(update(Revision).values(number=Revision.number))  # first: others wait for this row
@@ -129,6 +192,7 @@ class Database:
 
     def record(self, actor: Actor, action: str, arguments: Mapping[str, Any], result: str) -> None:
         """Leave a row in `audit` of what changed nothing: a call that was refused."""
+        self._refuse_removed()
         with Change(self._engine) as session:
             session.actor, session.action, session.arguments, session.result = actor, action, dict(arguments), result
             session.now = self._clock.time()
@@ -138,6 +202,11 @@ class Database:
     def revision(self) -> int:
         with self._engine.connect() as connection:
             return int(connection.execute(select(Revision.number)).scalar_one())
+
+    def _refuse_removed(self) -> None:
+        """Raise OperationalError where a change would be made to a file that nobody finds any more."""
+        if self._file is not None and self._file.is_noted and not self._file.is_there():
+            raise OperationalError("", {}, sqlite3.OperationalError(f"the database's file {_REMOVED}"))
 
     def _audit(self, session: Change) -> Audit:
         actor = session.actor
@@ -208,10 +277,15 @@ def _checked(url: str) -> URL:
     return found.set(drivername="postgresql+psycopg") if found.get_backend_name() == "postgresql" else found
 
 
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() == "postgresql":
+def _engine(url: URL, file: DatabaseFile | None, poolclass: type[Pool] | None = None) -> Engine:
+    if file is None:
         return create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=5, connect_args=_WAITS)
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S}, poolclass=poolclass)
+
+    @event.listens_for(engine, "do_connect")
+    def look(*_: object) -> None:
+        if file.is_noted and not file.is_there():  # SQLite would make an empty one
+            raise sqlite3.OperationalError(f"the database's file {_REMOVED}")
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -225,8 +299,3 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
-
-
-def _first_line(error: Exception) -> str:
-    cause = error.orig if isinstance(error, DatabaseError) and error.orig is not None else error
-    return str(cause).strip().partition("\n")[0]

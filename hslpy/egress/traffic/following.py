@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hslpy.clock import Clock
 from hslpy.egress.rules.book import Sender
+from hslpy.egress.traffic import picture_copy
 from hslpy.egress.traffic.departures import Departures
-from hslpy.errors import OperatorError
 from hslpy.log import Log
 
 if TYPE_CHECKING:
     from hslpy.egress.store.database import Database
+    from hslpy.egress.store.faults import Trouble
     from hslpy.egress.traffic.picture import Follower, Picture
 
-COPY = "delivery-ips.copy"
-"""The copy of the last picture, in the data folder."""
-_FORMAT = 3
 _OPEN_AGAIN_S = 1.0
 _LOOK_S = 0.5
 _TELL_S = 5.0
@@ -62,7 +58,7 @@ class Following:
         self._url = url
         self._hostname = hostname
         self._departures = departures
-        self._copy = folder / COPY
+        self._folder = folder
         self._keeps_copy = keeps_copy
         self._changed = changed
         self._clock = clock
@@ -115,15 +111,16 @@ class Following:
         database = await self._opened()
         assert self.opened is not None
         self.opened.set_result(database)
-        fault, tell_at = "", self._clock.monotonic() + _TELL_S
+        told, tell_at = "", self._clock.monotonic() + _TELL_S
         while True:
             await self._clock.sleep(_LOOK_S)
-            now = self._follower.fault if self._follower is not None else ""
-            if bool(now) != bool(fault):
-                level = "error" if now else "info"
-                self._log("egress.away" if now else "egress.back", {"level": level, "reason": now})
-            fault = now
-            if not now and (self._missing or (self._seen and self._clock.monotonic() >= tell_at)):
+            now = self._follower.fault if self._follower is not None else None
+            if now is None and told:
+                self._log("egress.back", {})
+            elif now is not None and now.reason != told:
+                self._log("egress.away", {"level": "error", "reason": now.reason, "hint": now.hint})
+            told = now.reason if now is not None else ""
+            if now is None and (self._missing or (self._seen and self._clock.monotonic() >= tell_at)):
                 tell_at = self._clock.monotonic() + _TELL_S
                 await asyncio.to_thread(self._tell, database, *self._taken())
 
@@ -140,9 +137,10 @@ class Following:
                 now = self._clock.monotonic()
                 if now >= told_at + _TOLD_AGAIN_S:
                     told_at = now
-                    why = error.message if isinstance(error, OperatorError) else str(error).partition("\n")[0] or repr(error)
                     goes_on = "with the copy of the last settings" if self._departures.picture is not None else "mail waits"
-                    self._log("egress.not_opened", {"level": "error", "reason": why, "delivery": goes_on})
+                    why = await asyncio.to_thread(_trouble_of, error)
+                    fields = {"level": "error", "reason": why.reason, "hint": why.hint, "delivery": goes_on}
+                    self._log("egress.not_opened", fields)
                 await self._clock.sleep(_OPEN_AGAIN_S)
 
     def _open(self) -> Database:
@@ -153,7 +151,7 @@ class Following:
 
         database = Database(self._url, self._clock)
         try:
-            database.open()
+            database.open(may_make=not picture_copy.is_of(self._folder, database.place))
             self._prepare(database)
             try:
                 ensure_node(database, Actor("node"), self._hostname)
@@ -172,7 +170,7 @@ class Following:
         self._departures.picture = picture
         self._in_loop(self._has_changed)
         if self._keeps_copy:
-            self._write_copy(picture)
+            self._write_copy(database, picture)
             from hslpy.egress.accounts.directory import has_applied
 
             has_applied(database, self._departures.node, picture.revision)
@@ -190,29 +188,24 @@ class Following:
 
     # ---- the copy
 
-    def _write_copy(self, picture: Picture) -> None:
-        beside = self._copy.with_suffix(".new")
+    def _write_copy(self, database: Database, picture: Picture) -> None:
         try:
-            content = pickle.dumps((_FORMAT, self._clock.time(), picture), pickle.HIGHEST_PROTOCOL)
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(content)
-            beside.replace(self._copy)
+            picture_copy.write(self._folder, database.place, picture, self._clock.time())
         except OSError as error:
-            self._say("egress.copy_not_written", {"level": "warning", "file": self._copy, "reason": str(error)})
+            file = self._folder / picture_copy.FILE
+            self._say("egress.copy_not_written", {"level": "warning", "file": file, "reason": str(error)})
 
     def _read_copy(self) -> None:
         """Go by the copy of the last picture, if there is one of this version."""
         try:
-            content = self._copy.read_bytes()
-        except OSError:
+            found = picture_copy.read(self._folder)
+        except picture_copy.Unusable as error:
+            file = self._folder / picture_copy.FILE
+            self._say("egress.copy_unusable", {"level": "warning", "file": file, "reason": str(error)})
             return
-        try:
-            version, saved_at, picture = pickle.loads(content)
-            if version != _FORMAT:
-                return
-        except Exception as error:  # of a version whose classes were others, or cut short
-            self._say("egress.copy_unusable", {"level": "warning", "file": self._copy, "reason": repr(error)})
+        if found is None:
             return
+        picture, saved_at = found
         self._departures.picture = picture
         age_s = round(self._clock.time() - saved_at)
         self._say("egress.from_copy", {"level": "warning", "age_s": age_s, "revision": picture.revision})
@@ -248,3 +241,9 @@ class Following:
             reason = str(error).partition("\n")[0]
             self._say("egress.not_told", {"level": "warning", "reason": reason})
             self._in_loop(lambda: self._give_back(missing, seen))
+
+
+def _trouble_of(error: Exception) -> Trouble:
+    from hslpy.egress.store.faults import trouble_of
+
+    return trouble_of(error)

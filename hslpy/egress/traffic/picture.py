@@ -24,6 +24,7 @@ from hslpy.egress.rules.choice import Availability
 from hslpy.egress.rules.warmup import Warming
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Database
+from hslpy.egress.store.faults import Trouble, trouble_of
 from hslpy.egress.warm_up import warming
 from hslpy.records import record
 
@@ -158,7 +159,8 @@ class Follower:
 
     def __init__(self, database: Database, changed: Callable[[Picture], None] | None = None) -> None:
         self.picture = Picture()
-        self.fault = ""
+        self.fault: Trouble | None = None
+        self._seen = (-1, -1)
         self._database = database
         self._changed = changed
         self._lock = threading.Lock()
@@ -179,12 +181,15 @@ class Follower:
     def refresh(self) -> Picture:
         """Give the picture of the database as it is now. Blocks."""
         with self._lock:
-            if self._database.revision() != self.picture.revision:
+            removed = self._database.look()
+            seen = self._database.opened, self._database.revision()
+            if seen != self._seen:
                 with self._database.read() as session:
                     self.picture = read(session)
+                self._seen = seen
                 if self._changed is not None:
                     self._changed(self.picture)
-            self.fault = ""
+            self.fault = removed
             return self.picture
 
     def _follow(self) -> None:
@@ -192,7 +197,7 @@ class Follower:
             try:
                 self.refresh()
             except Exception as error:  # whatever it is, the last picture stays, and the next may be right
-                self.fault = str(error).partition("\n")[0] or repr(error)
+                self.fault = trouble_of(error)
 
 
 def _nodes(session: Session) -> tuple[dict[str, Node], dict[str, dict[str, Availability]]]:
