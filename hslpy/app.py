@@ -51,7 +51,7 @@ from hslpy.egress.traffic.allowances import Ramp
 from hslpy.egress.traffic.departures import Departures
 from hslpy.egress.traffic.following import Following
 from hslpy.egress.traffic.logins import StoreLogins
-from hslpy.egress.traffic.origin import locked
+from hslpy.egress.traffic.origin import is_discarded, locked, of_entry
 from hslpy.errors import MailError, OperatorError
 from hslpy.hooks.files import Snapshot, packaged_scripts
 from hslpy.hooks.runner import Hooks
@@ -60,6 +60,7 @@ from hslpy.lang.profiles import NEWEST
 from hslpy.log import Log, no_log
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.queue.queue import Queue
+from hslpy.queue.search import QueueFilter
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.quota import MemoryQuotas, Quotas
@@ -80,6 +81,7 @@ from hslpy.store.profiles import RedisProfiles
 if TYPE_CHECKING:
     from hslpy.egress.store.activity import Keeper
     from hslpy.egress.store.database import Database
+    from hslpy.egress.traffic.picture import Picture
     from hslpy.store.shared import RedisMemory
     from hslpy.users.file import UsersFile
 
@@ -168,6 +170,7 @@ class App:
             self.logins = StoreLogins(known, settings.smtp.auth_threads, settings.smtp.auth_waiting, self._clock)
             self.client.may_leave_from = known.keeps
             self.queue.withheld = lambda entry: locked(known.picture, known.node, entry)
+            self.queue.told = lambda entry: of_entry(known.picture, entry)
             self.following = Following(
                 settings.egress.database,
                 settings.hostname,
@@ -237,6 +240,7 @@ class App:
         self._control = ControlServer(settings.control_path, self.commands, self.log) if node is None else None
         self._started_at = self._clock.time()
         self._storage_full = False
+        self._discarded: Mapping[tuple[str, str], float] = {}
         self._watchers: list[asyncio.Task[None]] = []
 
     @property
@@ -324,6 +328,7 @@ class App:
             self._watchers.append(asyncio.create_task(self._keep_counts(self.following)))
             if self._over.deliver:
                 self._watchers.append(asyncio.create_task(self._deliver_once_known(self.following)))
+            self._watchers.append(asyncio.create_task(self._keep_queue(self.following)))
         self._watchers.append(asyncio.create_task(self._watch_storage()))
         if self.settings.rate.store == "redis":
             self._watchers.append(asyncio.create_task(self._look_at_rates()))
@@ -426,10 +431,40 @@ class App:
         self._keeper = Keeper(database, self.tally, comparable_domain(self.settings.hostname), self._clock, self.log)
         await self._keeper.run()
 
+    async def _keep_queue(self, following: Following) -> None:
+        """Tell other nodes of what is queued on this one."""
+        assert following.opened is not None and self.departures is not None
+        database, known = await asyncio.shield(following.opened), self.departures
+        from hslpy.egress.store.queues import QueueKeeper
+
+        keeper = QueueKeeper(
+            database,
+            self.queue,
+            known.node,
+            (self._node.worker, self._node.workers) if self._node is not None else (0, 1),
+            self.settings.admin.url_elsewhere(known.node),
+            self._clock,
+            self.log,
+            wanted=lambda: known.picture is not None and len(known.picture.book.nodes) > 1,
+            is_locked=lambda domain, username: known.picture is not None and bool(known.picture.locked(domain, username)),
+        )
+        await keeper.run()
+
     def _picture_changed(self) -> None:
         """What was held for its locked sender may go on, or the other way round; addresses may be there no longer."""
         self.queue.look_again()
         self.client.look_again()
+        picture = self.departures.picture if self.departures is not None else None
+        if picture is not None and picture.former.discarded != self._discarded:
+            self._discarded = picture.former.discarded
+            self._watchers.append(asyncio.create_task(self._discard(picture)))
+
+    async def _discard(self, picture: Picture) -> None:
+        """Remove queued mail whose sender was removed with it; what comes of an attempt under way goes after that."""
+        wanted = QueueFilter(egress={"domain": {domain for domain, _ in picture.former.discarded}})
+        _, entries = await self.queue.list(wanted, len(self.queue))
+        if ids := [entry.queue_id for entry in entries if is_discarded(picture, entry)]:
+            await self.queue.delete(ids)
 
     async def _look_at_rates(self) -> None:
         """Ask for a counter, so that the log tells at the start already where the store cannot be used."""

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from hslpy.admin.queued_spam import queued_spam
+from hslpy.admin import queued_mail
 from hslpy.admin.site import Site
 from hslpy.admin.submit import submitter
 from hslpy.client.http_contract import HttpClient
@@ -75,7 +75,7 @@ class Agent:
             clock,
             node,
             resolver_name=name,
-            queued_locked=lambda: queued_spam(database, control),
+            queued_locked=lambda: queued_mail.of_locked(database, control, node),
         )
         self.alerter = Alerter(database, http, submitter(control), clock, node, log)
         self.reputation = ReputationChecker(

@@ -69,6 +69,7 @@ def queue_commands(queue: Queue, spool: Spool) -> dict[str, Handler]:
                 row[field.name] = (
                     value.readable if isinstance(value, Address) else dict(value) if isinstance(value, Mapping) else value
                 )
+        row["egress"] = dict(queue.told(entry))
         held_because = queue.withheld(entry)
         return {**row, "held_because": held_because} if held_because else row
 

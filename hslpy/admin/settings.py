@@ -63,6 +63,14 @@ class AdminSettings:
     def files(self) -> CertificateFiles | None:
         return None if self.certificate is None else CertificateFiles(self.certificate, self.key)
 
+    def url_elsewhere(self, hostname: str) -> str:
+        """Give the address of the page for people at other machines, empty where they cannot reach it."""
+        for address in self.addresses:
+            if not address.is_loopback:
+                name = self.names[0] if self.names else hostname
+                return f"https://{name}/" if address.port == 443 else f"https://{name}:{address.port}/"
+        return ""
+
     def url(self, address: Address) -> str:
         """Give the address of the page there, as a person types it in."""
         whole = ipaddress.ip_address(address.host).is_unspecified

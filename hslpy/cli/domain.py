@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from hslpy.cli.admin import quoted
-from hslpy.cli.orders import Order, answer, command
+from hslpy.cli.orders import Order, add_removal, answer, command, removed
 from hslpy.cli.output import table
 from hslpy.cli.reach import Api
 from hslpy.errors import OperatorError
@@ -36,7 +36,7 @@ def _set_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:
     _name(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    add_removal(parser)
 
 
 def _list(api: Api, arguments: argparse.Namespace) -> int:
@@ -68,8 +68,7 @@ def _lock(locked: bool) -> Any:
 
 def _remove(api: Api, arguments: argparse.Namespace) -> int:
     path = f"/domains/{quoted(arguments.name)}"
-    done = api.call("DELETE", path, params={"only_look": "true" if arguments.dry_run else ""})
-    return answer(arguments, done, f"nothing was done; this would be: {done['text']}" if arguments.dry_run else done["text"])
+    return removed(api, arguments, path, {})
 
 
 COMMAND = command(

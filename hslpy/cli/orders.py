@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,26 @@ def answer(arguments: argparse.Namespace, found: Any, text: Callable[[], str] | 
         if shown:
             print(shown)
     return 0
+
+
+def add_removal(parser: argparse.ArgumentParser) -> None:
+    """Add what a removal of somebody with mail of their own can be told."""
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    text = "what becomes of queued mail that is held for a lock: it is sent, or removed without a bounce"
+    parser.add_argument("--queued", choices=("release", "remove"), default="", help=text)
+
+
+def removed(api: Api, arguments: argparse.Namespace, path: str, who: Mapping[str, str]) -> int:
+    """Remove somebody, or say what would be removed."""
+    asked = {**who, "queued": arguments.queued, "only_look": "true" if arguments.dry_run else ""}
+    done = api.call("DELETE", path, params=asked)
+    if not arguments.dry_run:
+        return answer(arguments, done, done["text"])
+    held = done["held"]
+    mail = (
+        "" if held == 0 else f"; held mail, of which --queued has to say what becomes: {'unknown' if held is None else held}"
+    )
+    return answer(arguments, done, f"nothing was done; this would be: {done['text']}{mail}")
 
 
 def file_of(name: str) -> bytes:

@@ -48,7 +48,7 @@ def _lock_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:
     _who(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    orders.add_removal(parser)
 
 
 def _named(arguments: argparse.Namespace) -> dict[str, str]:
@@ -112,8 +112,7 @@ def _told(arguments: argparse.Namespace, row: dict[str, str], what: str, made: s
 
 
 def _remove(api: Api, arguments: argparse.Namespace) -> int:
-    done = api.call("DELETE", "/users", params={**_named(arguments), "only_look": "true" if arguments.dry_run else ""})
-    return answer(arguments, done, f"nothing was done; this would be: {done['text']}" if arguments.dry_run else done["text"])
+    return orders.removed(api, arguments, "/users", _named(arguments))
 
 
 STORE = (

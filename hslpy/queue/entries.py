@@ -57,15 +57,14 @@ def named(entry: QueuedRecipient) -> dict[str, object]:
     return {"transaction": entry.transaction_id, "queue_id": entry.queue_id}
 
 
-def user_key(entry: QueuedRecipient) -> str:
+def user_key(egress: Mapping[str, str]) -> str:
     """Give the outgoing user that the choice of delivery IPs goes by, `user@domain`; empty where there is none."""
-    domain = entry.egress.get("domain", "")
-    return f"{entry.egress.get('username', '')}@{domain}" if domain else ""
+    domain = egress.get("domain", "")
+    return f"{egress.get('username', '')}@{domain}" if domain else ""
 
 
-def has_egress(entry: QueuedRecipient, wanted: Mapping[str, Collection[str]]) -> bool:
+def has_egress(egress: Mapping[str, str], wanted: Mapping[str, Collection[str]]) -> bool:
     """Say whether what the choice of delivery IPs goes by has a wanted value of each kind; `from` is an address tried."""
-    egress = entry.egress
     for kind, values in wanted.items():
         found = (egress.get("from4"), egress.get("from6")) if kind == "from" else (egress.get(kind),)
         if not any(value in values for value in found):

@@ -31,7 +31,7 @@ from hslpy.queue.schedule import (
     passed,
     spread_over,
 )
-from hslpy.queue.search import EVERYTHING, STEP, QueueFilter, Summary, matching, search, summarise
+from hslpy.queue.search import EVERYTHING, STEP, QueueFilter, Summary, Told, matching, search, summarise
 from hslpy.records import dataclass
 from hslpy.spool.contract import NewMessage, QueuedRecipient, Remove, Spool, SpoolError, Update
 
@@ -86,6 +86,8 @@ class Queue:
         self._index = Index(settings.max_metric_sets)
         self.withheld: Withheld = lambda entry: ""
         """Says why an entry is not to be tried whatever is due, empty for one that may."""
+        self.told: Told = lambda entry: entry.egress
+        """Gives what the choice of delivery IPs goes by now, for an entry."""
         self._aside: set[int] = set()  # due, and withheld
         self._doomed: set[int] = set()  # deleted by an operator while in flight
         self._reports: deque[tuple[Mapping[str, object], NewMessage]] = deque()  # of success, not stored yet
@@ -374,14 +376,14 @@ class Queue:
 
         Raises ValueError for an unknown field.
         """
-        return await search(self._index, matching(wanted, self.state), limit, offset)
+        return await search(self._index, matching(wanted, self.state, self.told), limit, offset)
 
     async def summary(self, by: str, wanted: QueueFilter = EVERYTHING) -> Summary:
         """Give what matches by state, and in groups by a field, or by `user`. Others get turns meanwhile.
 
         Raises ValueError for an unknown field.
         """
-        return await summarise(self._index, by, wanted, self.state)
+        return await summarise(self._index, by, wanted, self.state, self.told)
 
     async def of_transaction(self, transaction_id: str) -> tuple[QueuedRecipient, ...]:
         """Give all recipients of a transaction."""

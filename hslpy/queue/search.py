@@ -20,6 +20,8 @@ STEP = 2000  # entries looked at before others get a turn: a few milliseconds
 
 Matches = Callable[[QueuedRecipient], bool]
 State = Callable[[QueuedRecipient], str]
+Told = Callable[[QueuedRecipient], Mapping[str, str]]
+"""Gives what the choice of delivery IPs goes by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Summary:
     groups: Sequence[Group]
 
 
-def matching(wanted: QueueFilter, state: State) -> Matches:
+def matching(wanted: QueueFilter, state: State, told: Told) -> Matches:
     """Give the test of a recipient; `state` says its state. Raises ValueError for an unknown field."""
     keys = [
         (field_key(name), frozenset(wanted_value(name, value) for value in values)) for name, values in wanted.fields.items()
@@ -67,7 +69,9 @@ def matching(wanted: QueueFilter, state: State) -> Matches:
     def matches(entry: QueuedRecipient) -> bool:
         if wanted.state and state(entry) not in states:
             return False
-        return all(key(entry) in values for key, values in keys) and (not wanted.egress or has_egress(entry, wanted.egress))
+        return all(key(entry) in values for key, values in keys) and (
+            not wanted.egress or has_egress(told(entry), wanted.egress)
+        )
 
     return matches
 
@@ -87,19 +91,20 @@ async def search(index: Index, matches: Matches, limit: int, offset: int) -> tup
     return count, tuple(found)
 
 
-async def summarise(index: Index, by: str, wanted: QueueFilter, state: State) -> Summary:
+async def summarise(index: Index, by: str, wanted: QueueFilter, state: State, told: Told) -> Summary:
     """Give what matches by state, and in groups by a field, or by `user`. Raises ValueError for an unknown field."""
-    key = user_key if by == "user" else field_key(by)
-    matches, groups, states = matching(wanted, state), dict[str, Group](), Counter[str]()
+    key = (lambda entry: user_key(told(entry))) if by == "user" else field_key(by)
+    matches, groups, states = matching(wanted, state, told), dict[str, Group](), Counter[str]()
 
     def counted(entry: QueuedRecipient) -> bool:
         if not matches(entry):
             return False
-        states[state(entry)] += 1
+        its = state(entry)
+        states[its] += 1
         value = key(entry) or ""
         group = groups.get(value) or groups.setdefault(value, Group(value))
         group.count += 1
-        group.held += entry.hold
+        group.held += its in ("held", "quarantined")
         group.size_bytes += entry.size_bytes
         group.oldest_at = min(group.oldest_at, entry.received_at)
         return False

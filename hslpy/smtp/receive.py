@@ -130,6 +130,8 @@ async def _decide(session: Session, header: bytes, body: bytes, watch: Watch, hu
         return _answer(session, transaction, verdict, (), len(header) + len(body))
     if hung_up():
         return refused(session, replies.HUNG_UP)
+    if session.is_gone:
+        return refused(session, replies.ACCOUNT_LOCKED)
     message = new_message(session, transaction, header, body, deliveries, now)
     if verdict.remote_ip is not None or verdict.helo is not None:
         message = replace(message, remote_ip=verdict.remote_ip or message.remote_ip, helo=verdict.helo or message.helo)

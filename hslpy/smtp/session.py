@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from hslpy.clock import Clock
 from hslpy.egress.rules.book import Sender
 from hslpy.egress.traffic.departures import Departures
-from hslpy.egress.traffic.origin import sender_at
+from hslpy.egress.traffic.origin import account_of, sender_at
 from hslpy.errors import MailError
 from hslpy.hooks.facts import (
     AuthFacts,
@@ -440,6 +440,14 @@ class Session:
         return (
             departures is not None and departures.picture is not None and departures.picture.account(self.login) is not None
         )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the outgoing user that the client has signed in as was removed since."""
+        departures = self.shared.departures
+        if not self.is_outgoing_user or departures is None or departures.picture is None:
+            return False
+        return account_of(departures.picture, self.login, "") is None
 
     def signed_in(self, auth: AuthFacts) -> None:
         """Take note of who the client has shown to be."""

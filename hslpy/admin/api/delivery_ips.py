@@ -10,10 +10,10 @@ from fastapi import Query as Asked
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from hslpy.admin import queued_mail
 from hslpy.admin.api.directory import own_domain
 from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, ManyIds, NotFound, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
-from hslpy.admin.queued_spam import queued_spam
 from hslpy.egress.delivery_ips import explain as explaining
 from hslpy.egress.delivery_ips import setting_list, setting_sheet, settings
 from hslpy.egress.delivery_ips.explain import Explanation
@@ -367,7 +367,7 @@ def remove(caller: Annotated[Caller, WRITE], body: Ids) -> Changed:
 @router.post("/delivery-ips/replace", summary="Put one address in another's place, in several settings")
 async def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -> Changed:
     site = caller.site
-    queued = await queued_spam(site.database, site.control)
+    queued = await queued_mail.of_locked(site.database, site.control, site.node)
     outcome = await asyncio.to_thread(
         settings.replace_address,
         site.database,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Literal
 
 from fastapi import Query
 
+from hslpy.admin import queued_mail
 from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
 from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.admins import Removed
 from hslpy.egress.accounts.directory import Domain, User
 
 router = noun("domains and users")
@@ -30,6 +33,12 @@ class DomainChange(Body):
     locked: bool | None = None
 
 
+class Gone(Done):
+    """`held`: how many recipients of its mail are held in the queues for a lock, null where that is not known."""
+
+    held: int | None = 0
+
+
 class NewUser(Body):
     """An empty `username` is the domain's own user; an address or a network needs no password."""
 
@@ -47,6 +56,12 @@ class UserChange(Body):
     hashed: str = ""
     locked: bool | None = None
     reason: str = ""
+
+
+OfHeld = Annotated[
+    Literal["", "release", "remove"],
+    Query(description="what becomes of queued mail that is held for a lock: it is sent, or removed without a bounce"),
+]
 
 
 def own_domain(caller: Caller, name: str) -> Domain:
@@ -83,11 +98,10 @@ def set_domain(caller: Annotated[Caller, WRITE], name: str, body: DomainChange) 
 
 
 @router.delete("/domains/{name}", summary="Remove a domain with its users and delivery IPs, or an alias alone")
-def remove_domain(caller: Annotated[Caller, WRITE], name: str, only_look: bool = False) -> Done:
-    own_domain(caller, name)
-    mine = caller.principal.admins
-    found = directory.remove_domain(caller.site.database, caller.actor, name, only_look=only_look, admins=mine)
-    return Done(text=found.text)
+def remove_domain(caller: Annotated[Caller, WRITE], name: str, only_look: bool = False, queued: OfHeld = "") -> Gone:
+    own = own_domain(caller, name).name
+    change = partial(directory.remove_domain, caller.site.database, caller.actor, name, admins=caller.principal.admins)
+    return _removed(queued_mail.remove(caller.site, change, own, queued=queued, only_look=only_look))
 
 
 @router.get("/users", summary="List outgoing users, of all domains or of one")
@@ -131,12 +145,20 @@ def set_user(caller: Annotated[Caller, WRITE], domain: OfDomain, body: UserChang
 
 @router.delete("/users", summary="Remove an outgoing user with its delivery IPs")
 def remove_user(
-    caller: Annotated[Caller, WRITE], domain: OfDomain, username: Username = "", only_look: bool = False
-) -> Done:
-    own_domain(caller, domain)
+    caller: Annotated[Caller, WRITE],
+    domain: OfDomain,
+    username: Username = "",
+    only_look: bool = False,
+    queued: OfHeld = "",
+) -> Gone:
+    own = own_domain(caller, domain).name
     mine = caller.principal.admins
-    found = directory.remove_user(caller.site.database, caller.actor, domain, username, only_look=only_look, admins=mine)
-    return Done(text=found.text)
+    change = partial(directory.remove_user, caller.site.database, caller.actor, own, username, admins=mine)
+    return _removed(queued_mail.remove(caller.site, change, own, username, queued=queued, only_look=only_look))
+
+
+def _removed(found: Removed) -> Gone:
+    return Gone(text=found.text, held=found.held)
 
 
 @router.get("/identities", summary="List identities that a user's messages had, the latest first")

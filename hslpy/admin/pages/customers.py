@@ -6,11 +6,13 @@ An admin sees and changes those of their own; somebody who only reads sees all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi.responses import Response
 
+from hslpy.admin import queued_mail
 from hslpy.admin.pages import simple
 from hslpy.admin.pages.render import ago
 from hslpy.admin.pages.simple import Form, Input
@@ -20,6 +22,7 @@ from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins, directory
 from hslpy.egress.accounts.admins import Role
 from hslpy.egress.accounts.directory import Domain, Node, User
+from hslpy.egress.accounts.former import Queued
 from hslpy.egress.delivery_ips.queries import Field, text_test
 from hslpy.egress.rules.names import Refused
 
@@ -164,16 +167,18 @@ def lock_domain(visit: Visit) -> Response:
 @page(f"{DOMAINS}/remove", roles=CHANGERS)
 def ask_remove_domain(visit: Visit) -> Response:
     one = _own(visit, visit.asked("domain"))
-    found = directory.remove_domain(visit.database, visit.actor, one.name, only_look=True, admins=visit.principal.admins)
-    return simple.show(
-        visit, removal(f"Remove the domain {one.name}?", f"{DOMAINS}/remove", DOMAINS, found, domain=one.name)
-    )
+    return simple.show(visit, _domain_removal(one.name, _remove_domain(visit, one.name, only_look=True)))
 
 
 @page(f"{DOMAINS}/remove", methods=("POST",), roles=CHANGERS)
 def remove_domain(visit: Visit) -> Response:
     one = _own(visit, visit.field("domain"))
-    removed = directory.remove_domain(visit.database, visit.actor, one.name, admins=visit.principal.admins)
+    try:
+        removed = _remove_domain(visit, one.name)
+    except Refused as error:
+        if error.field != "queued":
+            raise
+        return again(visit, _domain_removal(one.name, _remove_domain(visit, one.name, only_look=True)), error, "queued")
     visit.banner(f"Removed: {removed.text}.")
     return visit.redirect(DOMAINS)
 
@@ -336,17 +341,19 @@ def unlock_user(visit: Visit) -> Response:
 @page(f"{USERS}/remove", roles=CHANGERS)
 def ask_remove_user(visit: Visit) -> Response:
     domain, username = _own(visit, visit.asked("domain")).name, visit.asked("username")
-    found = directory.remove_user(
-        visit.database, visit.actor, domain, username, only_look=True, admins=visit.principal.admins
-    )
-    title = f"Remove {username}@{domain}?" if username else f"Remove the password of {domain}'s own user?"
-    return simple.show(visit, removal(title, f"{USERS}/remove", USERS, found, domain=domain, username=username))
+    return simple.show(visit, _user_removal(domain, username, _remove_user(visit, domain, username, only_look=True)))
 
 
 @page(f"{USERS}/remove", methods=("POST",), roles=CHANGERS)
 def remove_user(visit: Visit) -> Response:
     domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
-    removed = directory.remove_user(visit.database, visit.actor, domain, username, admins=visit.principal.admins)
+    try:
+        removed = _remove_user(visit, domain, username)
+    except Refused as error:
+        if error.field != "queued":
+            raise
+        form = _user_removal(domain, username, _remove_user(visit, domain, username, only_look=True))
+        return again(visit, form, error, "queued")
     visit.banner(f"Removed: {removed.text}.")
     return visit.redirect(USERS)
 
@@ -367,7 +374,42 @@ def again(visit: Visit, form: Form, error: Refused, field: str) -> Response:
 def removal(title: str, action: str, back: str, found: admins.Removed, **hidden: str) -> Form:
     """Give the question before something is removed, with what goes along."""
     text = "With it goes:" if found.also else "Nothing else goes with it."
-    return Form(title, action, "Remove", back, text=text, items=found.also, hidden=hidden, is_danger=True)
+    asked = () if found.held == 0 else (_of_held(found.held),)
+    return Form(title, action, "Remove", back, asked, text, found.also, hidden, is_danger=True)
+
+
+def _of_held(held: int | None) -> Input:
+    """Ask what becomes of the mail of somebody locked."""
+    hint = "It is locked. How much of its mail is held in the queues cannot be found out now."
+    if held is not None:
+        hint = f"It is locked, and its mail for {admins.count(held, 'recipient')} is held in the queue."
+    options = (("", "choose"), ("remove", "Remove it from the queue, without a bounce"), ("release", "Send it"))
+    return Input("queued", "Its held mail", "select", "", options, hint, required=True)
+
+
+def _remove_domain(visit: Visit, name: str, *, only_look: bool = False) -> admins.Removed:
+    change = partial(directory.remove_domain, visit.database, visit.actor, name, admins=visit.principal.admins)
+    return queued_mail.remove(visit.site, change, name, queued=_queued(visit), only_look=only_look)
+
+
+def _remove_user(visit: Visit, domain: str, username: str, *, only_look: bool = False) -> admins.Removed:
+    mine = visit.principal.admins
+    change = partial(directory.remove_user, visit.database, visit.actor, domain, username, admins=mine)
+    return queued_mail.remove(visit.site, change, domain, username, queued=_queued(visit), only_look=only_look)
+
+
+def _queued(visit: Visit) -> Queued:
+    given = visit.field("queued")
+    return "release" if given == "release" else "remove" if given == "remove" else ""
+
+
+def _domain_removal(name: str, found: admins.Removed) -> Form:
+    return removal(f"Remove the domain {name}?", f"{DOMAINS}/remove", DOMAINS, found, domain=name)
+
+
+def _user_removal(domain: str, username: str, found: admins.Removed) -> Form:
+    title = f"Remove {username}@{domain}?" if username else f"Remove the password of {domain}'s own user?"
+    return removal(title, f"{USERS}/remove", USERS, found, domain=domain, username=username)
 
 
 def lock_told(one: User | Node, now: float) -> str:
@@ -424,7 +466,7 @@ def _user_form(visit: Visit) -> Form:
 
 def _rename_form(domain: str, username: str) -> Form:
     inputs = (Input("new_name", "New name", value=username, required=True),)
-    text = "Its delivery IPs go with it. The client has to sign in by the new name."
+    text = "Its delivery IPs and its queued mail go with it. The client has to sign in by the new name."
     hidden = {"domain": domain, "username": username}
     return Form(f"Rename {username}@{domain}", f"{USERS}/edit", "Rename", USERS, inputs, text, hidden=hidden)
 

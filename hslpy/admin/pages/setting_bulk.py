@@ -11,12 +11,12 @@ from typing import Any
 
 from fastapi.responses import Response
 
+from hslpy.admin import queued_mail
 from hslpy.admin.pages.delivery_ips import PATH
 from hslpy.admin.pages.listing import query_from
 from hslpy.admin.pages.setting_edit import name_of, tell
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Tone, Visit, numbers
-from hslpy.admin.queued_spam import queued_spam
 from hslpy.egress.accounts.admins import count
 from hslpy.egress.addresses import inventory
 from hslpy.egress.checks import setting_form
@@ -169,7 +169,7 @@ def _list(visit: Visit, name: str) -> str:
 
 
 async def _ask_replace(visit: Visit, rows: Sequence[Row], errors: dict[str, str] | None = None) -> Response:
-    queued = await queued_spam(visit.database, visit.site.control)
+    queued = await queued_mail.of_locked(visit.database, visit.site.control, visit.site.node)
     addresses = sorted({one for row in rows for one in (*row.ipv4, *row.ipv6)} - set(PRIMARY.values()))
     if not addresses:
         raise Refused("none of these rows has an address that could be replaced")
@@ -202,7 +202,7 @@ async def replace(visit: Visit) -> Response:
     rows = await asyncio.to_thread(chosen, visit)
     if visit.is_resumed:
         return await _ask_replace(visit, rows)
-    queued = await queued_spam(visit.database, visit.site.control)
+    queued = await queued_mail.of_locked(visit.database, visit.site.control, visit.site.node)
     if queued != 0 and not visit.field("cleaned"):
         return await _ask_replace(visit, rows, {"cleaned": "Tick that the queue has been dealt with."})
     old = visit.field("old")

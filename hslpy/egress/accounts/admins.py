@@ -86,10 +86,15 @@ class Token:
 
 @record
 class Removed:
-    """What was removed, and what went with it, in words: `2 delivery IP settings`."""
+    """What was removed, and what went with it, in words: `2 delivery IP settings`.
+
+    `held` is how many recipients of its mail are held in the queues, None where that is not known: unless there are none,
+    it has to be said what is to become of them.
+    """
 
     name: str
     also: tuple[str, ...] = ()
+    held: int | None = 0
 
     @property
     def text(self) -> str:

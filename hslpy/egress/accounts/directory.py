@@ -3,8 +3,8 @@
 Each function is one change or one question. What depends on something that is removed goes with it, and the result says
 so. Names are compared as section C2 of the specification of delivery IPs has it. Must not know of HTTP or SMTP.
 
-Where a change takes `admins`, they are who asks and all below: what somebody else has locked they cannot unlock, nor rename
-or remove, which would let its mail go, too. None: anybody's.
+Where a change takes `admins`, they are who asks and all below: what somebody else has locked they cannot unlock, rename or
+remove. None: anybody's. Where one takes `queued` and `held`, they are what `former.settle` goes by.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from hslpy.egress.accounts import former
 from hslpy.egress.accounts.admins import Removed, admin_of, count
+from hslpy.egress.accounts.former import Queued
 from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.rules.book import comparable
 from hslpy.egress.rules.names import NotFound, Refused, about, address_of_host, domain_name, fault_of_host
@@ -100,6 +102,7 @@ def add_domain(database: Database, actor: Actor, name: str, *, admin: str = "", 
             raise Refused(f"there is a domain '{kept}' already", 409)
         if admin and alias_of:
             raise Refused("an alias has the admin of the domain it stands for")
+        former.take_name(change, kept)
         added = tables.Domain(name=kept, created_at=change.now)
         added.admin_id = admin_of(change, admin).id if admin else None
         added.main_id = domain_of(change, alias_of).id if alias_of else None
@@ -130,10 +133,13 @@ def set_domain(
         if locked is not None:
             _refuse_others_lock(found, f"the domain {found.name}", admins)
         if new_name is not None and (kept := _new_name(new_name)) != found.name:
-            _refuse_others_locks(change, found, admins)  # what is held in the queue is of the old name
+            _refuse_others_locks(change, found, admins)
             if change.scalar(select(tables.Domain.id).where(tables.Domain.name == kept)):
                 raise Refused(f"there is a domain '{kept}' already", 409)
+            former.take_name(change, kept, own_id=found.id)
             change.execute(update(tables.Identity).where(tables.Identity.domain == found.name).values(domain=kept))
+            if found.main_id is None:
+                former.domain_renamed(change, found.name, kept, found.id)
             found.name = kept
         if admin_allowed(admin, admins) is not None:
             found.admin_id = admin_of(change, admin).id if admin else None
@@ -144,10 +150,17 @@ def set_domain(
 
 
 def remove_domain(
-    database: Database, actor: Actor, name: str, *, only_look: bool = False, admins: frozenset[str] | None = None
+    database: Database,
+    actor: Actor,
+    name: str,
+    *,
+    only_look: bool = False,
+    admins: frozenset[str] | None = None,
+    queued: Queued = "",
+    held: int | None = 0,
 ) -> Removed:
     """Remove a domain with its aliases, users and delivery IPs, or an alias alone. `only_look` tells what would be."""
-    with _changing(database, actor, "domain remove", {"name": name}, only_look) as change:
+    with _changing(database, actor, "domain remove", _told_of({"name": name}, queued), only_look) as change:
         found = _own_row(change, name)
         _refuse_others_locks(change, found, admins)
         settings = select(tables.DeliverySetting.id).where(tables.DeliverySetting.domain_id == found.id)
@@ -158,14 +171,17 @@ def remove_domain(
             ),
             *_counted(change, settings, "delivery IP setting"),
         ]
-        removed = Removed(f"{'alias' if found.main_id else 'domain'} '{found.name}'", tuple(also))
-        if not only_look:
+        locked = found.main_id is None and bool(found.locked or _locked_users(change, found))
+        removed = Removed(f"{'alias' if found.main_id else 'domain'} '{found.name}'", tuple(also), held if locked else 0)
+        if isinstance(change, Change):
+            if found.main_id is None:
+                former.settle(change, found.name, "", locked, queued, held)
             change.execute(delete(tables.DeliverySetting).where(tables.DeliverySetting.domain_id == found.id))
             change.execute(delete(tables.User).where(tables.User.domain_id == found.id))
             change.execute(delete(tables.Identity).where(tables.Identity.domain == found.name))
             change.execute(delete(tables.Domain).where(tables.Domain.main_id == found.id))
             change.delete(found)
-            _tell(change, removed)
+            change.result = removed.text
         return removed
 
 
@@ -210,6 +226,8 @@ def add_user(
             raise Refused(f"there is an outgoing user '{name}' in {owner.name} already", 409)
         if network:
             _refuse_taken(change, network)
+        if name:
+            former.take_name(change, owner.name, name)
         added = found or tables.User(domain_id=owner.id, name=name, network=network, created_at=change.now)
         added.password_hash = kept
         change.add(added)
@@ -296,9 +314,12 @@ def remove_user(
     *,
     only_look: bool = False,
     admins: frozenset[str] | None = None,
+    queued: Queued = "",
+    held: int | None = 0,
 ) -> Removed:
     """Remove a user with its delivery IPs; the domain's own one only loses its password. `only_look` tells what would be."""
-    with _changing(database, actor, "user remove", {"domain": domain, "username": username}, only_look) as change:
+    told = _told_of({"domain": domain, "username": username}, queued)
+    with _changing(database, actor, "user remove", told, only_look) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
         if not found.name:
@@ -307,14 +328,15 @@ def remove_user(
         _refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
         mine = (tables.DeliverySetting.domain_id == owner.id, tables.DeliverySetting.username == found.name)
         also = _counted(change, select(tables.DeliverySetting.id).where(*mine), "delivery IP setting")
-        removed = Removed(f"outgoing user '{found.name}' of {owner.name}", tuple(also))
-        if not only_look:
+        removed = Removed(f"outgoing user '{found.name}' of {owner.name}", tuple(also), held if found.locked else 0)
+        if isinstance(change, Change):
+            former.settle(change, owner.name, found.name, found.locked, queued, held)
             change.execute(delete(tables.DeliverySetting).where(*mine))
             change.execute(
                 delete(tables.Identity).where(tables.Identity.domain == owner.name, tables.Identity.username == found.name)
             )
             change.delete(found)
-            _tell(change, removed)
+            change.result = removed.text
         return removed
 
 
@@ -426,6 +448,7 @@ def set_node(
     with database.change(actor, "node set", arguments) as change:
         found = node_of(change, name)
         if new_name is not None and (kept := _host(new_name)) != found.name:
+            _refuse_locked_node(found)
             if change.scalar(select(tables.Node.id).where(tables.Node.name == kept)):
                 raise Refused(f"there is a node '{kept}' already", 409)
             change.execute(update(tables.Suspension).where(tables.Suspension.node == found.name).values(node=kept))
@@ -465,11 +488,13 @@ def remove_node(database: Database, actor: Actor, name: str, *, only_look: bool 
         )
         also = [count(chosen, "delivery IP setting")] if chosen else []
         removed = Removed(f"node '{found.name}'", tuple(also))
-        if not only_look:
+        _refuse_locked_node(found)
+        if isinstance(change, Change):
             change.execute(delete(tables.DeliverySetting).where(mine))
             change.execute(delete(tables.Suspension).where(tables.Suspension.node == found.name))
+            change.execute(delete(tables.NodeQueue).where(tables.NodeQueue.node == found.name))
             change.delete(found)
-            _tell(change, removed)
+            change.result = removed.text
         return removed
 
 
@@ -551,17 +576,27 @@ def _refuse_others_lock(found: tables.User | tables.Domain, name: str, admins: f
 def _refuse_others_locks(session: Session, domain: tables.Domain, admins: frozenset[str] | None) -> None:
     """Raise Refused where a domain, or a user of it, was locked by somebody else."""
     _refuse_others_lock(domain, f"the domain {domain.name}", admins)
-    for one in session.scalars(select(tables.User).where(tables.User.domain_id == domain.id, tables.User.locked.is_(True))):
+    for one in _locked_users(session, domain):
         _refuse_others_lock(one, f"{one.name or 'the own user'} of {domain.name}", admins)
+
+
+def _locked_users(session: Session, domain: tables.Domain) -> Sequence[tables.User]:
+    mine = (tables.User.domain_id == domain.id, tables.User.locked.is_(True))
+    return session.scalars(select(tables.User).where(*mine)).all()
+
+
+def _refuse_locked_node(found: tables.Node) -> None:
+    """Its mail would be delivered by a node of another name, or by one that the server there adds anew."""
+    if found.locked:
+        raise Refused(f"{found.name} is locked, and its mail is held: unlock it first", 409)
+
+
+def _told_of(arguments: Mapping[str, str], queued: Queued) -> Mapping[str, str]:
+    return {**arguments, "queued": queued} if queued else arguments
 
 
 def _unlock(found: tables.User | tables.Node) -> None:
     found.locked, found.locked_reason, found.locked_at, found.locked_by = False, "", None, ""
-
-
-def _tell(session: Session, removed: Removed) -> None:
-    if isinstance(session, Change):
-        session.result = removed.text
 
 
 def _domains(session: Session, name: str | None = None) -> Sequence[Domain]:
@@ -663,6 +698,8 @@ def _rename(change: Change, owner: tables.Domain, found: tables.User, name: str)
     seen = (tables.Identity.domain == owner.name, tables.Identity.username == found.name)
     change.execute(delete(tables.Identity).where(tables.Identity.domain == owner.name, tables.Identity.username == name))
     change.execute(update(tables.Identity).where(*seen).values(username=name))
+    former.take_name(change, owner.name, name, own_id=found.id)
+    former.user_renamed(change, owner.name, found.name, found.id)
     found.name = name
 
 

@@ -117,6 +117,29 @@ class User(Base):
     created_at: Mapped[float]
 
 
+class FormerName(Base):
+    """A name that an outgoing user had in a domain, or with an empty `username` and `domain_id` that a whole domain had.
+
+    Mail queued by it follows to whose it is now.
+    """
+
+    __tablename__ = "former_names"
+    domain: Mapped[str] = mapped_column(String(253), primary_key=True)
+    username: Mapped[str] = mapped_column(String(255), primary_key=True)
+    domain_id: Mapped[int | None] = mapped_column(ForeignKey("domains.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    at: Mapped[float]
+
+
+class Discarded(Base):
+    """A user who was removed with its queued mail, or a whole domain, with an empty `username`: what came before `at`."""
+
+    __tablename__ = "discarded"
+    domain: Mapped[str] = mapped_column(String(253), primary_key=True)
+    username: Mapped[str] = mapped_column(String(255), primary_key=True)
+    at: Mapped[float]
+
+
 class Identity(Base):
     """An identity that a user's messages had, for suggestions."""
 
@@ -305,6 +328,18 @@ class AddressUse(Base):
     used_at: Mapped[float]
 
 
+class NodeQueue(Base):
+    """The queue of a node's process at a time; `counts` has the fields of `queues.Counts`. `page_url` is of the node's page,
+    empty where nobody else can reach it."""
+
+    __tablename__ = "node_queues"
+    node: Mapped[str] = mapped_column(String(253), primary_key=True)
+    process: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    at: Mapped[float]
+    page_url: Mapped[str] = mapped_column(String(255), default="")
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
 class Suspension(Base):
     """An address that may not be used for a while, by hand or by a rule; on one node, or on all where `node` is empty."""
 
@@ -413,6 +448,15 @@ class Audit(Base):
     action: Mapped[str] = mapped_column(String(64), index=True)
     arguments: Mapped[dict[str, Any]]
     result: Mapped[str] = mapped_column(String(1000), default="")
+
+
+class KnownSignIn(Base):
+    """Where an admin has signed in from, last at a time: guesses made elsewhere do not keep them out there."""
+
+    __tablename__ = "known_sign_ins"
+    client: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[float]
 
 
 class SavedFilter(Base):

@@ -28,8 +28,11 @@ _MOST_AVOIDED = 64  # as many as a setting has
 
 
 def account_of(picture: Picture, login: str, client: str) -> Account | None:
-    """Give the outgoing user who signed in as `login`, "" for nobody, or who is known by the client's address."""
-    found = picture.account(login) if login else None
+    """Give the outgoing user who signed in as `login`, "" for nobody, or who is known by the client's address.
+
+    One that was renamed since is known by its former name, too.
+    """
+    found = (picture.account(login) or _renamed(picture, login)) if login else None
     return found if found is not None or not client else picture.account_at(client)
 
 
@@ -80,9 +83,19 @@ def sender_of(fields: Fields, identity: str = "") -> Sender:
 
 
 def of_entry(picture: Picture | None, entry: QueuedRecipient) -> Fields:
-    """Give what is kept of a queued recipient's sender; one that could not be told when it came is told now."""
-    if "pending" not in entry.egress or picture is None:
-        return entry.egress
+    """Give what is kept of a queued recipient's sender, by the names that it has now.
+
+    One that could not be told when it came is told now.
+    """
+    kept = entry.egress
+    if picture is None or not kept:
+        return kept
+    if "pending" not in kept:
+        domain = kept.get("domain", "")
+        names = picture.now_of(domain, kept.get("username", ""))
+        if not domain or names == (domain, kept.get("username", "")):
+            return kept
+        return {**kept, **fields_of(Sender(*names))}
     login = entry.sasl_username.encode("latin-1", "replace").decode("utf-8", "replace")
     domain = ascii_lower(ascii_domain(entry.sender.domain))
     return fields_of(sender_at(picture, login, entry.remote_ip, domain, is_null=entry.sender.is_null))
@@ -96,10 +109,25 @@ def locked(picture: Picture | None, node: str, entry: QueuedRecipient) -> str:
         return picture.locked_nodes[node]
     if not entry.egress:
         return ""
+    if is_discarded(picture, entry):
+        return "its sender was removed, and its mail is to be"
     fields = of_entry(picture, entry)
     domain, username = fields.get("domain", ""), fields.get("username", "")
     why = picture.locked(domain, username)
     return f"the outgoing user {username}{'@' if username else ''}{domain} is locked: {why}" if why else ""
+
+
+def is_discarded(picture: Picture, entry: QueuedRecipient) -> bool:
+    """Say whether a queued recipient's sender was removed together with its mail."""
+    domain = entry.egress.get("domain", "")
+    return bool(domain and picture.former.discarded) and picture.is_discarded(
+        domain, entry.egress.get("username", ""), entry.received_at
+    )
+
+
+def _renamed(picture: Picture, login: str) -> Account | None:
+    username, at, domain = login.strip(" ").lower().rpartition("@")
+    return picture.accounts.get(picture.now_of(domain, username if at else ""))
 
 
 def kept_of(fields: Fields) -> tuple[str, ...]:

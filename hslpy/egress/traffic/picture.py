@@ -15,7 +15,7 @@ from dataclasses import field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hslpy.egress.accounts import site
+from hslpy.egress.accounts import former, site
 from hslpy.egress.addresses import helos
 from hslpy.egress.addresses.helos import Helos
 from hslpy.egress.addresses.interfaces import UNUSABLE
@@ -52,7 +52,7 @@ class Picture:
     the narrowest first.
     `identities` tells which users have settings of an identity, so that others need not look for theirs. `domains` has
     all main domains, with why one is locked. `warmups` has, by node, the addresses that are not to be used freely yet.
-    `locked_nodes` has the nodes that deliver nothing, with a text that says so.
+    `locked_nodes` has the nodes that deliver nothing, with a text that says so. `former` has names that are no longer.
     """
 
     revision: int = -1
@@ -67,6 +67,7 @@ class Picture:
     domains: Mapping[str, str] = field(default_factory=dict)
     warmups: Mapping[str, Mapping[str, Warming]] = field(default_factory=dict)
     locked_nodes: Mapping[str, str] = field(default_factory=dict)
+    former: former.Former = former.NONE
 
     def exceptions(self, node: str, now: float) -> Mapping[str, Availability]:
         """Give the addresses that cannot be used on a node now: not there, in no state to be used, or suspended.
@@ -100,6 +101,18 @@ class Picture:
             if version == address.version and (found := by_network.get(number >> (bits - length))) is not None:
                 return found
         return None
+
+    def now_of(self, domain: str, username: str) -> tuple[str, str]:
+        """Give what a user's domain and name are now, of one that had these when its mail came."""
+        domain, _ = self.former.now_of.get((domain, ""), (domain, ""))
+        domain = self.book.main_domain_of.get(domain, domain)
+        return self.former.now_of.get((domain, username), (domain, username)) if username else (domain, username)
+
+    def is_discarded(self, domain: str, username: str, received_at: float) -> bool:
+        """Say whether a sender was removed together with its mail of that time. The names are those of then, or of now."""
+        until = self.former.discarded
+        names = {(domain, username), (domain, ""), (now := self.now_of(domain, username)), (now[0], "")}
+        return any(received_at <= until.get(name, -math.inf) for name in names)
 
     def locked(self, domain: str, username: str) -> str:
         """Give why a sender may send nothing, empty for one that may."""
@@ -146,6 +159,7 @@ def read(session: Session) -> Picture:
                 select(tables.Node.name, tables.Node.locked_reason).where(tables.Node.locked.is_(True))
             )
         },
+        former.read(session),
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hslpy.egress.traffic.picture import Picture
 
 FILE = "delivery-ips.copy"
-_FORMAT = 4
+_FORMAT = 5
 
 
 class Unusable(Exception):
