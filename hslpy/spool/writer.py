@@ -99,9 +99,12 @@ def _content_row(work: Work) -> Row:
 
 @cache
 def _insert(table: str, rows: int) -> str:
+    """Give the statement. `OR FAIL`, as who runs it rolls back what a row that cannot be stored leaves of the rows before it:
+    else SQLite itself keeps the pages before each statement, from 64 KiB on in a new file in the system's temporary folder.
+    """
     columns = _COLUMNS[table]
     row = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
+    return f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
 
 
 _IDS = "(SELECT value FROM json_each(?))"
