@@ -79,6 +79,10 @@ class Folder:
         return self.path / DATABASE
 
     @property
+    def wal(self) -> Path:
+        return self.path / f"{DATABASE}-wal"
+
+    @property
     def segments(self) -> Path:
         return self.path / _SEGMENTS
 

@@ -74,7 +74,7 @@ class Mender:
         folder = self._folder
         try:
             finish(folder)
-            wal = folder.database.with_name(f"{folder.database.name}-wal")
+            wal = folder.wal
             commits = commits_of(wal)
             empty = not folder.database.exists() or not folder.database.stat().st_size
             try:
@@ -108,7 +108,7 @@ class Mender:
         self._mended_at = self._clock.monotonic()
         try:
             place = self._new_place()
-            wal = self._folder.database.with_name(f"{self._folder.database.name}-wal")
+            wal = self._folder.wal
             if wal.exists():
                 os.link(wal, place / wal.name)  # SQLite removes its own name for it when it is closed
             connection.close()
@@ -190,8 +190,7 @@ class _NoRoom(OperatorError):
 
 def _room_to_open(folder: Folder) -> int:
     """Give what the disk must have left, in bytes: each page of the WAL may be one that the database has not yet."""
-    wal = folder.database.with_name(f"{folder.database.name}-wal")
-    return _OPEN_BYTES + (wal.stat().st_size if wal.exists() else 0)
+    return _OPEN_BYTES + (folder.wal.stat().st_size if folder.wal.exists() else 0)
 
 
 class _WalDamage(Damage):

@@ -37,6 +37,8 @@ _VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a sec
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _MEASURE_EACH_S = 0.05  # how long the free space is taken to be as it was: three calls that wait for Python's lock
 _RESERVE_EACH_S = 5.0  # how often room for the reserve is looked for: not by servers that live for a moment only
+_CHECKPOINT_BYTES = 6 << 20  # in the WAL: the database takes them within 10 ms, the time that sessions need for what comes next
+_WAL_IDLE_BYTES = 32 << 20  # so long a WAL stays as it is: written over again it is synced in half the time
 _LOW_BYTES = 2 * _BATCH_BYTES  # with so little left beside two reserves the WAL keeps what it has: others would take it
 _IDS_RESERVED = 1000
 _SEGMENT_BODY_BYTES = 4 << 10  # bodies above this go to a segment
@@ -170,7 +172,8 @@ class Writer(threading.Thread):
         self.removed = 0
         self._free_id = self._reserved_id = 0  # above all stored, and as the database has it
         self._measure_at = 0.0
-        self._tidy_at = 0  # commits when the WAL was cut back
+        self._tidy_at = 0  # commits when all of the WAL was in the database
+        self._in_wal = 0  # bytes, about
         self._measure(connection)  # `full` is asked for before the first work comes
 
     @property
@@ -204,6 +207,7 @@ class Writer(threading.Thread):
                     self._use_reserve(batch)
                     self._mend(batch)
                     self._wake(batch)
+                    self._checkpoint(batch)
                     if self.commits % _VACUUM_EACH == 0:
                         self._give_back(self._connection, idle=False)
                 if last:
@@ -303,6 +307,14 @@ class Writer(threading.Thread):
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
         self._at("woken")
+
+    def _checkpoint(self, batch: list[Work]) -> None:
+        """Have the database take what the WAL has, now that nobody waits: else SQLite does so within some later commit."""
+        self._in_wal += 2 * PAGE_BYTES + sum([work.size_bytes + PAGE_BYTES // 4 for work in batch if work.place is None])
+        if self._in_wal >= _CHECKPOINT_BYTES:
+            self._in_wal = 0
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _write(self, connection: sqlite3.Connection, batch: list[Work]) -> None:
         try:
@@ -455,7 +467,7 @@ class Writer(threading.Thread):
 
     def _give_back(self, connection: sqlite3.Connection, *, idle: bool) -> None:
         """Shrink the file when more than half of it is free, and empty segments that hold little: all while nobody waits,
-        else a step. Then cut the WAL back.
+        else a step. Then have the database take all of the WAL, and cut a long one back.
         """
         try:
             if idle:
@@ -475,7 +487,8 @@ class Writer(threading.Thread):
                 self._tidy_at = self.commits
                 connection.execute("PRAGMA busy_timeout=0")  # readers go first
                 try:
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                    how = "TRUNCATE" if self._folder.wal.stat().st_size > _WAL_IDLE_BYTES else "PASSIVE"
+                    connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
                 finally:
                     connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             if idle:

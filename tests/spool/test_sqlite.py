@@ -400,6 +400,7 @@ def test_the_file_shrinks_on_a_server_that_is_never_idle(settings: SpoolSettings
 
 def test_the_log_is_cut_back_while_nobody_waits(settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hslpy.spool.writer._IDLE_S", 0.02)
+    monkeypatch.setattr("hslpy.spool.writer._WAL_IDLE_BYTES", 100_000)
 
     async def step(spool: SqliteSpool) -> None:
         for _ in range(20):
