@@ -37,7 +37,7 @@ _VACUUM_EACH = 16  # commits, on a server that is never idle: about 10 MiB a sec
 _SPARE_PAGES = 4096  # 64 MiB of free pages are kept for the next burst
 _MEASURE_EACH_S = 0.05  # how long the free space is taken to be as it was: three calls that wait for Python's lock
 _RESERVE_EACH_S = 5.0  # how often room for the reserve is looked for: not by servers that live for a moment only
-_CHECKPOINT_BYTES = 6 << 20  # in the WAL: the database takes them within 10 ms, the time that sessions need for what comes next
+_CHECKPOINT_BYTES = 6 << 20  # in the WAL: taken within 10 ms, which fifty sessions need for their next messages
 _WAL_IDLE_BYTES = 32 << 20  # so long a WAL stays as it is: written over again it is synced in half the time
 _LOW_BYTES = 2 * _BATCH_BYTES  # with so little left beside two reserves the WAL keeps what it has: others would take it
 _IDS_RESERVED = 1000
@@ -101,8 +101,8 @@ def _content_row(work: Work) -> Row:
 
 @cache
 def _insert(table: str, rows: int) -> str:
-    """Give the statement. `OR FAIL`, as who runs it rolls back what a row that cannot be stored leaves of the rows before it:
-    else SQLite itself keeps the pages before each statement, from 64 KiB on in a new file in the system's temporary folder.
+    """Give the statement. `OR FAIL`: whoever runs it takes back the rows before one that cannot be stored. Else SQLite itself
+    keeps the pages as they were before each statement, from 64 KiB on in a new file in the system's temporary folder.
     """
     columns = _COLUMNS[table]
     row = f"({', '.join('?' * len(columns))})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -396,6 +397,50 @@ def test_the_file_shrinks_on_a_server_that_is_never_idle(settings: SpoolSettings
         assert pages < 60
 
     with_spool(settings, step)
+
+
+def test_a_short_log_is_kept_while_nobody_waits_and_the_database_has_all_of_it(
+    settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hslpy.spool.writer._IDLE_S", 0.02)
+    log = settings.folder / "spool.db-wal"
+
+    def in_database() -> int:
+        url = f"{(settings.folder / 'spool.db').as_uri()}?immutable=1"  # read without its log
+        with contextlib.closing(sqlite3.connect(url, uri=True)) as connection, contextlib.suppress(sqlite3.Error):
+            return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+        return 0
+
+    async def step(spool: SqliteSpool) -> None:
+        await asyncio.gather(*(spool.store(message(body=b"x" * 900)) for _ in range(50)))
+        size = log.stat().st_size
+        for _ in range(500):
+            if in_database() == 50:
+                break
+            await asyncio.sleep(0.02)
+        assert in_database() == 50
+        await asyncio.gather(*(spool.store(message(body=b"x" * 900)) for _ in range(20)))
+        assert log.stat().st_size == size > 0  # written over again
+
+    with_spool(settings, step)
+
+
+def test_a_batch_takes_no_file_in_the_temporary_folder(settings: SpoolSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    before = folder.stat().st_mtime_ns
+
+    async def step(spool: SqliteSpool) -> None:
+        for _ in range(8):
+            await asyncio.gather(*(spool.store(message(body=b"x" * 900)) for _ in range(60)))
+
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"PRAGMA temp_store_directory='{folder}'")
+        try:
+            with_spool(settings, step)
+        finally:
+            connection.execute("PRAGMA temp_store_directory=''")
+    assert folder.stat().st_mtime_ns == before
 
 
 def test_the_log_is_cut_back_while_nobody_waits(settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch) -> None:
