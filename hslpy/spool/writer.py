@@ -101,7 +101,7 @@ def _content_row(work: Work) -> Row:
 
 @cache
 def _insert(table: str, rows: int) -> str:
-    """Give the statement. `OR FAIL`: whoever runs it takes back the rows before one that cannot be stored. Else SQLite itself
+    """Give the statement. `OR FAIL`: who runs it takes back the rows before one that cannot be stored. Else SQLite itself
     keeps the pages as they were before each statement, from 64 KiB on in a new file in the system's temporary folder.
     """
     columns = _COLUMNS[table]
