@@ -91,7 +91,6 @@ class DnsResolver:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def flush(self) -> None:
-        """Forget everything that was answered so far."""
         self._cache.clear()
 
     def _finished(self, key: _Question, task: asyncio.Task[_Outcome]) -> None:

@@ -50,6 +50,9 @@ class ScriptedResolver:
             key = _key(_answer(key, "CNAME", alias).records[0])
         raise ResolutionFailed(f"{name} leads round in a circle", "SERVFAIL")
 
+    def flush(self) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 

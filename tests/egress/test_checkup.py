@@ -109,6 +109,17 @@ def test_an_address_is_checked_and_the_findings_are_kept(database, clock):
     run(database, clock, test)
 
 
+def test_a_check_asked_for_sees_dns_that_was_put_right_a_moment_ago(database, clock):
+    async def test(server: NameServer, checker: Checker) -> None:
+        server.zone = {**ZONE, "10.2.0.193.in-addr.arpa": {}}
+        assert outcomes((await checker.check_now("node1.example.com", [X]))[X])["P07"] == "critical"
+        server.zone = ZONE
+        found = await checker.check_now("node1.example.com", [X, SIX, X])
+        assert list(found) == [X, SIX] and outcomes(found[X])["P07"] == "pass"
+
+    run(database, clock, test)
+
+
 def test_trouble_with_dns_is_unknown(database, clock):
     async def test(server: NameServer, checker: Checker) -> None:
         server.zone = {"*": {"*": "SERVFAIL"}}

@@ -244,6 +244,16 @@ def test_what_receivers_may_dislike_is_told(database):
     assert set_helo(database, ADDRESS, "bücher.example") == ("written as xn--bcher-kva.example",)
 
 
+def test_a_helo_below_or_of_a_server_is_told_though_dns_has_no_objection(database):
+    below = "'out.n1.example' lies below the server name n1.example. Use another name."
+    assert set_helo(database, ADDRESS, "out.N1.example") == (below,)
+    assert set_helo(database, ADDRESS, "n2.example") == ("'n2.example' is the name of a server. Use another name.",)
+    assert set_helo(database, ADDRESS, "outn1.example") == ()
+    with database.change(ROOT, "x") as change:
+        change.add(Node(name="n3.example", primary_ipv4="203.0.113.30"))
+    assert set_helo(database, "203.0.113.30", "n3.example") == ()
+
+
 def test_names_are_looked_up_again_each_hour_and_sooner_after_trouble(database, clock):
     zone = {**reverse(ADDRESS, "out1.example"), "out1.example": {"A": [ADDRESS]}}
     with database.change(ROOT, "x") as change:

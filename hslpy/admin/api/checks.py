@@ -11,7 +11,7 @@ from hslpy.admin.api.delivery_ips import Scope, edit_of
 from hslpy.admin.api.frame import Body, Caller, Unavailable, needs, noun
 from hslpy.egress.accounts import scopes
 from hslpy.egress.checks import checkup
-from hslpy.egress.checks.checkup import Checker, Draft, Kept
+from hslpy.egress.checks.checkup import Draft, Kept
 from hslpy.egress.checks.facts import Finding
 from hslpy.egress.checks.preflight import CHECKS, critical, status
 from hslpy.egress.delivery_ips import settings
@@ -70,21 +70,17 @@ async def check(caller: Annotated[Caller, needs("ips:write")], body: Ask) -> lis
     if checker is None:
         raise Unavailable("checks are run by the server; start it with `hslpy serve`")
     draft = await asyncio.to_thread(_draft, caller, body.setting) if body.setting is not None else None
-    gate = asyncio.Semaphore(4)
-    addresses = list(dict.fromkeys(body.addresses))[:MOST_ADDRESSES]
-    return list(await asyncio.gather(*(_checked(checker, gate, body, one, draft) for one in addresses)))
-
-
-async def _checked(checker: Checker, gate: asyncio.Semaphore, body: Ask, address: str, draft: Draft | None) -> Result:
-    async with gate:
-        findings = await checker.check(body.node, address, draft=draft, replacing=body.replacing)
-    return Result(
-        node=body.node,
-        address=address,
-        status=status(findings),
-        findings=list(findings),
-        critical=[one.text for one in critical(findings)],
-    )
+    found = await checker.check_now(body.node, body.addresses[:MOST_ADDRESSES], draft=draft, replacing=body.replacing)
+    return [
+        Result(
+            node=body.node,
+            address=address,
+            status=status(findings),
+            findings=list(findings),
+            critical=[one.text for one in critical(findings)],
+        )
+        for address, findings in found.items()
+    ]
 
 
 def _draft(caller: Caller, scope: Scope) -> Draft:

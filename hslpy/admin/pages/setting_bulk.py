@@ -248,10 +248,10 @@ async def check_row(visit: Visit) -> Response:
     if not addresses:
         visit.banner("The setting has no addresses of its own: nothing was checked.", "info")
         return visit.redirect(to)
-    results = await asyncio.gather(*(visit.site.checker.check(row.hostname, one) for one in addresses))
+    results = await visit.site.checker.check_now(row.hostname, addresses)
     bad = [
         (one.outcome, f"{address}: {one.text}")
-        for address, found in zip(addresses, results, strict=True)
+        for address, found in results.items()
         for one in found
         if one.outcome in ("critical", "warning")
     ]

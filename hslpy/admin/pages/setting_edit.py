@@ -434,7 +434,7 @@ async def _check(visit: Visit, given: Entered, address: str) -> Sequence[Finding
 
     wanted = await asyncio.to_thread(draft)
     if visit.site.checker is not None:
-        return await visit.site.checker.check(given.hostname, address, draft=wanted)
+        return (await visit.site.checker.check_now(given.hostname, [address], draft=wanted))[address]
 
     def known() -> Sequence[Finding]:
         with visit.database.read() as session:

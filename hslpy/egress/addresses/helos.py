@@ -19,6 +19,7 @@ from hslpy.egress.addresses.lookups import DEADLINE_S, MOST_NAMES, Lookup, ask, 
 from hslpy.egress.rules.names import (
     address_of_host,
     fault_of_host,
+    fault_of_server_name,
     fault_of_source,
     helo_name,
     is_private,
@@ -205,15 +206,22 @@ def set_helo(
         row = Helo(address=address, direction=direction)
         change.add(row)
     row.helo, row.changed_at, row.changed_by = name, change.now, change.actor.name
-    return (*warnings, *warnings_of(address, name, seen))
+    nodes = change.scalars(select(Node).order_by(Node.id)).all()
+    is_primary = any(address in (node.primary_ipv4, node.primary_ipv6) for node in nodes)
+    fault = "" if is_primary else fault_of_server_name(name, (node.name for node in nodes))
+    return (*warnings, *([fault] if fault else []), *warnings_of(address, name, seen))
 
 
 async def look_before(resolver: Resolver, address: str, helo: str, deadline_s: float = DEADLINE_S) -> Seen | None:
-    """Give what `set_helo` takes as `seen`, None where there is nothing to look up. Raises Refused, as `set_helo`."""
+    """Give what `set_helo` takes as `seen`, None where there is nothing to look up. Raises Refused, as `set_helo`.
+
+    DNS is asked anew: who sets a name may just have made it.
+    """
     address = address_of_host(address)
     name = helo_name(helo)[0] if helo else ""
     if not name or name.startswith("[") or is_private(address) or fault_of_source(address) is not None:
         return None
+    resolver.flush()
     return await look_up(resolver, address, name, deadline_s)
 
 

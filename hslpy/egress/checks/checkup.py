@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -115,20 +115,33 @@ class Checker:
             await asyncio.to_thread(self._keep, facts, findings)
         return findings
 
+    async def check_now(
+        self, node: str, addresses: Iterable[str], *, draft: Draft | None = None, replacing: str = ""
+    ) -> Mapping[str, tuple[Finding, ...]]:
+        """Check addresses as `check` does, each once, by what DNS says now: the asker may just have changed it."""
+        self._resolver.flush()
+        return await self._each(node, addresses, draft, replacing)
+
     async def check_all(self, *, only_new: bool = False) -> Sequence[str]:
         """Check this node's addresses, those that it has and those that are set for it, and give them.
 
         With `only_new` those alone that were never checked, or that came on a block list, or off it, since.
         """
         with_settings = await asyncio.to_thread(self._mine, only_new)
+        await self._each(self._node, with_settings)
+        return with_settings
+
+    async def _each(
+        self, node: str, addresses: Iterable[str], draft: Draft | None = None, replacing: str = ""
+    ) -> Mapping[str, tuple[Finding, ...]]:
         gate = asyncio.Semaphore(_ADDRESSES_AT_ONCE)
 
-        async def one(address: str) -> None:
+        async def one(address: str) -> tuple[Finding, ...]:
             async with gate:
-                await self.check(self._node, address)
+                return await self.check(node, address, draft=draft, replacing=replacing)
 
-        await asyncio.gather(*map(one, with_settings))
-        return with_settings
+        asked = list(dict.fromkeys(addresses))
+        return dict(zip(asked, await asyncio.gather(*map(one, asked)), strict=True))
 
     async def gather(self, node: str, address: str, *, draft: Draft | None = None, replacing: str = "") -> Facts:
         """Give all that can be known of an address now. Raises NotFound for the node."""

@@ -17,7 +17,14 @@ from hslpy.egress.addresses.lookups import Lookup
 from hslpy.egress.checks.facts import SEVERITY, Facts, Finding, Outcome
 from hslpy.egress.checks.generic import looks_generic
 from hslpy.egress.checks.spf_advice import ready_record, term_for
-from hslpy.egress.rules.names import Refused, canonical_address, fault_of_host, fault_of_source, is_private
+from hslpy.egress.rules.names import (
+    Refused,
+    canonical_address,
+    fault_of_host,
+    fault_of_server_name,
+    fault_of_source,
+    is_private,
+)
 from hslpy.egress.rules.sources import family_of
 from hslpy.records import record
 
@@ -323,12 +330,8 @@ def _p12(facts: Facts) -> Finding:
         return _pass("P12", f"{facts.address} is the primary address of {facts.node}.")
     helo = (facts.helo.helo,) if facts.helo is not None and facts.helo.helo else ()
     for name in dict.fromkeys((*names, *helo)):
-        for server in facts.servers:
-            if name == server.name:
-                return Finding("P12", "critical", f"'{name}' is the name of a server. Use another name.")
-            if name.endswith("." + server.name):
-                text = f"'{name}' lies below the server name {server.name}. Use another name."
-                return Finding("P12", "critical", text)
+        if fault := fault_of_server_name(name, (server.name for server in facts.servers)):
+            return Finding("P12", "critical", fault)
     if error:
         return _unknown("P12", f"The reverse DNS (PTR) of {facts.outside or facts.address} is not known: {error}.")
     return _pass("P12", "PTR and HELO are no names of servers.")

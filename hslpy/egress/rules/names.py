@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import idna
@@ -82,6 +82,16 @@ def fault_of_source(address: str) -> str | None:
     if address == "255.255.255.255":
         return "broadcast"
     return "reserved" if ip.version == 4 and ip.is_reserved else None
+
+
+def fault_of_server_name(name: str, servers: Iterable[str]) -> str:
+    """Say why a name cannot be that of another address than a server's primary one, "" where it can. Source: P12."""
+    for server in servers:
+        if name == server:
+            return f"'{name}' is the name of a server. Use another name."
+        if name.endswith(f".{server}"):
+            return f"'{name}' lies below the server name {server}. Use another name."
+    return ""
 
 
 def is_private(address: str) -> bool:
