@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +10,12 @@ import sys
 import pytest
 
 from hslpy.egress.addresses import interfaces
+from tests.support.namespaces import own
 
 SURVEY = """
 import json, sys
 from hslpy.egress.addresses import interfaces
+from tests.support.namespaces import own
 asked = json.loads(sys.argv[1])
 asked["primary"] = {int(family): one for family, one in asked.get("primary", {}).items()}
 report = interfaces.survey("n1.example", **asked)
@@ -25,10 +26,9 @@ print(json.dumps([found, report.primary, report.nonlocal_bind]))
 
 def survey(*commands: str, **asked: object):
     """Give what a machine with these interfaces finds: addresses, primary ones, families in which all can be bound."""
-    namespace = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
     script = "set -e; ip link set lo up; " + "; ".join(commands) + '; exec "$0" -c "$1" "$2"'
     done = subprocess.run(
-        [*namespace, "bash", "-c", script, sys.executable, SURVEY, json.dumps(asked)],
+        [*own("net"), "bash", "-c", script, sys.executable, SURVEY, json.dumps(asked)],
         capture_output=True,
         text=True,
         timeout=60,

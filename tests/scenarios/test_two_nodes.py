@@ -13,11 +13,10 @@ from hslpy.egress.traffic.picture import ASK_S
 from tests.scenarios import two_nodes
 from tests.scenarios.harness import ROOT
 from tests.support.databases import postgresql
+from tests.support.namespaces import own
 from tests.support.redis_server import RedisServer
 
 __all__ = ["postgresql"]
-
-OWN_NETWORK = ["unshare", "--map-root-user", "--net"]
 
 
 def test_a_thousand_messages_from_ten_levels(tmp_path: Path, postgresql: str) -> None:
@@ -33,8 +32,6 @@ def test_a_thousand_messages_from_ten_levels(tmp_path: Path, postgresql: str) ->
 
 
 def test_addresses_of_both_families_that_come_and_go() -> None:
-    if subprocess.run([*OWN_NETWORK, "true"], capture_output=True).returncode:
-        pytest.skip("this system lets nobody have a network of his own")
-    command = [*OWN_NETWORK, sys.executable, "-m", "tests.scenarios.own_network"]
+    command = [*own("net"), sys.executable, "-m", "tests.scenarios.own_network"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout == "as it should be\n", done.stdout + done.stderr
