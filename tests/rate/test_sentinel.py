@@ -8,13 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from hslpy.store.redis import RedisSettings
-from tests.rate.load import load, until
+from tests.rate.load import LOOKS, load, until
 from tests.support.redis_server import Replicated
 
 pytestmark = pytest.mark.xdist_group("redis-sentinel")
-
-RECOVERED_S = 2.0
-"""From the new master's being known to the Sentinels: twice what is promised, for a machine at work."""
 
 
 @pytest.fixture
@@ -33,7 +30,9 @@ def test_when_the_master_changes_by_order_the_next_is_found(redis: Replicated) -
             while await asyncio.to_thread(redis.master) is master:
                 await asyncio.sleep(0.05)
             replica = await asyncio.to_thread(redis.master)
-            assert await until(lambda: all(replica.address == node._redis._master for node in work.nodes)) < RECOVERED_S
+            assert (
+                await work.looks_until(lambda: all(replica.address == node._redis._master for node in work.nodes)) <= LOOKS
+            )
             await asyncio.sleep(0.3)
             assert work.reachable and await asyncio.to_thread(replica.ask, "DBSIZE") != "0"
         work.check_each_node()
@@ -56,7 +55,7 @@ def test_when_the_master_dies_the_next_is_found_though_a_sentinel_hangs(redis: R
             await until(lambda: not work.reachable)
             while await asyncio.to_thread(redis.master) is master:
                 await asyncio.sleep(0.05)
-            assert await until(lambda: work.reachable) < RECOVERED_S
+            assert await work.looks_until(lambda: work.reachable) <= LOOKS
             count = work.answered_otherwise
             await asyncio.sleep(0.3)
             assert work.answered_otherwise == count and count
