@@ -16,7 +16,8 @@ from hslpy.admin.site import Site
 from hslpy.egress.accounts.admins import Principal
 from hslpy.egress.addresses import helos
 from hslpy.egress.addresses.helos import Direction
-from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips import in_force, settings
+from hslpy.egress.delivery_ips.setting_rows import Outcome
 from hslpy.egress.rules.names import NotFound, Refused, shown_address
 from hslpy.egress.store.database import Actor
 from hslpy.records import record
@@ -116,17 +117,17 @@ def _arguments(call: Call, given: Arguments) -> Arguments:
 
 
 async def _get_interfaces(site: Site, actor: Actor, arguments: Arguments) -> str:
-    found = await asyncio.to_thread(lambda: settings.get_interfaces(site.database, **arguments))
+    found = await asyncio.to_thread(lambda: in_force.get_interfaces(site.database, **arguments))
     return lines(found.lines)
 
 
 async def _get_json(site: Site, actor: Actor, arguments: Arguments) -> str:
-    found = await asyncio.to_thread(lambda: settings.get_json(site.database, **arguments))
+    found = await asyncio.to_thread(lambda: in_force.get_json(site.database, **arguments))
     return lines([json.dumps(found, ensure_ascii=False)])
 
 
 async def _set_interfaces(site: Site, actor: Actor, arguments: Arguments) -> str:
-    def work() -> settings.Outcome:
+    def work() -> Outcome:
         action = "api_set_outgoing_interfaces"
         return settings.set_interfaces(
             site.database,

@@ -7,7 +7,6 @@ from dataclasses import field
 from pathlib import Path
 
 from hslpy.admin.sign_ins import SignIns
-from hslpy.admin.undo import Undo
 from hslpy.clock import Clock
 from hslpy.dns.contract import Resolver
 from hslpy.egress.checks.checkup import Checker
@@ -24,8 +23,8 @@ class Site:
     where the request at hand has found us.
 
     With `allow_loopback` mail may leave from addresses of the loopback network. `trouble` says why the database takes no
-    changes. `sign_ins` has those that failed, `undo` changes that can be taken back. Without a resolver nothing is
-    compared with DNS; without `checker` and `reputation` no checks can be run.
+    changes. `sign_ins` has those that failed. Without a resolver nothing is compared with DNS; without `checker` and
+    `reputation` no checks can be run.
     """
 
     database: Database
@@ -40,4 +39,3 @@ class Site:
     allow_loopback: bool = False
     trouble: Callable[[], Trouble | None] = lambda: None
     sign_ins: SignIns = field(default_factory=SignIns, hash=False)
-    undo: Undo = field(default_factory=Undo, hash=False)

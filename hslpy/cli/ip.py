@@ -104,7 +104,7 @@ def _set(api: Api, arguments: argparse.Namespace) -> int:
 
 def _changed(api: Api, arguments: argparse.Namespace, done: dict[str, Any], text: str) -> int:
     lines = [text, *_warned(done), *(f"failed: {one['id']}: {one['message']}" for one in done["failed"])]
-    if done["undo"] and api.is_served:
+    if done["undo"]:
         lines.append(f"`hslpy ip undo -- {done['undo']}` takes this back")
     answer(arguments, done, "\n".join(lines))
     return 1 if done["failed"] else 0

@@ -256,7 +256,7 @@ class TestLists:
         assert wanted.retired and wanted.warning
         added = block_lists.add(populated, ROOT, wanted)
         assert not added.enabled and added.note
-        (outcome,) = block_lists.set_enabled(populated, ROOT, [added.id], True)
+        (outcome,), _ = block_lists.set_enabled(populated, ROOT, [added.id], True)
         assert not outcome.done and outcome.message
 
     @pytest.mark.parametrize("zone", NO_LISTS)

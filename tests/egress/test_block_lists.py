@@ -85,7 +85,7 @@ def test_retired_lists_stay_off(database):
     assert draft.warning == "SORBS was shut down in June 2024. It will be saved disabled."
     row = block_lists.add(database, ROOT, draft)
     assert not row.enabled and row.status == "retired" and "June 2024" in row.note
-    outcomes = block_lists.set_enabled(database, ROOT, [row.id, 10**6], True)
+    outcomes, _ = block_lists.set_enabled(database, ROOT, [row.id, 10**6], True)
     assert [one.done for one in outcomes] == [False, False] and "cannot be enabled" in outcomes[0].message
 
 
@@ -98,9 +98,9 @@ def test_keys_are_never_shown(database):
     zen = block_lists.edit(database, ROOT, zen.id, {"key": secret})
     assert zen.key == MASK and block_lists.edit(database, ROOT, zen.id, {"key": MASK}).key == MASK
     abusix = lists_of(database)["KEY.combined.mail.abusix.zone"]
-    assert not block_lists.set_enabled(database, ROOT, [abusix.id], True)[0].done
+    assert not block_lists.set_enabled(database, ROOT, [abusix.id], True)[0][0].done
     block_lists.edit(database, ROOT, abusix.id, {"domain": f"{secret}.combined.mail.abusix.zone"})
-    assert block_lists.set_enabled(database, ROOT, [abusix.id], True)[0].done
+    assert block_lists.set_enabled(database, ROOT, [abusix.id], True)[0][0].done
     assert not block_lists.edit(database, ROOT, abusix.id, {"key": ""}).enabled
     with database.read() as session:
         assert secret not in block_lists.export_csv(session) and secret not in repr(block_lists.lists(session))

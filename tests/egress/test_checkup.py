@@ -17,7 +17,7 @@ from hslpy.egress.checks import checkup
 from hslpy.egress.checks.checkup import Checker, Draft
 from hslpy.egress.checks.facts import Probe
 from hslpy.egress.delivery_ips import settings
-from hslpy.egress.delivery_ips.settings import Value
+from hslpy.egress.delivery_ips.setting_rows import Value
 from hslpy.egress.rules.names import NotFound
 from hslpy.egress.store import activity
 from hslpy.egress.store.database import Actor, Database

@@ -8,6 +8,7 @@ from hslpy.egress.accounts import directory
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.setting_rows import Edit
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Database
 from hslpy.egress.warm_up import warming
@@ -26,7 +27,7 @@ def test_each_address_has_the_worst_that_is_known(database: Database, clock: Man
     with database.keep() as session:
         inventory.keep(session, Report(NODE, addresses, {4: "198.51.100.1"}))
     directory.add_domain(database, ROOT, "example.com")
-    edit = settings.Edit(ipv4=["198.51.100.2", "198.51.100.99"])
+    edit = Edit(ipv4=["198.51.100.2", "198.51.100.99"])
     settings.add(database, ROOT, edit, level="domain", domain="example.com", hostnames=[NODE])
     found = states(database, clock)
     assert found["198.51.100.1"] == "unknown" and found["198.51.100.99"] == "gone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hslpy.egress.accounts import admins, directory
-from hslpy.egress.delivery_ips import explain, queries, setting_list, setting_sheet, settings
+from hslpy.egress.delivery_ips import explain, in_force, queries, setting_list, setting_sheet, settings
 from hslpy.egress.delivery_ips.queries import BadRule, Query, Rule
 from hslpy.egress.rules.names import Refused
 from hslpy.egress.store import activity, tables
@@ -189,7 +189,7 @@ def test_columns_and_saved_filters(cluster):
 
 
 def exported(database):
-    return setting_sheet.export([one.row for one in settings.list_settings(database)])
+    return setting_sheet.export([one.row for one in in_force.list_settings(database)])
 
 
 def test_csv_goes_out_and_in(cluster):
@@ -199,7 +199,7 @@ def test_csv_goes_out_and_in(cluster):
     assert [one.outcome for one in setting_sheet.load(cluster, ROOT, text.encode())] == ["unchanged"] * 4
     settings.remove(cluster, ROOT, setting_list.matching_ids(cluster, Query(), 0.0))
     look = setting_sheet.load(cluster, ROOT, text.encode(), only_look=True)
-    assert [one.outcome for one in look] == ["added"] * 4 and settings.list_settings(cluster) == []
+    assert [one.outcome for one in look] == ["added"] * 4 and in_force.list_settings(cluster) == []
     assert [one.outcome for one in setting_sheet.load(cluster, ROOT, text.encode())] == ["added"] * 4
     assert sorted(exported(cluster).splitlines()) == sorted(text.splitlines())
 

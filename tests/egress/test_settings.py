@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from hslpy.clock import ManualClock
 from hslpy.egress.accounts import admins, directory, scopes, site
-from hslpy.egress.delivery_ips import settings
-from hslpy.egress.delivery_ips.settings import Conflict, Edit
+from hslpy.egress.delivery_ips import in_force, settings
+from hslpy.egress.delivery_ips.setting_rows import Conflict, Edit
 from hslpy.egress.rules.names import Refused
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Database
@@ -40,7 +40,7 @@ def put(database, interfaces="", host=NODE2, **scope):
 
 
 def get(database, **scope):
-    return list(settings.get_interfaces(database, **scope).lines)
+    return list(in_force.get_interfaces(database, **scope).lines)
 
 
 def test_the_example_of_two_nodes(cluster):
@@ -111,7 +111,7 @@ def test_what_is_wrong_changes_nothing(cluster, arguments, status, text):
         put(cluster, **{"interfaces": "1.1.1.1", **arguments})
     assert (raised.value.message, raised.value.status) == (text, status)
     assert get(cluster, domain="default")[-1] == f"{NODE2} 2.2.2.2;::0"
-    assert len(settings.list_settings(cluster)) == 1
+    assert len(in_force.list_settings(cluster)) == 1
 
 
 def test_primary_and_explicit_do_not_mix(cluster):
@@ -141,10 +141,10 @@ def test_warnings(cluster):
 
 def test_the_same_again_changes_nothing_but_is_told(cluster, clock):
     put(cluster, "1.1.1.1; 2.2.2.2 ;1.1.1.1;", domain="example.com")
-    (before,) = settings.list_settings(cluster)
+    (before,) = in_force.list_settings(cluster)
     clock.advance(5)
     put(cluster, "1.1.1.1;2.2.2.2", domain="example.com")
-    assert list(settings.list_settings(cluster)) == [before]
+    assert list(in_force.list_settings(cluster)) == [before]
     with cluster.read() as session:
         told = session.scalars(select(tables.Audit.arguments).where(tables.Audit.action == "ip set")).all()
     assert len(told) == 2 and told[1]["interfaces"] == "1.1.1.1;2.2.2.2"
@@ -152,28 +152,28 @@ def test_the_same_again_changes_nothing_but_is_told(cluster, clock):
 
 def test_several_domains_are_set_together(cluster):
     put(cluster, "1.1.1.1", domain="example.com; example.org;alias.example")
-    assert [one.row.domain for one in settings.list_settings(cluster)] == ["example.com", "example.org"]
+    assert [one.row.domain for one in in_force.list_settings(cluster)] == ["example.com", "example.org"]
     with pytest.raises(Refused):
         put(cluster, "2.2.2.2", domain="example.com;example.net")
-    assert [one.row.ipv4 for one in settings.list_settings(cluster)] == [("1.1.1.1",)] * 2
+    assert [one.row.ipv4 for one in in_force.list_settings(cluster)] == [("1.1.1.1",)] * 2
 
 
 def test_json(cluster):
     put(cluster, "1.1.1.1;2.2.2.2", domain="default")
     put(cluster, "2001:db8::5", domain="example.com", identity="news", disable_ipv4="1")
-    found = settings.get_json(cluster)
+    found = in_force.get_json(cluster)
     assert list(found) == [NODE2]
     assert found[NODE2][0] == {
         "level": "default", "admin": None, "domain": None, "username": None, "identity": None,
         "ipv4": ["1.1.1.1", "2.2.2.2"], "ipv6": [], "ipv4_disabled": False,
         "effective": {"ipv4": ["1.1.1.1", "2.2.2.2"], "ipv6": ["::0"]},
     }  # fmt: skip
-    (row,) = settings.get_json(cluster, domain="example.com", identity="NEWS")[NODE2]
+    (row,) = in_force.get_json(cluster, domain="example.com", identity="NEWS")[NODE2]
     assert (row["level"], row["username"], row["ipv4_disabled"]) == ("identity", None, True)
     assert row["effective"] == {"ipv4": [], "ipv6": ["2001:db8::5"]}
-    assert settings.get_json(cluster, domain="example.org") == {}
+    assert in_force.get_json(cluster, domain="example.org") == {}
     with pytest.raises(Refused, match="does not exist"):
-        settings.get_json(cluster, domain="example.net")
+        in_force.get_json(cluster, domain="example.net")
 
 
 def test_setters_at_once_never_mix_their_lists(cluster, database_url):
@@ -245,13 +245,13 @@ def test_bulk_and_undo(cluster):
     put(cluster, "1.1.1.1;2.2.2.2", domain="example.com")
     put(cluster, "1.1.1.1", domain="default")
     put(cluster, "198.51.100.9", domain="default", host=NODE1)
-    rows = {(one.row.level, one.row.hostname): one.row for one in settings.list_settings(cluster)}
+    rows = {(one.row.level, one.row.hostname): one.row for one in in_force.list_settings(cluster)}
     ids = [row.id for row in rows.values()]
     with pytest.raises(Refused, match="belong to one server"):
         settings.bulk_edit(cluster, ROOT, ids, Edit(ipv4="1.1.1.1"))
     edited = settings.bulk_edit(cluster, ROOT, [*ids, 999], Edit(strict=True))
     assert all(after.strict for _, after in edited.done) and edited.failed == ((999, "it is not there any more"),)
-    assert settings.undo(cluster, ROOT, edited).failed == ()
+    assert settings.undo(cluster, ROOT, edited.undo).failed == ()
     with pytest.raises(Refused, match="There are 1,240 queued messages"):
         settings.replace_address(cluster, ROOT, ids, "1.1.1.1", "2.2.2.2", queued_spam=1240)
     swapped = settings.replace_address(cluster, ROOT, ids, "1.1.1.1", "2.2.2.2", queued_spam=1240, is_confirmed=True)
@@ -261,13 +261,13 @@ def test_bulk_and_undo(cluster):
         with pytest.raises(Refused):
             settings.replace_address(cluster, ROOT, ids, "2.2.2.2", new)
     put(cluster, "10.0.0.5", domain="default")
-    undone = settings.undo(cluster, ROOT, swapped)
+    undone = settings.undo(cluster, ROOT, swapped.undo)
     assert undone.failed == ((rows["default", NODE2].id, "it was changed since"),)
     assert get(cluster, domain="example.com")[-1] == f"{NODE2} 1.1.1.1;2.2.2.2;::0"
     removed = settings.remove(cluster, ROOT, ids)
-    assert settings.list_settings(cluster) == [] and len(removed.done) == 3
-    settings.undo(cluster, ROOT, removed)
-    assert len(settings.list_settings(cluster)) == 3
+    assert in_force.list_settings(cluster) == [] and len(removed.done) == 3
+    settings.undo(cluster, ROOT, removed.undo)
+    assert len(in_force.list_settings(cluster)) == 3
 
 
 def test_a_user_keeps_its_settings_when_renamed_and_takes_them_along(cluster):
@@ -276,7 +276,7 @@ def test_a_user_keeps_its_settings_when_renamed_and_takes_them_along(cluster):
     directory.set_user(cluster, ROOT, "example.com", "bob", new_name="rob")
     assert get(cluster, domain="example.com", username="rob")[-1] == f"{NODE2} 1.1.1.1;::0"
     assert directory.remove_user(cluster, ROOT, "example.com", "rob").also == ("2 delivery IP settings",)
-    assert settings.list_settings(cluster) == []
+    assert in_force.list_settings(cluster) == []
     put(cluster, "1.1.1.1", admin="ann")
     assert directory.remove_node(cluster, ROOT, NODE2).also == ("1 delivery IP setting",)
 

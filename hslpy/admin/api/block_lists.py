@@ -133,7 +133,8 @@ def restore(caller: Annotated[Caller, WRITE]) -> Done:
 
 @router.post("/block-lists/enable", summary="Switch lists on or off")
 def enable(caller: Annotated[Caller, WRITE], body: Switch) -> Several:
-    return Several(outcomes=block_lists.set_enabled(caller.site.database, caller.actor, body.ids, body.enabled))
+    outcomes, _ = block_lists.set_enabled(caller.site.database, caller.actor, body.ids, body.enabled)
+    return Several(outcomes=outcomes)
 
 
 @router.post("/block-lists/remove", summary="Remove lists; those that come with hslpy can be had back")

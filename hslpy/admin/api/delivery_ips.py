@@ -15,11 +15,11 @@ from hslpy.admin.api.directory import own_domain
 from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, ManyIds, NotFound, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.egress.delivery_ips import explain as explaining
-from hslpy.egress.delivery_ips import setting_list, setting_sheet, settings
+from hslpy.egress.delivery_ips import in_force, setting_list, setting_sheet, settings
 from hslpy.egress.delivery_ips.explain import Explanation
 from hslpy.egress.delivery_ips.queries import OPERATORS
+from hslpy.egress.delivery_ips.setting_rows import Edit, Outcome, Row
 from hslpy.egress.delivery_ips.setting_sheet import Line
-from hslpy.egress.delivery_ips.settings import Edit, Outcome, Row
 from hslpy.egress.traffic import picture
 
 router = noun("delivery IPs")
@@ -183,13 +183,13 @@ def edit_of(change: Change) -> Edit:
     return Edit(change.ipv4, change.ipv6, change.ipv4_disabled, change.strict)
 
 
-def _changed(caller: Caller, outcome: Outcome) -> Changed:
+def _changed(outcome: Outcome) -> Changed:
     return Changed(
         rows=[after for _, after in outcome.done if after is not None],
         removed=[before for before, after in outcome.done if after is None and before is not None],
         warnings=list(outcome.warnings),
         failed=[Failed(id=one, message=text) for one, text in outcome.failed],
-        undo=caller.site.undo.keep(caller.principal.name, outcome),
+        undo=outcome.undo,
     )
 
 
@@ -230,7 +230,7 @@ def list_ids(caller: Annotated[Caller, READ], query: Rules) -> list[int]:
 
 
 @router.get("/delivery-ips/in-force", summary="Show the addresses in force for a domain, a user or an identity")
-def in_force(
+def show_in_force(
     caller: Annotated[Caller, READ],
     domain: str = "default",
     username: str = "",
@@ -239,7 +239,7 @@ def in_force(
 ) -> InForce:
     if caller.principal.admins is not None:
         own_domain(caller, domain)
-    found = settings.get_interfaces(
+    found = in_force.get_interfaces(
         caller.site.database, domain=domain, username=username, identity=identity, filtering_host=filtering_host
     )
     return InForce(nodes=dict(found.nodes), warnings=list(found.warnings))
@@ -292,14 +292,7 @@ def explain(
 
 @router.get("/delivery-ips/{id}", summary="Show a setting")
 def show(caller: Annotated[Caller, READ], id: int) -> Row:
-    with caller.site.database.read() as session:
-        found = settings.get_row(session, id)
-    mine = caller.principal.admins
-    if found is None or (mine is not None and found.admin not in mine and not found.domain):
-        raise NotFound("there is no such setting")
-    if found.domain:
-        own_domain(caller, found.domain)
-    return found
+    return setting_list.get(caller.site.database, id, admins=caller.principal.admins)
 
 
 @router.post("/delivery-ips", summary="Add a setting", status_code=201)
@@ -313,7 +306,7 @@ def add(caller: Annotated[Caller, WRITE], body: NewSetting) -> Changed:
         confirmed_host=body.confirmed_host,
         allow_loopback=caller.site.allow_loopback,
     )
-    return _changed(caller, outcome)
+    return _changed(outcome)
 
 
 @router.put("/delivery-ips", summary="Set the addresses of a scope on a node, whatever they were")
@@ -327,7 +320,7 @@ def put(caller: Annotated[Caller, WRITE], body: Interfaces) -> Changed:
         disable_ipv4="1" if body.disable_ipv4 else "",
         allow_loopback=caller.site.allow_loopback,
     )
-    return _changed(caller, outcome)
+    return _changed(outcome)
 
 
 @router.patch("/delivery-ips/{id}", summary="Change a setting")
@@ -341,7 +334,7 @@ def edit(caller: Annotated[Caller, WRITE], id: int, body: EditSetting) -> Change
         confirmed_host=body.confirmed_host,
         allow_loopback=caller.site.allow_loopback,
     )
-    return _changed(caller, outcome)
+    return _changed(outcome)
 
 
 @router.delete("/delivery-ips/{id}", summary="Remove a setting; a node's default goes back to its primary address")
@@ -349,19 +342,19 @@ def remove_one(caller: Annotated[Caller, WRITE], id: int) -> Changed:
     outcome = settings.remove(caller.site.database, caller.actor, [id])
     if outcome.failed:
         raise NotFound("there is no such setting")
-    return _changed(caller, outcome)
+    return _changed(outcome)
 
 
 @router.post("/delivery-ips/bulk-edit", summary="Change the same of several settings")
 def bulk_edit(caller: Annotated[Caller, WRITE], body: BulkEdit) -> Changed:
     site = caller.site
     outcome = settings.bulk_edit(site.database, caller.actor, body.ids, edit_of(body), allow_loopback=site.allow_loopback)
-    return _changed(caller, outcome)
+    return _changed(outcome)
 
 
 @router.post("/delivery-ips/remove", summary="Remove several settings")
 def remove(caller: Annotated[Caller, WRITE], body: Ids) -> Changed:
-    return _changed(caller, settings.remove(caller.site.database, caller.actor, body.ids))
+    return _changed(settings.remove(caller.site.database, caller.actor, body.ids))
 
 
 @router.post("/delivery-ips/replace", summary="Put one address in another's place, in several settings")
@@ -379,10 +372,9 @@ async def replace_address(caller: Annotated[Caller, WRITE], body: Replacement) -
         is_confirmed=body.confirmed,
         allow_loopback=site.allow_loopback,
     )
-    return _changed(caller, outcome)
+    return _changed(outcome)
 
 
 @router.post("/delivery-ips/undo", summary="Take back a change of one's own, but for settings that were changed since")
 def undo(caller: Annotated[Caller, WRITE], body: Ticket) -> Changed:
-    outcome = caller.site.undo.take(caller.principal.name, body.undo)
-    return _changed(caller, settings.undo(caller.site.database, caller.actor, outcome))
+    return _changed(settings.undo(caller.site.database, caller.actor, body.undo))

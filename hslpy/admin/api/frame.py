@@ -25,7 +25,7 @@ from hslpy.admin.site import Site
 from hslpy.admin.who import Caller, TooMany, caller_of
 from hslpy.egress.accounts.admins import ROLES, SCOPES, Role
 from hslpy.egress.delivery_ips.queries import BadRule
-from hslpy.egress.delivery_ips.settings import Conflict
+from hslpy.egress.delivery_ips.setting_rows import Conflict
 from hslpy.egress.rules.names import NotFound, Refused
 
 T = TypeVar("T")

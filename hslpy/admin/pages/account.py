@@ -11,6 +11,7 @@ from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins
 from hslpy.egress.rules.names import Refused
+from hslpy.egress.undo import take_back
 
 THEMES = ("", "light", "dark")
 _YEAR_S = 365 * 86400
@@ -58,9 +59,8 @@ def set_theme(visit: Visit) -> Response:
 
 @page("/undo", methods=("POST",), roles=EVERYBODY)
 def undo(visit: Visit) -> Response:
-    """Take back what the banner tells of. Whoever has its token was allowed to make the change."""
-    take_back = visit.shared.banners.take_undo(visit.signed_in.key, visit.field("token"))
-    visit.banner(take_back(visit.actor))
+    """Take back what the banner tells of. Whoever has made the change was allowed to."""
+    visit.banner(take_back(visit.database, visit.actor, visit.field("token")))
     return visit.redirect(visit.field("to", "/"))
 
 

@@ -158,17 +158,11 @@ def disable(visit: Visit) -> Response:
 
 
 def _switch(visit: Visit, ids: list[int], enabled: bool) -> Response:
-    outcomes = block_lists.set_enabled(visit.database, visit.actor, ids, enabled)
-    done = [one.id for one in outcomes if one.done]
-
-    def undo(actor: Any) -> str:
-        again = block_lists.set_enabled(visit.database, actor, done, not enabled)
-        return f"{count(sum(one.done for one in again), 'list')} {'disabled' if enabled else 'enabled'} again."
-
-    return _told(visit, outcomes, "enabled" if enabled else "disabled", undo if done else None)
+    outcomes, undo = block_lists.set_enabled(visit.database, visit.actor, ids, enabled)
+    return _told(visit, outcomes, "enabled" if enabled else "disabled", undo)
 
 
-def _told(visit: Visit, outcomes: Sequence[Outcome], what: str, undo: Callable[[Any], str] | None = None) -> Response:
+def _told(visit: Visit, outcomes: Sequence[Outcome], what: str, undo: str = "") -> Response:
     """Say what became of each of several lists, and go back."""
     done = [one for one in outcomes if one.done]
     failed = [f"{one.name or one.id}: {one.message}" for one in outcomes if not one.done]

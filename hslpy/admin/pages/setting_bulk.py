@@ -6,6 +6,7 @@ Source: B2.5, B2.6 and B9 of the specification of delivery IPs. Every rule is in
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ from hslpy.egress.accounts.admins import count
 from hslpy.egress.addresses import inventory
 from hslpy.egress.checks import setting_form
 from hslpy.egress.delivery_ips import setting_list, setting_sheet, settings
-from hslpy.egress.delivery_ips.settings import CLEAN_FIRST, Edit, Outcome, Row
+from hslpy.egress.delivery_ips.setting_rows import Edit, Outcome, Row
+from hslpy.egress.delivery_ips.settings import CLEAN_FIRST
 from hslpy.egress.rules.book import PRIMARY
 from hslpy.egress.rules.names import Refused
 
@@ -64,7 +66,7 @@ def _done(visit: Visit, outcome: Outcome, rows: Sequence[Row], what: str) -> Res
             for row_id, reason in outcome.failed
         )
         text = f"{count(len(outcome.done), 'setting')} {what}, {len(named)} not:"
-        tell(visit, Outcome(outcome.done, outcome.warnings, named), text)
+        tell(visit, dataclasses.replace(outcome, failed=named), text)
     else:
         tell(visit, outcome, f"{count(len(outcome.done), 'setting')} {what}.")
     return visit.redirect(visit.field("to", PATH))
@@ -233,14 +235,7 @@ async def replace(visit: Visit) -> Response:
 @page(f"{PATH}/{{id:int}}/check", methods=("POST",))
 async def check_row(visit: Visit) -> Response:
     """Check the addresses of a setting now, and keep what is found."""
-
-    def read() -> Row | None:
-        with visit.database.read() as session:
-            return settings.get_row(session, visit.id())
-
-    row = await asyncio.to_thread(read)
-    if row is None:
-        raise Refused("this setting has been removed", 404)
+    row = await asyncio.to_thread(setting_list.get, visit.database, visit.id())
     to = visit.field("to", PATH)
     if visit.site.checker is None:
         raise Refused("this server cannot run checks", 503)

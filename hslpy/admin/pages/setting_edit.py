@@ -19,10 +19,10 @@ from hslpy.egress.accounts import admins, directory
 from hslpy.egress.checks import setting_form
 from hslpy.egress.checks.facts import Finding
 from hslpy.egress.checks.preflight import CHECKS
-from hslpy.egress.delivery_ips import settings
-from hslpy.egress.delivery_ips.settings import Conflict, Edit, Outcome, Row, Value
+from hslpy.egress.delivery_ips import setting_list, settings
+from hslpy.egress.delivery_ips.setting_rows import Conflict, Edit, Outcome, Row, Value
 from hslpy.egress.rules.book import LEVELS, PRIMARY, Family
-from hslpy.egress.rules.names import NotFound, Refused, about, canonical_address, read_interfaces
+from hslpy.egress.rules.names import Refused, about, canonical_address, read_interfaces
 from hslpy.egress.rules.sources import family_of
 from hslpy.records import record
 
@@ -133,11 +133,7 @@ def new(visit: Visit) -> Response:
 
 @page(f"{PATH}/{{id:int}}/edit")
 def edit(visit: Visit) -> Response:
-    with visit.database.read() as session:
-        row = settings.get_row(session, visit.id())
-    if row is None:
-        raise NotFound("this setting has been removed")
-    return form(visit, of_row(row))
+    return form(visit, of_row(setting_list.get(visit.database, visit.id())))
 
 
 @page(f"{PATH}/save", methods=("POST",))
@@ -221,16 +217,9 @@ def _carry_out(visit: Visit, given: Entered) -> Outcome:
 
 def tell(visit: Visit, outcome: Outcome, text: str) -> None:
     """Say what was done, with its warnings, and offer to take it back."""
-
-    def take_back(actor: Any) -> str:
-        undone = settings.undo(visit.database, actor, outcome)
-        failed = f"; {admins.count(len(undone.failed), 'setting')} had been changed since" if undone.failed else ""
-        return f"Taken back: {admins.count(len(undone.done), 'setting')} as before{failed}."
-
-    changed = any(before != after for before, after in outcome.done)
     warns = bool(outcome.warnings or outcome.failed)
     details = [*outcome.warnings, *(f"Row {row}: {reason}" for row, reason in outcome.failed)]
-    visit.banner(text, "warning" if warns else "ok", details, take_back if changed else None)
+    visit.banner(text, "warning" if warns else "ok", details, outcome.undo)
 
 
 def _said(outcome: Outcome) -> str:

@@ -25,53 +25,40 @@ from hslpy.egress.store.database import Actor, Database
 from hslpy.records import record
 
 Tone = Literal["ok", "info", "warning", "critical"]
-Undo = Callable[[Actor], str]
-"""Takes a change back, and gives what was done."""
 _NUMBER = re.compile("[0-9]{1,18}")
-MOST_BANNERS = 500  # of all sessions together; undoing is for now, not for next week
+MOST_BANNERS = 500  # of all sessions together
 
 
 @record
 class Banner:
-    """What was done, for the next page of a session; `details` has a line for each row of several."""
+    """What was done, for the next page of a session; `details` has a line for each row of several.
+
+    By the ticket `undo` it can be taken back; empty where it cannot.
+    """
 
     text: str
     tone: Tone = "ok"
     details: tuple[str, ...] = ()
-    undo: Undo | None = None
-    token: str = ""
+    undo: str = ""
 
 
 class Banners:
-    """The banners of all sessions: those not shown yet, and those that can still be undone."""
+    """The banners of all sessions that were not shown yet."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, list[Banner]] = OrderedDict()
-        self._undo: OrderedDict[tuple[str, str], Undo] = OrderedDict()
         self._lock = Lock()
 
     def add(self, key: str, banner: Banner) -> None:
         with self._lock:
-            if banner.undo is not None:
-                banner = Banner(banner.text, banner.tone, banner.details, banner.undo, secrets.token_urlsafe(12))
-                self._undo[key, banner.token] = banner.undo  # type: ignore[assignment]
             self._waiting.setdefault(key, []).append(banner)
-            for kept in (self._waiting, self._undo):
-                while len(kept) > MOST_BANNERS:
-                    kept.popitem(last=False)
+            while len(self._waiting) > MOST_BANNERS:
+                self._waiting.popitem(last=False)
 
     def take(self, key: str) -> Sequence[Banner]:
         """Give what is to be shown to a session now, once."""
         with self._lock:
             return self._waiting.pop(key, [])
-
-    def take_undo(self, key: str, token: str) -> Undo:
-        """Raises Refused for what was undone, or is too long ago."""
-        with self._lock:
-            found = self._undo.pop((key, token), None)
-        if found is None:
-            raise Refused("this cannot be undone any more", 409)
-        return found
 
 
 class Shared:
@@ -210,7 +197,7 @@ class Visit:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(text.encode(), headers=headers, media_type="text/csv; charset=utf-8")
 
-    def banner(self, text: str, tone: Tone = "ok", details: Sequence[str] = (), undo: Undo | None = None) -> None:
+    def banner(self, text: str, tone: Tone = "ok", details: Sequence[str] = (), undo: str = "") -> None:
         """Say on the next page what was done."""
         self.shared.banners.add(self.signed_in.key, Banner(text, tone, tuple(details), undo))
 

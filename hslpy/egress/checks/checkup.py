@@ -28,7 +28,7 @@ from hslpy.egress.addresses.lookups import MOST_NAMES, Host, Lookup, ask, ask_ho
 from hslpy.egress.checks.facts import Facts, Finding, Probe, Reputation, Server
 from hslpy.egress.checks.preflight import judge, status
 from hslpy.egress.checks.spf_advice import SpfVerdict
-from hslpy.egress.delivery_ips.settings import Value
+from hslpy.egress.delivery_ips.setting_rows import Value
 from hslpy.egress.rules.book import PRIMARY
 from hslpy.egress.rules.names import Refused, canonical_address, is_private
 from hslpy.egress.rules.sources import family_of

@@ -17,7 +17,8 @@ from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.checks.checkup import Draft, Kept, kept, stored
 from hslpy.egress.checks.facts import Finding
 from hslpy.egress.checks.preflight import critical, judge
-from hslpy.egress.delivery_ips.settings import Value, has_ipv6
+from hslpy.egress.delivery_ips.setting_rows import Value
+from hslpy.egress.delivery_ips.setting_warnings import has_ipv6
 from hslpy.egress.rules.book import PRIMARY, Family
 from hslpy.egress.rules.dnsbl import COUNTING
 from hslpy.egress.rules.names import Refused, fault_of_source

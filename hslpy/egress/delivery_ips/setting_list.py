@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from hslpy.egress.accounts import site
@@ -25,10 +25,10 @@ from hslpy.egress.delivery_ips.queries import (
     text_condition,
     text_matches,
 )
-from hslpy.egress.delivery_ips.settings import Row, row_of
+from hslpy.egress.delivery_ips.setting_rows import Row, row_of
 from hslpy.egress.rules.book import LEVELS, PRIMARY
 from hslpy.egress.rules.dnsbl import COUNTING
-from hslpy.egress.rules.names import Refused
+from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.egress.store import activity, tables
 from hslpy.egress.store.database import Database
 from hslpy.records import record
@@ -65,6 +65,7 @@ _setting, _node, _admin, _domain = tables.DeliverySetting, tables.Node, tables.A
 _owner = aliased(tables.Admin)  # of the domain
 _ADMIN = func.coalesce(_admin.name, _owner.name, "")
 _chosen = tables.SettingAddress
+_named = select(_setting, _admin.name, _domain.name, _node.name)
 
 
 @record
@@ -122,6 +123,15 @@ def fields(session: Session, now: float) -> Mapping[str, Field]:
     return {one.key: one for one in all_fields}
 
 
+def get(database: Database, row_id: int, *, admins: frozenset[str] | None = None) -> Row:
+    """Give a setting; with `admins`, one of these admins or of their domains. Raises NotFound."""
+    with database.read() as session:
+        found = session.execute(_joined(_named).where(_setting.id == row_id, _theirs(admins))).first()
+        if found is None:
+            raise NotFound("there is no such setting")
+        return row_of(*found)
+
+
 def list_page(database: Database, query: Query, now: float, *, admins: frozenset[str] | None = None) -> Page:
     """Give a page of the settings that the rules hold for; with `admins`, those of these admins and of their domains.
 
@@ -129,13 +139,11 @@ def list_page(database: Database, query: Query, now: float, *, admins: frozenset
     Raises Refused, and BadRule for a rule that cannot be followed.
     """
     with database.read() as session:
-        condition = condition_of(query, fields(session, now))
-        if admins is not None:
-            condition = and_(condition, _ADMIN.in_(sorted(admins)))
+        condition = and_(condition_of(query, fields(session, now)), _theirs(admins))
         total = session.scalar(_joined(select(func.count(_setting.id))).where(condition)) or 0
         pages = pages_of(total, query)
         page = min(query.page, pages)
-        found = _joined(select(_setting, _admin.name, _domain.name, _node.name, _ADMIN)).where(condition)
+        found = _joined(_named.add_columns(_ADMIN)).where(condition)
         found = found.order_by(*_order(session, query.sort, now)).limit(query.per_page).offset((page - 1) * query.per_page)
         rows = [(row_of(one, *names), owner) for one, *names, owner in session.execute(found)]
         return Page(tuple(_listed(session, rows, now)), total, page, pages)
@@ -144,9 +152,7 @@ def list_page(database: Database, query: Query, now: float, *, admins: frozenset
 def matching_ids(database: Database, query: Query, now: float, *, admins: frozenset[str] | None = None) -> Sequence[int]:
     """Give the ids of all rows that the rules hold for: "Select all 240 results"."""
     with database.read() as session:
-        condition = condition_of(query, fields(session, now))
-        if admins is not None:
-            condition = and_(condition, _ADMIN.in_(sorted(admins)))
+        condition = and_(condition_of(query, fields(session, now)), _theirs(admins))
         order = _order(session, query.sort, now)
         return session.scalars(_joined(select(_setting.id)).where(condition).order_by(*order)).all()
 
@@ -156,9 +162,7 @@ def rows_by_id(database: Database, ids: Sequence[int]) -> Sequence[Row]:
     found: dict[int, Row] = {}
     with database.read() as session:
         for at in range(0, len(ids), 500):  # SQLite takes 999 parameters at most
-            query = _joined(select(_setting, _admin.name, _domain.name, _node.name)).where(
-                _setting.id.in_(ids[at : at + 500])
-            )
+            query = _joined(_named).where(_setting.id.in_(ids[at : at + 500]))
             found |= {one.id: row_of(one, *names) for one, *names in session.execute(query)}
     return [found[one] for one in dict.fromkeys(ids) if one in found]
 
@@ -177,6 +181,11 @@ def columns_of(query: Query) -> Sequence[str]:
     if unknown:
         raise Refused(f"there is no column '{unknown[0]}'")
     return [one for one in COLUMNS if one in (query.columns or SHOWN)]
+
+
+def _theirs(admins: frozenset[str] | None) -> ColumnElement[bool]:
+    """Give the condition of settings of these admins and of their domains; None: of all."""
+    return true() if admins is None else _ADMIN.in_(sorted(admins))
 
 
 def _joined(query: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hslpy.egress.delivery_ips import settings
-from hslpy.egress.delivery_ips.settings import Edit, Row
+from hslpy.egress.delivery_ips.setting_rows import Edit, Row
 from hslpy.egress.rules.csv_text import read_csv, write_csv
 from hslpy.egress.rules.names import Refused
 from hslpy.egress.store.database import Actor, Change, Database

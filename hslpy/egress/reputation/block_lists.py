@@ -19,6 +19,7 @@ from hslpy.egress.reputation.dnsbl_lists import BY_ZONE, DEFAULTS, Known
 from hslpy.egress.rules.csv_text import MOST_ROWS, read_csv, write_csv
 from hslpy.egress.rules.dnsbl import KEY, KINDS, LIST_WORDS, MASK, Code, Kind, Meaning, read_codes
 from hslpy.egress.rules.names import NotFound, Refused, about, canonical_address, domain_name
+from hslpy.egress.store import undoing
 from hslpy.egress.store.database import Actor, Change, Database
 from hslpy.egress.store.tables import Dnsbl, Domain, Listing, Node, PastListing
 from hslpy.records import record
@@ -28,6 +29,9 @@ _LONGEST_NAME = 64
 _LONGEST_ZONE = 253 - 64  # an IPv6 address takes 64 characters before it
 _KEYED = re.compile(r"([a-z0-9]{6,63})\.((?:[a-z-]+\.)?dq\.spamhaus\.net|(?:[a-z-]+\.)?mail\.abusix\.zone)\Z")
 _KEY = re.compile(r"[A-Za-z0-9-]{1,63}\Z")
+
+UNDO = "lists"
+"""The kind of changes that `undo` takes back."""
 
 
 @record
@@ -287,11 +291,21 @@ def _set(change: Change, row: Dnsbl, field: str, value: Any) -> None:
         row.enabled = row.enabled and (bool(row.key) or KEY not in row.zone.split("."))
 
 
-def set_enabled(database: Database, actor: Actor, ids: Iterable[int], enabled: bool) -> list[Outcome]:
-    """Switch lists on or off, as many of them as can be."""
+def set_enabled(database: Database, actor: Actor, ids: Iterable[int], enabled: bool) -> tuple[list[Outcome], str]:
+    """Switch lists on or off, as many of them as can be; give what became of each, and the ticket that takes it back."""
     ids = list(ids)
     with database.change(actor, "dnsbl enable" if enabled else "dnsbl disable", {"ids": ids}) as change:
-        return [_each(change, list_id, lambda row: _switch(row, enabled)) for list_id in ids]
+        switched: list[int] = []
+        outcomes = [_each(change, list_id, lambda row: _switch(row, enabled, switched)) for list_id in ids]
+        return outcomes, undoing.keep(change, UNDO, {"ids": switched, "enabled": enabled}) if switched else ""
+
+
+def undo(database: Database, actor: Actor, ticket: str) -> tuple[list[Outcome], bool]:
+    """Switch lists back that a change of the actor's own has switched; give whether they are on now. Raises NotFound."""
+    with database.change(actor, "dnsbl undo") as change:
+        before = undoing.take(change, UNDO, ticket)
+        enabled = not before["enabled"]
+        return [_each(change, list_id, lambda row: _switch(row, enabled, [])) for list_id in before["ids"]], enabled
 
 
 def remove(database: Database, actor: Actor, ids: Iterable[int]) -> list[Outcome]:
@@ -444,9 +458,10 @@ def _each(change: Change, list_id: int, work: Any) -> Outcome:
     return Outcome(list_id, name, True)
 
 
-def _switch(row: Dnsbl, enabled: bool) -> None:
+def _switch(row: Dnsbl, enabled: bool, switched: list[int]) -> None:
     if enabled and (fault := _fault_of_use(row)) is not None:
         raise Refused(fault)
+    switched += [row.id] if row.enabled != enabled else []
     row.enabled = enabled
 
 

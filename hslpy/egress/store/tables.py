@@ -469,3 +469,14 @@ class SavedFilter(Base):
     page: Mapped[str] = mapped_column(String(32))
     name: Mapped[str] = mapped_column(String(64))
     rules: Mapped[dict[str, Any]]
+
+
+class Undo(Base):
+    """What a change was of: whoever made it takes it back by the ticket, for a while."""
+
+    __tablename__ = "undo"
+    ticket: Mapped[str] = mapped_column(String(24), primary_key=True)
+    actor: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[float] = mapped_column(index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    what: Mapped[dict[str, Any]]

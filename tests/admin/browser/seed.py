@@ -7,6 +7,7 @@ from hslpy.egress.accounts import admins, directory
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.setting_rows import Edit
 from hslpy.egress.rules.book import Family
 from hslpy.egress.store.database import Actor, Database
 
@@ -36,7 +37,7 @@ def seed(database: Database, clock: ManualClock) -> None:
         ("user", NODE2, ["198.51.100.99"], {"domain": "example.com", "username": EVIL}),
         ("identity", NODE1, [], {"domain": "example.com", "username": "bob", "identity": "newsletter"}),
     ):
-        settings.add(database, ROOT, settings.Edit(ipv4=addresses), level=level, hostnames=[host], **more)
+        settings.add(database, ROOT, Edit(ipv4=addresses), level=level, hostnames=[host], **more)
 
 
 def report(database: Database, node: str, *addresses: str) -> None:

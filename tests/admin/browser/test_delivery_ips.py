@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from hslpy.egress.accounts import admins, directory
 from hslpy.egress.delivery_ips import settings
+from hslpy.egress.delivery_ips.setting_rows import Edit
 from hslpy.mail.address import Address
 from tests.spool.messages import recipient
 
@@ -319,7 +320,7 @@ def test_the_default_columns_are_all_seen_at_1280_pixels(visit, web) -> None:
     directory.add_user(database, ROOT, "customer-shop.example.org", "newsletter", password="x")
     report(database, NODE1, "198.51.100.10", "198.51.100.111", "2001:db8:1::10", "2001:db8:12:34::1111")
     whose = {"domain": "customer-shop.example.org", "username": "newsletter", "identity": "weekly-offers"}
-    edit = settings.Edit(ipv4=["198.51.100.111"], ipv6=["2001:db8:12:34::1111"])
+    edit = Edit(ipv4=["198.51.100.111"], ipv6=["2001:db8:12:34::1111"])
     settings.add(database, ROOT, edit, level="identity", hostnames=[NODE1], **whose)
     page = visit(f"{SHOWN}&f=domain&o=is&v=customer-shop.example.org")
     assert page.viewport_size["width"] == 1280

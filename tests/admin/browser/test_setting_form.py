@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.egress.checks.checkup import Checker
 from hslpy.egress.delivery_ips import settings
-from hslpy.egress.delivery_ips.settings import Edit
+from hslpy.egress.delivery_ips.setting_rows import Edit, get_row
 
 from .conftest import shot
 from .seed import NODE1, NODE2, ROOT, report
@@ -175,7 +175,7 @@ def test_two_change_it_at_once(visit, web) -> None:
     page = visit(f"{LIST}/4/edit", script=False)
     expect(page.get_by_text("Remove and add to change the scope.")).to_be_visible()
     with web.database.read() as session:
-        row = settings.get_row(session, 4)
+        row = get_row(session, 4)
     settings.edit_row(web.database, ROOT, 4, row.version, Edit(ipv4=["198.51.100.16"]))
     page.get_by_label("198.51.100.15").uncheck()
     page.get_by_role("button", name="Save", exact=True).click()
