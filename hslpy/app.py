@@ -329,6 +329,7 @@ class App:
             if self._over.deliver:
                 self._watchers.append(asyncio.create_task(self._deliver_once_known(self.following)))
             self._watchers.append(asyncio.create_task(self._keep_queue(self.following)))
+        self._watchers.append(asyncio.create_task(asyncio.to_thread(_import_for_mail)))
         self._watchers.append(asyncio.create_task(self._watch_storage()))
         if self.settings.rate.store == "redis":
             self._watchers.append(asyncio.create_task(self._look_at_rates()))
@@ -520,6 +521,12 @@ class App:
             return False
         self.log("scripts.reloaded", {"files": len(self.hooks.current.sources)})
         return True
+
+
+def _import_for_mail() -> None:
+    """Import what a start did not wait for, beside the first sessions: at its first use all would wait for it."""
+    import hslpy.crypto
+    import hslpy.dns.asking  # noqa: F401
 
 
 class Ids:

@@ -6,7 +6,6 @@ Each command is one file here with a `COMMAND`; the list below is all there is t
 from __future__ import annotations
 
 import argparse
-import difflib
 import gc
 import importlib
 import signal
@@ -16,6 +15,7 @@ from typing import NoReturn
 
 from hslpy.cli.command import Command
 from hslpy.errors import OperatorError
+from hslpy.late import difflib
 
 COMMAND_MODULES = (
     "serve", "run", "check", "test", "repl", "queue", "workers", "admin", "domain", "user", "node", "ip", "dnsbl", "site",
@@ -37,6 +37,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}{hint}\n  try `{self.prog} --help`\n")
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: that reads the package's metadata."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"hslpy {version('hslpy')}")
+        parser.exit()
+
+
 def commands(names: Sequence[str] = COMMAND_MODULES) -> list[Command]:
     """Give the table of commands, in the order of `--help`."""
     return [importlib.import_module(f"hslpy.cli.{name}").COMMAND for name in names]
@@ -45,7 +55,7 @@ def commands(names: Sequence[str] = COMMAND_MODULES) -> list[Command]:
 def parser(names: Sequence[str] = COMMAND_MODULES) -> argparse.ArgumentParser:
     """Give the parser of these commands: one command's own is made without importing what the others need."""
     top = _Parser(prog="hslpy", description="An outbound mail server scripted in HSL.", allow_abbrev=False)
-    top.add_argument("--version", action="version", version=_version())
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in commands(names):
         child = sub.add_parser(
@@ -95,9 +105,3 @@ def _asked_for(parser: argparse.ArgumentParser, words: Sequence[str]) -> argpars
             if isinstance(action, argparse._SubParsersAction) and word in action.choices:
                 parser = action.choices[word]
     return parser
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"hslpy {version('hslpy')}"

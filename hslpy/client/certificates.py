@@ -13,13 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from hslpy.client.tls import PROTOCOLS
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
 from hslpy.filestamp import Stamp, stamp_of
+from hslpy.late import crypto, x509
 from hslpy.log import Log
 from hslpy.records import dataclass
 
@@ -106,7 +104,7 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
         others = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = others.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
-        names = [str(each.value) for each in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names = [str(each.value) for each in leaf.subject.get_attributes_for_oid(crypto.NameOID.COMMON_NAME)]
     return tuple(name.lower() for name in names)
 
 

@@ -18,9 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography import x509
-
 from hslpy.client.tls import bears_a_name, new_context
+from hslpy.late import x509
 from hslpy.records import dataclass
 
 T = TypeVar("T")

@@ -12,10 +12,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from hslpy.client.contract import TlsResult, TlsWanted
+from hslpy.late import crypto, x509
 
 _MOST_CONTEXTS = 64  # kept at a time; a context with the system's authorities takes some 500 KB
 PROTOCOLS = {
@@ -128,7 +126,7 @@ def bears_a_name(certificate: x509.Certificate, wanted: Sequence[str]) -> bool:
     except x509.ExtensionNotFound:
         names, addresses = [], set()
     if not names:
-        names = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names = [str(one.value) for one in certificate.subject.get_attributes_for_oid(crypto.NameOID.COMMON_NAME)]
     known = [name.lower() for name in names]
     return any(_matches(want.lower().rstrip("."), known, addresses) for want in wanted)
 

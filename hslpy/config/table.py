@@ -5,7 +5,6 @@ Knows nothing of which settings there are: those are the rows of `settings.py`.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from hslpy.late import difflib
 from hslpy.records import dataclass
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "texts", "numbers", "numbers by text", "texts by text"]

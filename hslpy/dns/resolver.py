@@ -6,25 +6,18 @@ Equal questions asked at once share one query. Must not know who asks, nor what 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import dns.asyncresolver
-import dns.exception
-import dns.flags
-import dns.inet
-import dns.message
-import dns.name
-import dns.nameserver
-import dns.rdatatype
-import dns.resolver
-from dns.rdata import Rdata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hslpy.clock import Clock
 from hslpy.dns.contract import Answer, NameNotFound, RecordType, ResolutionFailed
 from hslpy.errors import OperatorError
 from hslpy.records import dataclass
+
+if TYPE_CHECKING:
+    from hslpy.dns.asking import Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +40,8 @@ class ResolverSettings:
     trust_ad: bool = False
 
 
-_Outcome = Answer | NameNotFound
+Outcome = Answer | NameNotFound
 _Question = tuple[str, RecordType, tuple[str, ...]]
-_MOST_OTHERS = 64  # resolvers kept for servers that scripts name
 
 
 class DnsResolver:
@@ -59,10 +51,11 @@ class DnsResolver:
         """Raises OperatorError for a name server that is not an IP address."""
         self._settings = settings
         self._clock = clock
-        self._cache: OrderedDict[_Question, tuple[float, _Outcome]] = OrderedDict()
-        self._pending: dict[_Question, asyncio.Task[_Outcome]] = {}
-        self._resolver = _configured(settings)
-        self._others: OrderedDict[tuple[str, ...], dns.asyncresolver.Resolver] = OrderedDict()
+        self._cache: OrderedDict[_Question, tuple[float, Outcome]] = OrderedDict()
+        self._pending: dict[_Question, asyncio.Task[Outcome]] = {}
+        self._asking: Asking | None = None  # from the first question on
+        for text in settings.nameservers:
+            server_of(text, settings.port)
 
     async def query(self, name: str, record_type: RecordType, servers: Sequence[str] = ()) -> Answer:
         name = name.rstrip(".")
@@ -93,7 +86,7 @@ class DnsResolver:
     def flush(self) -> None:
         self._cache.clear()
 
-    def _finished(self, key: _Question, task: asyncio.Task[_Outcome]) -> None:
+    def _finished(self, key: _Question, task: asyncio.Task[Outcome]) -> None:
         del self._pending[key]
         if task.cancelled() or task.exception() is not None:
             return
@@ -104,123 +97,43 @@ class DnsResolver:
             while len(self._cache) > self._settings.cache_entries:
                 self._cache.popitem(last=False)
 
-    def _asked(self, servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
-        """Give the resolver for these servers; what others say of DNSSEC is not believed."""
-        if not servers:
-            return self._resolver
-        resolver = self._others.get(servers)
-        if resolver is None:
-            resolver = self._others[servers] = _configured(replace(self._settings, nameservers=servers, trust_ad=False))
-            if len(self._others) > _MOST_OTHERS:
-                self._others.popitem(last=False)
-        return resolver
-
-    async def _ask(self, name: str, record_type: str, servers: tuple[str, ...]) -> _Outcome:
-        try:
-            qname = _absolute_name(name)
-        except (dns.exception.DNSException, UnicodeError, ValueError) as error:
-            return NameNotFound(f"{name!r} is not a name that DNS can hold: {error}", "NXDOMAIN")
-        try:
-            answer = await self._asked(servers).resolve(qname, record_type, search=False, raise_on_no_answer=False)
-        except dns.resolver.NXDOMAIN as error:
-            return NameNotFound(f"{name} does not exist", "NXDOMAIN", self._negative_ttl_s(error))
-        except dns.resolver.NoNameservers as error:
-            raise ResolutionFailed(f"no name server could answer {record_type} {name}", "SERVFAIL") from error
-        except dns.resolver.YXDOMAIN as error:
-            raise ResolutionFailed(f"{name} grew too long on the way", "SERVFAIL") from error
-        except (dns.exception.Timeout, OSError, EOFError) as error:
-            raise ResolutionFailed(f"no answer in time for {record_type} {name}", "TRY_AGAIN") from error
-        except dns.exception.DNSException as error:
-            raise ResolutionFailed(f"{record_type} {name}: {error}", "SERVFAIL") from error
-        ttl_s = min(float(answer.chaining_result.minimum_ttl), self._settings.ttl_ceiling_s)
-        if answer.rrset is None:
-            return NameNotFound(
-                f"{name} has no {record_type} record", "NO_DATA", min(ttl_s, self._settings.negative_ceiling_s)
-            )
-        secure = self._settings.trust_ad and not servers and bool(answer.response.flags & dns.flags.AD)
-        return make_answer(list(answer.rrset), record_type, ttl_s, secure)
-
-    def _negative_ttl_s(self, error: dns.resolver.NXDOMAIN) -> float:
-        responses: Mapping[object, dns.message.QueryMessage] = error.kwargs["responses"]
-        ttls = [float(response.resolve_chaining().minimum_ttl) for response in responses.values()]
-        return min([*ttls, self._settings.negative_ceiling_s])
+    async def _ask(self, name: str, record_type: str, servers: tuple[str, ...]) -> Outcome:
+        if self._asking is None:
+            self._asking = await asyncio.to_thread(_make_asking, self._settings)
+        return await self._asking.ask(name, record_type, servers)
 
 
-def make_answer(records: list[Rdata], record_type: str, ttl_s: float, secure: bool) -> Answer:
-    """Give the records as the contract's texts, in the order they came."""
-    if record_type == "MX":
-        mx = tuple((int(record.preference), _name_text(record.exchange)) for record in records)  # type: ignore[attr-defined]
-        return Answer(tuple(exchange for _, exchange in mx), mx, secure, ttl_s)
-    strings: tuple[tuple[str, ...], ...] = ()
-    if record_type == "TXT" and any(len(record.strings) > 1 for record in records):  # type: ignore[attr-defined]
-        strings = tuple(tuple(part.decode("latin-1") for part in record.strings) for record in records)  # type: ignore[attr-defined]
-    return Answer(tuple(_record_text(record, record_type) for record in records), (), secure, ttl_s, strings)
+def server_of(text: str, port: int) -> tuple[str, int]:
+    """Give address and port of `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1` or `[2001:db8::1]:53`.
 
-
-def _record_text(record: Rdata, record_type: str) -> str:
-    if record_type in ("A", "AAAA"):
-        return str(record.address)  # type: ignore[attr-defined]
-    if record_type in ("CNAME", "NS", "PTR"):
-        return _name_text(record.target)  # type: ignore[attr-defined]
-    if record_type == "TXT":
-        return b"".join(record.strings).decode("latin-1")  # type: ignore[attr-defined]
-    return record.to_text()
-
-
-def _name_text(name: dns.name.Name) -> str:
-    return name.to_text(omit_final_dot=True) if name != dns.name.root else ""
-
-
-def _absolute_name(name: str) -> dns.name.Name:
-    """Give the name as DNS asks for it. `name` is latin-1 text; 8-bit names are read as UTF-8 and become A-labels."""
-    if not name:
-        raise ValueError("it is empty")
-    if not name.isascii():
-        name = name.encode("latin-1").decode("utf-8")
-    return dns.name.from_text(name + ".", idna_codec=dns.name.IDNA_2003_Practical)
-
-
-def system_nameservers() -> tuple[str, ...]:
-    """Give the name servers of this machine, those of /etc/resolv.conf."""
-    return tuple(map(str, _configured(ResolverSettings()).nameservers))
-
-
-def _nameserver(text: str, port: int) -> str | dns.nameserver.Nameserver:
-    """Give what dnspython asks: with a port of its own for `192.0.2.1:53` and `[2001:db8::1]:53`."""
+    Raises OperatorError for what is no IP address with a port.
+    """
     if text.startswith("["):
         address, _, own_port = text[1:].partition("]")
         own_port = own_port.removeprefix(":")
     elif text.count(":") == 1:
         address, own_port = text.split(":")
     else:
-        return text
-    if not dns.inet.is_address(address) or not (own_port or str(port)).isdigit():
-        raise ValueError(f"{text!r} is no IP address with a port")
-    return dns.nameserver.Do53Nameserver(address, int(own_port or port))
+        address, own_port = text, ""
+    try:
+        ipaddress.ip_address(address)
+        return address, int(own_port or port)
+    except ValueError:
+        raise OperatorError(f"nameservers: {text!r} is no IP address with a port", hint="give IP addresses") from None
 
 
-def _give(outcome: _Outcome) -> Answer:
+def system_nameservers() -> tuple[str, ...]:
+    """Give the name servers of this machine, those of /etc/resolv.conf."""
+    return _make_asking(ResolverSettings()).servers
+
+
+def _make_asking(settings: ResolverSettings) -> Asking:
+    from hslpy.dns.asking import Asking  # with dnspython, 25 ms that a start need not wait for
+
+    return Asking(settings)
+
+
+def _give(outcome: Outcome) -> Answer:
     if isinstance(outcome, NameNotFound):
         raise NameNotFound(outcome.message, outcome.kind, outcome.ttl_s)
     return outcome
-
-
-def _configured(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
-    try:
-        resolver = dns.asyncresolver.Resolver(configure=not settings.nameservers)
-    except dns.resolver.NoResolverConfiguration:
-        resolver = dns.asyncresolver.Resolver(configure=False)
-        resolver.nameservers = ["127.0.0.1"]  # what resolv.conf(5) says of a missing file
-    try:
-        if settings.nameservers:
-            resolver.nameservers = [_nameserver(text, settings.port) for text in settings.nameservers]
-    except ValueError as error:
-        raise OperatorError(f"nameservers: {error}", hint="give IP addresses") from error
-    resolver.port = settings.port
-    resolver.timeout = settings.try_s
-    resolver.lifetime = settings.lifetime_s
-    resolver.cache = None
-    resolver.use_edns(0, 0, 1232)  # the payload that fits everywhere, DNS flag day 2020
-    if settings.trust_ad:
-        resolver.flags = dns.flags.RD | dns.flags.AD
-    return resolver

@@ -7,13 +7,13 @@ R1xx run-time errors of operators and builtins, R2xx limits, R3xx hooks and serv
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 
 from hslpy.errors import ScriptError
 from hslpy.lang.source import Span
+from hslpy.late import difflib
 from hslpy.records import dataclass
 
 MOST_DIAGNOSTICS = 50  # gathered for one program; beyond that a reader is not helped

@@ -12,14 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
+from hslpy.late import crypto, hashes
 from hslpy.mail.dkim import canonical_body, canonical_field, tag_list
 from hslpy.mail.message import Field, Message
 from hslpy.records import dataclass
@@ -181,10 +174,12 @@ def _read_key(record: str) -> _Key:
     kind = tags.get("k", "rsa")
     is_strict = "s" in (_SPACE.sub("", one) for one in tags.get("t", "").split(":"))
     try:
-        public: Any = Ed25519PublicKey.from_public_bytes(data) if kind == "ed25519" else load_der_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
+        public: Any = (
+            crypto.Ed25519PublicKey.from_public_bytes(data) if kind == "ed25519" else crypto.load_der_public_key(data)
+        )
+    except (ValueError, crypto.UnsupportedAlgorithm):
         raise BadSignature("the key's record has no key") from None
-    if kind not in ("rsa", "ed25519") or (kind == "rsa" and not isinstance(public, RSAPublicKey)):
+    if kind not in ("rsa", "ed25519") or (kind == "rsa" and not isinstance(public, crypto.RSAPublicKey)):
         raise BadSignature("the key is of another type")
     if kind == "rsa" and not LEAST_BITS <= public.key_size <= MOST_BITS:
         raise BadSignature(f"the key has {public.key_size} bits")
@@ -208,8 +203,8 @@ def check(claim: Claim, records: Sequence[str], message: Message, now: float) ->
             if key.type == "ed25519":
                 key.public.verify(claim.signature, digest)
             else:
-                key.public.verify(claim.signature, digest, PKCS1v15(), Prehashed(SHA256()))
-        except (InvalidSignature, ValueError):  # a key can be one that no signature fits
+                key.public.verify(claim.signature, digest, crypto.PKCS1v15(), crypto.Prehashed(hashes.SHA256()))
+        except (crypto.InvalidSignature, ValueError):  # a key can be one that no signature fits
             raise BadSignature("the header was changed, or the key is another", "fail") from None
     except BadSignature as error:
         error.tags = claim.tags

@@ -6,9 +6,9 @@ Pure: the random numbers are given. Whether a report may be sent at all is `Queu
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Mapping
 
+from hslpy.late import uuid
 from hslpy.mail.address import NULL_SENDER, Address
 from hslpy.mail.dsn import FULL_MAX_BYTES, Action, Report, ReportedRecipient, build_report
 from hslpy.mail.message import split_content

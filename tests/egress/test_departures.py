@@ -9,7 +9,7 @@ import pytest
 from hslpy.clock import ManualClock
 from hslpy.egress.rules.book import Book, Node, Sender, Setting, scope_of
 from hslpy.egress.rules.choice import USABLE, Availability
-from hslpy.egress.traffic import departures, origin
+from hslpy.egress.traffic import origin
 from hslpy.egress.traffic.departures import Departures, NoBounds, shown
 from hslpy.egress.traffic.picture import Account, Picture
 
@@ -182,16 +182,6 @@ def test_what_is_kept_with_a_message():
     fields = origin.after(fields, "2001:db8::1", "192.0.2.1", "y")
     assert origin.kept_of(fields) == ("192.0.2.1", "2001:db8::1") and origin.avoided_of(fields) == {"192.0.2.1"}
     assert origin.after(fields, "", "192.0.2.1", "")["avoid"] == "192.0.2.1" and fields["why"] == "y"
-
-
-def test_the_start_of_a_server_needs_no_database():
-    import subprocess
-    import sys
-
-    modules = "hslpy.egress.traffic.departures, hslpy.egress.traffic.origin, hslpy.app"
-    code = f"import sys, {modules}; print('sqlalchemy' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
-    assert departures.UNBOUND_S == 300.0
 
 
 def test_which_connections_are_kept(known):

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from hslpy.builtins.core.arguments import as_bytes, as_text, read_options, to_utf8
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Resource, Value, type_name
+from hslpy.late import crypto, x509
 
 TOPIC = Topic("certificates")
 
@@ -40,8 +37,19 @@ _SHORT_NAMES = {  # OpenSSL's, where they differ from RFC 4514's
     "2.5.4.65": "pseudonym",
     "2.5.4.97": "organizationIdentifier",
 }
-# What cryptography cannot read: broken structures, and keys or extensions of kinds it doesn't have.
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType, x509.DuplicateExtension)
+
+
+@cache
+def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Give what is raised for that which cryptography cannot read: broken structures, unknown kinds. And `others`."""
+    return (
+        *others,
+        ValueError,
+        TypeError,
+        crypto.UnsupportedAlgorithm,
+        x509.UnsupportedGeneralNameType,
+        x509.DuplicateExtension,
+    )
 
 
 def certificate_object(certificate: x509.Certificate) -> HslObject:
@@ -67,7 +75,7 @@ def read_certificates(function: str, name: str, value: Value) -> list[x509.Certi
             raise ScriptError("R302", f"{function}() wants certificates in `{name}`, got {type_name(item)}")
         try:
             found += _certificates_of(item)
-        except _UNREADABLE:
+        except unreadable():
             raise ScriptError("R302", f"{function}() wants certificates in `{name}`, got another text") from None
     if len(found) > _MOST:
         raise ScriptError("R302", f"{function}() takes at most {_MOST} certificates in `{name}`, got {len(found)}")
@@ -113,7 +121,7 @@ def _extensions(found: Iterable[x509.Extension[Any]]) -> Array:
 
 def _exported(function: str, this: HslObject, options: Array | None) -> str:
     pem = read_options(function, options, _PEM_OPTION)["pem"]
-    return as_text(_host(this).public_bytes(Encoding.PEM if pem else Encoding.DER))
+    return as_text(_host(this).public_bytes(crypto.Encoding.PEM if pem else crypto.Encoding.DER))
 
 
 # ---- X509 -------------------------------------------------------------------------------------------
@@ -147,7 +155,7 @@ def x509_string(data: str, options: Array | None = None) -> HslObject | Array | 
         if given["pem"] and _PEM not in data:
             return None
         found = _certificates_of(data)
-    except _UNREADABLE:
+    except unreadable():
         return None
     if given["multiple"]:
         return Array.of([certificate_object(one) for one in found[:_MOST]])
@@ -189,7 +197,7 @@ def subject_alt_name(this: HslObject) -> Array:
     """Give the alternative names, lists by kind ("DNS", "email", "URI", "IP"); [] when there are none."""
     try:
         names = _host(this).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+    except unreadable(x509.ExtensionNotFound):
         return Array({}, 0)
     kinds: tuple[tuple[str, type], ...] = (
         ("DNS", x509.DNSName),
@@ -265,9 +273,11 @@ def public_key(this: HslObject, options: Array | None = None) -> str | None:
     pem = read_options("public_key", options, _PEM_OPTION)["pem"]
     try:
         key = _host(this).public_key()
-    except _UNREADABLE:
+    except unreadable():
         return None
-    return as_text(key.public_bytes(Encoding.PEM if pem else Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return as_text(
+        key.public_bytes(crypto.Encoding.PEM if pem else crypto.Encoding.DER, crypto.PublicFormat.SubjectPublicKeyInfo)
+    )
 
 
 @TOPIC.builtin(
@@ -294,7 +304,7 @@ def extensions(this: HslObject, options: Array | None = None) -> Array:
     read_options("extensions", options, {})
     try:
         return _extensions(_host(this).extensions)
-    except _UNREADABLE:
+    except unreadable():
         return Array({}, 0)
 
 
@@ -351,16 +361,16 @@ def chain_error(
     if not trusted:
         return "no certificate is trusted"
     now = datetime.datetime.fromtimestamp(now_s, datetime.UTC)
-    any_extensions = ExtensionPolicy.permit_all()
+    any_extensions = crypto.ExtensionPolicy.permit_all()
     try:
-        builder = PolicyBuilder().store(Store(list(trusted))).time(now)
+        builder = crypto.PolicyBuilder().store(crypto.Store(list(trusted))).time(now)
         verifier = builder.extension_policies(
-            ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=any_extensions
+            ca_policy=crypto.ExtensionPolicy.webpki_defaults_ca(), ee_policy=any_extensions
         ).build_client_verifier()
         chain = verifier.verify(certificate, list(others)).chain
-    except VerificationError as error:
+    except crypto.VerificationError as error:
         return str(error) or "the chain cannot be verified"
-    except _UNREADABLE as error:
+    except unreadable() as error:
         return f"a certificate cannot be read: {error}"
     for one, above in zip(chain, [*chain[1:], chain[-1]], strict=True):
         for crl in revoked:
@@ -368,7 +378,7 @@ def chain_error(
                 try:
                     if crl.is_signature_valid(above.public_key()):  # type: ignore[arg-type]
                         return f"the certificate {_hexadecimal(one.serial_number)} is revoked"
-                except (*_UNREADABLE, InvalidSignature):
+                except unreadable(crypto.InvalidSignature):
                     continue
     return None
 
@@ -389,7 +399,7 @@ def _read_lists(value: Array | None) -> list[x509.CertificateRevocationList]:
             continue
         try:
             found.append(_lists_of(item if item.__class__ is str else ""))
-        except _UNREADABLE:
+        except unreadable():
             raise ScriptError("R302", f"verify() wants revocation lists in `revokelist`, got {type_name(item)}") from None
     return found
 
@@ -419,7 +429,7 @@ def crl_string(data: str, options: Array | None = None) -> HslObject | None:
         return None
     try:
         return HslObject(CRL, None, _lists_of(data))
-    except _UNREADABLE:
+    except unreadable():
         return None
 
 
@@ -455,7 +465,7 @@ def crl_revoked(call: Run, this: HslObject) -> Array:
         }
         try:
             fields["reason"] = one.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        except (x509.ExtensionNotFound, *_UNREADABLE):
+        except unreadable(x509.ExtensionNotFound):
             pass
         found.append(Array.mapping(fields))
     return Array.of(found)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import re
 from functools import cache
 from typing import Any
-
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
-from cryptography.hazmat.primitives.padding import PKCS7
 
 from hslpy.builtins.core.arguments import as_bytes, as_text, read_options, stretches
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array
+from hslpy.late import crypto, ctypes
 
 TOPIC = Topic("ciphers")
 
@@ -26,16 +20,16 @@ _BLOCK_BYTES = 16
 _OPTIONS = {"iv": "", "padding": True}
 
 
-def _cipher(function: str, key: str, mode: str, iv: str) -> Cipher[Any] | None:
+def _cipher(function: str, key: str, mode: str, iv: str) -> crypto.Cipher[Any] | None:
     """Give the cipher, or None for a key or vector of a length that AES hasn't. Raises ScriptError for the mode."""
     if mode not in ("ecb", "cbc"):
         raise ScriptError("R108", f'{function}() wants "ecb" or "cbc" as `mode`, got "{mode[:20]}"')
     if len(key) not in _KEY_BYTES or (mode == "cbc" and len(iv) != _BLOCK_BYTES):
         return None
-    return Cipher(AES(as_bytes(key)), CBC(as_bytes(iv)) if mode == "cbc" else ECB())
+    return crypto.Cipher(crypto.AES(as_bytes(key)), crypto.CBC(as_bytes(iv)) if mode == "cbc" else crypto.ECB())
 
 
-def _through(call: Run, context: CipherContext, data: str) -> list[bytes]:
+def _through(call: Run, context: crypto.CipherContext, data: str) -> list[bytes]:
     call.reserve(2 * len(data))
     return [context.update(as_bytes(part)) for part in stretches(call, data)]
 
@@ -60,7 +54,7 @@ def aes_encrypt(call: Run, message: str, key: str, mode: str, options: Array | N
     context = cipher.encryptor()
     parts = _through(call, context, message)
     if given["padding"]:
-        padder = PKCS7(8 * _BLOCK_BYTES).padder()
+        padder = crypto.PKCS7(8 * _BLOCK_BYTES).padder()
         tail = as_bytes(message[len(message) - len(message) % _BLOCK_BYTES :])
         padded = padder.update(tail) + padder.finalize()
         parts.append(context.update(padded[len(tail) :]))
@@ -88,7 +82,7 @@ def aes_decrypt(call: Run, message: str, key: str, mode: str, options: Array | N
     plain = b"".join(parts)
     if not given["padding"]:
         return as_text(plain)
-    unpadder = PKCS7(8 * _BLOCK_BYTES).unpadder()
+    unpadder = crypto.PKCS7(8 * _BLOCK_BYTES).unpadder()
     try:
         end = unpadder.update(plain[-_BLOCK_BYTES:]) + unpadder.finalize()
     except ValueError:
@@ -108,7 +102,9 @@ _REFUSED = "*0"
 @cache
 def _libcrypt() -> Any:
     """Give the system's crypt_r, or None."""
-    for name in (ctypes.util.find_library("crypt"), *_LIBRARIES, None):
+    from ctypes.util import find_library
+
+    for name in (find_library("crypt"), *_LIBRARIES, None):
         try:
             function = ctypes.CDLL(name).crypt_r
         except (OSError, AttributeError):

@@ -8,38 +8,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.ciphers.algorithms import AES128, AES256
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.hazmat.primitives.serialization.pkcs7 import (
-    PKCS7EnvelopeBuilder,
-    PKCS7Options,
-    PKCS7SignatureBuilder,
-    pkcs7_decrypt_der,
-)
-
 from hslpy.builtins.core.arguments import as_bytes, as_text, read_options
 from hslpy.builtins.core.certificates import X509_RESOURCE, chain_error, read_certificates
-from hslpy.builtins.core.keys import private_key, text_by_id
+from hslpy.builtins.core.keys import hash_named, private_key, text_by_id
 from hslpy.builtins.core.signed_data import SignatureWrong, Verified, verify_signed_data
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Resource, Value, type_name
+from hslpy.late import crypto, x509
 from hslpy.records import dataclass
 
 TOPIC = Topic("S/MIME")
 
 _SIGN_OPTIONS = {"id": False, "detached": True}
-_DIGESTS: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
+_DIGESTS = ("sha256", "sha384", "sha512")
 # Content types by the DER of their object identifiers. Source: RFC 5652 section 14; the names are OpenSSL's.
 _TYPES = {
     bytes.fromhex(f"06092a864886f70d01070{number}"): name
@@ -47,7 +30,7 @@ _TYPES = {
         ("pkcs7-data", "pkcs7-signedData", "pkcs7-envelopedData", "pkcs7-signedAndEnvelopedData", "pkcs7-digestData"), 1
     )
 }
-_CIPHERS: dict[str, Any] = {"aes128": AES128, "aes256": AES256}
+_CIPHERS = ("aes128", "aes256")
 _PEM_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -92,23 +75,24 @@ def _read_identity(call: Run, function: str, value: Value, is_id: bool) -> _Iden
 
 
 def _sign(call: Run, function: str, message: str, certificate: Value, given: dict[str, Any]) -> str | None:
-    digest = _DIGESTS.get(given.get("digest", "sha256"))
-    if digest is None:
-        raise ScriptError("R302", f'{function}() wants `digest` as {" or ".join(_DIGESTS)}, got "{given["digest"][:20]}"')
+    name = given.get("digest", "sha256")
+    if name not in _DIGESTS:
+        raise ScriptError("R302", f'{function}() wants `digest` as {" or ".join(_DIGESTS)}, got "{name[:20]}"')
+    digest: Any = hash_named(name)
     identity = _read_identity(call, function, certificate, given["id"])
-    if identity is None or not isinstance(identity.key, (RSAPrivateKey, EllipticCurvePrivateKey)):
+    if identity is None or not isinstance(identity.key, (crypto.RSAPrivateKey, crypto.EllipticCurvePrivateKey)):
         return None
     call.reserve(4 * len(message))
 
     def work() -> bytes | None:
-        builder = PKCS7SignatureBuilder().set_data(as_bytes(message))
+        builder = crypto.PKCS7SignatureBuilder().set_data(as_bytes(message))
         try:
             builder = builder.add_signer(identity.certificate, identity.key, digest)
             for one in identity.chain:
                 builder = builder.add_certificate(one)
-            chosen = [PKCS7Options.DetachedSignature] if given["detached"] else []
-            return builder.sign(Encoding.DER, chosen)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            chosen = [crypto.PKCS7Options.DetachedSignature] if given["detached"] else []
+            return builder.sign(crypto.Encoding.DER, chosen)
+        except (ValueError, TypeError, crypto.UnsupportedAlgorithm):
             return None
 
     signature = call.offload(work)
@@ -256,9 +240,9 @@ def cms_encrypt(call: Run, message: str, certificates: Array, options: Array | N
     Gives ["result" => true, "data" => DER], or ["result" => false, "error"]. Option `cipher`: "aes256", or "aes128".
     """
     given = read_options("cms_encrypt", options, {"cipher": "aes256"})
-    cipher = _CIPHERS.get(given["cipher"])
-    if cipher is None:
+    if given["cipher"] not in _CIPHERS:
         raise ScriptError("R302", f'cms_encrypt() wants `cipher` as {" or ".join(_CIPHERS)}, got "{given["cipher"][:20]}"')
+    cipher = crypto.AES128 if given["cipher"] == "aes128" else crypto.AES256
     named = read_options("cms_encrypt(certificates)", certificates, {"certs": Array({}, 0)})
     recipients = read_certificates("cms_encrypt", "certs", named["certs"])
     if not recipients:
@@ -267,13 +251,15 @@ def cms_encrypt(call: Run, message: str, certificates: Array, options: Array | N
 
     def work() -> Array:
         try:
-            if not all(isinstance(one.public_key(), RSAPublicKey) for one in recipients):
+            if not all(isinstance(one.public_key(), crypto.RSAPublicKey) for one in recipients):
                 return _error("only certificates with RSA keys can be encrypted to")
-            builder = PKCS7EnvelopeBuilder().set_data(as_bytes(message)).set_content_encryption_algorithm(cipher)
+            builder = crypto.PKCS7EnvelopeBuilder().set_data(as_bytes(message)).set_content_encryption_algorithm(cipher)
             for one in recipients:
                 builder = builder.add_recipient(one)
-            return Array.mapping({"result": True, "data": as_text(builder.encrypt(Encoding.DER, [PKCS7Options.Binary]))})
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return Array.mapping(
+                {"result": True, "data": as_text(builder.encrypt(crypto.Encoding.DER, [crypto.PKCS7Options.Binary]))}
+            )
+        except (ValueError, TypeError, crypto.UnsupportedAlgorithm):
             return _error("the message cannot be encrypted")
 
     result: Array = call.offload(work)
@@ -302,14 +288,14 @@ def cms_decrypt(call: Run, message: str, certificate: Value = None, options: Arr
     if given["certificate"] is None:
         raise ScriptError("R302", "cms_decrypt() wants a certificate with its key")
     identity = _read_identity(call, "cms_decrypt", given["certificate"], given["id"])
-    if identity is None or not isinstance(identity.key, RSAPrivateKey):
+    if identity is None or not isinstance(identity.key, crypto.RSAPrivateKey):
         return _error("the certificate has no RSA key")
     call.reserve(4 * len(message))
 
     def work() -> Array:
         try:
-            plain = pkcs7_decrypt_der(as_bytes(message), identity.certificate, identity.key, [])
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            plain = crypto.pkcs7_decrypt_der(as_bytes(message), identity.certificate, identity.key, [])
+        except (ValueError, TypeError, crypto.UnsupportedAlgorithm):
             return _error("the message cannot be decrypted")
         inner = "signed" if _type_of(plain) == "pkcs7-signedData" else "data"
         return Array.mapping({"result": True, "data": as_text(plain), "cms": inner})

@@ -8,25 +8,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import (
-    load_der_private_key,
-    load_der_public_key,
-    load_pem_private_key,
-    load_pem_public_key,
-)
-
 from hslpy.builtins.core.arguments import as_bytes, as_text, read_options, stretches
 from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Resource, Value
+from hslpy.late import crypto, hashes
 
 TOPIC = Topic("keys and signatures")
 
@@ -35,12 +22,7 @@ RSA, EC, ED25519 = "RSAPrivateKey", "ECPrivateKey", "ED25519PrivateKey"
 _KEPT = 256  # parsed keys, by their text
 _AT_ONCE_BITS = 2048  # an RSA signature of this size takes 0.3 ms, one of twice the size ten times that
 _AT_ONCE_BYTES = 65_536
-_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
-    "md5": hashes.MD5,
-    "sha1": hashes.SHA1,
-    "sha256": hashes.SHA256,
-    "sha512": hashes.SHA512,
-}
+_HASHES = ("md5", "sha1", "sha256", "sha512")
 _SIGN_OPTIONS = {"hash": "sha256", "format": "RSAPrivateKey", "pem": False, "id": False}
 _VERIFY_OPTIONS = {"hash": "sha256", "format": "RSAPublicKey", "pem": False, "id": False}
 _FORMATS = {"rsa_sign": ("RSAPrivateKey", "PrivateKeyInfo"), "rsa_verify": ("RSAPublicKey", "SubjectPublicKeyInfo")}
@@ -51,19 +33,19 @@ _FORMATS = {"rsa_sign": ("RSAPrivateKey", "PrivateKeyInfo"), "rsa_verify": ("RSA
 @lru_cache(_KEPT)
 def private_key(text: str, pem: bool = True) -> Any:
     """Give cryptography's private key of a PEM or DER text, None when it is none or encrypted."""
-    load: Any = load_pem_private_key if pem else load_der_private_key
+    load: Any = crypto.load_pem_private_key if pem else crypto.load_der_private_key
     try:
         return load(as_bytes(text), None, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, crypto.UnsupportedAlgorithm):
         return None
 
 
 @lru_cache(_KEPT)
 def _public_key(text: str, pem: bool) -> Any:
-    load: Any = load_pem_public_key if pem else load_der_public_key
+    load: Any = crypto.load_pem_public_key if pem else crypto.load_der_public_key
     try:
         return load(as_bytes(text))
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, crypto.UnsupportedAlgorithm):
         return None
 
 
@@ -102,7 +84,7 @@ def text_by_id(call: Run, name: str, certificate: bool = False) -> str:
 )
 def rsa_privatekey(privatekey: str) -> Resource | None:
     """Give the RSA key of a PEM text that isn't encrypted; none when there is none in it."""
-    return _resource(RSA, RSAPrivateKey, privatekey)
+    return _resource(RSA, crypto.RSAPrivateKey, privatekey)
 
 
 @TOPIC.builtin(
@@ -122,7 +104,7 @@ def is_rsa_privatekey(privatekey: Value) -> bool:
 )
 def ec_privatekey(privatekey: str) -> Resource | None:
     """Give the elliptic curve key of a PEM text that isn't encrypted; none when there is none in it."""
-    return _resource(EC, EllipticCurvePrivateKey, privatekey)
+    return _resource(EC, crypto.EllipticCurvePrivateKey, privatekey)
 
 
 @TOPIC.builtin(
@@ -142,7 +124,7 @@ def is_ec_privatekey(privatekey: Value) -> bool:
 )
 def ed25519_privatekey(privatekey: str) -> Resource | None:
     """Give the Ed25519 key of a PEM text that isn't encrypted; none when there is none in it."""
-    return _resource(ED25519, Ed25519PrivateKey, privatekey)
+    return _resource(ED25519, crypto.Ed25519PrivateKey, privatekey)
 
 
 @TOPIC.builtin(
@@ -155,11 +137,16 @@ def is_ed25519_privatekey(privatekey: Value) -> bool:
     return _is(privatekey, ED25519)
 
 
+def hash_named(name: str) -> hashes.HashAlgorithm:
+    """Give the hash of a name as `sha256`."""
+    found: hashes.HashAlgorithm = getattr(hashes, name.upper())()
+    return found
+
+
 def _hash(function: str, name: str) -> hashes.HashAlgorithm:
-    algorithm = _HASHES.get(name)
-    if algorithm is None:
+    if name not in _HASHES:
         raise ScriptError("R302", f'{function}() wants `hash` as {", ".join(_HASHES)}, got "{name[:20]}"')
-    return algorithm()
+    return hash_named(name)
 
 
 def _rsa_options(function: str, options: Array | None, known: dict[str, Any]) -> dict[str, Any]:
@@ -208,12 +195,12 @@ def rsa_sign(call: Run, message: str, privatekey: Resource | str, options: Array
         key = privatekey.host
     else:
         key = key_by_id(call, privatekey) if given["id"] else private_key(privatekey, given["pem"])
-    if not isinstance(key, RSAPrivateKey):
+    if not isinstance(key, crypto.RSAPrivateKey):
         return None
     digest = digest_of(call, message, algorithm)
     try:
-        return as_text(_rsa(call, key.key_size, key.sign, digest, PKCS1v15(), Prehashed(algorithm)))
-    except (ValueError, UnsupportedAlgorithm):  # a key too short for the digest, or one that OpenSSL finds wrong
+        return as_text(_rsa(call, key.key_size, key.sign, digest, crypto.PKCS1v15(), crypto.Prehashed(algorithm)))
+    except (ValueError, crypto.UnsupportedAlgorithm):  # a key too short for the digest, or one that OpenSSL finds wrong
         return None
 
 
@@ -235,17 +222,17 @@ def rsa_verify(call: Run, message: str, signature: str, publickey: str, options:
     algorithm = _hash("rsa_verify", given["hash"])
     if given["id"]:
         held = key_by_id(call, publickey)
-        key = held.public_key() if isinstance(held, RSAPrivateKey) else None
+        key = held.public_key() if isinstance(held, crypto.RSAPrivateKey) else None
     else:
         key = _public_key(publickey, given["pem"])
-    if not isinstance(key, RSAPublicKey):
+    if not isinstance(key, crypto.RSAPublicKey):
         return None
     digest = digest_of(call, message, algorithm)
     try:
-        _rsa(call, key.key_size, key.verify, as_bytes(signature), digest, PKCS1v15(), Prehashed(algorithm))
-    except (InvalidSignature, ValueError):
+        _rsa(call, key.key_size, key.verify, as_bytes(signature), digest, crypto.PKCS1v15(), crypto.Prehashed(algorithm))
+    except (crypto.InvalidSignature, ValueError):
         return False
-    except UnsupportedAlgorithm:
+    except crypto.UnsupportedAlgorithm:
         return None
     return True
 
@@ -255,7 +242,7 @@ def _ed25519_private(privatekey: Resource | str) -> Any:
         return privatekey.host
     if len(privatekey) not in (32, 64):  # 64: with the public key after it, as libsodium has them
         return None
-    return Ed25519PrivateKey.from_private_bytes(as_bytes(privatekey[:32]))
+    return crypto.Ed25519PrivateKey.from_private_bytes(as_bytes(privatekey[:32]))
 
 
 def _large(call: Run, message: str, work: Any, *args: Any) -> Any:
@@ -278,7 +265,7 @@ def _large(call: Run, message: str, work: Any, *args: Any) -> Any:
 def ed25519_sign(call: Run, message: str, privatekey: Resource | str) -> str | None:
     """Sign a message with Ed25519 (RFC 8032) and give 64 bytes; none when a key given as text has not 32 bytes."""
     key = _ed25519_private(privatekey)
-    if not isinstance(key, Ed25519PrivateKey):
+    if not isinstance(key, crypto.Ed25519PrivateKey):
         return None
     return as_text(_large(call, message, key.sign, as_bytes(message)))
 
@@ -293,9 +280,9 @@ def ed25519_verify(call: Run, message: str, signature: str, publickey: str) -> b
     if len(publickey) != 32:
         return None
     try:
-        key = Ed25519PublicKey.from_public_bytes(as_bytes(publickey))
+        key = crypto.Ed25519PublicKey.from_public_bytes(as_bytes(publickey))
         _large(call, message, key.verify, as_bytes(signature), as_bytes(message))
-    except InvalidSignature:
+    except crypto.InvalidSignature:
         return False
     except ValueError:
         return None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import uuid as uuids
-from decimal import ROUND_HALF_UP, Context, Decimal
 
 from hslpy.builtins.core.arguments import as_text, whole
 from hslpy.errors import ScriptError
@@ -14,12 +12,14 @@ from hslpy.lang.conversions import format_number
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Value
+from hslpy.late import decimal
+from hslpy.late import uuid as uuids
 
 TOPIC = Topic("numbers")
 
 MOST_RANDOM_BYTES = 1 << 20  # HSL manual, random_bytes
 _MOST_DECIMALS = 400  # beyond, no double changes
-_EXACT = Context(prec=800)
+_EXACT_DIGITS = 800
 
 
 @TOPIC.builtin("abs(number: number) -> number", effect=Effect.PURE, examples=["abs(-1.5)  // 1.5"])
@@ -52,8 +52,9 @@ def round_(number: float, decimals: float = 0.0) -> float:
         return number
     if places < -_MOST_DECIMALS:
         return 0.0
-    unit = Decimal(1).scaleb(-places)
-    return float(Decimal(repr(number)).quantize(unit, rounding=ROUND_HALF_UP, context=_EXACT))
+    unit = decimal.Decimal(1).scaleb(-places)
+    exact = decimal.Context(prec=_EXACT_DIGITS)
+    return float(decimal.Decimal(repr(number)).quantize(unit, rounding=decimal.ROUND_HALF_UP, context=exact))
 
 
 @TOPIC.builtin(

@@ -9,11 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-
+from hslpy.late import crypto, hashes, x509
 from hslpy.records import dataclass
 
 # Identifiers as they stand in DER, without tag and length.
@@ -21,12 +17,12 @@ _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 _CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")
 _MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")
 _RSA_PSS = bytes.fromhex("2a864886f70d01010a")
-_DIGESTS: dict[bytes, hashes.HashAlgorithm] = {
-    bytes.fromhex("2b0e03021a"): hashes.SHA1(),
-    bytes.fromhex("608648016503040204"): hashes.SHA224(),
-    bytes.fromhex("608648016503040201"): hashes.SHA256(),
-    bytes.fromhex("608648016503040202"): hashes.SHA384(),
-    bytes.fromhex("608648016503040203"): hashes.SHA512(),
+_DIGESTS: dict[bytes, str] = {
+    bytes.fromhex("2b0e03021a"): "SHA1",
+    bytes.fromhex("608648016503040204"): "SHA224",
+    bytes.fromhex("608648016503040201"): "SHA256",
+    bytes.fromhex("608648016503040202"): "SHA384",
+    bytes.fromhex("608648016503040203"): "SHA512",
 }
 _INTEGER, _OCTETS, _OBJECT, _SEQUENCE, _SET = 0x02, 0x04, 0x06, 0x30, 0x31
 _CONSTRUCTED, _FIRST = 0x20, 0xA0  # a flag of strings in parts; the tag [0]
@@ -112,7 +108,7 @@ def verify_signed_data(data: bytes, message: bytes | None, known: Sequence[x509.
     """
     try:
         return _verified(data, message, known)
-    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, IndexError, crypto.UnsupportedAlgorithm):
         raise SignatureWrong("the signature cannot be read") from None
 
 
@@ -146,9 +142,10 @@ def _verified(data: bytes, message: bytes | None, known: Sequence[x509.Certifica
 def _signer(info: _Item, message: bytes, content_type: _Item, certificates: Sequence[x509.Certificate]) -> x509.Certificate:
     """Give the certificate whose key made the signature. Raises SignatureWrong."""
     _, sid, digest_algorithm, *rest = _items(info.content)
-    algorithm = _DIGESTS.get(_items(digest_algorithm.content)[0].content)
-    if algorithm is None:
+    name = _DIGESTS.get(_items(digest_algorithm.content)[0].content)
+    if name is None:
         raise SignatureWrong("its digest is not one that is known here")
+    algorithm: hashes.HashAlgorithm = getattr(hashes, name)()
     found = [one for one in certificates if _is_of(sid, one)]
     if not found:
         raise SignatureWrong("the certificate of the signer is missing")
@@ -162,7 +159,7 @@ def _signer(info: _Item, message: bytes, content_type: _Item, certificates: Sequ
     for certificate in found:
         try:
             _check(certificate.public_key(), signature, signed, algorithm, is_pss)
-        except InvalidSignature:
+        except crypto.InvalidSignature:
             continue
         return certificate
     raise SignatureWrong("the signature is not of this message")
@@ -200,10 +197,14 @@ def _check_attributes(attributes: _Item, digest: bytes, content_type: bytes) -> 
 
 def _check(key: Any, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm, is_pss: bool) -> None:
     """Raises InvalidSignature, or SignatureWrong for a key of another kind."""
-    if isinstance(key, rsa.RSAPublicKey):
-        scheme: Any = padding.PSS(padding.MGF1(algorithm), padding.PSS.AUTO) if is_pss else padding.PKCS1v15()
+    if isinstance(key, crypto.rsa.RSAPublicKey):
+        scheme: Any = (
+            crypto.padding.PSS(crypto.padding.MGF1(algorithm), crypto.padding.PSS.AUTO)
+            if is_pss
+            else crypto.padding.PKCS1v15()
+        )
         key.verify(signature, signed, scheme, algorithm)
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        key.verify(signature, signed, ec.ECDSA(algorithm))
+    elif isinstance(key, crypto.ec.EllipticCurvePublicKey):
+        key.verify(signature, signed, crypto.ec.ECDSA(algorithm))
     else:
         raise SignatureWrong("the signer's key is of a kind that is not known here")

@@ -10,18 +10,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from hslpy.builtins.core.arguments import as_bytes, from_utf8, read_options, to_utf8
 from hslpy.lang.conversions import key_of_text
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.growth import Growth
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Key, Value, own
+from hslpy.late import yaml
 
 TOPIC = Topic("YAML")
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ELEMENT_BYTES = 200
 _EVENTS_A_STRETCH = 64
 _AT_ONCE = 1 << 20  # bytes; libyaml takes the text as one
@@ -31,6 +29,10 @@ _WORDS |= {"null": None, "Null": None, "NULL": None, "True": True, "TRUE": True,
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"0x[0-9a-fA-F]{1,64}|0o[0-7]{1,64}")
 _STRING_TAGS = ("!", "tag:yaml.org,2002:str")
+
+
+def _loader() -> Any:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Malformed(Exception):
@@ -144,7 +146,7 @@ def yaml_decode(call: Run, string: str, options: Array | None = None) -> Value:
     call.reserve(4 * len(string))
     call.charge(len(string) >> 8)
     try:
-        return _value(call, yaml.parse(as_bytes(string), Loader=_Loader))
+        return _value(call, yaml.parse(as_bytes(string), Loader=_loader()))
     except (yaml.YAMLError, _Malformed, UnicodeError):
         return None
 
@@ -152,7 +154,7 @@ def yaml_decode(call: Run, string: str, options: Array | None = None) -> Value:
 def yaml_fault(call: Run, string: str) -> tuple[str, int] | None:
     """Say what keeps a text from being YAML, and at which byte; None where nothing does."""
     try:
-        _value(call, yaml.parse(as_bytes(string), Loader=_Loader))
+        _value(call, yaml.parse(as_bytes(string), Loader=_loader()))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         lines = string.split("\n")[: mark.line + 1] if mark is not None else []

@@ -8,13 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-
-from hslpy.builtins.core.keys import key_by_id, private_key
+from hslpy.builtins.core.keys import hash_named, key_by_id, private_key
 from hslpy.builtins.host.end_of_data import deliver
 from hslpy.builtins.host.headers import header_name
 from hslpy.builtins.host.mime import CLASS as BUILDER
@@ -26,6 +20,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Resource, Value
+from hslpy.late import crypto
 from hslpy.mail.dkim import Signing, body_digest, signature
 from hslpy.mail.dkim_check import LEAST_BITS, MOST_INSTANCE
 
@@ -45,7 +40,6 @@ _ALGORITHMS = {
     "sha1": "rsa-sha1",
     "ed25519-sha256": "ed25519-sha256",
 }
-_HASHES = {"sha256": SHA256(), "sha1": SHA1()}
 _OPTIONS = {
     "canonicalization_header": TEXT,
     "canonicalization_body": TEXT,
@@ -89,9 +83,9 @@ class Signer:
         return hash(self.signing)
 
     def _sign(self, digest: bytes) -> bytes:
-        if isinstance(self.key, Ed25519PrivateKey):
+        if isinstance(self.key, crypto.Ed25519PrivateKey):
             return self.key.sign(digest)
-        return bytes(self.key.sign(digest, PKCS1v15(), Prehashed(_HASHES[self.signing.hash_name])))
+        return bytes(self.key.sign(digest, crypto.PKCS1v15(), crypto.Prehashed(hash_named(self.signing.hash_name))))
 
 
 def _key_of(call: Run, key: Resource | str, algorithm: str, by_id: bool) -> Any:
@@ -101,8 +95,8 @@ def _key_of(call: Run, key: Resource | str, algorithm: str, by_id: bool) -> Any:
     else:
         found = key.host
     if algorithm == "ed25519-sha256":
-        return found if isinstance(found, Ed25519PrivateKey) else None
-    return found if isinstance(found, RSAPrivateKey) and found.key_size >= LEAST_BITS else None
+        return found if isinstance(found, crypto.Ed25519PrivateKey) else None
+    return found if isinstance(found, crypto.RSAPrivateKey) and found.key_size >= LEAST_BITS else None
 
 
 def _names(function: str, name: str, value: Value) -> tuple[str, ...]:

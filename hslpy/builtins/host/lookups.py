@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cryptography import x509
-
 from hslpy.builtins.core.certificates import certificate_object
 from hslpy.builtins.host.options import (
     ARRAY,
@@ -46,6 +44,7 @@ from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.diagnostics import suggest
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value
+from hslpy.late import x509
 
 TOPIC = Topic("look-ups")
 

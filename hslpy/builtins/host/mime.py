@@ -6,7 +6,6 @@ Source: the MIME class of the vendor's manual.
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from hslpy.builtins.host.files import memory_file
@@ -18,6 +17,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject, Value
+from hslpy.late import uuid
 from hslpy.mail.compose import NewPart, boundary_of, check_boundary, check_token, check_type, render
 from hslpy.mail.encoded_word import encode_text
 from hslpy.mail.received import mail_date

@@ -5,7 +5,6 @@ In: content, addresses, options. Out: ids, or what the server said. Source: the 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +27,7 @@ from hslpy.builtins.host.sources import host_name, read_sources
 from hslpy.errors import ScriptError
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Value
+from hslpy.late import uuid
 from hslpy.mail.address import Address
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.mail.message import split_content

@@ -7,7 +7,6 @@ or rendered after them. Source: the MIMEPart class of the vendor's manual, and t
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Any
 
 from hslpy.builtins.core.arguments import unknown_word
@@ -20,6 +19,7 @@ from hslpy.errors import ScriptError
 from hslpy.lang.declare import Effect, Topic
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, HslObject
+from hslpy.late import uuid
 from hslpy.mail.compose import check_boundary, check_type
 from hslpy.mail.edits import Layer, PartEdit, PartEdits
 from hslpy.mail.parts import Part, parameters

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from hslpy.builtins.core.certificates import read_certificates
 from hslpy.builtins.core.keys import private_key
 from hslpy.builtins.host.options import BOOLEAN, TEXT, read_options, read_seconds
@@ -18,6 +16,7 @@ from hslpy.client.contract import TlsWanted
 from hslpy.errors import ScriptError
 from hslpy.lang.run import Run
 from hslpy.lang.values import Array, Resource, Value
+from hslpy.late import crypto
 
 SOURCE = {"sourceip": TEXT, "sourceipid": TEXT}
 TLS = {
@@ -83,8 +82,8 @@ def _client_certificate(call: Run, function: str, value: Value) -> str:
         key = held.host if held.__class__ is Resource else private_key(held)
     if key is None or not chain:
         raise ScriptError("R302", f"{function}() wants a certificate and its private key in `tls_client_cert`")
-    texts = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())]
-    texts += [certificate.public_bytes(Encoding.PEM) for certificate in chain]
+    texts = [key.private_bytes(crypto.Encoding.PEM, crypto.PrivateFormat.PKCS8, crypto.NoEncryption())]
+    texts += [certificate.public_bytes(crypto.Encoding.PEM) for certificate in chain]
     return b"".join(texts).decode("latin-1")
 
 

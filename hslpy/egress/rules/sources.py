@@ -6,13 +6,13 @@ chosen here. Must not know of messages or sockets.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from hslpy.clock import Clock
 from hslpy.errors import OperatorError
+from hslpy.late import difflib
 from hslpy.mail.verdict import SourceChoice
 from hslpy.records import dataclass
 
