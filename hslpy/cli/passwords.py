@@ -49,7 +49,7 @@ def asked() -> bytes:
             again = getpass.getpass("Once more: ")
     except (EOFError, getpass.GetPassWarning):
         raise OperatorError(
-            "there is no terminal to ask on", hint="give the password to standard input (`hslpy ... --help`)"
+            "there is no terminal to ask on", hint="give it to standard input, with --password-stdin"
         ) from None
     if password != again:
         raise OperatorError("these were two passwords")

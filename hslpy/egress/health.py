@@ -23,14 +23,15 @@ from hslpy.egress.store.database import Database
 from hslpy.egress.warm_up import warming
 from hslpy.records import record
 
-State = Literal["suspended", "gone", "listed", "critical", "paused", "warming", "unknown", "clean"]
+State = Literal["suspended", "gone", "listed", "critical", "paused", "warming", "unready", "unknown", "clean"]
 STATES: Mapping[State, str] = {
     "suspended": "Suspended",
-    "gone": "No longer on its server",
+    "gone": "Not on its server",
     "listed": "Listed",
     "critical": "Critical finding",
     "paused": "Warm-up paused",
     "warming": "Warming up",
+    "unready": "Not in use, critical finding",
     "unknown": "Not checked",
     "clean": "Clean",
 }
@@ -139,8 +140,9 @@ def _judged(known: _Known, node: tables.Node, address: str, public: str, is_used
         return "paused", warmup.paused_reason
     if warmup is not None and warmup.state in ("warming", "checking", "new"):
         return "warming", ""
-    is_checked = public in known.clean or (checkup is not None and checkup.status != "unknown")
-    return ("clean" if is_checked else "unknown"), ""
+    if checkup is not None and checkup.status == "critical":
+        return "unready", ""
+    return ("clean" if public in known.clean else "unknown"), ""
 
 
 def counts(healths: Sequence[Health]) -> Mapping[State, int]:

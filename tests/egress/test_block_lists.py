@@ -69,6 +69,7 @@ def test_adding(database):
         ("Own", "example.com", "one of our own zones"),
         ("Own", "example.net", "one of our own zones"),
         ("Own", "node1.example.net", "one of our own zones"),
+        ("Own", "bl.node1.example.net", "one of our own zones"),
         ("DBL", "dbl.spamhaus.org", "lists domains"),
     ]:
         with pytest.raises(Refused, match=text):

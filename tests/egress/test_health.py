@@ -51,6 +51,13 @@ def test_each_address_has_the_worst_that_is_known(database: Database, clock: Man
     assert states(database, clock)["198.51.100.2"] == "suspended"
     clock.advance(61)
     assert states(database, clock)["198.51.100.2"] == "critical", "a suspension ends"
+    with database.keep() as session:
+        for number, status in ((3, "critical"), (4, "info")):
+            values = {"node_id": node.id, "address": f"198.51.100.{number}", "status": status, "checked_at": clock.time()}
+            session.add(tables.Checkup(**values, findings=[]))
+    found = states(database, clock)
+    assert found["198.51.100.3"] == "unready", "not in use, and not clean either"
+    assert found["198.51.100.4"] == "unknown", "no block list was asked"
     order = [one.state for one in health.of_addresses(database, clock.time())]
     assert order == sorted(order, key=list(health.STATES).index)
     assert health.counts(health.of_addresses(database, clock.time()))["gone"] == 1

@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
+from hslpy.egress.accounts import directory
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.egress.store.database import Actor, Database
-from hslpy.egress.store.tables import Address, DeliverySetting, Node, Suspension
+from hslpy.egress.store.tables import Address, Checkup, DeliverySetting, Node, Suspension
 
 ROOT = Actor("root", "cli")
 
@@ -79,6 +80,23 @@ def test_a_node_reports_each_hour_and_when_it_is_asked(database, clock):
     assert caught.value.message == "'n2.example' is not a filtering server; servers: n1.example"
     with database.read() as session:
         assert inventory.node_of(session, "n1.example").rescan_asked_at == clock.time()
+
+
+def test_a_new_primary_address_has_the_checks_made_anew(database, clock):
+    """What was found of a node's addresses before went by the former: it said that the primary one was none."""
+    for primary, checked in (("192.0.2.1", []), ("192.0.2.1", ["192.0.2.1"]), ("192.0.2.2", [])):
+        with database.keep() as session:
+            inventory.keep(session, report(("192.0.2.1",), ("192.0.2.2",), v4=primary))
+        with database.keep() as session:
+            assert list(session.scalars(select(Checkup.address))) == checked
+            node = session.scalars(select(Node)).one()
+            session.merge(Checkup(node_id=node.id, address="192.0.2.1", status="critical", findings=[], checked_at=1.0))
+    directory.set_node(database, ROOT, "n1.example", primary_ipv4="192.0.2.2")
+    with database.read() as session:
+        assert len(session.scalars(select(Checkup)).all()) == 1
+    directory.set_node(database, ROOT, "n1.example", primary_ipv4="192.0.2.1")
+    with database.read() as session:
+        assert not session.scalars(select(Checkup)).all()
 
 
 def test_a_node_looks_again_when_an_address_could_not_be_bound(database, clock):

@@ -47,9 +47,8 @@ KIND_WORDS: Mapping[str, str] = {
 }
 
 
-@tab("lists", "Configure reputation check")
+@tab("lists", "Configure reputation check", VIEWERS)
 def lists_tab(visit: Visit) -> Response:
-    visit.principal.require(*VIEWERS)
     listing = Listing(
         visit,
         "lists",
@@ -76,7 +75,7 @@ def lists_tab(visit: Visit) -> Response:
     return visit.render(
         "block_lists.html",
         title=TITLE,
-        tabs=tabs("lists"),
+        tabs=tabs(visit, "lists"),
         listing=listing,
         rows=rows,
         there=there,

@@ -15,7 +15,7 @@ from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import directory, site
-from hslpy.egress.accounts.admins import count
+from hslpy.egress.accounts.admins import Role, count
 from hslpy.egress.addresses.inventory import SILENT_S
 from hslpy.egress.delivery_ips import setting_list
 from hslpy.egress.delivery_ips.queries import Query
@@ -34,15 +34,15 @@ LEVEL_NAMES: Mapping[str, str] = {
 BULK = (("edit", "Edit"), ("remove", "Remove"), ("export", "Export as CSV"), ("replace", "Replace IP…"))
 Tab = Callable[[Visit], Response]
 
-TABS: dict[str, tuple[str, Tab]] = {}
-"""The tabs of the page by the word in its address: title and function. Others add theirs with `tab`."""
+TABS: dict[str, tuple[str, Tab, Sequence[Role]]] = {}
+"""The tabs of the page by the word in its address: title, function, whom it is for. Others add theirs with `tab`."""
 
 
-def tab(name: str, title: str) -> Callable[[Tab], Tab]:
-    """Add a tab to the page."""
+def tab(name: str, title: str, roles: Sequence[Role] = EVERYBODY) -> Callable[[Tab], Tab]:
+    """Add a tab to the page, for who has one of these roles."""
 
     def add(handler: Tab) -> Tab:
-        TABS[name] = (title, handler)
+        TABS[name] = (title, handler, roles)
         return handler
 
     return add
@@ -51,9 +51,9 @@ def tab(name: str, title: str) -> Callable[[Tab], Tab]:
 ORDER = ("settings", "reputation", "lists")
 
 
-def tabs(current: str) -> Sequence[tuple[str, str, bool]]:
-    """Give the tabs as `blocks.html` draws them; the template's `tabs`."""
-    names = [name for name in ORDER if name in TABS]
+def tabs(visit: Visit, current: str) -> Sequence[tuple[str, str, bool]]:
+    """Give the tabs that a visitor may open, as `blocks.html` draws them; the template's `tabs`."""
+    names = [name for name in ORDER if name in TABS and visit.principal.role in TABS[name][2]]
     return [(TABS[name][0], f"{PATH}?tab={name}", name == current) for name in names]
 
 
@@ -62,7 +62,9 @@ def show(visit: Visit) -> Response:
     name = visit.asked("tab", ORDER[0])
     if name not in TABS:
         raise Refused(f"there is no tab '{name}'", 404)
-    return TABS[name][1](visit)
+    _, handler, roles = TABS[name]
+    visit.principal.require(*roles)
+    return handler(visit)
 
 
 @tab("settings", "Delivery IPs")
@@ -94,7 +96,7 @@ def settings_tab(visit: Visit) -> Response:
     context: Mapping[str, object] = {
         "listing": listing,
         "rows": rows,
-        "tabs": tabs("settings"),
+        "tabs": tabs(visit, "settings"),
         "facts": facts,
         "may_change": may_change,
         "actions": BULK if may_change else (),

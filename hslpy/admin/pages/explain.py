@@ -106,7 +106,7 @@ async def set_helo(visit: Visit) -> Response:
         seen = await helos.look_before(resolver, address, helo) if resolver is not None else None
         warnings = await asyncio.to_thread(work, seen)
     except Refused as error:
-        return await asyncio.to_thread(_helo, visit, address, helo, f"{error.message[:1].upper()}{error.message[1:]}.")
+        return await asyncio.to_thread(_helo, visit, address, helo, error.message)
     said = f"The HELO of {address} is {helo}." if helo else f"The HELO of {address} is its reverse DNS name again."
     visit.banner(said, "warning" if warnings else "ok", warnings)
     return visit.redirect(visit.field("to", PATH))

@@ -41,6 +41,7 @@ TONES: Mapping[State, Tone | str] = {
     "critical": "critical",
     "paused": "warning",
     "warming": "busy",
+    "unready": "warning",
     "unknown": "unknown",
     "clean": "ok",
 }
@@ -150,6 +151,8 @@ def health_link(state: State) -> str:
         "paused": ("warmup", "paused"),
         "warming": ("warmup", "warming"),
     }
+    if state == "unready":
+        return "/server/nodes"
     if state not in rules:
         result = {"listed": "listed", "clean": "clean", "unknown": "not checked"}.get(state)
         rule = {"f": "result", "o": "is", "v": result} if result else {}
@@ -198,7 +201,7 @@ def _task_of(one: Health) -> Task | None:
             "critical", f"{where} is suspended", one.why, "Use again", resume, opens=True, other=("Reputation", check)
         )
     if one.state == "gone":
-        return Task("critical", f"{where} is no longer on its server", one.why, "Addresses", node)
+        return Task("critical", f"{where} is not on its server", one.why, "Addresses", node)
     if one.state == "listed":
         return Task(
             "critical", f"{where} is listed {one.why}".strip(), "Follow the list's removal page.", "Reputation", check

@@ -52,6 +52,11 @@ def ago(at: float | None, now: float) -> str:
     return "just now"
 
 
+def sentence(text: str) -> str:
+    """Give a text that says what is wrong as a sentence, with its full stop."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) or not text else ".")
+
+
 def icon(name: str) -> Markup:
     """Give an icon of ours, of `static/icons.svg`; it says nothing to screen readers, for a word stands beside it."""
     return Markup('<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>').format(
@@ -68,7 +73,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.globals |= {"asset": asset, "icon": icon, "count": count, "shown_address": shown_address}
-    env.filters |= {"moment": moment, "ago": ago, "number": lambda value: f"{value:,}", "query": _query}
+    env.filters |= {
+        "moment": moment,
+        "ago": ago,
+        "number": lambda value: f"{value:,}",
+        "query": _query,
+        "sentence": sentence,
+    }
     env.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     return env
 

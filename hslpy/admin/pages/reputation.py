@@ -69,9 +69,8 @@ def checker_of(visit: Visit) -> ReputationChecker:
 # The page
 
 
-@tab("reputation", "Reputation check")
+@tab("reputation", "Reputation check", VIEWERS)
 def reputation_tab(visit: Visit) -> Response:
-    _require_viewer(visit)
     picked = visit.asked_all("select")
     if picked and not visit.asked("f"):
         rules = [pair for one in picked for pair in (("f", "address"), ("o", "is"), ("v", one), ("select", one))]
@@ -106,7 +105,7 @@ def reputation_tab(visit: Visit) -> Response:
     return visit.render(
         "reputation.html",
         title=TITLE,
-        tabs=tabs("reputation"),
+        tabs=tabs(visit, "reputation"),
         listing=listing,
         found=found,
         picked=frozenset(picked),
@@ -131,10 +130,6 @@ def reputation_tab(visit: Visit) -> Response:
 
 def _pages(listing: Listing, total: int) -> int:
     return max(1, -(-total // listing.query.per_page))
-
-
-def _require_viewer(visit: Visit) -> None:
-    visit.principal.require(*VIEWERS)
 
 
 def _state(under_way: Mapping[tuple[str, int], str]) -> Any:

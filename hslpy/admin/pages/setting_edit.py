@@ -13,6 +13,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
+from hslpy.admin.pages.render import sentence
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit, numbers
 from hslpy.egress.accounts import admins, directory
@@ -56,10 +57,11 @@ class Entered:
 
     @property
     def scope(self) -> dict[str, str]:
-        """Whom it is for, without what the level does not have."""
+        """Whom it is for, without what the level does not have; the authenticating domain has its domain's setting."""
+        level = "domain" if self.level == "user" and not self.username else self.level
         names = {"admin": ("admin",), "domain": ("domain",), "user": ("domain", "username")}
         names["identity"] = ("domain", "username", "identity")
-        return {"level": self.level, **{name: getattr(self, name) for name in names.get(self.level, ())}}
+        return {"level": level, **{name: getattr(self, name) for name in names.get(level, ())}}
 
     def listed(self, family: Family) -> tuple[str, ...]:
         """Give the addresses that are chosen of a family, as they were written."""
@@ -141,7 +143,7 @@ def save(visit: Visit) -> Response:
     """Carry out what the form says, or show it again: with what is wrong, or with what has to be confirmed."""
     given, button = entered(visit), visit.field("do")
     if visit.is_resumed or button == "refresh":
-        return form(visit, given)
+        return form(visit, given, _unknown(visit, given), is_draft=True)
     done = visit.finished(given.form_id)
     if done:
         return visit.redirect(done)
@@ -227,7 +229,7 @@ def _said(outcome: Outcome) -> str:
     if not rows:
         return "Saved."
     hosts = admins.some([one.hostname for one in rows])
-    return f"Saved: {name_of(rows[0])} on {hosts} uses {used(rows[0])}."
+    return f"Saved: {name_of(rows[0])} on {hosts} {'uses' if len(rows) == 1 else 'use'} {used(rows[0])}."
 
 
 def name_of(row: Row) -> str:
@@ -252,21 +254,7 @@ def faults(visit: Visit, given: Entered) -> dict[str, str]:
     for name in given.scope:
         if name in wanted and not getattr(given, name):
             errors[name] = wanted[name]
-    if given.level == "user" and not given.id and not _is_told(visit, "username"):
-        errors["username"] = "Choose a username."
-    try:
-        with visit.database.read() as session:
-            if given.scope.get("domain") and "domain" not in errors:
-                with about("domain"):
-                    domain = directory.domain_of(session, given.domain)
-                with about("username"):
-                    if given.scope.get("username"):
-                        directory.user_of(session, domain, given.username)
-            with about("admin"):
-                if given.scope.get("admin") and "admin" not in errors:
-                    admins.admin_of(session, given.admin)
-    except Refused as error:
-        errors[error.field] = _sentence(error.message)
+    errors |= _unknown(visit, given)
     if not given.hostname:
         errors["hostname"] = "Choose a host name."
     for family in FAMILIES:
@@ -280,18 +268,29 @@ def faults(visit: Visit, given: Entered) -> dict[str, str]:
             elif given.hostname == ALL_NODES and (found[0] or found[1]):
                 errors["hostname"] = "Addresses belong to one server: choose its host name."
         except Refused as error:
-            errors[f"other{family}"] = _sentence(error.message)
+            errors[f"other{family}"] = error.message
     if given.ipv4_disabled and not given.confirmed:
         errors["confirmed"] = "Confirm that delivery over IPv4 is to be disabled."
     return errors
 
 
-def _is_told(visit: Visit, name: str) -> bool:
-    return name in visit.form
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+def _unknown(visit: Visit, given: Entered) -> dict[str, str]:
+    """Give what is said of names that do not exist, by field."""
+    scope = given.scope
+    try:
+        with visit.database.read() as session:
+            if scope.get("domain"):
+                with about("domain"):
+                    domain = directory.domain_of(session, given.domain)
+                with about("username"):
+                    if scope.get("username"):
+                        directory.user_of(session, domain, given.username)
+            with about("admin"):
+                if scope.get("admin"):
+                    admins.admin_of(session, given.admin)
+    except Refused as error:
+        return {error.field: error.message}
+    return {}
 
 
 def _known_critical(visit: Visit, given: Entered) -> Mapping[str, Sequence[Finding]]:
@@ -317,9 +316,13 @@ def form(
     *,
     found: Mapping[str, Sequence[Finding]] | None = None,
     checked: bool = False,
+    is_draft: bool = False,
     status: int = 200,
 ) -> Response:
-    """Show the form. `found` are findings to show: critical ones make Save into Save anyway."""
+    """Show the form. `found` are findings to show: critical ones make Save into Save anyway.
+
+    Of a draft, which nobody has tried to save yet, errors stand beside their fields alone.
+    """
     value = given.value
     with visit.database.read() as session:
         draft = setting_form.draft_of(session, value, **given.scope)
@@ -333,7 +336,7 @@ def form(
                 (*value.ipv4, *value.ipv6),
                 allow_loopback=visit.site.allow_loopback,
             )
-            about = setting_form.affected_by(session, draft, given.hostname)
+            about = setting_form.affected_by(session, given.hostname, **given.scope)
         context = {**_people(visit, session, given), "findings": _shown(session, given, draft, found, visit.now)}
     chosen = [one for one in (*value.ipv4, *value.ipv6) if one not in PRIMARY.values()]
     rows = {one.address: one for one in inventory.choices} if inventory is not None else {}
@@ -355,6 +358,7 @@ def form(
         helos=[rows[one] for one in chosen if one in rows],
         critical=critical,
         checked=checked,
+        is_draft=is_draft,
         form_id=given.form_id or visit.new_form(),
         titles=_TITLES,
         primary=PRIMARY,
@@ -442,7 +446,7 @@ def _conflict(visit: Visit, given: Entered, conflict: Conflict) -> Response:
         "setting_conflict.html",
         409,
         title="Somebody else has changed this setting" if given.id else "There is a setting for this already",
-        message=_sentence(conflict.message) if given.id else "",
+        message=sentence(conflict.message) if given.id else "",
         given=given,
         mine=mine,
         theirs=theirs,

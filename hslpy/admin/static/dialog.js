@@ -6,8 +6,14 @@ export async function show(reply, opener) {
   const text = await reply.text();
   if ((reply.headers.get("content-type") || "").includes("json")) {
     const answer = JSON.parse(text);
-    if (answer.location) location.assign(answer.location);
-    else say(answer.error);
+    const dialog = document.querySelector("dialog.of-page");
+    const form = dialog && document.querySelector("form[data-setting]");
+    if (!answer.location) say(answer.error);
+    else if (!form) location.assign(answer.location);
+    else { // what is being entered stays
+      dialog.close();
+      form.dispatchEvent(new CustomEvent("of-dialog"));
+    }
     return;
   }
   const found = new DOMParser().parseFromString(text, "text/html").querySelector("[data-dialog-content]");

@@ -22,7 +22,7 @@ function setting(form) {
     for (const one of form.querySelectorAll("[data-list]")) {
       const text = one.querySelector("input:not([type=checkbox])");
       const some = one.querySelector(":checked") || (text && text.value.trim());
-      one.querySelector("[data-automatic]").hidden = Boolean(some);
+      one.querySelector("[data-automatic]").hidden = Boolean(some) || one.disabled;
     }
   };
 
@@ -35,8 +35,15 @@ function setting(form) {
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector("form[data-setting]");
     for (const part of form.querySelectorAll("[data-part]")) {
       const found = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
-      if (!found || part.contains(changed) || part.innerHTML === found.innerHTML) continue;
-      if (part.dataset.part === "lists" && part.dataset.host === form.elements.hostname.value) continue;
+      if (!found || part.innerHTML === found.innerHTML) continue;
+      if (part.dataset.part === "lists" && part.dataset.host === form.elements.hostname.value) {
+        for (const about of found.querySelectorAll(".about")) document.getElementById(about.id)?.replaceChildren(...about.childNodes);
+        continue;
+      }
+      if (part.contains(changed)) {
+        told(changed, found.querySelector(".fault"));
+        continue;
+      }
       const focus = part.contains(document.activeElement) ? document.activeElement.id : "";
       part.replaceChildren(...found.childNodes);
       enhance(part);
@@ -45,6 +52,18 @@ function setting(form) {
     remember();
     lists();
     await check(mine);
+  };
+
+  // What is wrong with a field is told below it, while the field stays as it is.
+  const told = (field, fault) => {
+    const box = field.closest(".field");
+    if (!box) return;
+    box.querySelector(".fault")?.remove();
+    field.toggleAttribute("aria-invalid", false);
+    if (!fault) return;
+    box.append(fault);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", fault.id);
   };
 
   const remember = () => {
@@ -138,6 +157,7 @@ function setting(form) {
     event.preventDefault();
     form.querySelector("[role=tablist]").dispatchEvent(new CustomEvent("open-tab", { detail: Number(link.dataset.openTab) }));
   });
+  form.addEventListener("of-dialog", () => refresh());
   remember();
   lists();
   if (!form.querySelector("#errors")) check(round);

@@ -70,7 +70,8 @@ function panels(nav) {
     return tab;
   });
   const dots = () => all.forEach((panel, index) => {
-    const has = panel.querySelector("input:checked:not([data-no-dot])") !== null;
+    const others = [...panel.querySelectorAll("input[name^=other]")];
+    const has = panel.querySelector("input:checked:not([data-no-dot])") !== null || others.some((one) => one.value.trim());
     items[index].querySelector(".has")?.remove();
     if (has) {
       const dot = document.createElement("span");

@@ -715,6 +715,8 @@ def _set_primaries(change: Change, node: tables.Node, ipv4: str | None, ipv6: st
         address = address_of_host(text) if text.strip() else ""
         if address and ipaddress.ip_address(address).version != version:
             raise Refused(f"'{text.strip()}' is not an IPv{version} address")
+        if address != (getattr(node, name) or ""):
+            change.execute(delete(tables.Checkup).where(tables.Checkup.node_id == node.id))  # it went by the former
         setattr(node, name, address)
         if address:
             _add_address(change, node, address)

@@ -15,7 +15,7 @@ from hslpy.egress.rules.book import PRIMARY, comparable_domain
 from hslpy.egress.rules.names import NotFound, Refused, canonical_address, fault_of_source, is_private
 from hslpy.egress.rules.sources import family_of
 from hslpy.egress.store.database import Change
-from hslpy.egress.store.tables import Address, DeliverySetting, Node, SettingAddress, Suspension
+from hslpy.egress.store.tables import Address, Checkup, DeliverySetting, Node, SettingAddress, Suspension
 
 BIND = "bind"
 """Who suspends an address that could not be bound."""
@@ -41,6 +41,7 @@ def keep(session: Change, report: Report) -> Sequence[str]:
             if old and new:
                 former[str(family)] = [old, now]
             setattr(node, column, new)
+            session.execute(delete(Checkup).where(Checkup.node_id == node.id))  # what was found went by the former one
             session.moved = True
     node.former, node.found = former, {str(family): one for family, one in report.primary.items()}
     node.nonlocal_bind, node.reported_at = list(report.nonlocal_bind), now

@@ -159,9 +159,13 @@ def draft_of(session: Session, value: Value, **scope: str) -> Draft:
     return Draft(target, value)
 
 
-def affected_by(session: Session, draft: Draft, hostname: str) -> str:
+def affected_by(session: Session, hostname: str, **scope: str) -> str:
     """Say how many senders a setting would hold for: `3 domains, 41 users will use this setting`."""
-    return affected(session, draft.target, node_of(session, hostname)).text
+    try:
+        target = target_of(session, **scope)
+    except Refused:
+        return "Say whom it is for, and they are counted here."
+    return affected(session, target, node_of(session, hostname)).text
 
 
 def known_findings(session: Session, hostname: str, address: str, draft: Draft, now: float) -> Sequence[Finding]:

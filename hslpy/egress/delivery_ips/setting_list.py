@@ -36,6 +36,10 @@ from hslpy.records import record
 CHECKS = ("ok", "unknown", "warning", "critical")  # the worst last
 WARMUPS = ("none", "done", "warming", "paused")
 REPUTATIONS = ("clean", "unknown", "listed")
+# The same as B2.2 has them.
+CHECK_CHOICES = ("ok", "warning", "critical", "unknown")
+WARMUP_CHOICES = ("none", "warming", "paused", "done")
+REPUTATION_CHOICES = ("clean", "listed", "unknown")
 
 COLUMNS: Mapping[str, str] = {
     "admin": "Admin",
@@ -114,9 +118,11 @@ def fields(session: Session, now: float) -> Mapping[str, Field]:
             choice_condition(_setting.ipv4_disabled, {"enabled": False, "disabled": True}),
             ("enabled", "disabled"),
         ),
-        Field("warmup", "Warm-up", "choice", _rank_condition(_warmup_rank(session), WARMUPS), WARMUPS),
-        Field("status", "Check status", "choice", _rank_condition(_check_rank(session), CHECKS), CHECKS),
-        Field("reputation", "Reputation", "choice", _rank_condition(_reputation_rank(session), REPUTATIONS), REPUTATIONS),
+        Field("warmup", "Warm-up", "choice", _rank_condition(_warmup_rank(session), WARMUPS), WARMUP_CHOICES),
+        Field("status", "Check status", "choice", _rank_condition(_check_rank(session), CHECKS), CHECK_CHOICES),
+        Field(
+            "reputation", "Reputation", "choice", _rank_condition(_reputation_rank(session), REPUTATIONS), REPUTATION_CHOICES
+        ),
         Field("changed_by", "Changed by", "text", text_condition(_setting.changed_by)),
         Field("changed", "Changed on", "date", date_condition(_setting.changed_at, zone)),
     ]

@@ -509,7 +509,7 @@ def _check_zone(session: Session, zone: str) -> None:
     if (why := dnsbl_lists.not_of_addresses(zone)) is not None:
         raise Refused(f"'{zone}' is not a list of addresses that send mail: {why}")
     nodes = session.scalars(select(Node.name))
-    if any(name == zone or name.endswith(f".{zone}") for name in nodes) or session.scalars(
+    if any(f".{name}".endswith(f".{zone}") or zone.endswith(f".{name}") for name in nodes) or session.scalars(
         select(Domain.id).where(Domain.name == zone)
     ).first() is not None:  # fmt: skip
         raise Refused(f"'{zone}' is one of our own zones")

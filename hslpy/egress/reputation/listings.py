@@ -111,7 +111,8 @@ class Alert:
 
 def own_addresses(session: Session) -> list[OwnAddress]:
     """Give the addresses that nodes have and mail may leave from, and those that are set though no node has them."""
-    names = {node.id: node.name for node in session.scalars(select(Node))}
+    nodes_here = session.scalars(select(Node)).all()
+    names = {node.id: node.name for node in nodes_here}
     found: dict[tuple[str, str], set[str]] = {}
     known: set[tuple[str, int]] = set()
     used: set[tuple[str, int]] = set()
@@ -125,6 +126,7 @@ def own_addresses(session: Session) -> list[OwnAddress]:
     for address, node_id in used - known:
         found.setdefault((address, address), set()).add(names[node_id])
     used_names = {(address, names[node_id]) for address, node_id in used}
+    used_names |= {(one, node.name) for node in nodes_here for one in (node.primary_ipv4, node.primary_ipv6)}
     reverses = {one.address: one for one in session.scalars(select(Reverse))}
     result = []
     for (address, asked), nodes in found.items():

@@ -307,6 +307,7 @@ def test_an_admin_sees_its_own_rows_and_changes_nothing(visit) -> None:
     page = visit(SHOWN, user="alice")
     assert all("alice" in row for row in rows(page)) and len(rows(page)) == 5
     expect(page.get_by_role("link", name="Configure outgoing IP")).to_have_count(0)
+    assert page.get_by_role("tab").all_text_contents() == ["Delivery IPs"], "the others are not for this role"
     page.goto(f"{LIST}/new")
     expect(page.get_by_text("This page needs the role super-admin.")).to_be_visible()
     shot(page, "forbidden")

@@ -46,6 +46,37 @@ def test_the_form_follows_what_is_chosen(visit) -> None:
     shot(page, "new-filled")
 
 
+def test_a_domain_that_does_not_exist_is_told_at_once(visit) -> None:
+    page = visit(f"{LIST}/new?level=domain&hostname={NODE1}")
+    expect(page.locator("[data-part=affected]")).to_have_text("Say whom it is for, and they are counted here.")
+    domain_field(page).fill("nowhere.example")
+    page.keyboard.press("Tab")
+    expect(page.locator("#domain-error")).to_have_text("Domain 'nowhere.example' does not exist.")
+    domain_field(page).fill("example.org")
+    page.keyboard.press("Tab")
+    expect(page.locator("#domain-error")).to_have_count(0)
+
+
+def test_the_authenticating_domain_has_the_setting_of_its_domain(visit) -> None:
+    page = visit(f"{LIST}/new?level=user&domain=example.org&hostname={NODE2}")
+    assert page.get_by_label("Username", exact=True).locator("option").first.text_content() == "(authenticating domain)"
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Saved: Domain example.org on node2.example.net uses").wait_for()
+
+
+def test_a_helo_name_is_set_while_the_form_stays_as_it_is(visit, web) -> None:
+    page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE1}")
+    for number in (12, 13):
+        page.get_by_label(f"198.51.100.{number}").check()
+    page.get_by_role("link", name="Set… the HELO of 198.51.100.13").click()
+    dialog = page.get_by_role("dialog", name="HELO of 198.51.100.13")
+    dialog.get_by_label("HELO name").fill("out13.example.com")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.locator("[data-part=helo]")).to_contain_text("out13.example.com (set by API)")
+    expect(page.get_by_label("198.51.100.12")).to_be_checked()
+    assert domain_field(page).input_value() == "example.org"
+
+
 def test_saving_in_spite_of_a_critical_finding_asks_first(visit) -> None:
     page = visit(f"{LIST}/new?level=domain&domain=example.org&hostname={NODE2}")
     page.get_by_label("198.51.100.21").check()
@@ -147,7 +178,7 @@ def test_switching_ipv4_off_is_confirmed(visit) -> None:
     expect(page.get_by_label("198.51.100.21")).to_be_disabled()
     page.get_by_role("button", name="Save", exact=True).click()
     page.locator("#errors").get_by_text("Confirm that delivery over IPv4 is to be disabled.").wait_for()
-    page.get_by_label("Yes, disable delivery over IPv4 here").check()
+    page.get_by_label("Yes, only IPv6 is to be used here").check()
     page.get_by_role("button", name="Save", exact=True).click()
     page.locator("#errors").get_by_text("node2.example.net has no IPv6 address that works").wait_for()
     shot(page, "ipv4-off")
