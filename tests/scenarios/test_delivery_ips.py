@@ -23,6 +23,7 @@ from hslpy.egress.delivery_ips import settings
 from hslpy.egress.reputation import suspensions
 from hslpy.egress.store import activity, tables
 from hslpy.egress.store.database import Actor, Database
+from hslpy.egress.traffic import following
 from hslpy.log import no_log
 from tests.scenarios.harness import Client, Scenario, server
 from tests.support.smtp_sink import Sink
@@ -558,5 +559,29 @@ def test_receivers_without_an_ipv6_address_are_counted(tmp_path: Path, database:
             await s.until(lambda: s.events()["delivery.deferred"] == 2)
         with database.read() as session:
             assert activity.without_ipv6(session, time.time()) == 1.0
+
+    run(scenario)
+
+
+def test_which_changes_a_node_goes_by_is_told_again_where_that_failed_once(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the page would say for ever that the node does not follow."""
+    tell, failed = directory.has_applied, []
+
+    def fail_once(*told: Any) -> None:
+        if not failed:
+            failed.append(told)
+            raise sqlite3.OperationalError("database is locked")
+        tell(*told)
+
+    monkeypatch.setattr(directory, "has_applied", fail_once)
+    monkeypatch.setattr(following, "_TELL_S", 0.0)
+
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+            await s.until(lambda: directory.list_nodes(database)[0].revision == database.revision())
+            assert failed and s.events()["egress.away"] == 0
 
     run(scenario)

@@ -69,6 +69,7 @@ class Following:
         self._missing: dict[str, tuple[float, str]] = {}
         self._seen: set[Sender] = set()
         self._told: dict[Sender, float] = {}
+        self._noted = -1  # the revision that the database has been told this node goes by
         departures.alarm = self._could_not_bind
         departures.saw = self.saw
 
@@ -120,7 +121,11 @@ class Following:
             elif now is not None and now.reason != told:
                 self._log("egress.away", {"level": "error", "reason": now.reason, "hint": now.hint})
             told = now.reason if now is not None else ""
-            if now is None and (self._missing or (self._seen and self._clock.monotonic() >= tell_at)):
+            is_time = self._clock.monotonic() >= tell_at
+            if now is None and is_time and self._is_unnoted:
+                tell_at = self._clock.monotonic() + _TELL_S
+                await asyncio.to_thread(self._note, database)
+            if now is None and (self._missing or (self._seen and is_time)):
                 tell_at = self._clock.monotonic() + _TELL_S
                 await asyncio.to_thread(self._tell, database, *self._taken())
 
@@ -171,9 +176,22 @@ class Following:
         self._in_loop(self._has_changed)
         if self._keeps_copy:
             self._write_copy(database, picture)
-            from hslpy.egress.accounts.directory import has_applied
+            self._note(database)
 
+    @property
+    def _is_unnoted(self) -> bool:
+        picture = self._departures.picture
+        return self._keeps_copy and picture is not None and picture.revision != self._noted
+
+    def _note(self, database: Database) -> None:
+        """Tell the database which revision this node goes by; where that fails it is told later."""
+        from hslpy.egress.accounts.directory import has_applied
+
+        picture = self._departures.picture
+        assert picture is not None
+        with contextlib.suppress(Exception):  # whatever it is: the settings hold, and who writes what matters tells of it
             has_applied(database, self._departures.node, picture.revision)
+            self._noted = picture.revision
 
     def _has_changed(self) -> None:
         self.known.set()
