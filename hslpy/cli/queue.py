@@ -1,4 +1,4 @@
-"""`hslpy queue list|summary|show|hold|release|delete`: the queue of a running server, over its control socket."""
+"""`hslpy queue list|summary|nodes|show|hold|release|delete`: the queue of a running server, over its control socket."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hslpy.admin.control import reachable
 from hslpy.cli.command import Command
 from hslpy.cli.output import line as _line
 from hslpy.cli.output import when as _when
+from hslpy.cli.reach import Api
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.queue.entries import FIELDS
@@ -64,6 +65,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in (
         ("list", "list queued recipients"),
         ("summary", "count queued recipients, by destination or another field"),
+        ("nodes", "count queued recipients by server: of this one now, of the others as they told last"),
         ("show", "show one recipient, or all of a message"),
         ("hold", "keep recipients from being tried"),
         ("release", "let held recipients go, and try waiting ones now"),
@@ -71,6 +73,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         _common(action)
+        if name == "nodes":
+            continue
         if name == "show":
             action.add_argument("id", help="a queue id, or the id that the 250 reply named")
             action.add_argument("--content", action="store_true", help="print the message's bytes too")
@@ -94,6 +98,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "nodes":
+        with Api(arguments.config) as api:
+            _print(arguments, {"nodes": api.get("/queue/nodes")}, _nodes)
+        return 0
     path = read_settings(arguments.config).control_path
     filters = {name: value for name in FIELDS if (value := getattr(arguments, name, None)) is not None}
     action = arguments.action
@@ -157,6 +165,16 @@ def _summary(result: Mapping[str, Any]) -> str:
     if result["count"] > len(result["groups"]):
         lines.append(f"({len(result['groups'])} of {result['count']}; --limit N shows more)")
     return "\n".join(lines)
+
+
+def _nodes(result: Mapping[str, Any]) -> str:
+    lines = [f"{'recipients':>10} {'held':>8}  {'as of':<20}  server"]
+    for one in result["nodes"]:
+        counts, at = one["counts"], "-" if one["at"] is None else _when(one["at"])
+        lines.append(
+            f"{counts['total']:>10} {counts['states'].get('held', 0):>8}  {at:<20}  {one['node']} {one['page_url']}"
+        )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _show(result: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -15,7 +16,10 @@ from hslpy.admin.guard import Guard
 from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import ManualClock
+from hslpy.egress.accounts import directory, former
+from hslpy.egress.store import queues
 from hslpy.egress.store.database import Database
+from hslpy.egress.store.tables import NodeQueue
 
 from ..support.mail_server import MailServer, mail_server
 from .browser.seed import EVIL, PASSWORD, seed
@@ -231,3 +235,36 @@ def test_a_secret_is_shown_once_and_works(site: Site) -> None:
     assert admins.sign_in_with_token(site.database, text, site.clock.time()).scopes == {"ips:read"}
     assert text not in root.get("/access/tokens").text
     assert root.post("/access/tokens/new", admin="root", name="x", days="-1", scopes=["ips:read"]).status_code == 400
+
+
+def test_the_queues_of_other_servers_are_told_of_and_linked(site: Site) -> None:
+    """The numbers are of everybody's mail: an admin is told where else there is some, not how much."""
+    counts = {"total": 1234, "states": {"held": 12}, "destinations": {"big.example": 1000}, "locked": {}}
+    row = NodeQueue(node="node2.example.net", process=0, at=site.clock.time() - 10, counts=counts)
+    row.page_url = "https://node2.example.net/"
+    queues.keep(site.database, row, 1)
+    root, alice = Browser(site, "root"), Browser(site, "alice")
+    text = root.get("/outgoing/queue?state=held").text
+    assert 'href="https://node2.example.net/outgoing/queue?state=held"' in text and "1,234" in text and "big.example" in text
+    assert "node2.example.net</a> 1,234 (just now)" in root.get("/").text
+    link = 'href="https://node2.example.net/outgoing/log?domain=x.example"'
+    assert link in root.get("/outgoing/log?domain=x.example").text
+    seen = alice.get("/outgoing/queue").text
+    assert "node2.example.net" in seen and "1,234" not in seen + alice.get("/").text and "big.example" not in seen
+    row = NodeQueue(node="node2.example.net", process=1, at=site.clock.time() - 3600, page_url="", counts=counts)
+    queues.keep(site.database, row, 2)
+    text = root.get("/outgoing/queue").text
+    assert "2,468" in text and '<span class="badge warning"' in text.partition("On other servers")[2]
+
+
+def test_a_locked_user_is_removed_once_it_is_said_what_becomes_of_its_mail(site: Site) -> None:
+    (locked, *_) = [one for one in directory.list_users(site.database) if one.locked and one.username]
+    who = {"domain": locked.domain, "username": locked.username}
+    root = Browser(site, "root")
+    asked = root.get("/customers/users/remove?" + urlencode(who)).text
+    assert "It is locked, and its mail for" in asked and 'name="queued"' in asked
+    refused = root.post("/customers/users/remove", **who)
+    assert refused.status_code == 400 and "is locked, and" in refused.text and 'name="queued"' in refused.text
+    assert root.post("/customers/users/remove", **who, queued="remove").status_code == 303
+    with site.database.read() as session:
+        assert (locked.domain, locked.username) in former.read(session).discarded

@@ -233,36 +233,38 @@ def test_a_locked_node_is_neither_renamed_nor_removed(database: Database) -> Non
             change()
 
 
-def test_mail_held_on_another_node_counts_too(tmp_path: Path, database: Database) -> None:
-    directory.add_node(database, ROOT, "node2.example.net")
+def test_each_node_tells_the_others_what_it_has_queued(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who removes a locked user on one node is asked about its mail on the others, too."""
+    other = "node2.example.net"
+    directory.add_node(database, ROOT, other)
+    monkeypatch.setattr(queues, "KEEP_EVERY_S", 0.05)
+
+    def told() -> queues.QueueOf:
+        with database.read() as session:
+            return next(one for one in queues.read(session, but=NODE) if one.node == other)
 
     async def scenario() -> None:
-        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname="node2.example.net") as s:
-            await known(s)
-            await put_off(s, sink, "bob@example.com", "eve@example.com")
-            directory.lock_user(database, ROOT, "example.com", "bob")
-            await followed(s, database)
-            keeper = queue_keeper(s, database)
-            await keeper.flush()
-
-    def queue_keeper(s: Scenario, database: Database) -> queues.QueueKeeper:
-        picture = s.app.departures.picture
-        return queues.QueueKeeper(
-            database, s.app.queue, "node2.example.net", (0, 1), "https://node2.example.net/", SystemClock(), no_log,
-            wanted=lambda: True, is_locked=lambda domain, username: bool(picture.locked(domain, username)),
-        )  # fmt: skip
-
-    async def beside() -> None:
         (tmp_path / "one").mkdir()
-        async with Sink() as sink, server(tmp_path / "one", configured(database, sink), hostname=NODE) as s:
+        (tmp_path / "two").mkdir()
+        async with (
+            Sink() as sink,
+            server(tmp_path / "one", configured(database, sink), hostname=NODE) as s,
+            server(tmp_path / "two", configured(database, sink), hostname=other) as beside,
+        ):
             await known(s)
+            await known(beside)
+            await put_off(beside, sink, "bob@example.com", "eve@example.com")
+            directory.lock_user(database, ROOT, "example.com", "bob")
+            await beside.until(lambda: told().counts.locked == {"bob@example.com": 1})
+            assert (told().counts.total, told().counts.destinations) == (2, {"receiver.example": 2})
+            assert told().counts.states["held"] == 1
             refused = await call(s, database, "DELETE", "/users", params={"domain": "example.com", "username": "bob"})
             assert refused.status_code == 409 and "1 recipient of theirs" in refused.text
+            rows = (await call(s, database, "GET", "/queue/nodes")).json()
+            assert [(row["node"], row["counts"]["total"]) for row in rows] == [(NODE, 0), (other, 2)]
+            answer = (await call(s, database, "GET", "/queue")).json()
+            assert (answer["node"], answer["other_nodes"]) == (NODE, {other: ""})
 
-    (tmp_path / "two").mkdir()
     run(scenario)
-    with database.read() as session:
-        (other,) = queues.read(session)
-    assert (other.node, other.page_url, other.counts.total) == ("node2.example.net", "https://node2.example.net/", 2)
-    assert other.counts.locked == {"bob@example.com": 1} and other.counts.destinations == {"receiver.example": 2}
-    run(beside)

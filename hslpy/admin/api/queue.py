@@ -1,9 +1,9 @@
-"""The queue of this node, over the mail server's control socket."""
+"""The queue of this node, over the mail server's control socket; of the others, what they told last."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query as Asked
@@ -12,6 +12,8 @@ from pydantic import Field
 from hslpy.admin.api.frame import MOST_PER_PAGE, SUPER, Body, Caller, NotFound, Refused, Unavailable, needs, noun
 from hslpy.admin.control import ask
 from hslpy.admin.recent import COMMAND as DELIVERIES
+from hslpy.egress.store import queues
+from hslpy.egress.store.queues import QueueOf
 from hslpy.errors import OperatorError
 from hslpy.queue.entries import FIELDS
 
@@ -44,7 +46,7 @@ async def order(caller: Caller, command: str, arguments: Mapping[str, Any]) -> d
     return answer
 
 
-@router.get("/queue", summary="List queued recipients")
+@router.get("/queue", summary="List queued recipients of this node")
 async def list_entries(
     caller: Annotated[Caller, READ],
     limit: Annotated[int, Asked(ge=1, le=MOST_PER_PAGE)] = 100,
@@ -54,7 +56,16 @@ async def list_entries(
 ) -> dict[str, Any]:
     wanted = dict(one.split("=", 1) for one in filter if "=" in one)
     _refuse_unknown(wanted)
-    return await order(caller, "queue.list", {"limit": limit, "offset": offset, "held": held, "filter": wanted})
+    found = await order(caller, "queue.list", {"limit": limit, "offset": offset, "held": held, "filter": wanted})
+    return found | await asyncio.to_thread(_of_this_node, caller)
+
+
+@router.get("/queue/nodes", summary="Count queued recipients by node: of this one now, of the others as they told last")
+async def nodes(caller: Annotated[Caller, READ]) -> list[QueueOf]:
+    found = await order(caller, "queue.summary", {"by": "recipientdomain", "most": queues.MOST_DESTINATIONS})
+    most = {one["value"]: one["count"] for one in found["groups"]}
+    own = queues.Counts(found["total"], found["states"], most)
+    return [QueueOf(caller.site.node, caller.site.clock.time(), "", own), *await asyncio.to_thread(_elsewhere, caller)]
 
 
 @router.get("/queue/summary", summary="Count queued recipients by a field, the most frequent values first")
@@ -75,7 +86,8 @@ async def deliveries(
     wanted: dict[str, list[str]] = {}
     for name, _, value in (one.partition("=") for one in filter):
         wanted.setdefault(name, []).append(value)
-    return await order(caller, DELIVERIES, {"wanted": wanted, "limit": limit})
+    found = await order(caller, DELIVERIES, {"wanted": wanted, "limit": limit})
+    return found | await asyncio.to_thread(_of_this_node, caller)
 
 
 @router.get("/queue/{id}", summary="Show a queued recipient, or all of a message; its content to super-admins")
@@ -109,6 +121,16 @@ async def _change(caller: Caller, command: str, body: Some) -> dict[str, Any]:
     text = f"{done.get('count', 0)} recipients"
     await asyncio.to_thread(caller.site.database.record, caller.actor, f"queue {command}", told, text)
     return done
+
+
+def _elsewhere(caller: Caller) -> Sequence[QueueOf]:
+    with caller.site.database.read() as session:
+        return queues.read(session, but=caller.site.node)
+
+
+def _of_this_node(caller: Caller) -> dict[str, Any]:
+    """Say whose rows these are, and where there are more."""
+    return {"node": caller.site.node, "other_nodes": {one.node: one.page_url for one in _elsewhere(caller)}}
 
 
 def _refuse_unknown(wanted: Mapping[str, str]) -> None:

@@ -13,6 +13,8 @@ from hslpy.admin import control
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import directory
 from hslpy.egress.rules.names import Refused
+from hslpy.egress.store import queues
+from hslpy.egress.store.queues import QueueOf
 from hslpy.errors import OperatorError
 
 ANSWER_S = 10.0
@@ -54,6 +56,15 @@ def scoped(visit: Visit, **egress: Sequence[str]) -> Mapping[str, Sequence[str]]
         asked = wanted.get("domain", own)
         wanted["domain"] = [one for one in asked if one in own]
     return wanted
+
+
+def elsewhere(visit: Visit) -> Sequence[QueueOf]:
+    """Give the queues of the other nodes, as they told last; an admin is told of no numbers: they are of all domains."""
+    with visit.database.read() as session:
+        found = queues.read(session, but=visit.site.node)
+    if visit.principal.admins is None:
+        return found
+    return [QueueOf(one.node, page_url=one.page_url) for one in found]
 
 
 def gaps(answer: Mapping[str, Any]) -> Sequence[str]:

@@ -77,6 +77,7 @@ def overview(visit: Visit) -> Response:
         "sees_all": sees_all,
         "queue": queue,
         "queue_fault": fault,
+        "elsewhere": mail.elsewhere(visit),
         "most": MOST_DESTINATIONS,
         "tasks": [],
     }

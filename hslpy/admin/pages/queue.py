@@ -135,6 +135,8 @@ def show(visit: Visit) -> Response:
         "at": lambda page: f"{PATH}?{urlencode({**arguments, 'page': page})}",
         "query": urlencode(arguments),
         "domains": [one.name for one in directory.list_domains(visit.database, admins=visit.principal.admins)],
+        "elsewhere": mail.elsewhere(visit),
+        "sees_all": visit.principal.admins is None,
     }
     return visit.render("queue.html", title="Queue", **context)
 
@@ -223,6 +225,7 @@ def deliveries(visit: Visit) -> Response:
     except Refused as error:
         context["fault"] = error.message
     context["elsewhere"] = _elsewhere(visit, wanted.get("address", ()))
+    context |= {"others": mail.elsewhere(visit), "query": visit.request.url.query}
     context |= {"asked": asked, "addresses": " ".join(addresses), "outcomes": OUTCOMES, "tones": TONES, "zone": _zone(visit)}
     return visit.render("deliveries.html", title="Deliveries", **context)
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from hslpy.clock import Clock
 from hslpy.egress.store.database import Database
 from hslpy.egress.store.faults import DatabaseFault
-from hslpy.egress.store.tables import NodeQueue
+from hslpy.egress.store.tables import Node, NodeQueue
 from hslpy.log import Log
 from hslpy.queue.queue import Queue
 from hslpy.queue.search import Summary
@@ -42,12 +42,16 @@ class Counts:
 
 @record
 class QueueOf:
-    """The queue of a node as of `at` (Unix seconds). `page_url` is of its page, empty where others cannot reach it."""
+    """The queue of a node as of `at` (Unix seconds; None: it never told). `page_url` is of its page, empty where others
+    cannot reach it."""
 
     node: str
-    at: float
-    page_url: str
-    counts: Counts
+    at: float | None = None
+    page_url: str = ""
+    counts: Counts = field(default_factory=Counts)
+
+    def is_old(self, now: float) -> bool:
+        return self.at is None or now - self.at > OLD_S
 
 
 class QueueKeeper:
@@ -121,12 +125,16 @@ def keep(database: Database, row: NodeQueue, processes: int) -> None:
 
 
 def read(session: Session, *, but: str = "") -> Sequence[QueueOf]:
-    """Give the queues by node, of all that ever told; without the node `but`."""
-    found: dict[str, list[NodeQueue]] = {}
+    """Give the queues of all nodes, as they told last; without the node `but`."""
+    found: dict[str, list[NodeQueue]] = {
+        name: [] for name in session.scalars(select(Node.name).where(Node.name != but).order_by(Node.name))
+    }
     for row in session.scalars(select(NodeQueue).where(NodeQueue.node != but).order_by(NodeQueue.node, NodeQueue.process)):
         found.setdefault(row.node, []).append(row)
     return [
         QueueOf(node, min(row.at for row in rows), rows[0].page_url, _together([Counts(**row.counts) for row in rows]))
+        if rows
+        else QueueOf(node)
         for node, rows in found.items()
     ]
 
