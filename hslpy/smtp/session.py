@@ -11,7 +11,7 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hslpy.clock import Clock
 from hslpy.egress.rules.book import Sender
@@ -50,6 +50,9 @@ from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.settings import SmtpSettings
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.users.contract import Logins
+
+if TYPE_CHECKING:
+    from hslpy.egress.traffic.picture import Picture
 
 Accept = Callable[[NewMessage], Awaitable[tuple[QueuedRecipient, ...]]]
 PtrLookup = Callable[[str], Awaitable[str | None]]
@@ -181,6 +184,10 @@ class Session:
         self.ssl: object = None
         self._facts: ConnectionFacts | None = None
         self._received_start: bytes | None = None
+        # What `sender_of` was asked last, and what it found: MAIL and the end of DATA ask the same.
+        self._sender_in: Picture | None = None
+        self._sender_asked: tuple[object, ...] = ()
+        self._sender: Sender | None = None
 
     @property
     def host_name(self) -> str | None:
@@ -425,8 +432,12 @@ class Session:
         departures = self.shared.departures
         if departures is None or departures.picture is None:
             return None
-        domain = ascii_lower(ascii_domain(address.domain))
-        return sender_at(departures.picture, self.login, self.remote_ip, domain, is_null=address.is_null)
+        picture, asked = departures.picture, (address, self.auth, self.remote_ip)
+        if picture is not self._sender_in or asked != self._sender_asked:
+            domain = ascii_lower(ascii_domain(address.domain))
+            self._sender = sender_at(picture, self.login, self.remote_ip, domain, is_null=address.is_null)
+            self._sender_in, self._sender_asked = picture, asked
+        return self._sender
 
     @property
     def login(self) -> str:

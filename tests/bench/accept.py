@@ -1,13 +1,14 @@
 """The accept path against Postfix: messages a second and CPU a message, as ratios from one interleaved run.
 
-usage: python -m tests.bench.accept [--seconds S] [--passes N] [--cells NAME,...] [--workers N] [--against FOLDER]
-       [--check]
+usage: python -m tests.bench.accept [--seconds S] [--passes N] [--cells NAME,...] [--workers N] [--store]
+       [--against FOLDER] [--check]
 
 Ours: source hashing at RCPT, the DATA policy of `scripts/examples/seeds/data.hsl` with its limits raised so that nothing is
 deferred, and three rate checks a message in a real Redis; the 250 follows the durable write; delivery is not started.
 Both servers log each message to a file. The scanners are STAND-INS that answer at once (class 50, score 7).
 Postfix: no policy, every message on HOLD. Both are loaded by Postfix's smtp-source, A B A B.
 The cells are sessions x size of a message, `conn` for a connection a message; `--check` exits 1 below a goal of `CELLS`.
+With `--store` ours has a database of delivery IPs with a thousand customers, of which the sender is one.
 With `--against` the other side is the server of another checkout, in place of Postfix: for a change before and after.
 Needs root (Postfix) and the Debian packages that tests/run installs. Everything stays on loopback.
 """
@@ -73,8 +74,10 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def ours(folder: Path, redis_url: str, checkout: Path = ROOT, workers: int = 1) -> Iterator[tuple[int, int]]:
-    """Give port and process id of a server with the policies above, as `checkout` has it."""
+def ours(
+    folder: Path, redis_url: str, checkout: Path = ROOT, workers: int = 1, store: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Give port and process id of a server with the policies above, as `checkout` has it; with a database, if `store`."""
     data = (ROOT / "scripts/examples/seeds/data.hsl").read_text()
     data = data.replace("300, 28800", "1000000000, 28800").replace("100, 28800", "1000000000, 28800")
     (folder / "data.hsl").write_text(data)
@@ -82,7 +85,8 @@ def ours(folder: Path, redis_url: str, checkout: Path = ROOT, workers: int = 1) 
     port = free_port()
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "tests.bench.accept_server", str(port), str(folder), redis_url]
-        command += [str(workers)] if workers > 1 else []
+        command += [str(workers)] if workers > 1 or store else []
+        command += [f"sqlite:///{folder}/delivery.db"] if store else []
         process = subprocess.Popen(command, cwd=checkout, stderr=log)
     try:
         wait_for_port(port, process)
@@ -134,6 +138,7 @@ def main() -> int:
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--cells", default=",".join(CELLS), help=f"of {', '.join(CELLS)}")
     parser.add_argument("--workers", type=int, default=1, help="processes of ours")
+    parser.add_argument("--store", action="store_true", help="ours with a database of delivery IPs")
     parser.add_argument("--against", type=Path, help="another checkout, in place of Postfix")
     parser.add_argument("--check", action="store_true", help="exit 1 below the goals")
     arguments = parser.parse_args()
@@ -142,7 +147,10 @@ def main() -> int:
         base = Path(temporary)
         for name in ("redis", "ours", "theirs"):
             (base / name).mkdir()
-        with redis_server(base / "redis") as url, ours(base / "ours", url, workers=arguments.workers) as our_server:
+        with (
+            redis_server(base / "redis") as url,
+            ours(base / "ours", url, workers=arguments.workers, store=arguments.store) as our_server,
+        ):
             theirs = ours(base / "theirs", url, arguments.against) if arguments.against else postfix(base / "theirs")
             with theirs as their_server:
                 servers = {"hslpy": our_server, "other" if arguments.against else "postfix": their_server}

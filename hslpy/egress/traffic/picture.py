@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from functools import lru_cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -90,15 +91,11 @@ class Picture:
 
     def account_at(self, client: str) -> Account | None:
         """Give the user who is known by a client's address, the narrowest network's."""
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:
+        if not self.networks:
             return None
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        number, bits = int(address), address.max_prefixlen
-        for version, length, by_network in self.networks:
-            if version == address.version and (found := by_network.get(number >> (bits - length))) is not None:
+        version, number, bits = _number_of(client)
+        for of_version, length, by_network in self.networks:
+            if of_version == version and (found := by_network.get(number >> (bits - length))) is not None:
                 return found
         return None
 
@@ -118,6 +115,18 @@ class Picture:
         """Give why a sender may send nothing, empty for one that may."""
         account = self.accounts.get((domain, username)) if domain else None
         return account.locked if account is not None else self.domains.get(domain, "")
+
+
+@lru_cache(maxsize=4096)
+def _number_of(client: str) -> tuple[int, int, int]:
+    """Give an address' version, number and length in bits, IPv4 mapped into IPv6 as IPv4; zeros where it is no address."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return 0, 0, 0
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.version, int(address), address.max_prefixlen
 
 
 def read(session: Session) -> Picture:
