@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from hslpy.admin.settings import MINIMUM_VERSION
 from hslpy.app import hook_settings
 from hslpy.cli.command import Command
 from hslpy.cli.run import add_profile_argument, profiles_of
-from hslpy.client.certificates import read_certificate
+from hslpy.client.certificates import CertificateFiles, fault_of_time, read_certificate
+from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import check_hooks
@@ -51,10 +53,14 @@ def _run(arguments: argparse.Namespace) -> int:
             for file in files:
                 if not file.is_file():
                     raise OperatorError(f"there is no script {file}", hint=f"`hooks.{hook}` of {arguments.config} names it")
-        for pair in settings.smtp.certificate_files:
-            read_certificate(pair, settings.smtp.tls_minimum_version)
+        pairs: list[tuple[CertificateFiles, str]]
+        pairs = [(pair, settings.smtp.tls_minimum_version) for pair in settings.smtp.certificate_files]
         if settings.admin.files is not None:
-            read_certificate(settings.admin.files, MINIMUM_VERSION)
+            pairs.append((settings.admin.files, MINIMUM_VERSION))
+        for pair, minimum_version in pairs:
+            fault = fault_of_time(read_certificate(pair, minimum_version), SystemClock().time())
+            if fault:
+                print(f"warning: the certificate {fault}", file=sys.stderr)
         if settings.smtp.users_file is not None:
             load_users(settings.smtp.users_file)
     if not work:

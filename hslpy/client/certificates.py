@@ -129,6 +129,15 @@ def alarm(certificate: Certificate, now: float) -> str | None:
     return "warning" if left < min(WARN_DAYS * DAY_S, lifetime * WARN_SHARE) else None
 
 
+def fault_of_time(certificate: Certificate, now: float) -> str:
+    """Say how a certificate is not good at a time; "" for one that is."""
+    if certificate.expires_at <= now:
+        return f"{certificate.files.certificate} ended on {_date(certificate.expires_at)}"
+    if certificate.valid_from > now:
+        return f"{certificate.files.certificate} is not good before {_date(certificate.valid_from)}"
+    return ""
+
+
 class Certificates:
     """All of a server's. `context` is for the next handshake; None without any. Raises OperatorError as reading does.
 
@@ -186,7 +195,9 @@ class Certificates:
             if stamps == kept.seen and not everything:
                 continue
             try:
-                result: Certificate | OperatorError = read_certificate(kept.files, self._minimum_version)
+                result: Certificate | OperatorError
+                result = found = read_certificate(kept.files, self._minimum_version)
+                self._refuse_worse(kept.current, found)
             except OperatorError as error:
                 if kept.doubted != stamps and not everything:
                     kept.doubted = stamps
@@ -195,6 +206,12 @@ class Certificates:
             kept.seen, kept.doubted = stamps, None
             results.append((kept, result))
         return results
+
+    def _refuse_worse(self, current: Certificate, new: Certificate) -> None:
+        now = self._clock.time()
+        fault = fault_of_time(new, now)
+        if fault and not fault_of_time(current, now):
+            raise OperatorError(f"{fault}, the one in use is good until {_date(current.expires_at)}")
 
     def tell_of_expiry(self) -> None:
         """Log which certificates end soon, once a day."""
@@ -234,8 +251,12 @@ def _about(certificate: Certificate) -> dict[str, object]:
     return {
         "certificate": certificate.files.certificate,
         "names": ",".join(certificate.names),
-        "expires": datetime.fromtimestamp(certificate.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expires": _date(certificate.expires_at),
     }
+
+
+def _date(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _stamps(files: CertificateFiles) -> Stamps:

@@ -206,6 +206,34 @@ def test_the_end_is_told_once_a_day(tmp_path: Path) -> None:
     assert log[-1][0] == "smtp.certificate_expired" and log[-1][1]["level"] == "error"
 
 
+def test_one_that_has_ended_does_not_take_the_place_of_one_that_has_not(tmp_path: Path) -> None:
+    clock = ManualClock()
+    now = dt.datetime.fromtimestamp(clock.time(), dt.UTC)
+    log: list[tuple[str, Any]] = []
+    good, ended, later = ((90, 10), (90, 91), (90, -1))
+    made = pair(tmp_path, ["a.test"], days=good[0], age_days=good[1], now=now)
+    certificates = Certificates(
+        "smtp", [as_files(made)], "TLSv1.2", clock, lambda event, fields: log.append((event, dict(fields)))
+    )
+
+    async def put(days: float, age_days: float) -> tuple[str, str]:
+        pair(tmp_path, ["b.test"], days=days, age_days=age_days, now=now)
+        await certificates.refresh()
+        await certificates.refresh()
+        event, fields = log[-1]
+        return event, str(fields.get("why"))
+
+    async def work() -> None:
+        for age, text in ((ended, "ended on"), (later, "is not good before")):
+            event, why = await put(*age)
+            assert event == "smtp.certificate_kept" and text in why and "the one in use is good until" in why
+        assert certificates.names == {"a.test"}
+        clock.advance(81 * DAY_S)
+        assert (await put(90, 91))[0] == "smtp.certificate_loaded", "one that has ended for another"
+
+    run(work)
+
+
 def test_names_are_chosen_in_order(tmp_path: Path) -> None:
     first = read_certificate(as_files(pair(tmp_path, ["*.x.test"], stem="1")), "TLSv1.2")
     second = read_certificate(as_files(pair(tmp_path, ["a.x.test"], stem="2")), "TLSv1.2")
