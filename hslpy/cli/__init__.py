@@ -11,7 +11,7 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hslpy.cli.command import Command
 from hslpy.errors import OperatorError
@@ -24,10 +24,21 @@ COMMAND_MODULES = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with a suggestion for a misspelt command or option."""
+    """argparse, with a suggestion for a misspelt command or option, of which it tells before it asks for missing ones."""
+
+    words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.words = list(args or ())
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         known = [option for action in self._actions for option in action.option_strings]
+        if message.startswith(("the following arguments are required", "unrecognized arguments")):
+            names = [word.partition("=")[0] for word in self.words if word.startswith("--")]
+            given = names[: names.index("--")] if "--" in names else names  # what stands behind `--` is no option
+            strange = next((one for one in given if one not in known), None)
+            message = f"unknown option {strange}" if strange is not None else message
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 known += list(action.choices)

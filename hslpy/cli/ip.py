@@ -162,7 +162,7 @@ def _undo(api: Api, arguments: argparse.Namespace) -> int:
 
 
 def _explain_arguments(parser: argparse.ArgumentParser) -> None:
-    _node(parser)
+    _node(parser, wanted=False, help="the server's host name; left out: the only one there is")
     _scope(parser, admin=False)
     parser.add_argument("--ipv6", action="store_true", help="towards receivers with IPv6, in place of IPv4")
 
@@ -330,6 +330,6 @@ COMMAND = command(
     ),
     description="Without a running server the database is changed itself: all can be set up before the first start.\n"
     "  hslpy ip set --node node1.example.net --domain example.com 192.0.2.11 2001:db8::11\n"
-    "  hslpy ip explain --node node1.example.net --domain example.com --user bob\n"
+    "  hslpy ip explain --domain example.com --user bob\n"
     "  hslpy ip check 192.0.2.11",
 )

@@ -28,11 +28,10 @@ _BASE = "http://localhost/api/v1"
 
 
 class Api:
-    """The API for one command: `with Api(config) as api`. `is_served`: a server answers."""
+    """The API for one command: `with Api(config) as api`."""
 
     def __init__(self, config: Path | None) -> None:
         self._settings = read_settings(config)
-        self.is_served = False
 
     def __enter__(self) -> Api:
         self._runner = asyncio.Runner()
@@ -104,7 +103,6 @@ class Api:
 
         path = self._settings.admin_path
         if await process_at(path) is not None:
-            self.is_served = True
             name = self._stack.enter_context(reachable(path))
             transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(uds=name)
         else:

@@ -108,7 +108,7 @@ def test_everything_is_set_up_by_commands(shell: Shell, monkeypatch: pytest.Monk
     done = shell("ip", "set", "--node", NODE, "--domain", "example.com", "8.8.4.2", "8.8.4.9")
     assert "8.8.4.9 is not an address of node1.example.net" in done.out
     assert "8.8.4.2;8.8.4.9;::0" in shell("ip", "show", "--domain", "example.com", "--user", "bob").out
-    explained = shell("ip", "explain", "--node", NODE, "--user", "bob@example.com").out
+    explained = shell("ip", "explain", "--user", "bob@example.com").out  # of the only node
     assert "--user wants --domain" in shell("ip", "explain", "--node", NODE, "--user", "bob", status=2).err
     assert "* domain example.com: 8.8.4.2; 8.8.4.9" in explained and "not on this server" in explained
     told = shell("ip", "suspend", "8.8.4.2", "--node", NODE, "--hours", "1.5", "--reason", "blocked")
@@ -176,6 +176,9 @@ def test_what_is_refused_says_so(shell: Shell) -> None:
     assert "nothing was chosen" in shell("domain", "set", "example.com", status=2).err
     assert "did you mean `explain`?" in shell("ip", "explian", status=2).err
     assert "did you mean `--rule`?" in shell("ip", "list", "--rul", "x", status=2).err
+    before_what_is_missing = shell("ip", "set", "--nod", NODE, "192.0.2.1", status=2).err
+    assert before_what_is_missing.startswith("error: unknown option --nod\n  hint: did you mean `--node`?\n")
+    assert "required: --node" in shell("ip", "set", "--", "--nod", status=2).err
     assert "ids or rules are wanted" in shell("ip", "remove", status=2).err
     assert "cannot be read" in shell("ip", "import", "/nowhere.csv", status=2).err
 

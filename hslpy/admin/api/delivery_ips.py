@@ -267,7 +267,7 @@ def load(caller: Annotated[Caller, WRITE], file: CsvFile, preview: bool = False)
 @router.get("/delivery-ips/explain", summary="Explain why mail of a sender leaves from where")
 def explain(
     caller: Annotated[Caller, READ],
-    node: str,
+    node: str = "",
     domain: str = "",
     username: str = "",
     identity: str = "",

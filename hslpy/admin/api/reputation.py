@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header
 from fastapi import Query as Asked
@@ -16,11 +14,12 @@ from pydantic import BaseModel
 from hslpy.admin.api.block_lists import checker
 from hslpy.admin.api.frame import Body, Caller, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
+from hslpy.admin.event_stream import message, stream_of
 from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import listings, page_tables
 from hslpy.egress.reputation.block_lists import BlockList
 from hslpy.egress.reputation.checker import ReputationChecker
-from hslpy.egress.reputation.jobs import Event, Progress
+from hslpy.egress.reputation.jobs import Progress
 from hslpy.egress.reputation.listings import Row
 from hslpy.egress.rules.names import canonical_address
 
@@ -28,7 +27,6 @@ router = noun("reputation")
 
 READ = needs("reputation:read")
 WRITE = needs("reputation:write")
-ALIVE_S = 15.0  # how often a stream says something, so that nothing on its way takes it for dead
 
 
 class Start(Body):
@@ -142,34 +140,10 @@ async def follow(
     found = checker(caller)
     found.job(id)
     known = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else after
-    headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(found, id, known), media_type="text/event-stream", headers=headers)
+    return stream_of(_messages(found, id, known))
 
 
-async def _stream(found: ReputationChecker, id: int, after: int) -> AsyncIterator[str]:
-    events = found.follow(id, after)
-    waiting: asyncio.Task[Event] | None = None
-    try:
-        while True:
-            waiting = waiting or asyncio.create_task(_next(events))
-            done, _ = await asyncio.wait([waiting], timeout=ALIVE_S)
-            if not done:
-                yield ": still here\n\n"
-                continue
-            try:
-                event = waiting.result()
-            except StopAsyncIteration:
-                break
-            waiting = None
-            yield f"id: {event.number}\nevent: cell\ndata: {json.dumps(asdict(event))}\n\n"
-        yield f"event: end\ndata: {json.dumps(asdict(found.job(id).progress))}\n\n"
-    finally:
-        if waiting is not None:
-            waiting.cancel()
-
-
-def _next(events: AsyncIterator[Event]) -> Coroutine[Any, Any, Event]:
-    async def one() -> Event:
-        return await anext(events)
-
-    return one()
+async def _messages(found: ReputationChecker, id: int, after: int) -> AsyncIterator[str]:
+    async for event in found.follow(id, after):
+        yield message(asdict(event), id=event.number, event="cell")
+    yield message(asdict(found.job(id).progress), event="end")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from hslpy.admin.api.frame import Body, Caller, Done, needs, noun
 from hslpy.egress.warm_up import warm_view, warming
 from hslpy.egress.warm_up.warm_view import View
+from hslpy.records import record
 
 router = noun("warm-up")
 
@@ -65,58 +67,54 @@ def show(caller: Annotated[Caller, READ], address: str) -> View:
     return _view(caller, address)
 
 
-@router.post("/warm-ups/{address}/start", summary="Begin to warm up an address")
-def start(caller: Annotated[Caller, WRITE], address: str, body: Start) -> View:
-    warming.start(caller.site.database, caller.actor, address, **body.given)
-    return _view(caller, address)
+@record
+class Order:
+    """What can be ordered of a warm-up, at `path` of its address: the function, and what a request brings for it."""
+
+    method: str
+    path: str
+    carry_out: Callable[..., Any]
+    summary: str
+    body: type[Body] | None = None
 
 
-@router.post("/warm-ups/{address}/restart", summary="Begin again with the first day, by the same plan or another")
-def restart(caller: Annotated[Caller, WRITE], address: str, body: PlanOf) -> View:
-    warming.restart(caller.site.database, caller.actor, address, **body.given)
-    return _view(caller, address)
+ORDERS = (
+    Order("POST", "start", warming.start, "Begin to warm up an address", Start),
+    Order("POST", "restart", warming.restart, "Begin again with the first day, by the same plan or another", PlanOf),
+    Order("PUT", "plan", warming.change_plan, "Go on by another plan; the days done stay done", PlanOf),
+    Order("POST", "pause", warming.pause, "Send nothing from an address until it is resumed", Pause),
+    Order("POST", "resume", warming.resume, "Go on with the day on which it was paused"),
+    Order(
+        "POST", "repeat-day", warming.repeat_day, "Repeat today's day of the plan, or step back to an earlier one", Repeat
+    ),
+    Order("POST", "skip-to-warm", warming.skip_to_warm, "End the warm-up: the address is used as any other"),
+    Order("POST", "already-warm", warming.mark_warm, "Say that an address needs no warming up"),
+    Order("POST", "hold-back", warming.hold_back, "Send nothing from an address until its warm-up is started"),
+)
 
 
-@router.put("/warm-ups/{address}/plan", summary="Go on by another plan; the days done stay done")
-def change_plan(caller: Annotated[Caller, WRITE], address: str, body: PlanOf) -> View:
-    warming.change_plan(caller.site.database, caller.actor, address, **body.given)
-    return _view(caller, address)
+def _add(order: Order) -> None:
+    def plain(caller: Annotated[Caller, WRITE], address: str) -> View:
+        order.carry_out(caller.site.database, caller.actor, address)
+        return _view(caller, address)
+
+    def with_body(caller: Annotated[Caller, WRITE], address: str, body: Any) -> View:
+        order.carry_out(caller.site.database, caller.actor, address, **body.given)
+        return _view(caller, address)
+
+    if order.body is not None:
+        with_body.__annotations__["body"] = order.body
+    router.add_api_route(
+        f"/warm-ups/{{address}}/{order.path}",
+        with_body if order.body is not None else plain,
+        methods=[order.method],
+        summary=order.summary,
+        name=order.carry_out.__name__,
+    )
 
 
-@router.post("/warm-ups/{address}/pause", summary="Send nothing from an address until it is resumed")
-def pause(caller: Annotated[Caller, WRITE], address: str, body: Pause) -> View:
-    warming.pause(caller.site.database, caller.actor, address, reason=body.reason)
-    return _view(caller, address)
-
-
-@router.post("/warm-ups/{address}/resume", summary="Go on with the day on which it was paused")
-def resume(caller: Annotated[Caller, WRITE], address: str) -> View:
-    warming.resume(caller.site.database, caller.actor, address)
-    return _view(caller, address)
-
-
-@router.post("/warm-ups/{address}/repeat-day", summary="Repeat today's day of the plan, or step back to an earlier one")
-def repeat_day(caller: Annotated[Caller, WRITE], address: str, body: Repeat) -> View:
-    warming.repeat_day(caller.site.database, caller.actor, address, day=body.day)
-    return _view(caller, address)
-
-
-@router.post("/warm-ups/{address}/skip-to-warm", summary="End the warm-up: the address is used as any other")
-def skip_to_warm(caller: Annotated[Caller, WRITE], address: str) -> View:
-    warming.skip_to_warm(caller.site.database, caller.actor, address)
-    return _view(caller, address)
-
-
-@router.post("/warm-ups/{address}/already-warm", summary="Say that an address needs no warming up")
-def mark_warm(caller: Annotated[Caller, WRITE], address: str) -> View:
-    warming.mark_warm(caller.site.database, caller.actor, address)
-    return _view(caller, address)
-
-
-@router.post("/warm-ups/{address}/hold-back", summary="Send nothing from an address until its warm-up is started")
-def hold_back(caller: Annotated[Caller, WRITE], address: str) -> View:
-    warming.hold_back(caller.site.database, caller.actor, address)
-    return _view(caller, address)
+for _order in ORDERS:
+    _add(_order)
 
 
 @router.delete("/warm-ups/{address}", summary="Forget an address's warm-up: it is used as one that never had any")

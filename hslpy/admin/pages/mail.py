@@ -5,7 +5,6 @@ An admin is answered of their own domains alone. Must not know of HTML.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def ask(visit: Visit, command: str, arguments: Mapping[str, Any], timeout_s: flo
     if path is None:
         raise Away("the page runs without a mail server")
     try:
-        return asyncio.run(control.ask(path, command, arguments, timeout_s))
+        return visit.wait(control.ask(path, command, arguments, timeout_s))
     except OperatorError as error:
         if error.exit_code == 1:  # its own answer
             raise Refused(error.message) from None

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
+from hslpy.admin.event_stream import message, stream_of
 from hslpy.admin.pages.delivery_ips import PATH, TITLE, tab, tabs
 from hslpy.admin.pages.listing import Listing, query_from
 from hslpy.admin.pages.table import page
@@ -36,7 +36,6 @@ VIEWERS: Sequence[Role] = ("super-admin", "read-only")
 ASK_QUERIES, ASK_S = 1000, 60.0  # a check larger than that is asked about first
 WAIT_S = 12.0  # how long a page without a script waits for a check; one cell takes 8 s at most
 TELL_S = 0.3  # between two messages of a stream
-ALIVE_S = 15.0  # after so long without any, one without contents
 STREAM_S = 300.0  # then the browser connects again, and is asked who it is
 
 TONES: Mapping[str, str] = {
@@ -292,25 +291,19 @@ async def events(visit: Visit) -> Response:
     told = _told(visit.request.headers.get("last-event-id", "") or visit.asked("told"))
     if "text/event-stream" not in visit.request.headers.get("accept", ""):
         return visit.json(_news(checker, told))
-    stream = _stream(visit, checker, told)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return stream_of(_messages(checker, told))
 
 
-async def _stream(visit: Visit, checker: ReputationChecker, told: dict[int, int]) -> AsyncIterator[str]:
-    """Tell news until no job is running any more. What comes in quick succession is one message."""
+async def _messages(checker: ReputationChecker, told: dict[int, int]) -> AsyncIterator[str]:
+    """Give news until no job is running any more. What comes in quick succession is one message."""
     loop = asyncio.get_running_loop()
-    begun = told_at = loop.time()
-    while True:
-        news = _news(checker, told)
-        if news["cells"] or news["ended"] or told_at == begun:
-            told_at = loop.time()
-            yield f"id: {news['told']}\ndata: {json.dumps(news, ensure_ascii=False)}\n\n"
-        elif loop.time() - told_at > ALIVE_S:
-            told_at = loop.time()
-            yield ": still here\n\n"
-        if not news["running"] or loop.time() - begun > STREAM_S or await visit.request.is_disconnected():
-            return
+    news, begun = _news(checker, told), loop.time()
+    yield message(news, id=news["told"])
+    while news["running"] and loop.time() - begun < STREAM_S:
         await asyncio.sleep(TELL_S)
+        news = _news(checker, told)
+        if news["cells"] or news["ended"]:
+            yield message(news, id=news["told"])
 
 
 def _told(text: str) -> dict[int, int]:

@@ -50,6 +50,7 @@ class Entered:
     other4: str = ""
     other6: str = ""
     ipv4_disabled: bool = False
+    strict: bool = False
     confirmed: bool = False
     confirmed_host: str = ""
     warm: str = ""
@@ -80,7 +81,7 @@ class Entered:
                     continue
                 if family_of(address) == family and address not in found[family]:
                     found[family].append(address)
-        return Value(() if self.ipv4_disabled else tuple(found[4]), tuple(found[6]), self.ipv4_disabled)
+        return Value(() if self.ipv4_disabled else tuple(found[4]), tuple(found[6]), self.ipv4_disabled, self.strict)
 
 
 def entered(visit: Visit) -> Entered:
@@ -96,6 +97,7 @@ def entered(visit: Visit) -> Entered:
         ipv4=tuple(visit.fields("ipv4")),
         ipv6=tuple(visit.fields("ipv6")),
         ipv4_disabled=bool(visit.field("ipv4_disabled")),
+        strict=bool(visit.field("strict")),
         confirmed=bool(visit.field("confirmed")),
         warm=visit.field("warm"),
         form_id=visit.field("form_id")[:64],
@@ -115,6 +117,7 @@ def of_row(row: Row) -> Entered:
         row.ipv4,
         row.ipv6,
         ipv4_disabled=row.ipv4_disabled,
+        strict=row.strict,
         confirmed=row.ipv4_disabled,
     )
 
@@ -193,6 +196,7 @@ def _carry_out(visit: Visit, given: Entered) -> Outcome:
         None if given.ipv4_disabled else list(given.listed(4)),
         list(given.listed(6)),
         given.ipv4_disabled,
+        given.strict,
     )
     if given.id:
         return settings.edit_row(
@@ -460,7 +464,7 @@ def _again(visit: Visit, given: Entered, theirs: Row | None) -> Mapping[str, Any
     fields: dict[str, Any] = {**given.scope, "hostname": given.hostname, "ipv4": given.ipv4, "ipv6": given.ipv6}
     fields |= {"other4": given.other4, "other6": given.other6, "anyway": "1"}
     fields |= {"confirmed": "1", "confirmed_host": given.confirmed_host}
-    fields |= {"ipv4_disabled": "1"} if given.ipv4_disabled else {}
+    fields |= {name: "1" for name in ("ipv4_disabled", "strict") if getattr(given, name)}
     return fields | {
         "id": theirs.id if theirs is not None else 0,
         "version": theirs.version if theirs is not None else 0,

@@ -5,12 +5,13 @@ Must not know which pages there are.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import Request
@@ -24,6 +25,7 @@ from hslpy.egress.rules.names import Refused
 from hslpy.egress.store.database import Actor, Database
 from hslpy.records import record
 
+T = TypeVar("T")
 Tone = Literal["ok", "info", "warning", "critical"]
 _NUMBER = re.compile("[0-9]{1,18}")
 MOST_BANNERS = 500  # of all sessions together
@@ -86,6 +88,11 @@ class Visit:
         self.form = form
         self.session = session
         self.shared = shared
+        self._loop = asyncio.get_running_loop()
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Give what comes of something asynchronous, from the thread that a plain function of a page runs in."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     # what was asked
 

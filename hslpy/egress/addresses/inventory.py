@@ -136,6 +136,14 @@ def set_public_address(change: Change, node: str, address: str, public: str) -> 
     row.public_address = public
 
 
+def only_node(session: Session) -> Node:
+    """Give the row of the only node. Raises Refused where there are several, or none."""
+    rows = session.scalars(select(Node).order_by(Node.id)).all()
+    if len(rows) != 1:
+        raise Refused(f"choose a server: {', '.join(row.name for row in rows)}" if rows else "there is no server yet")
+    return rows[0]
+
+
 def node_of(session: Session, name: str) -> Node:
     """Give a node's row; its name is compared without case or a trailing dot. Raises NotFound."""
     rows = {row.name: row for row in session.scalars(select(Node).order_by(Node.id))}

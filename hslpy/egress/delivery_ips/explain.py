@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress.accounts.directory import domain_of, user_of
 from hslpy.egress.accounts.scopes import checked_identity
-from hslpy.egress.addresses.inventory import node_of
+from hslpy.egress.addresses.inventory import node_of, only_node
 from hslpy.egress.rules.book import Family, Level, Sender
 from hslpy.egress.rules.choice import Kind, choose
 from hslpy.egress.rules.names import Refused, about
@@ -60,7 +60,7 @@ def explain(
     database: Database,
     picture: Picture,
     *,
-    node: str,
+    node: str = "",
     family: int,
     now: float,
     domain: str = "",
@@ -68,6 +68,7 @@ def explain(
     identity: str = "",
 ) -> Explanation:
     """Give why mail of a sender leaves a node from where, towards targets of a family. No domain: the node's own mail.
+    No node: the only one there is.
 
     Of those that are warming up the windows are looked at, not what is left of an hour's cap.
     Raises Refused, NotFound, each with the field at fault.
@@ -78,7 +79,7 @@ def explain(
     wanted: Family = 4 if family == 4 else 6
     with database.read() as session:
         with about("node"):
-            host = node_of(session, node).name
+            host = (node_of(session, node) if node.strip() else only_node(session)).name
         sender = Sender("", "", "")
         if domain.strip():
             sender = _sender(session, domain, username, identity)
