@@ -62,7 +62,7 @@ def test_the_list_is_asked_by_rules(client):
         client.good("GET", "/delivery-ips?rule=ipv4:is in network:1.0.0.0/8&rule=level:is:default&match=any")["total"] == 3
     )
     assert client.good("GET", "/delivery-ips/ids?rule=level:is:domain") == [found[0]["id"]]
-    assert client.good("GET", "/delivery-ips?per_page=1&page=9")["page"] == 3
+    assert client.good("GET", "/delivery-ips?rule=level:is:Default")["total"] == 2
     error = client.refused(400, "GET", "/delivery-ips?rule=level:is:domain&rule=ipv4:is in network:1.2")
     assert (error["field"], "1.2" in error["message"]) == ("rules.1", True)
     assert client.refused(400, "GET", "/delivery-ips?columns=nothing")["message"] == "there is no column 'nothing'"
@@ -70,6 +70,13 @@ def test_the_list_is_asked_by_rules(client):
     assert client.refused(400, "GET", "/delivery-ips?rules=x")["hint"] == "did you mean 'rule'?"
     fields = client.good("GET", "/delivery-ips/fields")
     assert "is in network" in next(one for one in fields["fields"] if one["field"] == "ipv4")["operators"]
+
+
+def test_reading_page_after_page_comes_to_an_end(client):
+    for path in ("/delivery-ips", "/nodes"):
+        last = client.good("GET", f"{path}?per_page=1&page=2")
+        assert len(last["items"]) == 1
+        assert client.good("GET", f"{path}?per_page=1&page=3") == {**last, "items": [], "page": 3}
 
 
 def test_an_admin_sees_its_own_domains_alone_and_changes_nothing(client):
@@ -143,6 +150,13 @@ def test_settings_go_out_and_in_as_csv(client):
     assert client.good("GET", "/delivery-ips/export.csv?rule=level:is:domain") == changed
     too_large = {"content": b"x" * (2 << 20), "headers": {"Content-Type": "text/csv"}}
     assert client.refused(413, "POST", "/delivery-ips/import", **too_large)["message"]
+
+
+def test_a_csv_file_may_name_levels_as_the_page_does(client):
+    scopes = ("Domain,,example.com,,", "Domain + Username,,example.com,bob,", "domain+username+identity,,example.com,bob,x")
+    lines = "".join(f"{scope},{NODE2},1.1.1.1,,\n" for scope in scopes)
+    reply = client.good("POST", "/delivery-ips/import", content=lines.encode(), headers={"Content-Type": "text/csv"})
+    assert [one["outcome"] for one in reply] == ["added"] * 3
 
 
 def test_what_holds_is_shown_and_explained(client):

@@ -208,8 +208,8 @@ def list_settings(caller: Annotated[Caller, READ], query: Rules) -> Paged[Settin
     if query.columns:
         setting_list.columns_of(query)
     found = setting_list.list_page(caller.site.database, query, caller.site.clock.time(), admins=caller.principal.admins)
-    items = [_shown(one, query.columns) for one in found.rows]
-    return Paged[Setting].model_construct(items=items, total=found.total, page=found.page, pages=found.pages)
+    items = [_shown(one, query.columns) for one in found.rows] if query.page <= found.pages else []
+    return Paged[Setting].model_construct(items=items, total=found.total, page=query.page, pages=found.pages)
 
 
 @router.get("/delivery-ips/fields", summary="List what rules can ask for, and the columns")

@@ -188,7 +188,7 @@ class Body(BaseModel):
 
 
 class Paged(BaseModel, Generic[T]):
-    """A page of rows; `total` is how many there are on all pages."""
+    """A page of rows, none beyond the last one; `total` is how many there are on all pages."""
 
     items: list[T]
     total: int
@@ -204,10 +204,8 @@ class Page(BaseModel):
 
     def of(self, rows: Sequence[T]) -> Paged[T]:
         pages = max(1, -(-len(rows) // self.size))
-        number = min(self.number, pages)
-        return Paged(
-            items=list(rows[(number - 1) * self.size : number * self.size]), total=len(rows), page=number, pages=pages
-        )
+        items = list(rows[(self.number - 1) * self.size : self.number * self.size])
+        return Paged(items=items, total=len(rows), page=self.number, pages=pages)
 
 
 def page(

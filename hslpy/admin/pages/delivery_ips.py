@@ -20,17 +20,11 @@ from hslpy.egress.addresses.inventory import SILENT_S
 from hslpy.egress.delivery_ips import setting_list
 from hslpy.egress.delivery_ips.queries import Query
 from hslpy.egress.reputation import suspensions
+from hslpy.egress.rules.book import LEVEL_NAMES
 from hslpy.egress.rules.names import Refused
 
 PATH = "/outgoing/delivery-ips"
 TITLE = "Manage outgoing delivery IPs"
-LEVEL_NAMES: Mapping[str, str] = {
-    "default": "Default",
-    "admin": "Admin",
-    "domain": "Domain",
-    "user": "Domain + Username",
-    "identity": "Domain + Username + Identity",
-}
 BULK = (("edit", "Edit"), ("remove", "Remove"), ("export", "Export as CSV"), ("replace", "Replace IP…"))
 Tab = Callable[[Visit], Response]
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from fastapi.responses import Response
 
-from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
+from hslpy.admin.pages.delivery_ips import PATH
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import directory
 from hslpy.egress.addresses import helos
 from hslpy.egress.delivery_ips.explain import Explanation, explain
+from hslpy.egress.rules.book import LEVEL_NAMES
 from hslpy.egress.rules.names import Refused, about
 from hslpy.egress.traffic.picture import read
 

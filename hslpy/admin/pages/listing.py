@@ -29,6 +29,7 @@ from hslpy.egress.delivery_ips.queries import (
     save_filter,
     saved_filters,
 )
+from hslpy.egress.rules.book import LEVEL_NAMES
 from hslpy.egress.rules.names import Refused
 
 KIND_NAMES: Mapping[Kind, str] = {
@@ -38,10 +39,6 @@ KIND_NAMES: Mapping[Kind, str] = {
     "number": "Number",
     "date": "Date",
 }
-
-
-_WORDS = {"user": "Domain + Username", "identity": "Domain + Username + Identity"}
-"""How people read the values of fields, where that is not the value itself."""
 
 
 class Listing:
@@ -101,7 +98,10 @@ class Listing:
     def description(self) -> Mapping[str, Any]:
         """What the script has to know to change a rule without asking the server."""
         fields = {
-            one.key: {"kind": one.kind, "choices": [(name, _WORDS.get(name, name.capitalize())) for name in one.choices]}
+            one.key: {
+                "kind": one.kind,
+                "choices": [(name, LEVEL_NAMES.get(name, name.capitalize())) for name in one.choices],
+            }
             for one in self.fields
         }
         return {"fields": fields, "operators": {KIND_NAMES[kind]: found for kind, found in OPERATORS.items()}}

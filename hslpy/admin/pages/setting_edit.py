@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi.responses import Response
 
-from hslpy.admin.pages.delivery_ips import LEVEL_NAMES, PATH
+from hslpy.admin.pages.delivery_ips import PATH
 from hslpy.admin.pages.render import sentence
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit, numbers
@@ -22,7 +22,7 @@ from hslpy.egress.checks.facts import Finding
 from hslpy.egress.checks.preflight import CHECKS
 from hslpy.egress.delivery_ips import setting_list, settings
 from hslpy.egress.delivery_ips.setting_rows import Conflict, Edit, Outcome, Row, Value
-from hslpy.egress.rules.book import LEVELS, PRIMARY, Family
+from hslpy.egress.rules.book import LEVEL_NAMES, LEVELS, PRIMARY, Family
 from hslpy.egress.rules.names import Refused, about, canonical_address, read_interfaces
 from hslpy.egress.rules.sources import family_of
 from hslpy.records import record
@@ -352,7 +352,7 @@ def form(
         given=given,
         value=value,
         errors=errors or {},
-        levels=[(level, LEVEL_NAMES[level]) for level in ("default", "admin", "domain", "user", "identity")],
+        levels=list(LEVEL_NAMES.items()),
         nodes=[one.name for one in nodes],
         all_nodes=ALL_NODES,
         inventory=inventory,

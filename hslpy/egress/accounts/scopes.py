@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress.accounts.admins import admin_of, count
 from hslpy.egress.accounts.directory import DEFAULT, domain_of, scope_key, user_of
-from hslpy.egress.rules.book import LEVELS, MOST_IDENTITY_BYTES, Level, comparable
+from hslpy.egress.rules.book import LEVELS, MOST_IDENTITY_BYTES, Level, comparable, level_of
 from hslpy.egress.rules.names import Refused, about
 from hslpy.egress.store import tables
 from hslpy.records import record
@@ -124,8 +124,11 @@ def target_of(
     session: Session, *, level: str = "", admin: str = "", domain: str = "", username: str = "", identity: str = ""
 ) -> Target:
     """Give the one target that is named; with `level`, it has to be of that level. Raises Refused, NotFound."""
-    if level and level not in LEVELS:
-        raise Refused(f"'{level}' is no level: {', '.join(LEVELS)}")
+    if level:
+        known = level_of(level)
+        if known is None:
+            raise Refused(f"'{level}' is no level: {', '.join(LEVELS)}")
+        level = known
     if level == DEFAULT:
         domain = domain or DEFAULT
     if level == "admin" and not admin.strip():

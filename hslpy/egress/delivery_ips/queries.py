@@ -180,11 +180,13 @@ def _parts(query: Query, fields: Mapping[str, Field]) -> Sequence[tuple[Any, boo
             raise BadRule(index, f"'{rule.operator}' is no operator of {field.label}")
         if not rule.value.strip() and rule.operator not in _NOTHING:
             raise BadRule(index, f"{field.label}: a value is wanted")
-        if field.choices and rule.value not in field.choices:
+        value = rule.value.strip()
+        value = next((one for one in field.choices if one.lower() == value.lower()), value)
+        if field.choices and value not in field.choices:
             raise BadRule(index, f"'{rule.value}' is no value of {field.label}: {', '.join(field.choices)}")
         operator, is_negated = _POSITIVE.get(rule.operator, (rule.operator, False))
         try:
-            one = field.condition(operator, rule.value.strip())
+            one = field.condition(operator, value)
         except Refused as error:
             raise BadRule(index, error.message) from None
         parts.append((one, is_negated))

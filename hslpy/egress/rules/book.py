@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Literal
+from typing import Literal, get_args
 
 from hslpy.records import record
 
 Family = Literal[4, 6]
 Level = Literal["default", "admin", "domain", "user", "identity"]
-LEVELS: Sequence[Level] = ("default", "admin", "domain", "user", "identity")
+LEVELS: Sequence[Level] = get_args(Level)
+LEVEL_NAMES: Mapping[str, str] = {
+    "default": "Default",
+    "admin": "Admin",
+    "domain": "Domain",
+    "user": "Domain + Username",
+    "identity": "Domain + Username + Identity",
+}
+"""The levels, the most general first, as people read them."""
 
 MOST_IDENTITY_BYTES = 998  # C2
 
@@ -21,6 +29,12 @@ PRIMARY_IPV4 = "0.0.0.0"
 PRIMARY_IPV6 = "::0"
 PRIMARY: Mapping[Family, str] = {4: PRIMARY_IPV4, 6: PRIMARY_IPV6}
 """In a list of addresses: the node's primary address of that family. An explicit choice, which ends the search."""
+
+
+def level_of(text: str) -> Level | None:
+    """Give the level that a word is for, `user` or `Domain + Username`; case and blanks do not count."""
+    written = "".join(text.lower().split())
+    return next((one for one in LEVELS if written in (one, "".join(LEVEL_NAMES[one].lower().split()))), None)
 
 
 @record
