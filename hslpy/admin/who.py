@@ -91,17 +91,17 @@ async def sign_in(site: Site, name: str, password: str, source: str) -> Principa
     """Give who signs in with a password from an address. Raises Refused (401), and TooMany."""
     name = name.replace("\x00", "")
     async with site.sign_ins.turn(source):
-        wait_s = site.sign_ins.wait_s(site.clock.monotonic(), source, name)
+        wait_s = await site.sign_ins.wait_s(site.database, site.clock.time(), source, name)
         if wait_s:
             site.log("admin.sign_in_blocked", {"level": "warning", "user": name[:64], "client": source, "for_s": wait_s})
             raise TooMany(wait_s)
         try:
             principal = await asyncio.to_thread(admins.sign_in, site.database, name, password)
         except Refused:
-            site.sign_ins.failed(site.clock.monotonic(), source, name)
+            await site.sign_ins.failed(site.database, site.clock.time(), source, name)
             site.log("admin.sign_in_failed", {"level": "warning", "user": name[:64], "client": source})
             raise
-        site.sign_ins.succeeded(source, name)
+        await site.sign_ins.succeeded(site.database, site.clock.time(), source, name)
         return principal
 
 

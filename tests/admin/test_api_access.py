@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from hslpy.admin.api.application import describe, json_api, routes
 from hslpy.admin.api.frame import needs_of
-from hslpy.admin.sign_ins import FREE, LONGEST_S, SignIns
+from hslpy.admin.sign_ins import SignIns
 from hslpy.admin.site import Site
 from hslpy.clock import ManualClock
-from hslpy.egress.accounts import admins, sessions
+from hslpy.egress.accounts import admins, guesses, sessions
 from hslpy.egress.accounts.admins import SCOPES
+from hslpy.egress.accounts.guesses import FREE, LONGEST_S, Guesses
 from hslpy.log import no_log
 
 from .api_client import PASSWORD, ROOT, Client, populate
@@ -169,7 +173,7 @@ def test_the_classic_api_counts_the_same_guesses(client):
 
 
 def test_waits_double_and_end():
-    tries = SignIns()
+    tries = Guesses()
     now, waited = 0.0, []
     for _ in range(40):
         tries.failed(now, "192.0.2.1", "root")
@@ -180,17 +184,50 @@ def test_waits_double_and_end():
     assert waited[5:7] == [8.0, 16.0] and waited[-1] == LONGEST_S
     assert tries.wait_s(now - 1, "192.0.2.1", "other") > 0  # from there nobody
     assert tries.wait_s(now - 1, "192.0.2.9", "root") > 0  # a name that was guessed from everywhere
-    tries.succeeded("192.0.2.8", "root")
+    tries.succeeded(now, "192.0.2.8", "root")
     assert tries.wait_s(now - 1, "192.0.2.8", "root") == 0
     assert tries.wait_s(now + 3600, "192.0.2.1", "root") == 0
 
 
+def test_guesses_outlast_a_restart_and_count_on_all_nodes(database, clock):
+    at_home, guesser = "192.0.2.7", "2001:db8::1"
+
+    async def guess() -> None:
+        first = SignIns()
+        await first.succeeded(database, clock.time(), at_home, "root")
+        for _ in range(FREE["name"]):
+            await first.failed(database, clock.time(), guesser, "root")
+        for restarted in (SignIns(), SignIns()):
+            assert await restarted.wait_s(database, clock.time(), guesser, "Root") > 0
+            assert await restarted.wait_s(database, clock.time(), "192.0.2.9", "root") > 0
+            assert await restarted.wait_s(database, clock.time(), at_home, "root") == 0
+
+    asyncio.run(guess())
+
+
+@on_sqlite
+def test_guesses_count_while_the_database_takes_nothing(database, clock, monkeypatch):
+
+    def refuse(*_):
+        raise OperationalError("", {}, sqlite3.OperationalError("attempt to write a readonly database"))
+
+    monkeypatch.setattr(guesses, "note_failed", refuse)
+
+    async def guess() -> None:
+        tries = SignIns()
+        for _ in range(FREE["both"]):
+            await tries.failed(database, clock.time(), "192.0.2.1", "root")
+        assert await tries.wait_s(database, clock.time(), "192.0.2.1", "root") > 0
+
+    asyncio.run(guess())
+
+
 def test_one_network_is_one_client_and_one_success_forgets_its_own_failures_only():
-    tries = SignIns()
+    tries = Guesses()
     for number in range(FREE["client"]):
         tries.failed(0, f"2001:db8::{number}", f"user{number % 6}")
     assert tries.wait_s(0, "2001:db8::ffff", "new") > 0
-    tries.succeeded("2001:db8::1", "user1")
+    tries.succeeded(0, "2001:db8::1", "user1")
     assert tries.wait_s(0, "2001:db8::ffff", "new") == 0
     assert tries.wait_s(0, "::ffff:192.0.2.1", "user2") == tries.wait_s(0, "192.0.2.1", "user2")
 

@@ -450,13 +450,15 @@ class Audit(Base):
     result: Mapped[str] = mapped_column(String(1000), default="")
 
 
-class KnownSignIn(Base):
-    """Where an admin has signed in from, last at a time: guesses made elsewhere do not keep them out there."""
+class SignIn(Base):
+    """How many sign-ins of a client, of a name or of both have failed, last at a time; or that both are `known` together."""
 
-    __tablename__ = "known_sign_ins"
+    __tablename__ = "sign_ins"
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
     client: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    at: Mapped[float]
+    failures: Mapped[int]
+    at: Mapped[float] = mapped_column(index=True)
 
 
 class SavedFilter(Base):

@@ -1,4 +1,4 @@
-"""Names that senders had before, the queues of nodes, and where admins have signed in from."""
+"""Names that senders had before, the queues of nodes, and sign-ins of admins that failed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -41,9 +41,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("node", "process", name=op.f("pk_node_queues")),
     )
     op.create_table(
-        "known_sign_ins",
+        "sign_ins",
+        sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("client", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("client", "name", name=op.f("pk_known_sign_ins")),
+        sa.PrimaryKeyConstraint("kind", "client", "name", name=op.f("pk_sign_ins")),
     )
+    with op.batch_alter_table("sign_ins", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sign_ins_at"), ["at"], unique=False)
