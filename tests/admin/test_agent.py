@@ -84,7 +84,9 @@ def test_a_name_that_no_node_can_have_is_told_of(database: Database, tmp_path: P
         async with agent_of(database, tmp_path, "vm_1", lambda event, fields: logged.append((event, fields))) as agent:
             await asyncio.to_thread(agent.prepare)
             running = asyncio.create_task(agent.run())
-            await asyncio.sleep(0.2)
+            while not logged:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             assert not running.done()
             running.cancel()
 

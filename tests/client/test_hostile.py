@@ -27,7 +27,7 @@ from hslpy.mail.address import Address
 
 SENDER, TO = Address("from", "sender.example"), Address("to", "rcpt.example")
 SHORT = Timeouts(connect_s=2, greeting_s=0.4, command_s=0.4, data_s=0.4, block_s=0.4, final_s=0.4, quit_s=0.2)
-LONG = Timeouts(connect_s=5, greeting_s=5, command_s=5, data_s=5, block_s=5, final_s=5, quit_s=1)
+LONG = Timeouts(connect_s=60, greeting_s=60, command_s=60, data_s=60, block_s=60, final_s=60, quit_s=1)
 PATH = rb'<(?:[^\s<>"\\]*|"(?:[ !#-\[\]-~\x80-\xff]|\\[ -~])*"(?:@[^\s<>"]+)?)>'
 MAIL = re.compile(
     rb"MAIL FROM:" + PATH + rb"(?: SIZE=\d+)?(?: BODY=8BITMIME)?(?: SMTPUTF8)?(?: RET=\S+)?(?: ENVID=\S+)?"
@@ -308,9 +308,7 @@ def test_a_hostile_server(evil: Evil, wanted: tuple[int, str] | None, pipelining
             b"PIPELINING", b"PIPELINING" if pipelining else b"OTHER"
         )
         async with serving(evil.serve) as port:
-            started = asyncio.get_running_loop().time()
-            result = await send(route(port))
-            assert asyncio.get_running_loop().time() - started < 10
+            result = await send(route(port, SHORT if wanted is None else LONG))
         said = result.results[0]
         if wanted is None:
             # either nothing is known of the message, or it was refused for a while: never taken, never bounced

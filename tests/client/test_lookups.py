@@ -256,7 +256,7 @@ async def serving(serve: Serve) -> AsyncIterator[int]:
         server.close()
 
 
-def ask_server(serve: Serve, make: Callable[[Peer], Question], timeout_s: float = 5.0) -> Finding:
+def ask_server(serve: Serve, make: Callable[[Peer], Question], timeout_s: float = 50.0) -> Finding:
     async def main() -> Finding:
         async with serving(serve) as port:
             lookups = RealLookups(_addresses, _find_hosts, "x")

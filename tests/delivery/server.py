@@ -25,7 +25,7 @@ from hslpy.queue.queue import Queue, QueueSettings
 from hslpy.spool.contract import NewMessage, NewRecipient, QueuedRecipient
 from hslpy.spool.memory import MemorySpool
 
-TIMEOUTS = Timeouts(connect_s=1, greeting_s=1, command_s=1, data_s=1, block_s=1, final_s=1, quit_s=0.3)
+TIMEOUTS = Timeouts(connect_s=60, greeting_s=60, command_s=60, data_s=60, block_s=60, final_s=60, quit_s=0.3)
 SOURCES = (
     Source("netaddr:1", "127.0.0.11", "one.example"),
     Source("netaddr:2", "127.0.0.12", "two.example"),
@@ -81,7 +81,7 @@ class World:
         message = NewMessage("tx", self.clock.time(), "192.0.2.5", "client", "user", "s", header + b"\r\n\r\n", body, new)
         return await self.queue.accept(message)
 
-    async def settled(self, count: int, timeout_s: float = 8.0) -> Mapping[str, int]:
+    async def settled(self, count: int, timeout_s: float = 60.0) -> Mapping[str, int]:
         """Wait until so many recipients came to something, and give the counts."""
 
         try:
@@ -96,7 +96,7 @@ class World:
         return [fields for event, fields in self.log if event == name]
 
 
-async def until(holds: Callable[[], object], *, timeout_s: float = 8.0, tick: Callable[[], None] = lambda: None) -> None:
+async def until(holds: Callable[[], object], *, timeout_s: float = 60.0, tick: Callable[[], None] = lambda: None) -> None:
     """Wait until something holds, calling `tick` now and then."""
     async with asyncio.timeout(timeout_s):
         while not holds():

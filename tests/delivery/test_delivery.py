@@ -442,7 +442,7 @@ def test_an_attempt_ends_in_time_and_counts_as_failed_for_now() -> None:
             zone = {"a.example": {"MX": [(10, "one.example"), (20, "two.example")]}}
             zone |= {"one.example": {"A": [first.host]}, "two.example": {"A": [second.host]}}  # type: ignore[dict-item]
             slow = Transport("slow", port=first.port, timeouts=Timeouts(quit_s=0.2))
-            async with world(zone, port=first.port, transports=(slow,), attempt_s=0.3) as w:
+            async with world(zone, port=first.port, transports=(slow,), attempt_s=1.0) as w:
                 (entry,) = await w.put("u@a.example", transport_id="slow")
                 assert await w.settled(1) == {"deferred": 1}
                 assert "the time for the attempt was over (RCPT)" in entry.last_error and entry.retries == 1
@@ -461,7 +461,7 @@ def test_stopping_lets_attempts_finish_and_puts_the_rest_back() -> None:
             for n in range(5):
                 await w.put(f"u{n}@a.example")
             await until(lambda: len(sink.raw) == 2)
-            stopping = asyncio.create_task(w.delivery.stop(5))
+            stopping = asyncio.create_task(w.delivery.stop(60))
             await asyncio.sleep(0.05)
             assert sink.hold is not None
             sink.hold.set()

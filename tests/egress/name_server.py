@@ -69,7 +69,7 @@ async def name_server(
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(lambda: NameServer(zone, ttl_s), local_addr=("127.0.0.1", 0))
     settings = ResolverSettings(
-        nameservers=("127.0.0.1",), port=transport.get_extra_info("sockname")[1], try_s=0.2, lifetime_s=0.3
+        nameservers=("127.0.0.1",), port=transport.get_extra_info("sockname")[1], try_s=0.5, lifetime_s=2.0
     )
     resolver = DnsResolver(settings, clock or ManualClock())
     try:

@@ -137,7 +137,7 @@ def test_what_dns_says():
             assert remember(NEVER, "2001:db8::5", six, 0.0).confirmed == "six.example"
             assert (await look_up(resolver, "192.0.2.9")).names == NONE
             for trouble in ("192.0.2.10", "192.0.2.11"):
-                asked = await look_up(resolver, trouble, deadline_s=5.0)
+                asked = await look_up(resolver, trouble, deadline_s=60.0)
                 assert asked.names.state == "failed" and asked.names.error
             assert (await look_up(resolver, "192.0.2.11", deadline_s=0.01)).names.error.endswith("within 0.01 s")
 

@@ -63,7 +63,7 @@ async def open_other(url: str, **settings: Any) -> AsyncIterator[Subject]:
     """Open counters on a Redis that others count on."""
     log: list[tuple[str, Mapping[str, object]]] = []
     counters = RedisRateCounters(
-        RateSettings(**{"timeout_s": 5.0, **settings}),
+        RateSettings(**{"timeout_s": 60.0, **settings}),
         Servers(RedisSettings(url)),
         SystemClock(),
         lambda event, fields: log.append((event, fields)),

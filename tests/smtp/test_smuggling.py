@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.smtp.harness import Client, FakeHooks, World, run, serving
+from hslpy.clock import ManualClock
+from tests.smtp.harness import Client, FakeHooks, World, run, serving, until
 
 HEAD = b"Subject: x\r\n\r\nhello"
 EVIL = b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<v@y.test>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n.\r\n"
@@ -215,16 +216,22 @@ def test_a_browser_is_turned_away(verb: bytes, greeted: bool) -> None:
 
 def test_input_before_the_greeting() -> None:
     async def work() -> None:
-        async with serving(greeting_delay_s=0.2) as world:
+        async def heard(_: object = None) -> None:
+            await until(lambda: any(each._reader._buffer for each in world.server._connections))
+
+        clock = ManualClock()
+        async with serving(greeting_delay_s=0.2, clock=clock) as world:
             client = await world.connect()
             client.send(b"EHLO x.test\r\n")
+            await heard()
+            clock.advance(0.2)
             assert await client.rest() == b"554 5.5.0 You spoke before the greeting\r\n"
-            assert await (await world.greeted()).ask(b"NOOP") == b"250 2.0.0 Ok\r\n"
+            greeted = asyncio.create_task(world.greeted())
+            await until(lambda: clock._sleepers)
+            clock.advance(0.2)
+            assert await (await greeted).ask(b"NOOP") == b"250 2.0.0 Ok\r\n"
 
-        async def slow(_: object) -> None:
-            await asyncio.sleep(0.2)
-
-        async with serving(FakeHooks(connect=slow)) as world:
+        async with serving(FakeHooks(connect=heard)) as world:
             client = await world.connect()
             client.send(EVIL)
             assert (await client.rest())[:4] == b"554 "

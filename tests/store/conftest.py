@@ -46,7 +46,7 @@ async def open_shared(
 ) -> AsyncIterator[RedisMemory]:
     log = [] if events is None else events
     memory = RedisMemory(
-        MemorySettings("redis", **{"timeout_s": 5.0, **settings}),
+        MemorySettings("redis", **{"timeout_s": 60.0, **settings}),
         Servers(RedisSettings(redis) if isinstance(redis, str) else redis),
         uuid.uuid4().hex,
         SystemClock(),
