@@ -227,8 +227,9 @@ def test_input_before_the_greeting() -> None:
             clock.advance(0.2)
             assert await client.rest() == b"554 5.5.0 You spoke before the greeting\r\n"
             greeted = asyncio.create_task(world.greeted())
-            await until(lambda: clock._sleepers)
-            clock.advance(0.2)
+            while not greeted.done():
+                clock.advance(0.1)
+                await asyncio.sleep(0.01)
             assert await (await greeted).ask(b"NOOP") == b"250 2.0.0 Ok\r\n"
 
         async with serving(FakeHooks(connect=heard)) as world:
