@@ -168,15 +168,16 @@ def carry_out(visit: Visit) -> Response:
 def message(visit: Visit) -> Response:
     """Show all that is known of a message: who it is for, each attempt, why it left from where."""
     text = visit.part("id")
-    recipients, fault, transaction = _recipients(visit, text)
+    recipients, why_none, transaction = _recipients(visit, text)
+    fault = ""
     if recipients:
         transaction = recipients[0]["transaction_id"]
     try:
         attempts = _deliveries(visit, {"transaction": [transaction]}, 500)
     except Refused as error:
-        attempts, fault = {"rows": [], "since": 0.0, "matching": 0}, fault or error.message
+        attempts, fault = {"rows": [], "since": 0.0, "matching": 0}, error.message
     if not recipients and not attempts["rows"]:
-        raise NotFound(fault or f"nothing in the queue has the id {text}, and no attempt of it is remembered")
+        raise NotFound(why_none or f"nothing in the queue has the id {text}, and no attempt of it is remembered")
     may_order = visit.principal.role == "super-admin"
     content = ""
     if may_order and recipients and visit.asked("content") == "1":

@@ -77,8 +77,12 @@ def inventory_of(
     rows = {row.address: row for row in session.scalars(select(tables.Address).where(tables.Address.node_id == node.id))}
     primary = {node.primary_ipv4, node.primary_ipv6} - {""}
     found = primary | {one for one, row in rows.items() if row.present and not set(UNUSABLE) & set(row.flags)}
-    for setting in session.scalars(select(tables.DeliverySetting).where(tables.DeliverySetting.node_id == node.id)):
-        found |= {*setting.ipv4, *setting.ipv6}
+    setting, chosen = tables.DeliverySetting, tables.SettingAddress
+    found.update(
+        session.scalars(
+            select(chosen.address).join(setting, setting.id == chosen.setting_id).where(setting.node_id == node.id)
+        )
+    )
     harmless = (None, "loopback") if allow_loopback else (None,)
     found = {one for one in found | set(also) if one not in PRIMARY.values() and fault_of_source(one) in harmless}
     checks = {one.address: one.status for one in kept(session, node.name)}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hslpy.egress.delivery_ips import settings
-from hslpy.egress.delivery_ips.setting_rows import Edit, Row
+from hslpy.egress.delivery_ips.setting_rows import Edit, Row, Value
 from hslpy.egress.rules.csv_text import read_csv, write_csv
 from hslpy.egress.rules.names import Refused
 from hslpy.egress.store.database import Actor, Change, Database
@@ -61,9 +61,10 @@ def load(
     if unknown or missing:
         raise Refused(f"the first line has to have the columns {','.join(COLUMNS)}")
     out: list[Line] = []
+    warned: dict[tuple[int, Value], Sequence[str]] = {}
     try:
         with database.change(actor, "ip import", {"lines": len(lines) - has_header}) as change:
-            out = [_take(change, number, names, cells, allow_loopback) for number, cells in lines[has_header:]]
+            out = [_take(change, number, names, cells, allow_loopback, warned) for number, cells in lines[has_header:]]
             change.result = ", ".join(
                 f"{sum(one.outcome == word for one in out)} {word}" for word in ("added", "changed", "failed")
             )
@@ -78,7 +79,14 @@ class _OnlyLooked(Exception):
     """Undoes the change."""
 
 
-def _take(change: Change, number: int, names: Sequence[str], cells: Sequence[str], allow_loopback: bool) -> Line:
+def _take(
+    change: Change,
+    number: int,
+    names: Sequence[str],
+    cells: Sequence[str],
+    allow_loopback: bool,
+    warned: dict[tuple[int, Value], Sequence[str]],
+) -> Line:
     if len(cells) != len(names):
         return Line(number, "failed", f"{len(cells)} cells are not the {len(names)} of the first line")
     given = dict.fromkeys(COLUMNS, "") | dict(zip(names, cells, strict=True))
@@ -90,6 +98,7 @@ def _take(change: Change, number: int, names: Sequence[str], cells: Sequence[str
             change,
             Edit(given["ipv4"], given["ipv6"], disabled),
             allow_loopback=allow_loopback,
+            warned=warned,
             **{name: given[name] for name in COLUMNS[:6]},
         )
     except Refused as error:

@@ -120,17 +120,22 @@ def put(
     username: str = "",
     identity: str = "",
     allow_loopback: bool = False,
+    warned: dict[tuple[int, Value], Sequence[str]] | None = None,
 ) -> tuple[Done, Sequence[str]]:
     """Set a scope on a node to what `edit` says, whatever it was, within a change; give rows and warnings.
 
-    Raises Refused, NotFound.
+    `warned` keeps the warnings of a node's addresses for the next call of many. Raises Refused, NotFound.
     """
     target = target_of(change, level=level, admin=admin, domain=domain, username=username, identity=identity)
     node = node_of(change, hostname)
     if edit.ipv4_disabled and edit.ipv4:
         raise Refused("IPv4 is disabled and has addresses: one of both")
     value = _edited(Value(), edit, allow_loopback)
-    return _put(change, target, node, value, keeps_strict=True), warnings_of(change, node, value)
+    done = _put(change, target, node, value, keeps_strict=True)
+    warned = {} if warned is None else warned
+    if (node.id, value) not in warned:
+        warned[node.id, value] = warnings_of(change, node, value)
+    return done, warned[node.id, value]
 
 
 def edit_row(
