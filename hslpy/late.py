@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import difflib as difflib
     import uuid as uuid
 
+    import regex as regex
     import yaml as yaml
     from cryptography import x509 as x509
     from cryptography.hazmat.primitives import hashes as hashes
@@ -36,6 +37,7 @@ else:
     decimal = _Late("decimal")
     difflib = _Late("difflib")
     hashes = _Late("cryptography.hazmat.primitives.hashes")
+    regex = _Late("regex")
     uuid = _Late("uuid")
     x509 = _Late("cryptography.x509")
     yaml = _Late("yaml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hslpy.client import dovecot, ident, minger, radius, tacacs
+from hslpy.client import dovecot, ident, minger, tacacs
 from hslpy.client.http_contract import Lookup
 from hslpy.client.lookup_contract import (
     Auth,
@@ -50,6 +50,8 @@ class RealLookups:
         if isinstance(question, Dovecot):
             return await dovecot.ask(question, address)
         if isinstance(question, Radius):
+            from hslpy.client import radius  # with pyrad, that few servers need
+
             return await radius.ask(question, address, self._hostname)
         if isinstance(question, TacacsLogin):
             return await tacacs.log_in(question, address)

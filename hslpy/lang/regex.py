@@ -12,13 +12,12 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, Protocol
 
-import regex as engine
-
 from hslpy.errors import ScriptError
 from hslpy.lang.growth import Growth, decode_utf8
 from hslpy.lang.pcre import PatternError, translate
 from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Regex
+from hslpy.late import regex as engine
 
 MODIFIERS = "imsuxUX"  # Source: the HSL manual, Regex
 COMPILED_KEPT = 512

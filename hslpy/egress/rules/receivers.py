@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
 
 Standing = Literal["", "throttled", "blocked"]
@@ -31,24 +31,18 @@ GROUPS: Mapping[str, Sequence[str]] = {
 """Receivers with limits of their own for new addresses, by what the names of their mail hosts end in."""
 
 # Lists of addresses by name, and what is said where a list has none. A list of domains or links says nothing of the address.
-_NAMES_LIST = re.compile(
-    r"""spamhaus | \b(?:zen|sbl|xbl|pbl|css)\b[-.\s]\w* | spamcop | barracuda(?:central|networks|\sreputation) | \bbrbl\b
+_NAMES_LIST = r"""
+    spamhaus | \b(?:zen|sbl|xbl|pbl|css)\b[-.\s]\w* | spamcop | barracuda(?:central|networks|\sreputation) | \bbrbl\b
     | uceprotect | abusix | sorbs | spamrats | psbl | mailspike | senderscore | \bcloudmark\b | blocklist\.de | hostkarma
     | backscatterer | \bs5h\.net | truncate\.gbudb | invaluement | nixspam | spfbl | 0spam
     | \bdns(?:w|b|r)?bls?\b | \brbls?\b | dnsbl-lookup | block[\s-]?list | black[\s-]?list(?:ed)?
     | \bblocked\s+(?:using|by)\s+\S+\.\S+ | removal\s+from\s+(?:this|the|our)\s+list | banned\s+sending\s+ip
-    | \bS3140\b | \bS3150\b | \bBL\d{2,} """,
-    re.IGNORECASE | re.VERBOSE,
-)
-_OF_DOMAINS = re.compile(
-    r"dbl\.spamhaus|spamhaus\s+dbl|\bsurbl|\buribl|\bivmuri|domain\s+(?:is\s+)?(?:on|in|listed)|\burls?\b", re.IGNORECASE
-)
+    | \bS3140\b | \bS3150\b | \bBL\d{2,} """
+_OF_DOMAINS = r"dbl\.spamhaus|spamhaus\s+dbl|\bsurbl|\buribl|\bivmuri|domain\s+(?:is\s+)?(?:on|in|listed)|\burls?\b"
 # Of the sender, of a recipient's own list: an address of a person, not of a machine.
-_OF_PEOPLE = re.compile(
-    r"sender(?:'s)?\s+(?:e-?mail\s+)?address|envelope\s+sender|user(?:'s)?\s+block|recipient(?:'s)?\s+block", re.IGNORECASE
-)
-_LIMITS = re.compile(
-    r"""throttl | rate[\s-]?limit | limited\s+the\s+rate | unusual\s+rate | unexpected\s+volume | excessive\s+(?:volume|rate)
+_OF_PEOPLE = r"sender(?:'s)?\s+(?:e-?mail\s+)?address|envelope\s+sender|user(?:'s)?\s+block|recipient(?:'s)?\s+block"
+_LIMITS = r"""
+    throttl | rate[\s-]?limit | limited\s+the\s+rate | unusual\s+rate | unexpected\s+volume | excessive\s+(?:volume|rate)
     | user\s+complaints | reputation | \bTSS?\d\d\b | temporarily\s+(?:deferred|blocked|banned|rejected)\b
     | too\s+(?:many|much)\s+(?:\w+\s+){0,2}
       (?:messages?|mails?|e-?mails?|connections?|sessions?|spams?|errors?|complaints?)\b
@@ -56,15 +50,21 @@ _LIMITS = re.compile(
     | zu\s+viele\s+(?:mails|verbindungen)
     | (?:rate|volume|sending|hourly|daily|connection|message|messages)\s+(?:limits?|quota|rate)\b.{0,30}\b(?:exceed|reach)
     | (?:exceed|reach)\w*\s+.{0,40}\b(?:rate|volume|connections?|messages?\s+per|sending\s+limits?)\b
-    | server\s+busy.{0,60}\bS77\d+ | \bRP-00\d\b | \bRL0000\d+ | \bRT\s*:?\s*BB\b | unsolicited """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    | server\s+busy.{0,60}\bS77\d+ | \bRP-00\d\b | \bRL0000\d+ | \bRT\s*:?\s*BB\b | unsolicited """
 # What is no word on the address: greylisting asks everyone to come again, and a mailbox has limits of its own.
-_OF_OTHERS = re.compile(
+_OF_OTHERS = (
     r"gr[ea]y-?list|\[GL\d\d\]|mailbox\s+(?:\w+\s+){0,2}(?:full|quota)|over\s+quota|user\s+you\s+are\s+trying\s+to\s+contact"
-    r"|recipient\s+.{0,30}\brate\b|too\s+many\s+(?:recipients|hops)",
-    re.IGNORECASE,
+    r"|recipient\s+.{0,30}\brate\b|too\s+many\s+(?:recipients|hops)"
 )
+
+
+@cache
+def _compiled(wording: str) -> re.Pattern[str]:
+    return re.compile(wording, re.IGNORECASE | re.VERBOSE)
+
+
+def _says(wording: str, text: str) -> bool:
+    return _compiled(wording).search(text) is not None
 
 
 def standing(code: int, text: str) -> Standing:
@@ -72,14 +72,14 @@ def standing(code: int, text: str) -> Standing:
 
     `blocked`: a 5yz that names a block list. `throttled`: a 4yz that speaks of rates or reputation, or of a block list.
     """
-    if code < 400 or _OF_PEOPLE.search(text):
+    if code < 400 or _says(_OF_PEOPLE, text):
         return ""
-    listed = _NAMES_LIST.search(text) is not None and _OF_DOMAINS.search(text) is None
+    listed = _says(_NAMES_LIST, text) and not _says(_OF_DOMAINS, text)
     if code >= 500:
         return "blocked" if listed else ""
-    if _OF_OTHERS.search(text):
+    if _says(_OF_OTHERS, text):
         return ""
-    return "throttled" if listed or _LIMITS.search(text) else ""
+    return "throttled" if listed or _says(_LIMITS, text) else ""
 
 
 def refuses(code: int, text: str, address: str) -> bool:
@@ -87,11 +87,11 @@ def refuses(code: int, text: str, address: str) -> bool:
 
     A limit is none, though it name the address; nor is greylisting. Source: C4.
     """
-    if code < 400 or _OF_PEOPLE.search(text) or _OF_OTHERS.search(text):
+    if code < 400 or _says(_OF_PEOPLE, text) or _says(_OF_OTHERS, text):
         return False
-    if _NAMES_LIST.search(text) is not None:
-        return _OF_DOMAINS.search(text) is None
-    if not address or (code < 500 and _LIMITS.search(text)):
+    if _says(_NAMES_LIST, text):
+        return not _says(_OF_DOMAINS, text)
+    if not address or (code < 500 and _says(_LIMITS, text)):
         return False
     return re.search(rf"(?<![\w.:]){re.escape(address)}(?![\w:]|\.\d)", text, re.IGNORECASE) is not None
 
