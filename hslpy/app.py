@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import ipaddress
 import os
 import random
@@ -17,7 +18,6 @@ import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hslpy.admin.control import ControlServer
@@ -53,10 +53,8 @@ from hslpy.egress.traffic.following import Following
 from hslpy.egress.traffic.logins import StoreLogins
 from hslpy.egress.traffic.origin import is_discarded, locked, of_entry
 from hslpy.errors import MailError, OperatorError
-from hslpy.hooks.files import Snapshot, packaged_scripts
+from hslpy.hooks.files import Snapshot
 from hslpy.hooks.runner import Hooks
-from hslpy.hooks.scripts import HookSettings
-from hslpy.lang.profiles import NEWEST
 from hslpy.log import Log, no_log
 from hslpy.mail.attempt import AttemptFacts, Sending
 from hslpy.queue.queue import Queue
@@ -74,6 +72,7 @@ from hslpy.smtp.server import SmtpServer
 from hslpy.spool.contract import NewMessage, QueuedRecipient
 from hslpy.spool.folder import when_free
 from hslpy.spool.shards import sharded_spool
+from hslpy.startup import LOCK_WAIT_S, STOP_GRACE_S, hook_settings, make_data_dir
 from hslpy.store.leases import Leases
 from hslpy.store.memory import SharedMemory
 from hslpy.store.profiles import RedisProfiles
@@ -87,9 +86,8 @@ if TYPE_CHECKING:
 
 STORAGE_CHECK_S = 1.0  # the spool measures no oftener while it is idle
 OWN_NAME_S = 2.0  # how long the first delivery waits for our own addresses in DNS, at most
-LOCK_WAIT_S = 10.0  # how long a spool is waited for, that workers of a server just killed are leaving
+IMPORT_AFTER_S = 1.0  # the first sessions have what processor there is
 TIDY_S = 1.0  # how long slots may lie idle in one worker
-STOP_GRACE_S = 20.0  # below the 30 s that service managers commonly wait before they kill
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +327,7 @@ class App:
             if self._over.deliver:
                 self._watchers.append(asyncio.create_task(self._deliver_once_known(self.following)))
             self._watchers.append(asyncio.create_task(self._keep_queue(self.following)))
-        self._watchers.append(asyncio.create_task(asyncio.to_thread(_import_for_mail)))
+        self._watchers.append(asyncio.create_task(self._import_for_mail()))
         self._watchers.append(asyncio.create_task(self._watch_storage()))
         if self.settings.rate.store == "redis":
             self._watchers.append(asyncio.create_task(self._look_at_rates()))
@@ -405,6 +403,12 @@ class App:
             sent = sent_this_hour(session, self._clock.time())
         if self.ramp is not None:
             self.ramp.load(sent)
+
+    async def _import_for_mail(self) -> None:
+        """Import what a start did not wait for, in a thread: at its first use all sessions would wait for it."""
+        await self._clock.sleep(IMPORT_AFTER_S)
+        for name in ("hslpy.crypto", "hslpy.dns.asking"):
+            await asyncio.to_thread(importlib.import_module, name)
 
     async def _keep_counts(self, following: Following) -> None:
         """Keep what is counted in the database, and pause at once what a receiver refuses by a block list."""
@@ -523,12 +527,6 @@ class App:
         return True
 
 
-def _import_for_mail() -> None:
-    """Import what a start did not wait for, beside the first sessions: at its first use all would wait for it."""
-    import hslpy.crypto
-    import hslpy.dns.asking  # noqa: F401
-
-
 class Ids:
     """Gives random UUIDs. Source: RFC 9562 section 5.4 (version and variant).
 
@@ -645,54 +643,3 @@ def server_of(transport: Transport) -> Server:
         sasl_password=transport.password,
         timeouts=transport.timeouts,
     )
-
-
-def packaged_hooks() -> dict[str, tuple[Path, ...]]:
-    """Give the packaged script of each hook that has one: `hooks/<hook>.hsl`."""
-    return {file.stem: (file,) for file in sorted((packaged_scripts() / "hooks").glob("*.hsl"))}
-
-
-def make_data_dir(folder: Path, log: Log) -> None:
-    """Make the data folder where it is missing; warn where others could put another spool in it. Raises OperatorError."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-        if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
-            fields = {"level": "warning", "folder": folder, "mode": f"{found.st_mode & 0o7777:04o}", "uid": found.st_uid}
-            log("server.data_dir_open", fields)
-    except OSError as error:
-        hint = "server.data_dir names it; the server's user must be able to write there"
-        raise OperatorError(f"cannot make the data folder {folder}: {error.strerror}", hint=hint) from error
-
-
-def hook_settings(settings: Settings) -> HookSettings:
-    """Give what `hooks` wants: the settings' scripts, over the packaged ones where these are on."""
-    scripts = {hook: files for hook, files in settings.hooks.items() if files}
-    if settings.packaged_hooks:
-        scripts = {**packaged_hooks(), **scripts}
-    own = dict.fromkeys(file.parent for files in scripts.values() for file in files)
-    beside = () if settings.file is None else (settings.file.parent,)
-    return HookSettings(
-        scripts=scripts,
-        limits=settings.limits,
-        library=settings.search_path,
-        cache=settings.cache_dir,
-        profiles=replace(settings.profiles, by_path={packaged_scripts(): NEWEST, **settings.profiles.by_path}),
-        folders=(*own, *beside, *settings.file_folders),
-    )
-
-
-def run(main: Callable[[], Awaitable[Any]], *, uvloop: bool) -> Any:
-    """Run `main()` on a new event loop: uvloop's where wanted and there."""
-    factory = None
-    if uvloop:
-        with contextlib.suppress(ImportError):
-            import uvloop as fast
-
-            factory = fast.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_awaited(main))
-
-
-async def _awaited(main: Callable[[], Awaitable[Any]]) -> Any:
-    return await main()

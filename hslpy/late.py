@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 
-class _Late:
+class Late:
+    """Stands for a module, and imports it when an attribute is asked for."""
+
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -25,19 +27,17 @@ if TYPE_CHECKING:
     import difflib as difflib
     import uuid as uuid
 
-    import regex as regex
     import yaml as yaml
     from cryptography import x509 as x509
     from cryptography.hazmat.primitives import hashes as hashes
 
     from hslpy import crypto as crypto
 else:
-    crypto = _Late("hslpy.crypto")
-    ctypes = _Late("ctypes")
-    decimal = _Late("decimal")
-    difflib = _Late("difflib")
-    hashes = _Late("cryptography.hazmat.primitives.hashes")
-    regex = _Late("regex")
-    uuid = _Late("uuid")
-    x509 = _Late("cryptography.x509")
-    yaml = _Late("yaml")
+    crypto = Late("hslpy.crypto")
+    ctypes = Late("ctypes")
+    decimal = Late("decimal")
+    difflib = Late("difflib")
+    hashes = Late("cryptography.hazmat.primitives.hashes")
+    uuid = Late("uuid")
+    x509 = Late("cryptography.x509")
+    yaml = Late("yaml")

@@ -21,7 +21,6 @@ from typing import Any
 from hslpy.admin.control import ControlServer, Handler
 from hslpy.admin.hub import Link, NoAnswer
 from hslpy.admin.whole import LOOK_S, Whole
-from hslpy.app import LOCK_WAIT_S, STOP_GRACE_S, hook_settings, make_data_dir
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.errors import OperatorError
@@ -32,8 +31,8 @@ from hslpy.smtp.server import cannot_listen
 from hslpy.smtp.settings import Listener
 from hslpy.spool.folder import Folder, when_free
 from hslpy.spool.shards import shard_folder, shards_of
+from hslpy.startup import LOCK_WAIT_S, STOP_GRACE_S, Start, hook_settings, make_data_dir, packed
 from hslpy.store.leases import Pools
-from hslpy.worker import Start, packed
 
 COMMAND = (sys.executable, "-m", "hslpy.worker")
 START_S = 120.0  # recovery of some million queued recipients

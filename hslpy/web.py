@@ -16,7 +16,6 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from hslpy.app import run
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.dns.hosts import addresses_of
@@ -24,6 +23,7 @@ from hslpy.dns.resolver import DnsResolver
 from hslpy.errors import OperatorError
 from hslpy.event_log import EventLog, set_up_logging
 from hslpy.log import Log
+from hslpy.startup import run
 
 if TYPE_CHECKING:
     from hslpy.admin.agent import Agent

@@ -1,7 +1,7 @@
 """One worker of several: a server over its shards of the queue, told by its supervisor what to do. In: a socket. Out: mail.
 
 `python -m hslpy.worker --worker N --hub FD`, which only the supervisor starts: `FD` is its end of the link. What is to run
-comes first on it, as a length of 8 bytes and a pickled `Start`; after that it is an `admin.hub.Link`.
+comes first on it, as a length of 8 bytes and a pickled `startup.Start`; after that it is an `admin.hub.Link`.
 """
 
 from __future__ import annotations
@@ -21,36 +21,14 @@ from typing import Any
 from hslpy.admin.control import Handler
 from hslpy.admin.exchange import Exchange
 from hslpy.admin.hub import Link
-from hslpy.app import STOP_GRACE_S, App, Node, Overrides, run
+from hslpy.app import App, Node, Overrides
 from hslpy.clock import SystemClock
-from hslpy.config import Settings
 from hslpy.errors import OperatorError
 from hslpy.event_log import EventLog, set_up_logging
-from hslpy.hooks.files import Snapshot
-from hslpy.records import dataclass
+from hslpy.startup import STOP_GRACE_S, Start, run
 from hslpy.store.leases import Leases
 
 ORPHAN_GRACE_S = 2.0  # without a supervisor it makes room soon: a new one waits for its shards
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a worker is started with. The listeners in `settings` have real ports."""
-
-    settings: Settings
-    worker: int
-    workers: int
-    scripts: Snapshot
-
-    def frame(self) -> bytes:
-        """Give it as it is sent."""
-        content = pickle.dumps(self)
-        return len(content).to_bytes(8, "big") + content
-
-
-def packed(scripts: Snapshot) -> str:
-    """Give a set of scripts as a question to a worker carries it."""
-    return base64.b64encode(pickle.dumps(scripts)).decode()
 
 
 def main(argv: Sequence[str] | None = None, overrides: Overrides | None = None) -> int:

@@ -57,7 +57,7 @@ def test_packaged_scripts_check_without_the_checkout(unpacked: Path, tmp_path: P
 
     assert run("-c", "import hslpy; print(hslpy.__file__)").startswith(str(unpacked))
     hooks = run(
-        "-c", "from hslpy.app import packaged_hooks; print(*(f for fs in packaged_hooks().values() for f in fs))"
+        "-c", "from hslpy.startup import packaged_hooks; print(*(f for fs in packaged_hooks().values() for f in fs))"
     ).split()
     assert hooks and all(file.startswith(str(unpacked)) for file in hooks)
     run("-m", "hslpy", "check", *hooks)

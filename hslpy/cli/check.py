@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from hslpy.admin.settings import MINIMUM_VERSION
-from hslpy.app import hook_settings
 from hslpy.cli.command import Command
 from hslpy.cli.run import add_profile_argument, profiles_of
 from hslpy.client.certificates import CertificateFiles, fault_of_time, read_certificate
@@ -16,6 +15,7 @@ from hslpy.config import read_settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import check_hooks
 from hslpy.lang.diagnostics import render
+from hslpy.startup import hook_settings
 from hslpy.tooling.check import ANY, TEST, Checked, check_file
 from hslpy.tooling.explain import page_of
 from hslpy.tooling.run_tests import find_files

@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hslpy.app import App, Overrides, hook_settings, run
 from hslpy.cli.command import Command
 from hslpy.clock import SystemClock
 from hslpy.config import Settings, read_settings
 from hslpy.event_log import EventLog, set_up_logging
-from hslpy.supervisor import Supervisor
+from hslpy.startup import hook_settings, run
 from hslpy.web import WebProcess
+
+if TYPE_CHECKING:
+    from hslpy.app import App
+    from hslpy.supervisor import Supervisor
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +46,12 @@ async def _serve(settings: Settings, events: EventLog) -> None:
         loop.add_signal_handler(number, stopping.set)
     server: App | Supervisor
     if settings.workers == 1:
+        from hslpy.app import App, Overrides  # a supervisor has none of this in it
+
         server = App(settings, Overrides(log=events.write))
     else:
+        from hslpy.supervisor import Supervisor
+
         server = Supervisor(settings, events.write)
     reloads: set[asyncio.Task[bool]] = set()
     started = asyncio.Event()

@@ -15,6 +15,22 @@ from hslpy.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """`idle_s` is how long a connection waits for another message (other servers wait 2 to 150).
+
+    `messages_per_connection` and `idle_connections` bound the reuse of one connection and the number kept.
+    `convert_8bit` makes messages 7-bit for servers without 8BITMIME; without it they come back.
+    `ca_file` is a PEM bundle for the verifying TLS modes, the system's where None.
+    """
+
+    idle_s: float = 30.0
+    messages_per_connection: int = 100
+    idle_connections: int = 200
+    ca_file: str | None = None
+    convert_8bit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long each step may take, in seconds. Defaults: RFC 5321 section 4.5.3.2, but for connecting (30, as most).
 

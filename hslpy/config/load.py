@@ -17,11 +17,10 @@ from typing import Any
 from hslpy.admin.settings import AdminSettings
 from hslpy.client.bounce_lists import BounceListSettings
 from hslpy.client.certificates import CertificateFiles
-from hslpy.client.contract import Timeouts
+from hslpy.client.contract import ClientSettings, Timeouts
 from hslpy.client.http_contract import HttpSettings
 from hslpy.client.ldap import LdapProfile
 from hslpy.client.logfiles import LogFileSettings
-from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.settings import OPTIONAL_TABLES, ROWS
 from hslpy.config.table import Setting, check, from_environment, merge

@@ -8,11 +8,10 @@ from __future__ import annotations
 from hslpy.admin.settings import AdminSettings
 from hslpy.client.bounce_lists import BounceListSettings
 from hslpy.client.certificates import CertificateFiles
-from hslpy.client.contract import Timeouts
+from hslpy.client.contract import ClientSettings, Timeouts
 from hslpy.client.http_contract import HttpSettings
 from hslpy.client.ldap import LdapProfile
 from hslpy.client.logfiles import LogFileSettings
-from hslpy.client.smtp import ClientSettings
 from hslpy.client.sockets import KeyPair, SocketSettings
 from hslpy.config.table import About, Setting, rows_of
 from hslpy.delivery.settings import DeliverySettings, Transport

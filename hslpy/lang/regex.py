@@ -10,14 +10,19 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hslpy.errors import ScriptError
 from hslpy.lang.growth import Growth, decode_utf8
 from hslpy.lang.pcre import PatternError, translate
 from hslpy.lang.run import LimitExceeded, Run
 from hslpy.lang.values import Regex
-from hslpy.late import regex as engine
+from hslpy.late import Late
+
+if TYPE_CHECKING:
+    import regex as engine
+else:
+    engine = Late("regex")
 
 MODIFIERS = "imsuxUX"  # Source: the HSL manual, Regex
 COMPILED_KEPT = 512

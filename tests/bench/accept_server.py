@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from hslpy import worker
-from hslpy.app import App, Overrides, run
+from hslpy.app import App, Overrides
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.egress.accounts import directory
@@ -24,6 +24,7 @@ from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Database
 from hslpy.event_log import EventLog, set_up_logging
 from hslpy.scan.contract import RspamdResult, ScanRequest, SpamScore
+from hslpy.startup import run
 from hslpy.supervisor import Supervisor
 
 ROOT = Actor("root", "cli")

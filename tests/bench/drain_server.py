@@ -8,11 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
-from hslpy.app import App, Overrides, run
+from hslpy.app import App, Overrides
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.delivery.plan import OwnListeners
 from hslpy.event_log import EventLog, set_up_logging
+from hslpy.startup import run
 
 
 async def serve(settings_file: Path, events: EventLog) -> None:

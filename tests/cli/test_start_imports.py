@@ -10,8 +10,8 @@ from pathlib import Path
 CAN_WAIT = {
     *("aiohttp", "alembic", "argon2", "fastapi", "httpx", "jinja2", "lark", "psycopg", "pygal", "redis", "sansldap"),
     *("sqlalchemy", "starlette", "uvicorn"),
-    *("cryptography", "dns", "yaml"),
-    *("ctypes", "decimal", "difflib", "importlib.metadata", "uuid"),
+    *("cryptography", "dns", "yaml"),  # imported beside the first sessions, or when a script asks
+    *("ctypes", "decimal", "difflib", "importlib.metadata", "pyrad", "regex", "uuid"),
 }
 MAKE = """
 import sys
@@ -37,6 +37,13 @@ def test_a_start_imports_nothing_that_can_wait(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", MAKE, settings], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert CAN_WAIT.intersection(done.stdout.split()) == set()
+
+
+def test_a_supervisor_and_the_page_have_no_mail_server_in_them() -> None:
+    code = "import sys, hslpy.supervisor, hslpy.web, hslpy.cli.serve; print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60).split())
+    server = {"hslpy.app", "hslpy.delivery.loop", "hslpy.smtp.server", "aiosmtpd", "aiosmtplib"}
+    assert server.intersection(loaded) == set()
 
 
 def test_our_dataclasses_are_those_of_records() -> None:

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from hslpy.admin.control import ControlServer
-from hslpy.app import make_data_dir
 from hslpy.clock import ManualClock
 from hslpy.errors import OperatorError
 from hslpy.log import no_log
 from hslpy.spool.folder import Folder
+from hslpy.startup import make_data_dir
 from tests.scenarios.harness import server
 
 FULL = "452 4.3.1 Insufficient system storage"

@@ -17,12 +17,13 @@ import sys
 import threading
 from pathlib import Path
 
-from hslpy.app import App, Overrides, run
+from hslpy.app import App, Overrides
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.dns.contract import Answer
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.event_log import EventLog, set_up_logging
+from hslpy.startup import run
 
 
 class SteppedClock(SystemClock):

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hslpy.app import App, Overrides, run
+from hslpy.app import App, Overrides
 from hslpy.config import Settings
 from hslpy.dns.scripted import ScriptedResolver
 from hslpy.spool import schema, segments, writer
+from hslpy.startup import run
 from tests.soak.crash import marks
 from tests.support import disk_shim
 
