@@ -27,8 +27,7 @@ from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import Loader
 from hslpy.log import Log
 from hslpy.records import dataclass
-from hslpy.smtp.server import cannot_listen
-from hslpy.smtp.settings import Listener
+from hslpy.smtp.settings import Listener, cannot_listen
 from hslpy.spool.folder import Folder, when_free
 from hslpy.spool.shards import shard_folder, shards_of
 from hslpy.startup import LOCK_WAIT_S, STOP_GRACE_S, Start, hook_settings, make_data_dir, packed

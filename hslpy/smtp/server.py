@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import math
-import os
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -29,7 +27,7 @@ from hslpy.smtp.guesses import Guesses
 from hslpy.smtp.networks import client_of
 from hslpy.smtp.replies import OwnReply
 from hslpy.smtp.session import Accept, HookRunner, PtrLookup, Shared
-from hslpy.smtp.settings import Listener, SmtpSettings
+from hslpy.smtp.settings import Listener, SmtpSettings, cannot_listen
 from hslpy.store.leases import Leases
 from hslpy.users.contract import Logins
 
@@ -268,15 +266,3 @@ class SmtpServer:
                     connection.sweep(now)
                 except Exception as error:
                     self.shared.log_fault(error, {"session": connection.session.id})
-
-
-def cannot_listen(listener: Listener, error: OSError) -> OperatorError:
-    """Give what is wrong with the listener's address, and what to do about it."""
-    number = error.errno or 0
-    hint = {
-        errno.EADDRINUSE: f"`ss -ltnp 'sport = :{listener.port}'` shows which process has it",
-        errno.EADDRNOTAVAIL: "`ip address` shows the addresses of this machine",
-        errno.EACCES: "ports below 1024 want root or CAP_NET_BIND_SERVICE",
-    }.get(number)
-    why = os.strerror(number) if number > 0 else error.strerror or str(error)
-    return OperatorError(f"cannot listen on {listener.host} port {listener.port}: {why}", hint=hint)

@@ -5,10 +5,13 @@ Must not know of files or the environment.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Literal
 
 from hslpy.client.certificates import CertificateFiles
+from hslpy.errors import OperatorError
 from hslpy.records import dataclass
 
 MIB = 1024 * 1024
@@ -71,3 +74,15 @@ class SmtpSettings:
         """All certificates; the first is for clients that ask for no name, or for one that none bears."""
         first = () if self.tls_certificate is None else (CertificateFiles(self.tls_certificate, self.tls_key),)
         return (*first, *self.certificates)
+
+
+def cannot_listen(listener: Listener, error: OSError) -> OperatorError:
+    """Give what is wrong with the listener's address, and what to do about it."""
+    number = error.errno or 0
+    hint = {
+        errno.EADDRINUSE: f"`ss -ltnp 'sport = :{listener.port}'` shows which process has it",
+        errno.EADDRNOTAVAIL: "`ip address` shows the addresses of this machine",
+        errno.EACCES: "ports below 1024 want root or CAP_NET_BIND_SERVICE",
+    }.get(number)
+    why = os.strerror(number) if number > 0 else error.strerror or str(error)
+    return OperatorError(f"cannot listen on {listener.host} port {listener.port}: {why}", hint=hint)
