@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from hslpy.egress.accounts import site
 from hslpy.egress.store.database import Actor, Database
 from hslpy.egress.traffic.picture import Follower
 from hslpy.errors import OperatorError
+from tests.scenarios.harness import ROOT as ROOT_FOLDER
 from tests.support.databases import new_database
+from tests.support.namespaces import own
 
 ROOT = Actor("root", "cli")
 
@@ -109,31 +111,31 @@ def test_one_that_was_there_is_missed_and_not_made_anew(file):
     assert "backup" in raised.value.hint and not file.exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """Give a disk of 1 MiB, for all to use."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "none", folder], capture_output=True).returncode:
-        pytest.skip("this system lets nobody mount a disk of his own")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+ON_A_SMALL_DISK = """
+import contextlib, subprocess, sys
+from hslpy.clock import ManualClock
+from hslpy.egress.store.database import Database
+
+disk = sys.argv[1]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=True)
+database = Database(f"sqlite:///{disk}/delivery.db", ManualClock())
+database.open()
+with contextlib.suppress(OSError), open(f"{disk}/others", "ab", buffering=0) as others:
+    while True:
+        others.write(b"x" * 512)
+for _ in range(100):  # until what the log has room for is used up
+    if (trouble := database.trouble()) is not None:
+        break
+assert "full" in trouble.reason and "make room" in trouble.hint, trouble
+subprocess.run(["rm", f"{disk}/others"], check=True)
+assert database.trouble() is None
+"""
 
 
-def test_a_full_disk_is_told_before_somebody_changes_something(small_disk):
-    database = Database(f"sqlite:///{small_disk}/delivery.db", ManualClock())
-    database.open()
-    (small_disk / "others").write_bytes(b"x" * 100)
-    with contextlib.suppress(OSError), open(small_disk / "others", "ab", buffering=0) as others:
-        while True:
-            others.write(b"x" * 512)
-    for _ in range(100):  # until what the log has room for is used up
-        if (trouble := database.trouble()) is not None:
-            break
-    assert "full" in trouble.reason and "make room" in trouble.hint
-    (small_disk / "others").unlink()
-    assert database.trouble() is None
-    database.close()
+def test_a_full_disk_is_told_before_somebody_changes_something(tmp_path):
+    command = [*own("mount"), sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT_FOLDER, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_files_that_became_another_users_are_told_though_open_connections_still_write():

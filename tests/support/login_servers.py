@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import socket
@@ -19,12 +20,13 @@ class DovecotServer(_Daemon):
         self.host, self.port, self._mechanisms = HOST, free_port(), mechanisms
 
     def __enter__(self) -> DovecotServer:
-        me = pwd.getpwuid(os.getuid()).pw_name
+        me, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
         (self.folder / "users").write_text("me:{PLAIN}secret::::::\n")
         (self.folder / "dovecot.conf").write_text(
             f"base_dir = {self.folder}/run\nstate_dir = {self.folder}\nlog_path = {self.folder}/dovecot.log\n"
             f"protocols =\nssl = no\nauth_mechanisms = {self._mechanisms}\nauth_failure_delay = 0\n"
-            f"default_internal_user = {me}\ndefault_login_user = {me}\nfirst_valid_uid = 0\n"
+            f"default_internal_user = {me}\ndefault_internal_group = {group}\n"
+            f"default_login_user = {me}\nfirst_valid_uid = 0\n"
             "service stats {\n chroot =\n}\nservice anvil {\n chroot =\n"
             " unix_listener anvil-auth-penalty {\n mode = 0\n }\n}\n"  # who fails has to wait seconds else
             f"passdb {{\n driver = passwd-file\n args = {self.folder}/users\n}}\n"
