@@ -62,6 +62,7 @@ from hslpy.queue.search import QueueFilter
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
 from hslpy.rate.quota import MemoryQuotas, Quotas
+from hslpy.rate.quota_file import QuotaFile
 from hslpy.records import dataclass
 from hslpy.scan.clamd import ClamdClient
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
@@ -569,7 +570,7 @@ def hourly_quotas(settings: Settings, clock: Clock, log: Log, process: int, proc
         from hslpy.store.servers import Servers
 
         return RedisQuotas(Servers(settings.redis), clock, log)
-    return MemoryQuotas(process, processes)
+    return MemoryQuotas(process, processes, QuotaFile(settings.data_dir / f"warm-up-{process}.counts"))
 
 
 def shared_memory(settings: Settings, clock: Clock, log: Log) -> SharedMemory | RedisMemory:

@@ -6,7 +6,7 @@ counts at once and is given back when it comes to nothing: so the cap holds whoe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hslpy.records import record
@@ -76,17 +76,33 @@ def given_back(state: State, cap: Cap) -> State:
     return State(max(state.count - 1, 0), state.busy_until_ms - cap.interval_ms)
 
 
+class Kept(Protocol):
+    """What outlasts the process: the states of an hour."""
+
+    def read(self) -> tuple[int, Mapping[tuple[str, str], State]]: ...
+
+    def begin(self, hour: int, states: Mapping[tuple[str, str], State]) -> None: ...
+
+    def keep(self, hour: int, key: tuple[str, str], state: State) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class MemoryQuotas:
     """Counters of this process, for its part of each cap: `processes` count side by side, and this is number `process`.
 
-    Parts are whole messages, and together never more than the cap. `load` brings in what was sent before a restart.
+    Parts are whole messages, and together never more than the cap. `kept` has what this process counted before it was
+    killed; `load` brings in what was sent before a restart as far as others know.
     """
 
-    def __init__(self, process: int = 0, processes: int = 1) -> None:
+    def __init__(self, process: int = 0, processes: int = 1, kept: Kept | None = None) -> None:
         self._process = process
         self._processes = processes
-        self._hour = 0
-        self._states: dict[tuple[str, str], State] = {}
+        self._kept = kept
+        self._hour, self._before = kept.read() if kept is not None else (0, {})
+        self._states: dict[tuple[str, str], State] = dict(self._before)
+        if kept is not None:
+            kept.begin(self._hour, self._states)
 
     def part(self, cap: Cap) -> Cap:
         """Give this process's part of a cap."""
@@ -97,10 +113,10 @@ class MemoryQuotas:
         """Take up what all processes have sent in the hour of `now` before this one began; each takes its part of it."""
         self._turn(now)
         whole, left = divmod(count, self._processes)
+        own = self._before.get((key, name), State()).count
         before = self._states.get((key, name), State())
-        self._states[key, name] = State(
-            before.count + whole + (self._process < left), max(before.busy_until_ms, int(now * 1000))
-        )
+        more = max(whole + (self._process < left) - own, 0)
+        self._put({(key, name): State(before.count + more, max(before.busy_until_ms, int(now * 1000)))})
 
     async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
         self._turn(now)
@@ -111,7 +127,7 @@ class MemoryQuotas:
             if isinstance(next_state, int):
                 return Answer(False, next_state / 1000, cap.name)
             found[key, cap.name] = next_state
-        self._states |= found
+        self._put(found)
         return GRANTED
 
     async def release(self, key: str, caps: Sequence[Cap], reserved_at: float) -> None:
@@ -120,13 +136,23 @@ class MemoryQuotas:
         for cap in map(self.part, caps):
             state = self._states.get((key, cap.name))
             if state is not None:
-                self._states[key, cap.name] = given_back(state, cap)
+                self._put({(key, cap.name): given_back(state, cap)})
 
     async def close(self) -> None:
         self._states.clear()
+        if self._kept is not None:
+            self._kept.close()
+
+    def _put(self, states: Mapping[tuple[str, str], State]) -> None:
+        self._states |= states
+        if self._kept is not None:
+            for key, state in states.items():
+                self._kept.keep(self._hour, key, state)
 
     def _turn(self, now: float) -> None:
         hour = int(now * 1000) // HOUR_MS
         if hour > self._hour:
-            self._hour = hour
+            self._hour, self._before = hour, {}
             self._states.clear()
+            if self._kept is not None:
+                self._kept.begin(hour, {})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hslpy.clock import SystemClock
 from hslpy.log import no_log
 from hslpy.rate.quota import HOUR_MS, Answer, Cap, MemoryQuotas, Quotas, State, decide
+from hslpy.rate.quota_file import QuotaFile
 from hslpy.rate.quota_redis import RedisQuotas
 from hslpy.store.redis import RedisSettings, connect
 from hslpy.store.servers import Servers
@@ -127,6 +128,25 @@ def test_a_restart_does_not_refill(kind, redis_server):
                 now += 5
             assert sent == 10
             await again.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_that_was_killed_does_not_begin_anew_though_nobody_else_knows(tmp_path):
+    async def run():
+        file, caps, sent = tmp_path / "counts", [Cap("", 10, 5), Cap("gmail", 4, 5)], 0
+        for life in range(8):
+            quotas = MemoryQuotas(kept=QuotaFile(file))
+            quotas.load(KEY, "", min(sent, 2), T0 + life)  # what the database knew of it
+            while (await quotas.reserve(KEY, caps[: 1 + life % 2], T0 + life)).granted:
+                sent += 1
+        assert sent == 5, "the burst, and not once a life"
+        cut = file.read_bytes()[:-100]
+        file.write_bytes(cut + b"\n[1, 2")
+        assert MemoryQuotas(kept=QuotaFile(file))._states.keys() == {(KEY, "")}
+        assert (await MemoryQuotas(kept=QuotaFile(file)).reserve(KEY, caps, T0 + 3600)).granted, "another hour"
+        nowhere = MemoryQuotas(kept=QuotaFile(tmp_path / "none" / "counts"))
+        assert (await nowhere.reserve(KEY, caps, T0)).granted
 
     asyncio.run(run())
 
