@@ -72,6 +72,11 @@ def is_known(host: str, names: Collection[str]) -> bool:
         return name == "localhost" or name.endswith(".localhost") or name in names or f"*.{name.partition('.')[2]}" in names
 
 
+def has_nul(scope: Scope) -> bool:
+    """Say whether a request's address has the character NUL: PostgreSQL keeps, and compares, no text with it."""
+    return "\x00" in scope["path"] or b"%00" in scope["query_string"]
+
+
 class Guard:
     """Passes to `app` what may pass. `names` gives this server's host names; with `local` it is the Unix socket's."""
 

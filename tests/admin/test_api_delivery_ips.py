@@ -79,6 +79,16 @@ def test_reading_page_after_page_comes_to_an_end(client):
         assert client.good("GET", f"{path}?per_page=1&page=3") == {**last, "items": [], "page": 3}
 
 
+def test_what_no_database_can_keep_is_refused_and_no_fault_of_ours(client):
+    for query in ("delivery-ips?rule=domain:is:a%00", "audit?contains=%00", "delivery-ips?rule=changed:>:9999-12-31"):
+        client.refused(400, "GET", f"/{query}")
+    bob = "/users?domain=example.com&username=bob"
+    client.refused(400, "PATCH", bob, {"locked": True, "reason": "a\x00"})
+    assert client.good("PATCH", bob, {"locked": True, "reason": "\\u0000"})["locked_reason"] == "\\u0000"
+    client.refused(400, "GET", f"/delivery-ips/{2**63}")
+    client.refused(400, "POST", "/delivery-ips/remove", {"ids": [2**63]})
+
+
 def test_an_admin_sees_its_own_domains_alone_and_changes_nothing(client):
     mine, other = added(client, "1.1.1.1"), added(client, "2.2.2.2", domain="example.org")
     items = client.good("GET", "/delivery-ips", user="ann", local=False)["items"]

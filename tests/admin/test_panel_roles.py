@@ -218,6 +218,10 @@ def test_a_fresh_install_is_told_what_to_do_first(tmp_path: Path) -> None:
     database.close()
 
 
+def test_an_address_with_a_nul_is_no_fault_of_ours(site: Site) -> None:
+    assert Browser(site, "root").get("/outgoing/delivery-ips?show=1&rule=domain:is:a%00").status_code == 400
+
+
 def test_names_cannot_break_out(site: Site) -> None:
     root = Browser(site, "root")
     for path in ("/", "/customers/users", "/outgoing/queue", "/outgoing/queue/message/3", "/outgoing/log", "/server/audit"):

@@ -9,7 +9,7 @@ from fastapi import Query as Asked
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, ManyIds, Paged, Unavailable, csv_reply, needs, noun
+from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, Id, ManyIds, Paged, Unavailable, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import block_lists, page_tables
@@ -143,11 +143,11 @@ def remove(caller: Annotated[Caller, WRITE], body: Ids) -> Several:
 
 
 @router.patch("/block-lists/{id}", summary="Change a list")
-def edit(caller: Annotated[Caller, WRITE], id: int, body: ListChange) -> BlockList:
+def edit(caller: Annotated[Caller, WRITE], id: Id, body: ListChange) -> BlockList:
     changes = {name: value for name, value in body.given.items() if value is not None}
     return block_lists.edit(caller.site.database, caller.actor, id, changes)
 
 
 @router.post("/block-lists/{id}/test", summary="Ask a list for its test entries now")
-async def test(caller: Annotated[Caller, WRITE], id: int) -> BlockList:
+async def test(caller: Annotated[Caller, WRITE], id: Id) -> BlockList:
     return await checker(caller).test(id)

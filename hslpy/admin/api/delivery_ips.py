@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from hslpy.admin import queued_mail
 from hslpy.admin.api.directory import own_domain
-from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, ManyIds, NotFound, Paged, csv_reply, needs, noun
+from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, Id, ManyIds, NotFound, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.egress.delivery_ips import explain as explaining
 from hslpy.egress.delivery_ips import in_force, setting_list, setting_sheet, settings
@@ -291,7 +291,7 @@ def explain(
 
 
 @router.get("/delivery-ips/{id}", summary="Show a setting")
-def show(caller: Annotated[Caller, READ], id: int) -> Row:
+def show(caller: Annotated[Caller, READ], id: Id) -> Row:
     return setting_list.get(caller.site.database, id, admins=caller.principal.admins)
 
 
@@ -324,7 +324,7 @@ def put(caller: Annotated[Caller, WRITE], body: Interfaces) -> Changed:
 
 
 @router.patch("/delivery-ips/{id}", summary="Change a setting")
-def edit(caller: Annotated[Caller, WRITE], id: int, body: EditSetting) -> Changed:
+def edit(caller: Annotated[Caller, WRITE], id: Id, body: EditSetting) -> Changed:
     outcome = settings.edit_row(
         caller.site.database,
         caller.actor,
@@ -338,7 +338,7 @@ def edit(caller: Annotated[Caller, WRITE], id: int, body: EditSetting) -> Change
 
 
 @router.delete("/delivery-ips/{id}", summary="Remove a setting; a node's default goes back to its primary address")
-def remove_one(caller: Annotated[Caller, WRITE], id: int) -> Changed:
+def remove_one(caller: Annotated[Caller, WRITE], id: Id) -> Changed:
     outcome = settings.remove(caller.site.database, caller.actor, [id])
     if outcome.failed:
         raise NotFound("there is no such setting")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi import Body as RawBody
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from hslpy.admin import faults
+from hslpy.admin.guard import has_nul
 from hslpy.admin.site import Site
 from hslpy.admin.who import Caller, TooMany, caller_of
 from hslpy.egress.accounts.admins import ROLES, SCOPES, Role
@@ -114,15 +116,20 @@ def noun(name: str) -> APIRouter:
     return APIRouter(tags=[name], route_class=Route)
 
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
 class _Bounded(Request):
-    """A request whose JSON has no text that cannot be written: a half of a UTF-16 pair, `"\\ud800"`."""
+    """A request whose JSON has no text that cannot be written, or kept: a half of a UTF-16 pair, `"\\ud800"`, or a NUL."""
 
     async def json(self) -> Any:
         found = await super().json()
         try:
-            json.dumps(found, ensure_ascii=False).encode()
+            written = json.dumps(found, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise Refused("the body has a text that is not Unicode: half a pair of \\u escapes") from None
+        if _NUL.search(written):
+            raise Refused("the body has a character that no text has: NUL")
         return found
 
 
@@ -149,6 +156,8 @@ def _query_names(dependant: Dependant) -> frozenset[str]:
 
 
 def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
+    if has_nul(request.scope):
+        raise Refused("the address has a character that no text has: NUL")
     for name in request.query_params:
         if name not in known:
             raise Unexpected(name, known)
@@ -224,7 +233,9 @@ class Done(BaseModel):
     text: str
 
 
-ManyIds = Annotated[list[int], Field(max_length=MOST_IDS)]
+MOST_ID = 2**63 - 1  # of a database's whole numbers
+Id = Annotated[int, Path(le=MOST_ID)]
+ManyIds = Annotated[list[Annotated[int, Field(le=MOST_ID)]], Field(max_length=MOST_IDS)]
 CsvFile = Annotated[bytes, RawBody(media_type="text/csv", description="the file")]
 
 
@@ -295,6 +306,6 @@ def _invalid(error: RequestValidationError) -> Response:
 
 
 __all__ = [
-    "SUPER", "Body", "Caller", "CsvFile", "Done", "Error", "ManyIds", "NotFound", "Page", "Paged", "Refused", "Route",
+    "SUPER", "Body", "Caller", "CsvFile", "Done", "Error", "Id", "ManyIds", "NotFound", "Page", "Paged", "Refused", "Route",
     "Unavailable", "Which", "csv_reply", "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
 ]  # fmt: skip

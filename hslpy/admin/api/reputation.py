@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 
 from hslpy.admin.api.block_lists import checker
-from hslpy.admin.api.frame import Body, Caller, Paged, csv_reply, needs, noun
+from hslpy.admin.api.frame import Body, Caller, Id, Paged, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules
 from hslpy.admin.event_stream import message, stream_of
 from hslpy.egress.delivery_ips.queries import pages_of
@@ -116,12 +116,12 @@ async def list_jobs(caller: Annotated[Caller, READ]) -> list[Progress]:
 
 
 @router.get("/reputation/jobs/{id}", summary="Say how far a check is")
-async def show_job(caller: Annotated[Caller, READ], id: int) -> Progress:
+async def show_job(caller: Annotated[Caller, READ], id: Id) -> Progress:
     return checker(caller).job(id).progress
 
 
 @router.delete("/reputation/jobs/{id}", summary="Stop a check; what was found so far is kept")
-async def stop(caller: Annotated[Caller, WRITE], id: int) -> Progress:
+async def stop(caller: Annotated[Caller, WRITE], id: Id) -> Progress:
     return await checker(caller).stop(id)
 
 
@@ -133,7 +133,7 @@ async def stop(caller: Annotated[Caller, WRITE], id: int) -> Progress:
 )
 async def follow(
     caller: Annotated[Caller, READ],
-    id: int,
+    id: Id,
     after: Annotated[int, Asked(ge=0, description="the number of the last event that is known")] = 0,
     last_event_id: Annotated[str, Header()] = "",
 ) -> StreamingResponse:

@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 
 from hslpy.admin import faults
+from hslpy.admin.guard import has_nul
 from hslpy.admin.pages import sign_in
 from hslpy.admin.pages.render import STATIC, Renderer
 from hslpy.admin.pages.table import PAGES, Page
@@ -119,6 +120,8 @@ def _endpoint(site: Site, row: Page, shared: Shared) -> Callable[[Request], Awai
 
 async def _answer(visit: Visit, row: Page) -> Response:
     request = visit.request
+    if has_nul(request.scope):
+        raise Refused("the address has a character that no text has: NUL")
     if request.method == "POST":
         visit.form = await _form(request)
     try:

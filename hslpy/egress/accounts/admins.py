@@ -334,7 +334,7 @@ def add_token(
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise Refused(f"'{'; '.join(unknown)}' is no scope: {', '.join(SCOPES)}")
-    name = _name(name, "token")
+    name = _name(name, "a token")
     text = _TOKEN + secrets.token_urlsafe(32)
     with database.change(actor, "token add", {"admin": admin, "name": name, "scopes": list(scopes)}) as change:
         found = admin_of(change, admin)
@@ -448,10 +448,10 @@ def _role(text: str) -> Role:
     raise Refused(f"'{text}' is no role: {', '.join(ROLES)}")
 
 
-def _name(text: str, what: str = "admin") -> str:
+def _name(text: str, what: str = "an admin") -> str:
     name = text.strip()
     if not 1 <= len(name) <= 64 or not name.isprintable() or ":" in name:  # a colon ends the name in HTTP Basic
-        raise Refused(f"the name of an {what} has 1 to 64 characters, no colon and no control characters")
+        raise Refused(f"the name of {what} has 1 to 64 characters, no colon and no control characters")
     return name
 
 

@@ -560,7 +560,7 @@ def _changing(
 
 
 def _reason(text: str) -> str:
-    return " ".join(text.split())[:255]
+    return "".join(one for one in " ".join(text.split()) if one.isprintable())[:255]
 
 
 def _lock(change: Change, found: tables.User | tables.Node, reason: str) -> None:

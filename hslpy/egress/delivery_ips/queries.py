@@ -333,7 +333,10 @@ def _checked(condition: Any) -> ColumnElement[bool]:
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
+        if not date.min.year < found.year < date.max.year:  # the days beside it, and its hours in any zone, exist
+            raise ValueError
+        return found
     except ValueError:
         raise Refused(f"'{text}' is not a day, such as 2026-03-31") from None
 
