@@ -10,16 +10,16 @@ from fastapi.responses import Response
 
 from hslpy.admin.cgi import CALLS
 from hslpy.admin.pages import simple
-from hslpy.admin.pages.customers import again, choice_test, removal
+from hslpy.admin.pages.customers import choice_test
 from hslpy.admin.pages.render import ago, moment
-from hslpy.admin.pages.simple import Form, Input
+from hslpy.admin.pages.simple import Form, Input, form_page, made_known, removal
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins, site
 from hslpy.egress.accounts.admins import ROLES, SCOPES, Admin, Token
 from hslpy.egress.delivery_ips.queries import Field, text_test
-from hslpy.egress.rules.names import Refused
+from hslpy.egress.rules.names import Refused, about
 
 ADMINS = "/access/admins"
 TOKENS = "/access/tokens"
@@ -75,89 +75,75 @@ def list_admins(visit: Visit) -> Response:
     return listed(visit, things, admins.list_admins(visit.database))
 
 
-@page(f"{ADMINS}/new")
-def new_admin(visit: Visit) -> Response:
-    return simple.show(visit, _admin_form(visit, None, visit.asked("api") == "1"))
+def _new_admin(visit: Visit) -> Form:
+    return _admin_form(visit, None, "1" in (visit.asked("api"), visit.field("is_api_user")))
 
 
-@page(f"{ADMINS}/new", methods=("POST",))
-def add_admin(visit: Visit) -> Response:
+@form_page(f"{ADMINS}/new", _new_admin, back=ADMINS, field="name")
+def add_admin(visit: Visit) -> Response | str:
     password, name = visit.field("password"), visit.field("name").strip()
     made = "" if password else admins.make_password()
-    try:
-        admins.add_admin(visit.database, visit.actor, name, password=password or made, **_given(visit))
-    except Refused as error:
-        return again(visit, _admin_form(visit, None, visit.field("is_api_user") == "1"), error, "name")
-    visit.banner(f"{name} has been added.")
-    return simple.secret(visit, f"{name} can sign in now", "The password:", made, ADMINS) if made else visit.redirect(ADMINS)
+    admins.add_admin(visit.database, visit.actor, name, password=password or made, **_given(visit))
+    return made_known(visit, f"{name} has been added.", f"{name} can sign in now", made, ADMINS)
 
 
-@page(f"{ADMINS}/edit")
-def edit_admin(visit: Visit) -> Response:
-    return simple.show(visit, _admin_form(visit, admins.get_admin(visit.database, visit.asked("name"))))
+def _edited_admin(visit: Visit) -> Form:
+    return _admin_form(visit, admins.get_admin(visit.database, visit.field("before") or visit.asked("name")))
 
 
-@page(f"{ADMINS}/edit", methods=("POST",))
-def save_admin(visit: Visit) -> Response:
+@form_page(f"{ADMINS}/edit", _edited_admin, back=ADMINS, field="name")
+def save_admin(visit: Visit) -> str:
     before = admins.get_admin(visit.database, visit.field("before"))
-    try:
-        admins.set_admin(visit.database, visit.actor, before.name, new_name=visit.field("name").strip(), **_given(visit))
-    except Refused as error:
-        return again(visit, _admin_form(visit, before), error, "name")
-    visit.banner(f"{before.name} has been changed.")
-    return visit.redirect(ADMINS)
+    admins.set_admin(visit.database, visit.actor, before.name, new_name=visit.field("name").strip(), **_given(visit))
+    return f"{before.name} has been changed."
 
 
-@page(f"{ADMINS}/password")
-def ask_password(visit: Visit) -> Response:
-    return simple.show(visit, _password_form(visit.asked("name")))
+def _password_form(visit: Visit) -> Form:
+    name = visit.given("name")
+    hint = f"{admins.SHORTEST_PASSWORD} characters at least; leave it empty to have one made, which is shown once."
+    inputs = (Input("password", "New password", "password", hint=hint),)
+    text = "They are signed out everywhere."
+    return Form(f"Set the password of {name}", f"{ADMINS}/password", "Set", ADMINS, inputs, text, hidden={"name": name})
 
 
-@page(f"{ADMINS}/password", methods=("POST",))
-def set_password(visit: Visit) -> Response:
+@form_page(f"{ADMINS}/password", _password_form, back=ADMINS, field="password")
+def set_password(visit: Visit) -> Response | str:
     name, password = visit.field("name"), visit.field("password")
     made = "" if password else admins.make_password()
-    try:
-        admins.set_admin(visit.database, visit.actor, name, password=password or made)
-    except Refused as error:
-        return again(visit, _password_form(name), error, "password")
-    if name == visit.principal.name and password:
-        return visit.redirect("/sign-in", changed="1")
+    admins.set_admin(visit.database, visit.actor, name, password=password or made)
     if name != visit.principal.name:
-        visit.banner(f"The password of {name} has been set; they are signed out everywhere.")
-    return simple.secret(visit, f"Password of {name}", "The new password:", made, ADMINS) if made else visit.redirect(ADMINS)
+        text = f"The password of {name} has been set; they are signed out everywhere."
+        return made_known(visit, text, f"Password of {name}", made, ADMINS)
+    if password:
+        return visit.redirect("/sign-in", changed="1")
+    return simple.secret(visit, f"Password of {name}", "The password:", made, ADMINS)
 
 
-@page(f"{ADMINS}/lock")
-def ask_lock(visit: Visit) -> Response:
-    one = admins.get_admin(visit.database, visit.asked("name"))
+def _lock_form(visit: Visit) -> Form:
+    one = admins.get_admin(visit.database, visit.given("name"))
     hidden = {"name": one.name, "locked": "" if one.locked else "1"}
     word = "Unlock" if one.locked else "Lock"
     text = "They can sign in again." if one.locked else "They are signed out, and their tokens stop working."
-    form = Form(f"{word} {one.name}?", f"{ADMINS}/lock", word, ADMINS, text=text, hidden=hidden, is_danger=not one.locked)
-    return simple.show(visit, form)
+    return Form(f"{word} {one.name}?", f"{ADMINS}/lock", word, ADMINS, text=text, hidden=hidden, is_danger=not one.locked)
 
 
-@page(f"{ADMINS}/lock", methods=("POST",))
-def lock(visit: Visit) -> Response:
+@form_page(f"{ADMINS}/lock", _lock_form, back=ADMINS)
+def lock(visit: Visit) -> str:
     name, locked = visit.field("name"), visit.field("locked") == "1"
     admins.set_admin(visit.database, visit.actor, name, locked=locked)
-    visit.banner(f"{name} is {'locked' if locked else 'no longer locked'}.")
-    return visit.redirect(ADMINS)
+    return f"{name} is {'locked' if locked else 'no longer locked'}."
 
 
-@page(f"{ADMINS}/remove")
-def ask_remove(visit: Visit) -> Response:
-    one = admins.get_admin(visit.database, visit.asked("name"))
+def _removal_form(visit: Visit) -> Form:
+    one = admins.get_admin(visit.database, visit.given("name"))
     tokens = admins.count(len(admins.list_tokens(visit.database, one.name)), "token")
     found = admins.Removed(one.name, (f"its delivery IP settings, {tokens} and saved filters",))
-    return simple.show(visit, removal(f"Remove {one.name}?", f"{ADMINS}/remove", ADMINS, found, name=one.name))
+    return removal(f"Remove {one.name}?", f"{ADMINS}/remove", ADMINS, found, name=one.name)
 
 
-@page(f"{ADMINS}/remove", methods=("POST",))
-def remove(visit: Visit) -> Response:
-    visit.banner(f"Removed: {admins.remove_admin(visit.database, visit.actor, visit.field('name')).text}.")
-    return visit.redirect(ADMINS)
+@form_page(f"{ADMINS}/remove", _removal_form, back=ADMINS)
+def remove(visit: Visit) -> str:
+    return f"Removed: {admins.remove_admin(visit.database, visit.actor, visit.field('name')).text}."
 
 
 # Tokens
@@ -199,42 +185,41 @@ def list_tokens(visit: Visit) -> Response:
     return listed(visit, things, admins.list_tokens(visit.database))
 
 
-@page(f"{TOKENS}/new")
-def new_token(visit: Visit) -> Response:
-    return simple.show(visit, _token_form(visit))
+def _token_form(visit: Visit) -> Form:
+    names = [(one.name, one.name) for one in admins.list_admins(visit.database)]
+    owner = visit.asked("admin", visit.principal.name)
+    inputs = (
+        Input("admin", "Of", "select", owner, names, "It may never do more than its admin."),
+        Input("name", "Name", hint="What it is for, so that you know it later.", required=True),
+        Input("days", "Days that it is good for", hint="Empty: until it is removed."),
+        Input("scopes", "What it may do", "ticks", options=[(key, f"{key}: {text}") for key, text in SCOPES.items()]),
+    )
+    return Form("Add a token", f"{TOKENS}/new", "Add", TOKENS, inputs)
 
 
-@page(f"{TOKENS}/new", methods=("POST",))
+@form_page(f"{TOKENS}/new", _token_form, back=TOKENS, field="name")
 def add_token(visit: Visit) -> Response:
     days = visit.field("days").strip()
-    try:
-        if days and not (days.isascii() and days.isdigit() and len(days) < 9 and 0 < int(days) <= 3650):
-            error = Refused("a number of days from 1 to 3650 is wanted, or nothing")
-            error.field = "days"
-            raise error
-        expires_at = visit.now + int(days) * _DAY_S if days else None
-        name, owner = visit.field("name").strip(), visit.field("admin")
-        text, token = admins.add_token(visit.database, visit.actor, owner, name, visit.fields("scopes"), expires_at)
-    except Refused as error:
-        return again(visit, _token_form(visit), error, "name")
+    if days and not (days.isascii() and days.isdigit() and len(days) < 9 and 0 < int(days) <= 3650):
+        with about("days"):
+            raise Refused("a number of days from 1 to 3650 is wanted, or nothing")
+    expires_at = visit.now + int(days) * _DAY_S if days else None
+    name, owner = visit.field("name").strip(), visit.field("admin")
+    text, token = admins.add_token(visit.database, visit.actor, owner, name, visit.fields("scopes"), expires_at)
     return simple.secret(visit, f"Token {token.name} of {token.admin}", "The token:", text, TOKENS)
 
 
-@page(f"{TOKENS}/remove")
-def ask_remove_token(visit: Visit) -> Response:
-    owner, name = visit.asked("admin"), visit.asked("name")
-    text = "Programs that use it are refused from now on."
+def _token_removal(visit: Visit) -> Form:
+    owner, name = visit.given("admin"), visit.given("name")
+    title, text = f"Remove the token {name} of {owner}?", "Programs that use it are refused from now on."
     hidden = {"admin": owner, "name": name}
-    form = Form(f"Remove the token {name} of {owner}?", f"{TOKENS}/remove", "Remove", TOKENS, text=text, hidden=hidden,
-                is_danger=True)  # fmt: skip
-    return simple.show(visit, form)
+    return Form(title, f"{TOKENS}/remove", "Remove", TOKENS, text=text, hidden=hidden, is_danger=True)
 
 
-@page(f"{TOKENS}/remove", methods=("POST",))
-def remove_token(visit: Visit) -> Response:
+@form_page(f"{TOKENS}/remove", _token_removal, back=TOKENS)
+def remove_token(visit: Visit) -> str:
     found = admins.remove_token(visit.database, visit.actor, visit.field("admin"), visit.field("name"))
-    visit.banner(f"Removed: {found.text}.")
-    return visit.redirect(TOKENS)
+    return f"Removed: {found.text}."
 
 
 # Forms
@@ -291,31 +276,6 @@ def _given(visit: Visit) -> dict[str, Any]:
         "allowed_calls": calls or None,
         "allowed_networks": networks or None,
     }
-
-
-def _password_form(name: str) -> Form:
-    hint = f"{admins.SHORTEST_PASSWORD} characters at least; leave it empty to have one made, which is shown once."
-    inputs = (Input("password", "New password", "password", hint=hint),)
-    text = "They are signed out everywhere."
-    return Form(f"Set the password of {name}", f"{ADMINS}/password", "Set", ADMINS, inputs, text, hidden={"name": name})
-
-
-def _token_form(visit: Visit) -> Form:
-    names = [(one.name, one.name) for one in admins.list_admins(visit.database)]
-    inputs = (
-        Input(
-            "admin",
-            "Of",
-            "select",
-            visit.asked("admin", visit.principal.name),
-            names,
-            "It may never do more than its admin.",
-        ),
-        Input("name", "Name", hint="What it is for, so that you know it later.", required=True),
-        Input("days", "Days that it is good for", hint="Empty: until it is removed."),
-        Input("scopes", "What it may do", "ticks", options=[(key, f"{key}: {text}") for key, text in SCOPES.items()]),
-    )
-    return Form("Add a token", f"{TOKENS}/new", "Add", TOKENS, inputs)
 
 
 def _some(names: Sequence[str] | None, nothing: str) -> str:

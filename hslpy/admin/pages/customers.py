@@ -13,9 +13,8 @@ from urllib.parse import urlencode
 from fastapi.responses import Response
 
 from hslpy.admin import queued_mail
-from hslpy.admin.pages import simple
 from hslpy.admin.pages.render import ago
-from hslpy.admin.pages.simple import Form, Input
+from hslpy.admin.pages.simple import Form, Input, form_page, made_known, removal
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
@@ -24,12 +23,12 @@ from hslpy.egress.accounts.admins import Role
 from hslpy.egress.accounts.directory import Domain, Node, User
 from hslpy.egress.accounts.former import Queued
 from hslpy.egress.delivery_ips.queries import Field, text_test
-from hslpy.egress.rules.names import Refused
 
 DOMAINS = "/customers/domains"
 USERS = "/customers/users"
 CHANGERS: Sequence[Role] = ("super-admin", "admin")
 _NAME_HINT = "The part before the @; or an address, or a network such as 192.0.2.0/28."
+_MADE_HINT = "Leave it empty to have one made, which is shown once."
 OWN = "(the domain's own user)"
 STATES = ("active", "locked")
 Choice = Callable[[str, str], Callable[[Any], bool]]
@@ -99,88 +98,64 @@ def domains(visit: Visit) -> Response:
     return listed(visit, things, directory.list_domains(visit.database, admins=visit.principal.admins))
 
 
-@page(f"{DOMAINS}/new", roles=CHANGERS)
-def new_domain(visit: Visit) -> Response:
-    return simple.show(visit, _domain_form(visit, visit.asked("alias_of")))
+def _domain_form(visit: Visit) -> Form:
+    alias_of = visit.given("alias_of")
+    name = Input("name", "Domain", hint="Such as example.com", required=True)
+    if alias_of:
+        title, text = f"Add an alias of {alias_of}", f"Mail of the alias is that of {alias_of}: its users and settings hold."
+        return Form(title, f"{DOMAINS}/new", "Add", DOMAINS, (name,), text, hidden={"alias_of": alias_of})
+    admin = _admin_input(visit, visit.principal.name if visit.principal.admins is not None else "")
+    return Form("Add a domain", f"{DOMAINS}/new", "Add", DOMAINS, (name, admin))
 
 
-@page(f"{DOMAINS}/new", methods=("POST",), roles=CHANGERS)
-def add_domain(visit: Visit) -> Response:
+@form_page(f"{DOMAINS}/new", _domain_form, back=DOMAINS, field="name", roles=CHANGERS)
+def add_domain(visit: Visit) -> str:
     alias_of, name = visit.field("alias_of"), visit.field("name")
-    form = _domain_form(visit, alias_of)
-    try:
-        if alias_of:
-            _own(visit, alias_of)
-        admin = "" if alias_of else _admin_given(visit)
-        directory.add_domain(visit.database, visit.actor, name, admin=admin, alias_of=alias_of)
-    except Refused as error:
-        return again(visit, form, error, "name")
-    visit.banner(f"The domain {name.strip().lower()} has been added" + (f" as an alias of {alias_of}." if alias_of else "."))
-    return visit.redirect(DOMAINS)
+    if alias_of:
+        _own(visit, alias_of)
+    admin = "" if alias_of else _admin_given(visit)
+    directory.add_domain(visit.database, visit.actor, name, admin=admin, alias_of=alias_of)
+    return f"The domain {name.strip().lower()} has been added" + (f" as an alias of {alias_of}." if alias_of else ".")
 
 
-@page(f"{DOMAINS}/edit", roles=CHANGERS)
-def edit_domain(visit: Visit) -> Response:
-    return simple.show(visit, _edit_form(visit, _own(visit, visit.asked("domain"))))
+def _edit_form(visit: Visit) -> Form:
+    one = _own(visit, visit.given("domain"))
+    inputs = (Input("name", "Domain", value=one.name, required=True), _admin_input(visit, one.admin))
+    return Form(f"Edit {one.name}", f"{DOMAINS}/edit", "Save", DOMAINS, inputs, hidden={"domain": one.name})
 
 
-@page(f"{DOMAINS}/edit", methods=("POST",), roles=CHANGERS)
-def save_domain(visit: Visit) -> Response:
-    before = _own(visit, visit.field("domain"))
-    try:
-        directory.set_domain(
-            visit.database,
-            visit.actor,
-            before.name,
-            new_name=visit.field("name"),
-            admin=_admin_given(visit),
-            admins=visit.principal.admins,
-        )
-    except Refused as error:
-        return again(visit, _edit_form(visit, before), error, "name")
-    visit.banner(f"The domain {before.name} has been changed.")
-    return visit.redirect(DOMAINS)
+@form_page(f"{DOMAINS}/edit", _edit_form, back=DOMAINS, field="name", roles=CHANGERS)
+def save_domain(visit: Visit) -> str:
+    before, name, mine = _own(visit, visit.field("domain")), visit.field("name"), visit.principal.admins
+    directory.set_domain(visit.database, visit.actor, before.name, new_name=name, admin=_admin_given(visit), admins=mine)
+    return f"The domain {before.name} has been changed."
 
 
-@page(f"{DOMAINS}/lock", roles=CHANGERS)
-def ask_lock_domain(visit: Visit) -> Response:
-    one = _own(visit, visit.asked("domain"))
+def _domain_lock(visit: Visit) -> Form:
+    one = _own(visit, visit.given("domain"))
     hidden = {"domain": one.name, "locked": "" if one.locked else "1"}
-    if one.locked:
-        form = Form(
-            f"Unlock {one.name}?", f"{DOMAINS}/lock", "Unlock", DOMAINS, text="Its users may send again.", hidden=hidden
-        )
-    else:
-        text = f"None of its {admins.count(one.users, 'user')} may send any more, and their mail in the queue is held."
-        form = Form(f"Lock {one.name}?", f"{DOMAINS}/lock", "Lock", DOMAINS, text=text, hidden=hidden, is_danger=True)
-    return simple.show(visit, form)
+    word = "Unlock" if one.locked else "Lock"
+    text = f"None of its {admins.count(one.users, 'user')} may send any more, and their mail in the queue is held."
+    text = "Its users may send again." if one.locked else text
+    return Form(f"{word} {one.name}?", f"{DOMAINS}/lock", word, DOMAINS, text=text, hidden=hidden, is_danger=not one.locked)
 
 
-@page(f"{DOMAINS}/lock", methods=("POST",), roles=CHANGERS)
-def lock_domain(visit: Visit) -> Response:
+@form_page(f"{DOMAINS}/lock", _domain_lock, back=DOMAINS, roles=CHANGERS)
+def lock_domain(visit: Visit) -> str:
     one, locked = _own(visit, visit.field("domain")), visit.field("locked") == "1"
     directory.set_domain(visit.database, visit.actor, one.name, locked=locked, admins=visit.principal.admins)
-    visit.banner(f"The domain {one.name} is {'locked' if locked else 'no longer locked'}.")
-    return visit.redirect(DOMAINS)
+    return f"The domain {one.name} is {'locked' if locked else 'no longer locked'}."
 
 
-@page(f"{DOMAINS}/remove", roles=CHANGERS)
-def ask_remove_domain(visit: Visit) -> Response:
-    one = _own(visit, visit.asked("domain"))
-    return simple.show(visit, _domain_removal(one.name, _remove_domain(visit, one.name, only_look=True)))
+def _domain_removal(visit: Visit) -> Form:
+    name = _own(visit, visit.given("domain")).name
+    found = _remove_domain(visit, name, only_look=True)
+    return removal(f"Remove the domain {name}?", f"{DOMAINS}/remove", DOMAINS, found, domain=name)
 
 
-@page(f"{DOMAINS}/remove", methods=("POST",), roles=CHANGERS)
-def remove_domain(visit: Visit) -> Response:
-    one = _own(visit, visit.field("domain"))
-    try:
-        removed = _remove_domain(visit, one.name)
-    except Refused as error:
-        if error.field != "queued":
-            raise
-        return again(visit, _domain_removal(one.name, _remove_domain(visit, one.name, only_look=True)), error, "queued")
-    visit.banner(f"Removed: {removed.text}.")
-    return visit.redirect(DOMAINS)
+@form_page(f"{DOMAINS}/remove", _domain_removal, back=DOMAINS, roles=CHANGERS)
+def remove_domain(visit: Visit) -> str:
+    return f"Removed: {_remove_domain(visit, _own(visit, visit.field('domain')).name).text}."
 
 
 # Outgoing users
@@ -249,142 +224,100 @@ def users(visit: Visit) -> Response:
     return listed(visit, things, directory.list_users(visit.database, admins=visit.principal.admins))
 
 
-@page(f"{USERS}/new", roles=CHANGERS)
-def new_user(visit: Visit) -> Response:
-    return simple.show(visit, _user_form(visit))
+def _user_form(visit: Visit) -> Form:
+    names = [(one.name, one.name) for one in directory.list_domains(visit.database, admins=visit.principal.admins)]
+    inputs = (
+        Input("domain", "Domain", "select", visit.asked("domain"), names),
+        Input("username", "User", hint=_NAME_HINT if visit.principal.admins is None else "The part before the @."),
+        Input("password", "Password", "password", hint=_MADE_HINT),
+    )
+    return Form("Add an outgoing user", f"{USERS}/new", "Add", USERS, inputs)
 
 
-@page(f"{USERS}/new", methods=("POST",), roles=CHANGERS)
-def add_user(visit: Visit) -> Response:
-    domain, username, password = visit.field("domain"), visit.field("username").strip(), visit.field("password")
-    made = ""
-    try:
-        owner = _own(visit, domain)
-        _, network = directory.user_name(username)
-        if not password and not network:
-            password = made = admins.make_password()
-        mine = visit.principal.admins
-        directory.add_user(visit.database, visit.actor, owner.name, username, password=password, admins=mine)
-    except Refused as error:
-        return again(visit, _user_form(visit), error, "username")
+@form_page(f"{USERS}/new", _user_form, back=USERS, field="username", roles=CHANGERS)
+def add_user(visit: Visit) -> Response | str:
+    username, password = visit.field("username").strip(), visit.field("password")
+    made, mine = "", visit.principal.admins
+    owner = _own(visit, visit.field("domain"))
+    _, network = directory.user_name(username)
+    if not password and not network:
+        password = made = admins.make_password()
+    directory.add_user(visit.database, visit.actor, owner.name, username, password=password, admins=mine)
     name = f"{username}@{owner.name}" if username else owner.name
-    visit.banner(f"The outgoing user {name} has been added.")
-    return simple.secret(visit, f"{name} can send now", "The password:", made, USERS) if made else visit.redirect(USERS)
+    return made_known(visit, f"The outgoing user {name} has been added.", f"{name} can send now", made, USERS)
 
 
-@page(f"{USERS}/edit", roles=CHANGERS)
-def edit_user(visit: Visit) -> Response:
-    return simple.show(visit, _rename_form(visit.asked("domain"), visit.asked("username")))
+def _rename_form(visit: Visit) -> Form:
+    domain, username = _user(visit)
+    inputs = (Input("new_name", "New name", value=username, required=True),)
+    text = "Its delivery IPs and its queued mail go with it. The client has to sign in by the new name."
+    hidden = {"domain": domain, "username": username}
+    return Form(f"Rename {username}@{domain}", f"{USERS}/edit", "Rename", USERS, inputs, text, hidden=hidden)
 
 
-@page(f"{USERS}/edit", methods=("POST",), roles=CHANGERS)
-def save_user(visit: Visit) -> Response:
-    domain, username, name = _own(visit, visit.field("domain")).name, visit.field("username"), visit.field("new_name")
-    try:
-        directory.set_user(visit.database, visit.actor, domain, username, new_name=name, admins=visit.principal.admins)
-    except Refused as error:
-        return again(visit, _rename_form(domain, username), error, "new_name")
-    visit.banner(f"{username}@{domain} is now {name.strip()}@{domain}; its delivery IPs went with it.")
-    return visit.redirect(USERS)
+@form_page(f"{USERS}/edit", _rename_form, back=USERS, field="new_name", roles=CHANGERS)
+def save_user(visit: Visit) -> str:
+    (domain, username), name = _user(visit), visit.field("new_name")
+    directory.set_user(visit.database, visit.actor, domain, username, new_name=name, admins=visit.principal.admins)
+    return f"{username}@{domain} is now {name.strip()}@{domain}; its delivery IPs went with it."
 
 
-@page(f"{USERS}/password", roles=CHANGERS)
-def ask_password(visit: Visit) -> Response:
-    return simple.show(visit, _password_form(visit.asked("domain"), visit.asked("username")))
-
-
-@page(f"{USERS}/password", methods=("POST",), roles=CHANGERS)
-def set_password(visit: Visit) -> Response:
-    domain, username, password = _own(visit, visit.field("domain")).name, visit.field("username"), visit.field("password")
-    made = "" if password else admins.make_password()
-    try:
-        directory.set_user(visit.database, visit.actor, domain, username, password=password or made)
-    except Refused as error:
-        return again(visit, _password_form(domain, username), error, "password")
+def _password_form(visit: Visit) -> Form:
+    domain, username = _user(visit)
+    inputs = (Input("password", "New password", "password", hint=_MADE_HINT),)
+    hidden = {"domain": domain, "username": username}
     name = f"{username}@{domain}" if username else domain
-    visit.banner(f"The password of {name} has been set.")
-    return simple.secret(visit, f"Password of {name}", "The new password:", made, USERS) if made else visit.redirect(USERS)
+    return Form(f"Set the password of {name}", f"{USERS}/password", "Set", USERS, inputs, hidden=hidden)
 
 
-@page(f"{USERS}/lock", roles=CHANGERS)
-def ask_lock_user(visit: Visit) -> Response:
-    domain, username = visit.asked("domain"), visit.asked("username")
-    found = [one for one in directory.list_users(visit.database, _own(visit, domain).name) if one.username == username]
-    locked = bool(found) and found[0].locked
+@form_page(f"{USERS}/password", _password_form, back=USERS, field="password", roles=CHANGERS)
+def set_password(visit: Visit) -> Response | str:
+    (domain, username), password = _user(visit), visit.field("password")
+    made = "" if password else admins.make_password()
+    directory.set_user(visit.database, visit.actor, domain, username, password=password or made)
+    name = f"{username}@{domain}" if username else domain
+    return made_known(visit, f"The password of {name} has been set.", f"Password of {name}", made, USERS)
+
+
+def _user_lock(visit: Visit) -> Form:
+    domain, username = _user(visit)
+    found = [one for one in directory.list_users(visit.database, domain) if one.username == username]
     name, hidden = f"{username or OWN} of {domain}", {"domain": domain, "username": username}
-    if locked:
+    if found and found[0].locked:
         text = f"It may send again, and its mail in the queue goes on. It was locked {lock_told(found[0], visit.now)}."
-        form = Form(f"Unlock {name}?", f"{USERS}/unlock", "Unlock", USERS, text=text, hidden=hidden)
-    else:
-        reason = Input("reason", "Reason", hint="For you and your colleagues; the user is not told it.")
-        text = "It may send nothing more, and its mail in the queue is held."
-        form = Form(f"Lock {name}?", f"{USERS}/lock", "Lock", USERS, (reason,), text, hidden=hidden, is_danger=True)
-    return simple.show(visit, form)
+        return Form(f"Unlock {name}?", f"{USERS}/unlock", "Unlock", USERS, text=text, hidden=hidden)
+    reason = Input("reason", "Reason", hint="For you and your colleagues; the user is not told it.")
+    text = "It may send nothing more, and its mail in the queue is held."
+    return Form(f"Lock {name}?", f"{USERS}/lock", "Lock", USERS, (reason,), text, hidden=hidden, is_danger=True)
 
 
-@page(f"{USERS}/lock", methods=("POST",), roles=CHANGERS)
-def lock_user(visit: Visit) -> Response:
-    domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
-    directory.lock_user(visit.database, visit.actor, domain, username, visit.field("reason"), admins=visit.principal.admins)
-    visit.banner(f"{username or OWN} of {domain} is locked.")
-    return visit.redirect(USERS)
+@form_page(f"{USERS}/lock", _user_lock, back=USERS, roles=CHANGERS)
+def lock_user(visit: Visit) -> str:
+    (domain, username), mine = _user(visit), visit.principal.admins
+    directory.lock_user(visit.database, visit.actor, domain, username, visit.field("reason"), admins=mine)
+    return f"{username or OWN} of {domain} is locked."
 
 
-@page(f"{USERS}/unlock", methods=("POST",), roles=CHANGERS)
-def unlock_user(visit: Visit) -> Response:
-    domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
+@form_page(f"{USERS}/unlock", _user_lock, back=USERS, roles=CHANGERS)
+def unlock_user(visit: Visit) -> str:
+    domain, username = _user(visit)
     directory.unlock_user(visit.database, visit.actor, domain, username, admins=visit.principal.admins)
-    visit.banner(f"{username or OWN} of {domain} is no longer locked.")
-    return visit.redirect(USERS)
+    return f"{username or OWN} of {domain} is no longer locked."
 
 
-@page(f"{USERS}/remove", roles=CHANGERS)
-def ask_remove_user(visit: Visit) -> Response:
-    domain, username = _own(visit, visit.asked("domain")).name, visit.asked("username")
-    return simple.show(visit, _user_removal(domain, username, _remove_user(visit, domain, username, only_look=True)))
+def _user_removal(visit: Visit) -> Form:
+    domain, username = _user(visit)
+    title = f"Remove {username}@{domain}?" if username else f"Remove the password of {domain}'s own user?"
+    found = _remove_user(visit, domain, username, only_look=True)
+    return removal(title, f"{USERS}/remove", USERS, found, domain=domain, username=username)
 
 
-@page(f"{USERS}/remove", methods=("POST",), roles=CHANGERS)
-def remove_user(visit: Visit) -> Response:
-    domain, username = _own(visit, visit.field("domain")).name, visit.field("username")
-    try:
-        removed = _remove_user(visit, domain, username)
-    except Refused as error:
-        if error.field != "queued":
-            raise
-        form = _user_removal(domain, username, _remove_user(visit, domain, username, only_look=True))
-        return again(visit, form, error, "queued")
-    visit.banner(f"Removed: {removed.text}.")
-    return visit.redirect(USERS)
+@form_page(f"{USERS}/remove", _user_removal, back=USERS, roles=CHANGERS)
+def remove_user(visit: Visit) -> str:
+    return f"Removed: {_remove_user(visit, *_user(visit)).text}."
 
 
 # Shared
-
-
-def again(visit: Visit, form: Form, error: Refused, field: str) -> Response:
-    """Give a form again with what was entered, and what is wrong with it."""
-    names = [one.name for one in form.inputs]
-    at = error.field if error.field in names else field
-    text = error.message[:1].upper() + error.message[1:]
-    inputs = simple.given(visit, form.inputs)
-    shown = Form(form.title, form.action, form.button, form.back, inputs, form.text, form.items, form.hidden)
-    return simple.show(visit, shown, {at: text if text.endswith((".", "?")) else text + "."})
-
-
-def removal(title: str, action: str, back: str, found: admins.Removed, **hidden: str) -> Form:
-    """Give the question before something is removed, with what goes along."""
-    text = "With it goes:" if found.also else "Nothing else goes with it."
-    asked = () if found.held == 0 else (_of_held(found.held),)
-    return Form(title, action, "Remove", back, asked, text, found.also, hidden, is_danger=True)
-
-
-def _of_held(held: int | None) -> Input:
-    """Ask what becomes of the mail of somebody locked."""
-    hint = "It is locked. How much of its mail is held in the queues cannot be found out now."
-    if held is not None:
-        hint = f"It is locked, and its mail for {admins.count(held, 'recipient')} is held in the queue."
-    options = (("", "choose"), ("remove", "Remove it from the queue, without a bounce"), ("release", "Send it"))
-    return Input("queued", "Its held mail", "select", "", options, hint, required=True)
 
 
 def _remove_domain(visit: Visit, name: str, *, only_look: bool = False) -> admins.Removed:
@@ -403,15 +336,6 @@ def _queued(visit: Visit) -> Queued:
     return "release" if given == "release" else "remove" if given == "remove" else ""
 
 
-def _domain_removal(name: str, found: admins.Removed) -> Form:
-    return removal(f"Remove the domain {name}?", f"{DOMAINS}/remove", DOMAINS, found, domain=name)
-
-
-def _user_removal(domain: str, username: str, found: admins.Removed) -> Form:
-    title = f"Remove {username}@{domain}?" if username else f"Remove the password of {domain}'s own user?"
-    return removal(title, f"{USERS}/remove", USERS, found, domain=domain, username=username)
-
-
 def lock_told(one: User | Node, now: float) -> str:
     """Say when somebody was locked, by whom and why: `2 hours ago by ops: spam`."""
     when = f"{ago(one.locked_at, now)} by {one.locked_by}" if one.locked_at is not None else ""
@@ -427,6 +351,11 @@ def _own(visit: Visit, name: str) -> Domain:
     return directory.get_domain(visit.database, name, admins=visit.principal.admins)
 
 
+def _user(visit: Visit) -> tuple[str, str]:
+    """Give the domain that somebody may see, and the name of its user. Raises NotFound for others'."""
+    return _own(visit, visit.given("domain")).name, visit.given("username")
+
+
 def _admin_given(visit: Visit) -> str:
     """Give the admin that a domain is to have. Raises Refused for another's."""
     mine, admin = visit.principal.admins, visit.field("admin")
@@ -438,44 +367,6 @@ def _admin_input(visit: Visit, value: str) -> Input:
     names = [(one.name, one.name) for one in found if not one.is_api_user]
     none = [("", "none")] if visit.principal.admins is None else []
     return Input("admin", "Admin", "select", value, [*none, *names], "Whose settings hold for it, and who sees it.")
-
-
-def _domain_form(visit: Visit, alias_of: str) -> Form:
-    name = Input("name", "Domain", hint="Such as example.com", required=True)
-    if alias_of:
-        title, text = f"Add an alias of {alias_of}", f"Mail of the alias is that of {alias_of}: its users and settings hold."
-        return Form(title, f"{DOMAINS}/new", "Add", DOMAINS, (name,), text, hidden={"alias_of": alias_of})
-    admin = _admin_input(visit, visit.principal.name if visit.principal.admins is not None else "")
-    return Form("Add a domain", f"{DOMAINS}/new", "Add", DOMAINS, (name, admin))
-
-
-def _edit_form(visit: Visit, one: Domain) -> Form:
-    inputs = (Input("name", "Domain", value=one.name, required=True), _admin_input(visit, one.admin))
-    return Form(f"Edit {one.name}", f"{DOMAINS}/edit", "Save", DOMAINS, inputs, hidden={"domain": one.name})
-
-
-def _user_form(visit: Visit) -> Form:
-    names = [(one.name, one.name) for one in directory.list_domains(visit.database, admins=visit.principal.admins)]
-    inputs = (
-        Input("domain", "Domain", "select", visit.asked("domain"), names),
-        Input("username", "User", hint=_NAME_HINT if visit.principal.admins is None else "The part before the @."),
-        Input("password", "Password", "password", hint="Leave it empty to have one made, which is shown once."),
-    )
-    return Form("Add an outgoing user", f"{USERS}/new", "Add", USERS, inputs)
-
-
-def _rename_form(domain: str, username: str) -> Form:
-    inputs = (Input("new_name", "New name", value=username, required=True),)
-    text = "Its delivery IPs and its queued mail go with it. The client has to sign in by the new name."
-    hidden = {"domain": domain, "username": username}
-    return Form(f"Rename {username}@{domain}", f"{USERS}/edit", "Rename", USERS, inputs, text, hidden=hidden)
-
-
-def _password_form(domain: str, username: str) -> Form:
-    inputs = (Input("password", "New password", "password", hint="Leave it empty to have one made, which is shown once."),)
-    hidden = {"domain": domain, "username": username}
-    name = f"{username}@{domain}" if username else domain
-    return Form(f"Set the password of {name}", f"{USERS}/password", "Set", USERS, inputs, hidden=hidden)
 
 
 def _domain_state(one: Domain) -> Cell:

@@ -6,14 +6,15 @@ Super-admins change them; who only reads sees all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi.responses import Response
 
 from hslpy.admin.pages import simple
-from hslpy.admin.pages.customers import STATES, again, choice_test, lock_told, removal
+from hslpy.admin.pages.customers import STATES, choice_test, lock_told
 from hslpy.admin.pages.render import ago
-from hslpy.admin.pages.simple import Form, Input
+from hslpy.admin.pages.simple import Form, Input, again, form_page, removal
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
@@ -81,83 +82,75 @@ def nodes(visit: Visit) -> Response:
     return listed(visit, things, directory.list_nodes(visit.database))
 
 
-@page(f"{PATH}/new")
-def new(visit: Visit) -> Response:
-    return simple.show(visit, _form(None))
+def _form(visit: Visit) -> Form:
+    asked = visit.field("before") or visit.asked("name")
+    one = _node(visit, asked) if asked else None
+    empty = "Empty: found out by the node itself."
+    inputs = (
+        Input("name", "Host name", value=one.name if one is not None else "", required=True),
+        Input("primary_ipv4", "Primary IPv4 address", value=one.primary_ipv4 if one is not None else "", hint=empty),
+        Input("primary_ipv6", "Primary IPv6 address", value=one.primary_ipv6 if one is not None else "", hint=empty),
+        Input("ipv6_enabled", "It delivers over IPv6", "tick", "1" if one is None or one.ipv6_enabled else ""),
+        Input("addresses", "Other addresses that it has", "lines", hint="One a line. It reports its own once it runs."),
+    )
+    if one is None:
+        return Form("Add a node", f"{PATH}/new", "Add", PATH, inputs)
+    return Form(f"Edit {one.name}", f"{PATH}/edit", "Save", PATH, inputs, hidden={"before": one.name})
 
 
-@page(f"{PATH}/new", methods=("POST",))
-def add(visit: Visit) -> Response:
+def _entered(visit: Visit) -> dict[str, Any]:
+    return {
+        "primary_ipv4": visit.field("primary_ipv4"),
+        "primary_ipv6": visit.field("primary_ipv6"),
+        "ipv6_enabled": visit.field("ipv6_enabled") == "1",
+        "addresses": visit.field("addresses").replace(",", " ").split(),
+    }
+
+
+@form_page(f"{PATH}/new", _form, back=PATH, field="name")
+def add(visit: Visit) -> str:
     name = visit.field("name").strip()
-    try:
-        directory.add_node(
-            visit.database, visit.actor, name, primary_ipv4=visit.field("primary_ipv4"),
-            primary_ipv6=visit.field("primary_ipv6"), ipv6_enabled=visit.field("ipv6_enabled") == "1",
-            addresses=visit.field("addresses").replace(",", " ").split(),
-        )  # fmt: skip
-    except Refused as error:
-        return again(visit, _form(None), error, "name")
-    visit.banner(f"The node {name} has been added. It reports its addresses by itself once it runs.")
-    return visit.redirect(PATH)
+    directory.add_node(visit.database, visit.actor, name, **_entered(visit))
+    return f"The node {name} has been added. It reports its addresses by itself once it runs."
 
 
-@page(f"{PATH}/edit")
-def edit(visit: Visit) -> Response:
-    return simple.show(visit, _form(_node(visit, visit.asked("name"))))
-
-
-@page(f"{PATH}/edit", methods=("POST",))
-def save(visit: Visit) -> Response:
+@form_page(f"{PATH}/edit", _form, back=PATH, field="name")
+def save(visit: Visit) -> str:
     before = _node(visit, visit.field("before"))
-    try:
-        directory.set_node(
-            visit.database, visit.actor, before.name, new_name=visit.field("name"),
-            primary_ipv4=visit.field("primary_ipv4"), primary_ipv6=visit.field("primary_ipv6"),
-            ipv6_enabled=visit.field("ipv6_enabled") == "1", addresses=visit.field("addresses").replace(",", " ").split(),
-        )  # fmt: skip
-    except Refused as error:
-        return again(visit, _form(before), error, "name")
-    visit.banner(f"The node {before.name} has been changed.")
-    return visit.redirect(PATH)
+    directory.set_node(visit.database, visit.actor, before.name, new_name=visit.field("name"), **_entered(visit))
+    return f"The node {before.name} has been changed."
 
 
-@page(f"{PATH}/lock")
-def ask_lock(visit: Visit) -> Response:
-    one = _node(visit, visit.asked("name"))
+def _lock_form(visit: Visit) -> Form:
+    one = _node(visit, visit.given("name"))
     hidden = {"name": one.name, "locked": "" if one.locked else "1"}
     if one.locked:
         text = f"It delivers again, and the mail in its queue goes on. It was locked {lock_told(one, visit.now)}."
-        form = Form(f"Unlock {one.name}?", f"{PATH}/lock", "Unlock", PATH, text=text, hidden=hidden)
-    else:
-        reason = Input("reason", "Reason", hint="For you and your colleagues; the queue shows it with the mail that waits.")
-        text = "It delivers nothing any more: the mail in its queue is held until it is unlocked. It goes on taking mail."
-        form = Form(f"Lock {one.name}?", f"{PATH}/lock", "Lock", PATH, (reason,), text, hidden=hidden, is_danger=True)
-    return simple.show(visit, form)
+        return Form(f"Unlock {one.name}?", f"{PATH}/lock", "Unlock", PATH, text=text, hidden=hidden)
+    reason = Input("reason", "Reason", hint="For you and your colleagues; the queue shows it with the mail that waits.")
+    text = "It delivers nothing any more: the mail in its queue is held until it is unlocked. It goes on taking mail."
+    return Form(f"Lock {one.name}?", f"{PATH}/lock", "Lock", PATH, (reason,), text, hidden=hidden, is_danger=True)
 
 
-@page(f"{PATH}/lock", methods=("POST",))
-def lock(visit: Visit) -> Response:
+@form_page(f"{PATH}/lock", _lock_form, back=PATH)
+def lock(visit: Visit) -> str:
     one = _node(visit, visit.field("name"))
     if visit.field("locked") == "1":
         directory.lock_node(visit.database, visit.actor, one.name, visit.field("reason"))
-        visit.banner(f"{one.name} is locked: it delivers nothing.")
-    else:
-        directory.unlock_node(visit.database, visit.actor, one.name)
-        visit.banner(f"{one.name} is no longer locked.")
-    return visit.redirect(PATH)
+        return f"{one.name} is locked: it delivers nothing."
+    directory.unlock_node(visit.database, visit.actor, one.name)
+    return f"{one.name} is no longer locked."
 
 
-@page(f"{PATH}/remove")
-def ask_remove(visit: Visit) -> Response:
-    name = visit.asked("name")
+def _removal_form(visit: Visit) -> Form:
+    name = visit.given("name")
     found = directory.remove_node(visit.database, visit.actor, name, only_look=True)
-    return simple.show(visit, removal(f"Remove the node {name}?", f"{PATH}/remove", PATH, found, name=name))
+    return removal(f"Remove the node {name}?", f"{PATH}/remove", PATH, found, name=name)
 
 
-@page(f"{PATH}/remove", methods=("POST",))
-def remove(visit: Visit) -> Response:
-    visit.banner(f"Removed: {directory.remove_node(visit.database, visit.actor, visit.field('name')).text}.")
-    return visit.redirect(PATH)
+@form_page(f"{PATH}/remove", _removal_form, back=PATH)
+def remove(visit: Visit) -> str:
+    return f"Removed: {directory.remove_node(visit.database, visit.actor, visit.field('name')).text}."
 
 
 @page(f"{PATH}/rescan", methods=("POST",))
@@ -206,20 +199,6 @@ def _node(visit: Visit, name: str) -> Node:
     if found is None:
         raise NotFound(f"there is no node '{name}'")
     return found
-
-
-def _form(one: Node | None) -> Form:
-    empty = "Empty: found out by the node itself."
-    inputs = (
-        Input("name", "Host name", value=one.name if one is not None else "", required=True),
-        Input("primary_ipv4", "Primary IPv4 address", value=one.primary_ipv4 if one is not None else "", hint=empty),
-        Input("primary_ipv6", "Primary IPv6 address", value=one.primary_ipv6 if one is not None else "", hint=empty),
-        Input("ipv6_enabled", "It delivers over IPv6", "tick", "1" if one is None or one.ipv6_enabled else ""),
-        Input("addresses", "Other addresses that it has", "lines", hint="One a line. It reports its own once it runs."),
-    )
-    if one is None:
-        return Form("Add a node", f"{PATH}/new", "Add", PATH, inputs)
-    return Form(f"Edit {one.name}", f"{PATH}/edit", "Save", PATH, inputs, hidden={"before": one.name})
 
 
 def _nat_form(visit: Visit, name: str, address: str) -> Form:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from fastapi.responses import Response
 
 from hslpy.admin.pages import simple
-from hslpy.admin.pages.customers import again
 from hslpy.admin.pages.delivery_ips import PATH as IPS
 from hslpy.admin.pages.render import moment
-from hslpy.admin.pages.simple import Form, Input
+from hslpy.admin.pages.simple import Form, Input, again
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import site

@@ -159,6 +159,10 @@ class Visit:
         value = self.form.get(name, default)
         return value.replace("\x00", "") if isinstance(value, str) else default
 
+    def given(self, name: str) -> str:
+        """Give a field of the form, else an argument of the address: of a page that shows a form and takes it."""
+        return self.field(name) if name in self.form else self.asked(name)
+
     def fields(self, name: str) -> Sequence[str]:
         return [one.replace("\x00", "") for one in self.form.getlist(name) if isinstance(one, str)]
 

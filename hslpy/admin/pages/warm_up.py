@@ -13,9 +13,8 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages import simple
 from hslpy.admin.pages.charts import Chart, Series
-from hslpy.admin.pages.customers import again
 from hslpy.admin.pages.delivery_ips import PATH as IPS
-from hslpy.admin.pages.simple import Form, Input
+from hslpy.admin.pages.simple import Form, Input, again
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import site
