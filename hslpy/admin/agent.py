@@ -18,7 +18,8 @@ from hslpy.admin.submit import submitter
 from hslpy.client.http_contract import HttpClient
 from hslpy.clock import Clock
 from hslpy.dns.resolver import DnsResolver, ResolverSettings
-from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts import site
+from hslpy.egress.accounts.nodes import ensure_node
 from hslpy.egress.checks.checkup import Checker
 from hslpy.egress.reputation import block_lists
 from hslpy.egress.reputation.alerts import Alerter
@@ -95,7 +96,7 @@ class Agent:
     def prepare(self) -> None:
         """Make what a node finds there: itself, the block lists. Blocks. Raises DatabaseFault."""
         try:
-            directory.ensure_node(self._database, _START, self._node)
+            ensure_node(self._database, _START, self._node)
             self._is_node = True
         except Refused as error:
             self._log("egress.no_node", {"level": "warning", "node": self._node, "why": str(error)})

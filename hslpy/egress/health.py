@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.egress.accounts import directory
 from hslpy.egress.accounts.admins import count, some
+from hslpy.egress.accounts.nodes import list_nodes
 from hslpy.egress.addresses.inventory import SILENT_S
 from hslpy.egress.reputation import block_lists
 from hslpy.egress.rules.book import PRIMARY
@@ -152,7 +153,7 @@ def counts(healths: Sequence[Health]) -> Mapping[State, int]:
 
 def silent(database: Database, now: float) -> Sequence[Silence]:
     """Give the nodes that have not reported their addresses for two hours, or never."""
-    nodes = directory.list_nodes(database)
+    nodes = list_nodes(database)
     return [
         Silence(one.name, one.reported_at) for one in nodes if one.reported_at is None or now - one.reported_at >= SILENT_S
     ]

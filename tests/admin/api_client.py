@@ -11,6 +11,7 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.admin.who import as_local
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.store.database import Actor
 
 ROOT = Actor("root", "cli")
@@ -67,8 +68,8 @@ class Client:
 
 def populate(database: Any) -> None:
     """Two nodes; a super-admin, an admin with a domain and one below it, somebody who only reads."""
-    directory.add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1")
-    directory.add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.2", addresses=["1.1.1.1", "2.2.2.2", "2001:db8::5"])
+    add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1")
+    add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.2", addresses=["1.1.1.1", "2.2.2.2", "2001:db8::5"])
     admins.add_admin(database, ROOT, "root", password=PASSWORD, role="super-admin")
     admins.add_admin(database, ROOT, "ann", password=PASSWORD)
     admins.add_admin(database, ROOT, "eve", password=PASSWORD, role="read-only")

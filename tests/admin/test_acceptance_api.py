@@ -25,6 +25,7 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import SystemClock
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import add_node, remove_node
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Database
 from hslpy.records import record
@@ -106,8 +107,8 @@ class Cluster:
 def served(request, tmp_path_factory):
     database = Database(new_database(request, tmp_path_factory.mktemp("cluster"), request.param), SystemClock())
     database.open()
-    directory.add_node(database, ROOT, N1, primary_ipv4="198.51.100.1", addresses=["198.51.100.21"])
-    directory.add_node(
+    add_node(database, ROOT, N1, primary_ipv4="198.51.100.1", addresses=["198.51.100.21"])
+    add_node(
         database,
         ROOT,
         N2,
@@ -571,8 +572,8 @@ def test_the_seeds_example(served):
     """A6, word for word, on servers of those names."""
     one, two = "node1.demo-domain.invalid", "node2.demo-domain.invalid"
     served.begin()
-    directory.add_node(served.database, ROOT, one, primary_ipv4="198.51.100.11")
-    directory.add_node(served.database, ROOT, two, primary_ipv4="198.51.100.12", addresses=["1.1.1.1", "2.2.2.2"])
+    add_node(served.database, ROOT, one, primary_ipv4="198.51.100.11")
+    add_node(served.database, ROOT, two, primary_ipv4="198.51.100.12", addresses=["1.1.1.1", "2.2.2.2"])
     try:
         ask = served.ask
         assert ask("call=api_set_outgoing_ehlo&ip=1.1.1.1&ehlo=out1.demo-domain.invalid").rows == []
@@ -587,4 +588,4 @@ def test_the_seeds_example(served):
         assert served.get()[-2:] == [f"{one} {AUTO}", f"{two} {AUTO}"]
     finally:
         for name in (one, two):
-            directory.remove_node(served.database, ROOT, name)
+            remove_node(served.database, ROOT, name)

@@ -17,6 +17,7 @@ from hslpy.client.http_contract import HttpSettings
 from hslpy.clock import SystemClock
 from hslpy.dns.resolver import ResolverSettings
 from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.nodes import list_nodes
 from hslpy.egress.reputation import block_lists
 from hslpy.egress.reputation.block_lists import Draft
 from hslpy.egress.rules.dnsbl import Meaning
@@ -142,4 +143,4 @@ def test_mail_of_locked_senders_is_asked_for_where_an_address_is_to_be_replaced(
 
 
 def _nodes(database: Database) -> list[Any]:
-    return list(directory.list_nodes(database))
+    return list(list_nodes(database))

@@ -13,6 +13,7 @@ from hslpy.admin import site as sites
 from hslpy.admin.cgi import CALLS
 from hslpy.admin.web import web_app
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor
 
@@ -28,8 +29,8 @@ SET = f"call=api_set_outgoing_interfaces&domain=default&filtering_host={NODE2}&i
 
 @pytest.fixture
 def site(database, clock):
-    directory.add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1")
-    directory.add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.2", addresses=["1.1.1.1", "2.2.2.2", "2001:db8::5"])
+    add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1")
+    add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.2", addresses=["1.1.1.1", "2.2.2.2", "2001:db8::5"])
     admins.add_admin(database, ROOT, "root", password=PASSWORD, role="super-admin")
     directory.add_domain(database, ROOT, "example.com")
     directory.add_user(database, ROOT, "example.com", "bob", password="x")

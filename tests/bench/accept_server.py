@@ -19,6 +19,7 @@ from hslpy.app import App, Overrides
 from hslpy.clock import SystemClock
 from hslpy.config import read_settings
 from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.delivery_ips import settings
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Database
@@ -71,7 +72,7 @@ def fill(url: str) -> None:
     """Make the sender of the benchmark a customer, one of a thousand, with an address on this node."""
     database = Database(url, SystemClock())
     database.open()
-    directory.add_node(database, ROOT, "bench.test", addresses=("192.0.2.1",))
+    add_node(database, ROOT, "bench.test", addresses=("192.0.2.1",))
     directory.add_domain(database, ROOT, "client.test")
     with database.change(ROOT, "fill") as change:
         others = [{"name": f"client{one}.test", "locked": False, "created_at": 0.0} for one in range(1000)]

@@ -27,6 +27,7 @@ from hslpy.admin.web import web_app
 from hslpy.admin.who import COOKIE
 from hslpy.clock import SystemClock
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.accounts.sessions import open_session
 from hslpy.egress.delivery_ips import setting_list, settings
 from hslpy.egress.delivery_ips.queries import Query, Rule
@@ -67,7 +68,7 @@ def fill(database: Database) -> None:
         admins.add_admin(database, ROOT, f"admin{number}", password="long enough")
     addresses = [f"192.0.{2 + number // 250}.{1 + number % 250}" for number in range(ADDRESSES)]
     for number in range(NODES):
-        directory.add_node(database, ROOT, f"node{number}.example.net", addresses=addresses if number else ())
+        add_node(database, ROOT, f"node{number}.example.net", addresses=addresses if number else ())
     with database.change(ROOT, "fill") as change:
         change.execute(
             insert(tables.Domain),

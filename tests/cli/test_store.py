@@ -16,7 +16,7 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.cli.output import table
 from hslpy.clock import SystemClock
-from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import ensure_node
 from hslpy.egress.reputation import block_lists
 from hslpy.egress.store.database import Actor, Database
 from hslpy.log import no_log
@@ -53,7 +53,7 @@ def shell(request: pytest.FixtureRequest, hslpy: Hslpy, tmp_path: Path) -> Itera
     clock = SystemClock()
     database = Database(f"sqlite:///{tmp_path}/data/delivery.db", clock)
     database.open()
-    directory.ensure_node(database, Actor("test"), NODE)
+    ensure_node(database, Actor("test"), NODE)
     block_lists.populate(database)
     path = tmp_path / "data" / "admin.sock"
     server = WebServer(web_app(Site(database, clock, no_log, NODE)), AdminSettings(listen=()), NODE, path, clock, no_log)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from hslpy.clock import ManualClock
 from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.accounts.scopes import Target
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
@@ -55,7 +56,7 @@ def database(database_url, clock):
     database = Database(database_url, clock)
     database.open()
     for node, primary in (("node1.example.com", PRIMARY), ("node2.example.com", "193.0.2.2")):
-        directory.add_node(database, ROOT, node, primary_ipv4=primary)
+        add_node(database, ROOT, node, primary_ipv4=primary)
     for domain in ("good.example", "bad.example", "soft.example"):
         directory.add_domain(database, ROOT, domain)
     found = tuple(LocalAddress(one, "eth0") for one in (PRIMARY, X, SIX))
@@ -296,7 +297,7 @@ def test_connections_are_tried_by_the_node_itself(database, clock):
 
 
 def test_a_node_reports_looks_up_and_checks_by_itself(database, clock):
-    directory.add_node(database, ROOT, "node3.example.com")
+    add_node(database, ROOT, "node3.example.com")
     logged = []
 
     async def test(server: NameServer, checker: Checker) -> None:

@@ -8,6 +8,17 @@ import pytest
 from sqlalchemy import func, select
 
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import (
+    add_node,
+    ensure_node,
+    has_applied,
+    list_nodes,
+    lock_node,
+    remove_node,
+    set_node,
+    unlock_node,
+)
+from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Database
@@ -21,7 +32,7 @@ def site(database):
     admins.add_admin(database, ROOT, "root", password="long enough", role="super-admin")
     admins.add_admin(database, ROOT, "ann", password="long enough")
     directory.add_domain(database, ROOT, "Example.COM", admin="ann")
-    directory.add_node(database, ROOT, "Node1.example.net.", primary_ipv4="192.0.2.1", addresses=["2001:DB8::1"])
+    add_node(database, ROOT, "Node1.example.net.", primary_ipv4="192.0.2.1", addresses=["2001:DB8::1"])
     return database
 
 
@@ -210,34 +221,34 @@ def test_what_somebody_else_has_locked_stays_locked(site):
 def test_a_node_has_no_address_that_no_host_has(site):
     for given in ({"primary_ipv4": "224.0.0.1"}, {"primary_ipv6": "::ffff:192.0.2.1"}, {"addresses": ["0.0.0.0"]}):
         with pytest.raises(Refused, match="cannot be used as a source address"):
-            directory.add_node(site, ROOT, "new.example.net", **given)
+            add_node(site, ROOT, "new.example.net", **given)
 
 
 def test_nodes(site, clock):
-    directory.ensure_node(site, ROOT, "node2.example.net")
-    directory.ensure_node(site, ROOT, "node2.example.net")
-    first, second = directory.list_nodes(site)
+    ensure_node(site, ROOT, "node2.example.net")
+    ensure_node(site, ROOT, "node2.example.net")
+    first, second = list_nodes(site)
     assert (first.name, first.primary_ipv4, first.addresses) == (
         "node1.example.net",
         "192.0.2.1",
         ("192.0.2.1", "2001:db8::1"),
     )
     assert second.addresses == ()
-    locked = directory.lock_node(site, ROOT, second.name, "listed")
+    locked = lock_node(site, ROOT, second.name, "listed")
     assert locked.locked and (locked.locked_reason, locked.locked_at, locked.locked_by) == ("listed", clock.time(), "root")
     clock.advance(60)
-    again = directory.lock_node(site, Actor("eve"), second.name, "still listed")
+    again = lock_node(site, Actor("eve"), second.name, "still listed")
     assert (again.locked_reason, again.locked_at, again.locked_by) == ("still listed", locked.locked_at, "eve")
-    assert directory.unlock_node(site, ROOT, second.name) == second
+    assert unlock_node(site, ROOT, second.name) == second
     with site.read() as session, pytest.raises(NotFound) as raised:
-        directory.node_of(session, "mx1.example.net")
+        node_of(session, "mx1.example.net")
     assert raised.value.message == (
         "'mx1.example.net' is not a filtering server; servers: node1.example.net, node2.example.net"
     )
     with pytest.raises(Refused, match="not an IPv4 address"):
-        directory.set_node(site, ROOT, "node1.example.net", primary_ipv4="2001:db8::1")
-    assert directory.set_node(site, ROOT, "NODE1.example.net", new_name="a.example.net", addresses=["192.0.2.9"]).addresses
-    assert directory.remove_node(site, ROOT, "a.example.net").text == "node 'a.example.net' was removed"
+        set_node(site, ROOT, "node1.example.net", primary_ipv4="2001:db8::1")
+    assert set_node(site, ROOT, "NODE1.example.net", new_name="a.example.net", addresses=["192.0.2.9"]).addresses
+    assert remove_node(site, ROOT, "a.example.net").text == "node 'a.example.net' was removed"
     with site.read() as session:
         assert session.scalar(select(func.count()).select_from(tables.Address)) == 0
         assert session.scalar(select(func.count()).select_from(tables.DeliverySetting)) == 1
@@ -252,9 +263,9 @@ def test_no_password_is_in_the_audit_record(site):
 
 
 def test_nodes_tell_which_revision_they_have(database):
-    directory.add_node(database, ROOT, "node1.example.net")
+    add_node(database, ROOT, "node1.example.net")
     revision = database.revision()
-    directory.has_applied(database, "node1.example.net", revision)
-    directory.has_applied(database, "node1.example.net", revision - 1)  # of a worker that was slower
-    (node,) = directory.list_nodes(database)
+    has_applied(database, "node1.example.net", revision)
+    has_applied(database, "node1.example.net", revision - 1)  # of a worker that was slower
+    (node,) = list_nodes(database)
     assert (node.revision, database.revision()) == (revision, revision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hslpy.clock import ManualClock
 from hslpy.egress import health
 from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.delivery_ips import settings
@@ -22,7 +23,7 @@ def states(database: Database, clock: ManualClock) -> dict[str, str]:
 
 
 def test_each_address_has_the_worst_that_is_known(database: Database, clock: ManualClock) -> None:
-    directory.add_node(database, ROOT, NODE, primary_ipv4="198.51.100.1")
+    add_node(database, ROOT, NODE, primary_ipv4="198.51.100.1")
     addresses = tuple(LocalAddress(f"198.51.100.{number}", "eth0") for number in range(1, 6))
     with database.keep() as session:
         inventory.keep(session, Report(NODE, addresses, {4: "198.51.100.1"}))
@@ -64,7 +65,7 @@ def test_each_address_has_the_worst_that_is_known(database: Database, clock: Man
 
 
 def test_silent_nodes_and_locked_senders_are_told(database: Database, clock: ManualClock) -> None:
-    directory.add_node(database, ROOT, NODE, primary_ipv4="198.51.100.1")
+    add_node(database, ROOT, NODE, primary_ipv4="198.51.100.1")
     assert [(one.node, one.since) for one in health.silent(database, clock.time())] == [(NODE, None)]
     with database.keep() as session:
         inventory.keep(session, Report(NODE, (LocalAddress("198.51.100.1", "eth0"),), {4: "198.51.100.1"}))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock
-from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import set_node
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.rules.names import NotFound, Refused
@@ -91,10 +91,10 @@ def test_a_new_primary_address_has_the_checks_made_anew(database, clock):
             assert list(session.scalars(select(Checkup.address))) == checked
             node = session.scalars(select(Node)).one()
             session.merge(Checkup(node_id=node.id, address="192.0.2.1", status="critical", findings=[], checked_at=1.0))
-    directory.set_node(database, ROOT, "n1.example", primary_ipv4="192.0.2.2")
+    set_node(database, ROOT, "n1.example", primary_ipv4="192.0.2.2")
     with database.read() as session:
         assert len(session.scalars(select(Checkup)).all()) == 1
-    directory.set_node(database, ROOT, "n1.example", primary_ipv4="192.0.2.1")
+    set_node(database, ROOT, "n1.example", primary_ipv4="192.0.2.1")
     with database.read() as session:
         assert not session.scalars(select(Checkup)).all()
 

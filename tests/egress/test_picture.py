@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from hslpy.egress.accounts import admins, directory, site
+from hslpy.egress.accounts.nodes import add_node, lock_node, set_node
 from hslpy.egress.delivery_ips import settings
 from hslpy.egress.rules.book import Scope, Sender
 from hslpy.egress.rules.choice import choose
@@ -46,7 +47,7 @@ follower.stop()
 
 @pytest.fixture
 def site_of_one(database):
-    directory.add_node(database, ROOT, NODE, primary_ipv4="192.0.2.1", addresses=["192.0.2.2", "192.0.2.3", "2001:db8::2"])
+    add_node(database, ROOT, NODE, primary_ipv4="192.0.2.1", addresses=["192.0.2.2", "192.0.2.3", "2001:db8::2"])
     admins.add_admin(database, ROOT, "ann", password="long enough")
     admins.add_admin(database, ROOT, "bob", password="long enough", parent="ann")
     directory.add_domain(database, ROOT, "example.com", admin="bob")
@@ -103,7 +104,7 @@ def test_what_cannot_be_used_and_until_when(site_of_one):
     }  # fmt: skip
     assert set(found.exceptions(NODE, 101.0)) == {"2001:db8::2"}
     assert set(found.exceptions("other.example.net", 101.0)) == {"192.0.2.3"}
-    directory.set_node(site_of_one, ROOT, NODE, ipv6_enabled=False)
+    set_node(site_of_one, ROOT, NODE, ipv6_enabled=False)
     assert seen(site_of_one).exceptions(NODE, 101.0)["2001:db8::2"].reason == "IPv6 is switched off"
 
 
@@ -119,7 +120,7 @@ def test_who_signs_in(site_of_one):
     assert seen(site_of_one).account("eve@example.com").locked == "spam"
     directory.set_domain(site_of_one, ROOT, "example.com", locked=True)
     assert seen(site_of_one).account_at("198.51.100.7").locked == "the domain is locked"
-    directory.lock_node(site_of_one, ROOT, NODE)
+    lock_node(site_of_one, ROOT, NODE)
     assert seen(site_of_one).locked_nodes == {NODE: f"the server {NODE} is locked"}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import add_node
+from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.delivery_ips import explain, in_force, queries, setting_list, setting_sheet, settings
 from hslpy.egress.delivery_ips.queries import BadRule, Query, Rule
 from hslpy.egress.rules.names import Refused
@@ -20,8 +22,8 @@ NODE1, NODE2 = "node1.example.net", "node2.example.net"
 
 @pytest.fixture
 def cluster(database, clock):
-    directory.add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1", addresses=["192.0.2.11"])
-    directory.add_node(database, ROOT, NODE2, addresses=["192.0.2.21", "192.0.2.22", "2001:db8::2"])
+    add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1", addresses=["192.0.2.11"])
+    add_node(database, ROOT, NODE2, addresses=["192.0.2.21", "192.0.2.22", "2001:db8::2"])
     for name, parent in (("ann", ""), ("bob", "ann"), ("eve", "")):
         admins.add_admin(database, ROOT, name, password="long enough", parent=parent)
     directory.add_domain(database, ROOT, "alpha.example", admin="bob")
@@ -43,7 +45,7 @@ def cluster(database, clock):
         change.add(
             tables.Reverse(address="2001:db8::2", names=[], confirmed="out6.example.net", confirmed_at=0.0, checked_at=0.0)
         )
-        node = directory.node_of(change, NODE2)
+        node = node_of(change, NODE2)
         for address, status in (("192.0.2.21", "warning"), ("192.0.2.22", "ok"), ("2001:db8::2", "ok")):
             change.add(tables.Checkup(node_id=node.id, address=address, status=status, findings=[], checked_at=0.0))
         change.add(tables.Warmup(address="192.0.2.22", state="warming", plan={}, changed_at=0.0))

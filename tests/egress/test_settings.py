@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from hslpy.clock import ManualClock
 from hslpy.egress.accounts import admins, directory, scopes, site
+from hslpy.egress.accounts.nodes import add_node, remove_node
+from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.delivery_ips import in_force, settings
 from hslpy.egress.delivery_ips.setting_rows import Conflict, Edit
 from hslpy.egress.rules.names import Refused
@@ -21,10 +23,8 @@ NODE1, NODE2 = "node1.demo-domain.invalid", "node2.demo-domain.invalid"
 
 @pytest.fixture
 def cluster(database):
-    directory.add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1", addresses=["198.51.100.9"])
-    directory.add_node(
-        database, ROOT, NODE2, primary_ipv4="198.51.100.2", addresses=["1.1.1.1", "2.2.2.2", "2001:db8::5", "10.0.0.5"]
-    )
+    add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.1", addresses=["198.51.100.9"])
+    add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.2", addresses=["1.1.1.1", "2.2.2.2", "2001:db8::5", "10.0.0.5"])
     admins.add_admin(database, ROOT, "ann", password="long enough")
     admins.add_admin(database, ROOT, "bob", password="long enough", parent="ann")
     directory.add_domain(database, ROOT, "example.com", admin="bob")
@@ -278,13 +278,13 @@ def test_a_user_keeps_its_settings_when_renamed_and_takes_them_along(cluster):
     assert directory.remove_user(cluster, ROOT, "example.com", "rob").also == ("2 delivery IP settings",)
     assert in_force.list_settings(cluster) == []
     put(cluster, "1.1.1.1", admin="ann")
-    assert directory.remove_node(cluster, ROOT, NODE2).also == ("1 delivery IP setting",)
+    assert remove_node(cluster, ROOT, NODE2).also == ("1 delivery IP setting",)
 
 
 def test_whom_a_setting_is_for(cluster):
     put(cluster, "1.1.1.1", domain="example.com", username="bob")
     with cluster.read() as session:
-        nodes = [directory.node_of(session, name) for name in (NODE1, NODE2)]
+        nodes = [node_of(session, name) for name in (NODE1, NODE2)]
 
         def told(node, **scope):
             return scopes.affected(session, scopes.target_of(session, **scope), node).text

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hslpy.clock import ManualClock
-from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.addresses import inventory
 from hslpy.egress.reputation import suspensions
 from hslpy.egress.rules.names import NotFound, Refused
@@ -22,8 +22,8 @@ A, B, PRIMARY = "198.51.100.1", "2001:db8::1", "198.51.100.9"
 
 @pytest.fixture
 def cluster(database: Database) -> Database:
-    directory.add_node(database, ROOT, ONE, primary_ipv4=PRIMARY, addresses=[A, B])
-    directory.add_node(database, ROOT, TWO, primary_ipv4=A, addresses=[A])
+    add_node(database, ROOT, ONE, primary_ipv4=PRIMARY, addresses=[A, B])
+    add_node(database, ROOT, TWO, primary_ipv4=A, addresses=[A])
     return database
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.delivery_ips import in_force, settings
 from hslpy.egress.rules.names import NotFound
 from hslpy.egress.store import undoing
@@ -20,7 +21,7 @@ def put(database, interfaces, **scope):
 
 
 def test_a_change_is_taken_back_after_a_restart_once_by_who_made_it(database, database_url, clock):
-    directory.add_node(database, ANN, NODE)
+    add_node(database, ANN, NODE)
     ticket = put(database, "192.0.2.9", domain="default")
     assert put(database, "192.0.2.9", domain="default") == ""  # nothing was changed
     later = Database(str(database.url.render_as_string(hide_password=False)), clock)
@@ -34,7 +35,7 @@ def test_a_change_is_taken_back_after_a_restart_once_by_who_made_it(database, da
 
 
 def test_what_a_change_was_of_is_kept_for_a_day_and_not_without_end(database, clock):
-    directory.add_node(database, ANN, NODE)
+    add_node(database, ANN, NODE)
     first = put(database, "192.0.2.9", domain="default")
     for number in range(undoing.MOST):
         clock.advance(1)
@@ -47,7 +48,7 @@ def test_what_a_change_was_of_is_kept_for_a_day_and_not_without_end(database, cl
 
 
 def test_settings_whose_scope_is_gone_are_told_and_the_others_taken_back(database):
-    directory.add_node(database, ANN, NODE)
+    add_node(database, ANN, NODE)
     for domain in ("example.com", "example.org"):
         directory.add_domain(database, ANN, domain)
     ticket = put(database, "192.0.2.9", domain="example.com;example.org")

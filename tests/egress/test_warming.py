@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import event, select
 
 from hslpy.clock import ManualClock
-from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts import site
+from hslpy.egress.accounts.nodes import add_node
+from hslpy.egress.addresses.inventory import node_of
 from hslpy.egress.delivery_ips import settings
 from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.egress.store import activity, tables
@@ -42,8 +44,8 @@ def clock():
 
 @pytest.fixture
 def nodes(database):
-    directory.add_node(database, ROOT, NODE, addresses=[A, B])
-    directory.add_node(database, ROOT, NODE2, addresses=[INSIDE])
+    add_node(database, ROOT, NODE, addresses=[A, B])
+    add_node(database, ROOT, NODE2, addresses=[INSIDE])
     return database
 
 
@@ -318,7 +320,7 @@ def test_a_look_and_a_picture_cost_the_same_for_many(nodes, clock):
     event.listen(nodes._engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
     warming.start(nodes, ROOT, A)
     few = queries(picture)
-    directory.add_node(nodes, ROOT, "node3.example.net", addresses=[f"192.0.2.{number}" for number in range(10, 20)])
+    add_node(nodes, ROOT, "node3.example.net", addresses=[f"192.0.2.{number}" for number in range(10, 20)])
     for number in range(10, 20):
         warming.hold_back(nodes, ROOT, f"192.0.2.{number}")
     assert queries(picture) == few
@@ -398,7 +400,7 @@ def test_an_address_grows_cold(nodes, clock, send):
 
 def test_checks_that_are_critical_are_waited_for(nodes, clock):
     with nodes.keep() as change:
-        node = directory.node_of(change, NODE)
+        node = node_of(change, NODE)
         found = [{"outcome": "critical", "text": "no PTR"}]
         change.add(tables.Checkup(node_id=node.id, address=A, status="critical", findings=found, checked_at=clock.time()))
     assert warming.start(nodes, ROOT, A, anyway=False).state == "checking"

@@ -18,6 +18,7 @@ from hslpy.admin.web import web_app
 from hslpy.admin.who import LOCAL
 from hslpy.clock import SystemClock
 from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts.nodes import add_node, has_applied, list_nodes, lock_node, unlock_node
 from hslpy.egress.addresses import helos
 from hslpy.egress.delivery_ips import settings
 from hslpy.egress.reputation import suspensions
@@ -47,7 +48,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def fill(database: Database, *nodes: str) -> None:
     for node in nodes or (NODE,):
-        directory.add_node(database, ROOT, node)
+        add_node(database, ROOT, node)
         with database.change(ROOT, "primary") as change:
             change.query(tables.Node).filter_by(name=node).one().primary_ipv4 = PRIMARY
     directory.add_domain(database, ROOT, "example.com")
@@ -166,7 +167,7 @@ def test_a_change_is_followed_and_a_user_by_address_needs_no_password(tmp_path: 
             await client.close()
             await s.until(lambda: len(sink.received) == 2)
             assert [one.peer_ip for one in sink.received] == [PRIMARY, POOL[4]]
-            (node,) = directory.list_nodes(database)
+            (node,) = list_nodes(database)
             assert node.revision == database.revision()
             stranger = await s.client("127.0.0.80")
             assert (await stranger.send("x@elsewhere.example", "to@receiver.example")).startswith("550 5.7.1")
@@ -253,7 +254,7 @@ def test_a_locked_node_takes_mail_and_delivers_none(tmp_path: Path, database: Da
             assert (await send_as(s, "bob@example.com")).startswith("250")
             await s.until(lambda: len(sink.received) == 1 and s.app.client.idle_connections == 1)
             sink.received.clear()
-            directory.lock_node(database, ROOT, NODE, "its address is\r\nlisted")
+            lock_node(database, ROOT, NODE, "its address is\r\nlisted")
             await s.until(lambda: seen(s) == database.revision() and not s.app.client.idle_connections)
             assert (await send_as(s, "bob@example.com")).startswith("250")
             client = await s.client("127.0.0.1")
@@ -264,7 +265,7 @@ def test_a_locked_node_takes_mail_and_delivers_none(tmp_path: Path, database: Da
             listed = (await s.app.commands["queue.list"]({"held": True}))["recipients"]
             why = f"the server {NODE} is locked: its address is listed"
             assert [one["held_because"] for one in listed] == [why, why] and not sink.received
-            directory.unlock_node(database, ROOT, NODE)
+            unlock_node(database, ROOT, NODE)
             await s.until(lambda: len(sink.received) == 2 and s.app.queued == 0)
 
     run(scenario)
@@ -565,7 +566,7 @@ def test_which_changes_a_node_goes_by_is_told_again_where_that_failed_once(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the page would say for ever that the node does not follow."""
-    tell, failed = directory.has_applied, []
+    tell, failed = has_applied, []
 
     def fail_once(*told: Any) -> None:
         if not failed:
@@ -579,7 +580,7 @@ def test_which_changes_a_node_goes_by_is_told_again_where_that_failed_once(
     async def scenario() -> None:
         async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
             await known(s)
-            await s.until(lambda: directory.list_nodes(database)[0].revision == database.revision())
+            await s.until(lambda: list_nodes(database)[0].revision == database.revision())
             assert failed and s.events()["egress.away"] == 0
 
     run(scenario)

@@ -15,6 +15,7 @@ from hslpy.admin.web import web_app
 from hslpy.admin.who import LOCAL
 from hslpy.clock import SystemClock
 from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import add_node, lock_node, remove_node, set_node
 from hslpy.egress.store import queues
 from hslpy.egress.store.database import Database
 from hslpy.log import no_log
@@ -224,10 +225,10 @@ def test_a_user_removed_while_its_message_comes_in_is_refused_at_its_end(tmp_pat
 
 
 def test_a_locked_node_is_neither_renamed_nor_removed(database: Database) -> None:
-    directory.lock_node(database, ROOT, NODE)
+    lock_node(database, ROOT, NODE)
     for change in (
-        lambda: directory.remove_node(database, ROOT, NODE),
-        lambda: directory.set_node(database, ROOT, NODE, new_name="node9.example.net"),
+        lambda: remove_node(database, ROOT, NODE),
+        lambda: set_node(database, ROOT, NODE, new_name="node9.example.net"),
     ):
         with pytest.raises(directory.Refused, match="is locked, and its mail is held: unlock it first"):
             change()
@@ -238,7 +239,7 @@ def test_each_node_tells_the_others_what_it_has_queued(
 ) -> None:
     """Who removes a locked user on one node is asked about its mail on the others, too."""
     other = "node2.example.net"
-    directory.add_node(database, ROOT, other)
+    add_node(database, ROOT, other)
     monkeypatch.setattr(queues, "KEEP_EVERY_S", 0.05)
 
     def told() -> queues.QueueOf:

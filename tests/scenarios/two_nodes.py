@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hslpy.clock import SystemClock
 from hslpy.egress.accounts import admins, directory, site
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.delivery_ips import settings
 from hslpy.egress.store.database import Actor, Database
 from tests.scenarios.harness import Scenario, server
@@ -58,7 +59,7 @@ def pools() -> Mapping[tuple[str, str], Sequence[str]]:
 def fill(database: Database) -> None:
     admins.add_admin(database, ROOT, "reseller", password="long enough")
     for node in NODES:
-        directory.add_node(database, ROOT, node)
+        add_node(database, ROOT, node)
     for name, admin, users in (
         ("example.com", "reseller", ("bob", "eve")),
         ("other.example", "reseller", ("carol",)),

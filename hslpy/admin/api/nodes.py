@@ -8,8 +8,8 @@ from pydantic import Field
 
 from hslpy.admin.api.frame import SUPER, Body, Caller, Done, Paged, Refused, Which, needs, noun
 from hslpy.egress import node_addresses
-from hslpy.egress.accounts import directory
-from hslpy.egress.accounts.directory import Node
+from hslpy.egress.accounts import nodes
+from hslpy.egress.accounts.nodes import Node
 from hslpy.egress.addresses import inventory
 from hslpy.egress.node_addresses import NodeAddress
 
@@ -55,13 +55,13 @@ class Public(Body):
 
 @router.get("/nodes", summary="List nodes")
 def list_nodes(caller: Annotated[Caller, READ], page: Which) -> Paged[Node]:
-    return page.of(directory.list_nodes(caller.site.database))
+    return page.of(nodes.list_nodes(caller.site.database))
 
 
 @router.post("/nodes", summary="Add a node", status_code=201)
 def add_node(caller: Annotated[Caller, WRITE], body: NewNode) -> Node:
     given = body.given
-    return directory.add_node(caller.site.database, caller.actor, given.pop("name"), **given)
+    return nodes.add_node(caller.site.database, caller.actor, given.pop("name"), **given)
 
 
 @router.post("/nodes/rescan", summary="Have nodes report their addresses now, within 10 seconds")
@@ -78,15 +78,15 @@ def set_node(caller: Annotated[Caller, WRITE], name: str, body: NodeChange) -> N
     if reason and not locked:
         raise Refused("'reason' goes with 'locked'")
     if locked is None:
-        return directory.set_node(database, actor, name, **given)
+        return nodes.set_node(database, actor, name, **given)
     if given:
-        name = directory.set_node(database, actor, name, **given).name
-    return directory.lock_node(database, actor, name, reason) if locked else directory.unlock_node(database, actor, name)
+        name = nodes.set_node(database, actor, name, **given).name
+    return nodes.lock_node(database, actor, name, reason) if locked else nodes.unlock_node(database, actor, name)
 
 
 @router.delete("/nodes/{name}", summary="Remove a node with its addresses and delivery IPs")
 def remove_node(caller: Annotated[Caller, WRITE], name: str, only_look: bool = False) -> Done:
-    return Done(text=directory.remove_node(caller.site.database, caller.actor, name, only_look=only_look).text)
+    return Done(text=nodes.remove_node(caller.site.database, caller.actor, name, only_look=only_look).text)
 
 
 @router.get("/nodes/{name}/addresses", summary="List a node's addresses with what is known of each")

@@ -20,8 +20,9 @@ from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins, directory
 from hslpy.egress.accounts.admins import Role
-from hslpy.egress.accounts.directory import Domain, Node, User
+from hslpy.egress.accounts.directory import Domain, User
 from hslpy.egress.accounts.former import Queued
+from hslpy.egress.accounts.nodes import Node
 from hslpy.egress.delivery_ips.queries import Field, text_test
 
 DOMAINS = "/customers/domains"

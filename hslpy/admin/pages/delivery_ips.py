@@ -14,8 +14,9 @@ from hslpy.admin.pages.listing import Listing
 from hslpy.admin.pages.render import moment
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
-from hslpy.egress.accounts import directory, site
+from hslpy.egress.accounts import site
 from hslpy.egress.accounts.admins import Role, count
+from hslpy.egress.accounts.nodes import list_nodes
 from hslpy.egress.addresses.inventory import SILENT_S
 from hslpy.egress.delivery_ips import setting_list
 from hslpy.egress.delivery_ips.queries import Query
@@ -115,7 +116,7 @@ class Facts:
         self._suspended = {(one.address, one.node): one.reason for one in found}
         self._role, self._back = visit.principal.role, f"{visit.path}?{visit.request.url.query}"
         self._now = visit.now
-        self._nodes = {one.name: one for one in directory.list_nodes(visit.database)}
+        self._nodes = {one.name: one for one in list_nodes(visit.database)}
         self._revision = visit.database.revision()
 
     def absence(self, hostname: str, address: str) -> str:

@@ -13,6 +13,7 @@ from hslpy.admin.pages.delivery_ips import PATH
 from hslpy.admin.pages.table import EVERYBODY, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import directory
+from hslpy.egress.accounts.nodes import list_nodes
 from hslpy.egress.addresses import helos
 from hslpy.egress.delivery_ips.explain import Explanation, explain
 from hslpy.egress.rules.book import LEVEL_NAMES
@@ -46,7 +47,7 @@ def show(visit: Visit) -> Response:
         asked=asked,
         errors=errors,
         found=found,
-        nodes=[one.name for one in directory.list_nodes(visit.database)],
+        nodes=[one.name for one in list_nodes(visit.database)],
         domains=[one.name for one in domains],
         levels=LEVEL_NAMES,
         outcome=_outcome(found) if found is not None else "",

@@ -19,9 +19,8 @@ from hslpy.admin.pages.table import page
 from hslpy.admin.pages.things import Cell, Column, Things, listed
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import health, node_addresses
-from hslpy.egress.accounts import directory
 from hslpy.egress.accounts.admins import Role
-from hslpy.egress.accounts.directory import Node
+from hslpy.egress.accounts.nodes import Node, add_node, list_nodes, lock_node, remove_node, set_node, unlock_node
 from hslpy.egress.addresses import inventory
 from hslpy.egress.delivery_ips.queries import Field, text_test
 from hslpy.egress.rules.names import NotFound, Refused
@@ -31,7 +30,7 @@ VIEWERS: Sequence[Role] = ("super-admin", "read-only")
 
 
 @page(PATH, roles=VIEWERS, title="Nodes", group="Server", order=10)
-def nodes(visit: Visit) -> Response:
+def show_all(visit: Visit) -> Response:
     may_change = visit.principal.role == "super-admin"
     silent = {one.node for one in health.silent(visit.database, visit.now)}
 
@@ -79,7 +78,7 @@ def nodes(visit: Visit) -> Response:
         "node", "nodes", columns, {one.key: one for one in fields}, lambda one: one.name, menu,
         (("Add a node", f"{PATH}/new"),) if may_change else (), "No server has started yet.",
     )  # fmt: skip
-    return listed(visit, things, directory.list_nodes(visit.database))
+    return listed(visit, things, list_nodes(visit.database))
 
 
 def _form(visit: Visit) -> Form:
@@ -110,14 +109,14 @@ def _entered(visit: Visit) -> dict[str, Any]:
 @form_page(f"{PATH}/new", _form, back=PATH, field="name")
 def add(visit: Visit) -> str:
     name = visit.field("name").strip()
-    directory.add_node(visit.database, visit.actor, name, **_entered(visit))
+    add_node(visit.database, visit.actor, name, **_entered(visit))
     return f"The node {name} has been added. It reports its addresses by itself once it runs."
 
 
 @form_page(f"{PATH}/edit", _form, back=PATH, field="name")
 def save(visit: Visit) -> str:
     before = _node(visit, visit.field("before"))
-    directory.set_node(visit.database, visit.actor, before.name, new_name=visit.field("name"), **_entered(visit))
+    set_node(visit.database, visit.actor, before.name, new_name=visit.field("name"), **_entered(visit))
     return f"The node {before.name} has been changed."
 
 
@@ -136,21 +135,21 @@ def _lock_form(visit: Visit) -> Form:
 def lock(visit: Visit) -> str:
     one = _node(visit, visit.field("name"))
     if visit.field("locked") == "1":
-        directory.lock_node(visit.database, visit.actor, one.name, visit.field("reason"))
+        lock_node(visit.database, visit.actor, one.name, visit.field("reason"))
         return f"{one.name} is locked: it delivers nothing."
-    directory.unlock_node(visit.database, visit.actor, one.name)
+    unlock_node(visit.database, visit.actor, one.name)
     return f"{one.name} is no longer locked."
 
 
 def _removal_form(visit: Visit) -> Form:
     name = visit.given("name")
-    found = directory.remove_node(visit.database, visit.actor, name, only_look=True)
+    found = remove_node(visit.database, visit.actor, name, only_look=True)
     return removal(f"Remove the node {name}?", f"{PATH}/remove", PATH, found, name=name)
 
 
 @form_page(f"{PATH}/remove", _removal_form, back=PATH)
 def remove(visit: Visit) -> str:
-    return f"Removed: {directory.remove_node(visit.database, visit.actor, visit.field('name')).text}."
+    return f"Removed: {remove_node(visit.database, visit.actor, visit.field('name')).text}."
 
 
 @page(f"{PATH}/rescan", methods=("POST",))
@@ -195,7 +194,7 @@ def set_nat(visit: Visit) -> Response:
 
 
 def _node(visit: Visit, name: str) -> Node:
-    found = next((one for one in directory.list_nodes(visit.database) if one.name == name.strip().lower()), None)
+    found = next((one for one in list_nodes(visit.database) if one.name == name.strip().lower()), None)
     if found is None:
         raise NotFound(f"there is no node '{name}'")
     return found

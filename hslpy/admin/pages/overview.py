@@ -22,6 +22,7 @@ from hslpy.admin.pages.visit import Tone, Visit
 from hslpy.egress import health
 from hslpy.egress.accounts import directory, site
 from hslpy.egress.accounts.admins import count, some
+from hslpy.egress.accounts.nodes import list_nodes
 from hslpy.egress.delivery_ips import setting_list
 from hslpy.egress.delivery_ips.queries import Query
 from hslpy.egress.health import Health, State
@@ -180,7 +181,7 @@ def tasks(visit: Visit, healths: Sequence[Health], held: Mapping[str, int], zone
         text = f"{gap.node} has not reported its addresses"
         text += f" since {moment(gap.since, zone)}" if gap.since is not None else " yet"
         found.append(Task("warning", text, "What is shown of it is the last known.", "Nodes", "/server/nodes"))
-    for node in directory.list_nodes(visit.database):
+    for node in list_nodes(visit.database):
         if node.locked:
             text = f"{node.name} is locked: it delivers nothing, and the mail in its queue is held"
             found.append(Task("critical", text, lock_told(node, visit.now), "Nodes", "/server/nodes"))
@@ -230,7 +231,7 @@ def locked_tasks(visit: Visit, held: Mapping[str, int]) -> Sequence[Task]:
 
 def first_steps(visit: Visit) -> Sequence[tuple[str, str, str]]:
     """Give what is left to do on a fresh install, in order: what, why, where."""
-    nodes = directory.list_nodes(visit.database)
+    nodes = list_nodes(visit.database)
     domains = directory.list_domains(visit.database)
     listed = setting_list.list_page(visit.database, Query(per_page=500), visit.now)
     chosen = any(not one.row.is_unset for one in listed.rows)
@@ -281,5 +282,5 @@ def _nodes(visit: Visit) -> Sequence[Mapping[str, Any]]:
             "addresses": len(one.addresses),
             "is_here": one.name == visit.site.node,
         }
-        for one in directory.list_nodes(visit.database)
+        for one in list_nodes(visit.database)
     ]

@@ -17,6 +17,7 @@ from hslpy.admin.pages.render import sentence
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit, numbers
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import list_nodes
 from hslpy.egress.checks import setting_form
 from hslpy.egress.checks.facts import Finding
 from hslpy.egress.checks.preflight import CHECKS
@@ -124,7 +125,7 @@ def of_row(row: Row) -> Entered:
 
 @page(f"{PATH}/new")
 def new(visit: Visit) -> Response:
-    nodes = directory.list_nodes(visit.database)
+    nodes = list_nodes(visit.database)
     asked: dict[str, Any] = {
         name: visit.asked(name) for name in ("level", "admin", "domain", "username", "identity", "hostname")
     }
@@ -330,7 +331,7 @@ def form(
     value = given.value
     with visit.database.read() as session:
         draft = setting_form.draft_of(session, value, **given.scope)
-        nodes = directory.list_nodes(visit.database)
+        nodes = list_nodes(visit.database)
         inventory, about = None, ""
         if given.hostname and given.hostname != ALL_NODES:
             inventory = setting_form.inventory_of(

@@ -1,4 +1,4 @@
-"""Whose mail it is and where it leaves: domains, outgoing users, identities seen, nodes. In: names. Out: records.
+"""Whose mail it is: domains, outgoing users, identities seen. In: names. Out: records.
 
 Each function is one change or one question. What depends on something that is removed goes with it, and the result says
 so. Names are compared as section C2 of the specification of delivery IPs has it. Must not know of HTTP or SMTP.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
@@ -19,16 +18,14 @@ from sqlalchemy.orm import Session, aliased
 from hslpy.egress.accounts import former
 from hslpy.egress.accounts.admins import Removed, admin_of, count
 from hslpy.egress.accounts.former import Queued
-from hslpy.egress.addresses.inventory import node_of
-from hslpy.egress.rules.book import comparable
-from hslpy.egress.rules.names import NotFound, Refused, about, address_of_host, domain_name, fault_of_host
+from hslpy.egress.accounts.locks import lock, reason_of, refuse_others_lock, unlock
+from hslpy.egress.rules.book import DEFAULT, comparable
+from hslpy.egress.rules.names import NotFound, Refused, about, domain_name
 from hslpy.egress.store import tables
 from hslpy.egress.store.database import Actor, Change, Database
 from hslpy.records import record
 from hslpy.users import argon
 
-DEFAULT = "default"
-"""Stands for every user in calls that take a domain; so no domain can have this name."""
 MOST_IDENTITIES = 200  # kept of one user; they are there for suggestions
 
 
@@ -57,26 +54,6 @@ class User:
     locked_at: float | None
     locked_by: str
     created_at: float
-
-
-@record
-class Node:
-    """A server that mail leaves from, with the addresses it reported. `revision` is the change it has taken in.
-
-    A locked one takes mail and delivers none.
-    """
-
-    name: str
-    primary_ipv4: str
-    primary_ipv6: str
-    ipv6_enabled: bool
-    addresses: tuple[str, ...]
-    reported_at: float | None
-    revision: int
-    locked: bool
-    locked_reason: str
-    locked_at: float | None
-    locked_by: str
 
 
 def list_domains(database: Database, *, admins: frozenset[str] | None = None) -> Sequence[Domain]:
@@ -131,7 +108,7 @@ def set_domain(
         if found.main_id is not None and (admin is not None or locked is not None):
             raise Refused(f"'{found.name}' is an alias: change the domain it stands for")
         if locked is not None:
-            _refuse_others_lock(found, f"the domain {found.name}", admins)
+            refuse_others_lock(found, f"the domain {found.name}", admins)
         if new_name is not None and (kept := _new_name(new_name)) != found.name:
             _refuse_others_locks(change, found, admins)
             if change.scalar(select(tables.Domain.id).where(tables.Domain.name == kept)):
@@ -160,7 +137,7 @@ def remove_domain(
     held: int | None = 0,
 ) -> Removed:
     """Remove a domain with its aliases, users and delivery IPs, or an alias alone. `only_look` tells what would be."""
-    with _changing(database, actor, "domain remove", _told_of({"name": name}, queued), only_look) as change:
+    with database.change_or_look(actor, "domain remove", _told_of({"name": name}, queued), only_look) as change:
         found = _own_row(change, name)
         _refuse_others_locks(change, found, admins)
         settings = select(tables.DeliverySetting.id).where(tables.DeliverySetting.domain_id == found.id)
@@ -263,7 +240,7 @@ def set_user(
             if bool(network) != bool(found.network):
                 raise Refused("a user with a password cannot become one that is known by its address, nor the reverse")
             if name != found.name:
-                _refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
+                refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
                 if admins is not None:
                     _refuse_network(network)
                 if _found_user(change, owner, name) is not None:
@@ -286,12 +263,12 @@ def lock_user(
     admins: frozenset[str] | None = None,
 ) -> User:
     """Keep a user from sending; one that is locked keeps its time and takes the new reason. Raises NotFound, Refused."""
-    reason = _reason(reason)
+    reason = reason_of(reason)
     with database.change(actor, "user lock", {"domain": domain, "username": username, "reason": reason}) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
-        _refuse_others_lock(found, f"{found.name or 'the own user'} of {owner.name}", admins)
-        _lock(change, found, reason)
+        refuse_others_lock(found, f"{found.name or 'the own user'} of {owner.name}", admins)
+        lock(change, found, reason)
         return _user(found, owner.name)
 
 
@@ -301,8 +278,8 @@ def unlock_user(
     with database.change(actor, "user unlock", {"domain": domain, "username": username}) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
-        _refuse_others_lock(found, f"{found.name or 'the own user'} of {owner.name}", admins)
-        _unlock(found)
+        refuse_others_lock(found, f"{found.name or 'the own user'} of {owner.name}", admins)
+        unlock(found)
         return _user(found, owner.name)
 
 
@@ -319,13 +296,13 @@ def remove_user(
 ) -> Removed:
     """Remove a user with its delivery IPs; the domain's own one only loses its password. `only_look` tells what would be."""
     told = _told_of({"domain": domain, "username": username}, queued)
-    with _changing(database, actor, "user remove", told, only_look) as change:
+    with database.change_or_look(actor, "user remove", told, only_look) as change:
         owner = domain_of(change, domain)
         found = user_of(change, owner, username)
         if not found.name:
             found.password_hash = "" if not only_look else found.password_hash
             return Removed(f"the password of {owner.name}'s own user")
-        _refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
+        refuse_others_lock(found, f"{found.name} of {owner.name}", admins)
         mine = (tables.DeliverySetting.domain_id == owner.id, tables.DeliverySetting.username == found.name)
         also = _counted(change, select(tables.DeliverySetting.id).where(*mine), "delivery IP setting")
         removed = Removed(f"outgoing user '{found.name}' of {owner.name}", tuple(also), held if found.locked else 0)
@@ -367,135 +344,6 @@ def identities(database: Database, domain: str, username: str = "", beginning: s
             tables.Identity.identity.startswith(comparable(beginning.strip()), autoescape=True),
         )
         return session.scalars(query.order_by(tables.Identity.seen_at.desc()).limit(most)).all()
-
-
-def list_nodes(database: Database) -> Sequence[Node]:
-    """Give the nodes in the order in which they were added."""
-    with database.read() as session:
-        return [_node(session, one) for one in session.scalars(select(tables.Node).order_by(tables.Node.id))]
-
-
-def has_applied(database: Database, name: str, revision: int) -> None:
-    """Note that a node goes by the settings as of a revision."""
-    with database.keep() as session:
-        node = tables.Node
-        session.execute(update(node).where(node.name == name, node.revision < revision).values(revision=revision))
-
-
-def add_node(
-    database: Database,
-    actor: Actor,
-    name: str,
-    *,
-    primary_ipv4: str = "",
-    primary_ipv6: str = "",
-    ipv6_enabled: bool = True,
-    addresses: Iterable[str] = (),
-) -> Node:
-    """Add a server, with the addresses an operator knows it to have. Raises Refused."""
-    kept = _host(name)
-    told = {"name": kept, "primary_ipv4": primary_ipv4, "primary_ipv6": primary_ipv6, "ipv6_enabled": ipv6_enabled}
-    with database.change(actor, "node add", told) as change:
-        if change.scalar(select(tables.Node.id).where(tables.Node.name == kept)):
-            raise Refused(f"there is a node '{kept}' already", 409)
-        added = tables.Node(name=kept, ipv6_enabled=ipv6_enabled)
-        change.add(added)
-        change.flush()
-        change.add(
-            tables.DeliverySetting(
-                scope=DEFAULT,
-                level=DEFAULT,
-                node_id=added.id,
-                ipv4=[],
-                ipv6=[],
-                changed_at=change.now,
-                changed_by=actor.name,
-            )
-        )
-        _set_primaries(change, added, primary_ipv4, primary_ipv6)
-        for address in addresses:
-            _add_address(change, added, address_of_host(address))
-        change.flush()
-        return _node(change, added)
-
-
-def ensure_node(database: Database, actor: Actor, name: str) -> None:
-    """Add a node that is not there yet: each server does so when it starts."""
-    with database.read() as session:
-        if session.scalar(select(tables.Node.id).where(tables.Node.name == _host(name))):
-            return
-    try:
-        add_node(database, actor, name)
-    except Refused as error:
-        if error.status != 409:  # another of its processes was first
-            raise
-
-
-def set_node(
-    database: Database,
-    actor: Actor,
-    name: str,
-    *,
-    new_name: str | None = None,
-    primary_ipv4: str | None = None,
-    primary_ipv6: str | None = None,
-    ipv6_enabled: bool | None = None,
-    addresses: Iterable[str] = (),
-) -> Node:
-    """Change what is given; `addresses` are added to those it has. Raises Refused, NotFound."""
-    told = {"new_name": new_name, "primary_ipv4": primary_ipv4, "primary_ipv6": primary_ipv6, "ipv6_enabled": ipv6_enabled}
-    arguments = {"name": name, **{key: value for key, value in told.items() if value is not None}}
-    with database.change(actor, "node set", arguments) as change:
-        found = node_of(change, name)
-        if new_name is not None and (kept := _host(new_name)) != found.name:
-            _refuse_locked_node(found)
-            if change.scalar(select(tables.Node.id).where(tables.Node.name == kept)):
-                raise Refused(f"there is a node '{kept}' already", 409)
-            change.execute(update(tables.Suspension).where(tables.Suspension.node == found.name).values(node=kept))
-            found.name = kept
-        found.ipv6_enabled = ipv6_enabled if ipv6_enabled is not None else found.ipv6_enabled
-        _set_primaries(change, found, primary_ipv4, primary_ipv6)
-        for address in addresses:
-            _add_address(change, found, address_of_host(address))
-        change.flush()
-        return _node(change, found)
-
-
-def lock_node(database: Database, actor: Actor, name: str, reason: str = "") -> Node:
-    """Keep a node from delivering: its mail stays in the queue. One that is locked is as in `lock_user`. Raises NotFound."""
-    reason = _reason(reason)
-    with database.change(actor, "node lock", {"name": name, "reason": reason}) as change:
-        found = node_of(change, name)
-        _lock(change, found, reason)
-        return _node(change, found)
-
-
-def unlock_node(database: Database, actor: Actor, name: str) -> Node:
-    with database.change(actor, "node unlock", {"name": name}) as change:
-        found = node_of(change, name)
-        _unlock(found)
-        return _node(change, found)
-
-
-def remove_node(database: Database, actor: Actor, name: str, *, only_look: bool = False) -> Removed:
-    """Remove a node with its addresses and delivery IPs. `only_look` tells what would be."""
-    with _changing(database, actor, "node remove", {"name": name}, only_look) as change:
-        found = node_of(change, name)
-        mine = tables.DeliverySetting.node_id == found.id
-        settings = select(tables.DeliverySetting).where(mine)
-        chosen = sum(
-            one.level != DEFAULT or bool(one.ipv4 or one.ipv6 or one.ipv4_disabled) for one in change.scalars(settings)
-        )
-        also = [count(chosen, "delivery IP setting")] if chosen else []
-        removed = Removed(f"node '{found.name}'", tuple(also))
-        _refuse_locked_node(found)
-        if isinstance(change, Change):
-            change.execute(delete(tables.DeliverySetting).where(mine))
-            change.execute(delete(tables.Suspension).where(tables.Suspension.node == found.name))
-            change.execute(delete(tables.NodeQueue).where(tables.NodeQueue.node == found.name))
-            change.delete(found)
-            change.result = removed.text
-        return removed
 
 
 def user_name(text: str) -> tuple[str, str]:
@@ -552,32 +400,11 @@ def _own_row(session: Session, name: str) -> tables.Domain:
     return found
 
 
-def _changing(
-    database: Database, actor: Actor, action: str, arguments: Mapping[str, str], only_look: bool
-) -> AbstractContextManager[Session]:
-    """Give a session to change with, or one to look only."""
-    return database.read() if only_look else database.change(actor, action, arguments)
-
-
-def _reason(text: str) -> str:
-    return "".join(one for one in " ".join(text.split()) if one.isprintable())[:255]
-
-
-def _lock(change: Change, found: tables.User | tables.Node, reason: str) -> None:
-    found.locked_at = found.locked_at if found.locked else change.now
-    found.locked, found.locked_reason, found.locked_by = True, reason, change.actor.name
-
-
-def _refuse_others_lock(found: tables.User | tables.Domain, name: str, admins: frozenset[str] | None) -> None:
-    if found.locked and admins is not None and found.locked_by not in admins:
-        raise Refused(f"{name} was locked by {found.locked_by}: they or a super-admin have to unlock it first", 403)
-
-
 def _refuse_others_locks(session: Session, domain: tables.Domain, admins: frozenset[str] | None) -> None:
     """Raise Refused where a domain, or a user of it, was locked by somebody else."""
-    _refuse_others_lock(domain, f"the domain {domain.name}", admins)
+    refuse_others_lock(domain, f"the domain {domain.name}", admins)
     for one in _locked_users(session, domain):
-        _refuse_others_lock(one, f"{one.name or 'the own user'} of {domain.name}", admins)
+        refuse_others_lock(one, f"{one.name or 'the own user'} of {domain.name}", admins)
 
 
 def _locked_users(session: Session, domain: tables.Domain) -> Sequence[tables.User]:
@@ -585,18 +412,8 @@ def _locked_users(session: Session, domain: tables.Domain) -> Sequence[tables.Us
     return session.scalars(select(tables.User).where(*mine)).all()
 
 
-def _refuse_locked_node(found: tables.Node) -> None:
-    """Its mail would be delivered by a node of another name, or by one that the server there adds anew."""
-    if found.locked:
-        raise Refused(f"{found.name} is locked, and its mail is held: unlock it first", 409)
-
-
 def _told_of(arguments: Mapping[str, str], queued: Queued) -> Mapping[str, str]:
     return {**arguments, "queued": queued} if queued else arguments
-
-
-def _unlock(found: tables.User | tables.Node) -> None:
-    found.locked, found.locked_reason, found.locked_at, found.locked_by = False, "", None, ""
 
 
 def _domains(session: Session, name: str | None = None) -> Sequence[Domain]:
@@ -634,28 +451,11 @@ def _user(one: tables.User, domain: str) -> User:
     return User(domain, one.name, one.network, one.locked, one.locked_reason, one.locked_at, one.locked_by, one.created_at)
 
 
-def _node(session: Session, one: tables.Node) -> Node:
-    query = select(tables.Address.address).where(tables.Address.node_id == one.id, tables.Address.present.is_(True))
-    addresses = tuple(session.scalars(query.order_by(tables.Address.id)))
-    return Node(
-        one.name, one.primary_ipv4, one.primary_ipv6, one.ipv6_enabled, addresses, one.reported_at, one.revision,
-        one.locked, one.locked_reason, one.locked_at, one.locked_by,
-    )  # fmt: skip
-
-
 def _new_name(text: str) -> str:
     kept = domain_name(text) if text.strip().lower() != DEFAULT else DEFAULT
     if kept == DEFAULT:
         raise Refused(f"'{DEFAULT}' stands for every user and cannot be a domain")
     return kept
-
-
-def _host(text: str) -> str:
-    name = text.strip().lower().removesuffix(".")
-    fault = fault_of_host(name, fewest_labels=1)  # of a machine that was given no domain: its checks tell what that means
-    if fault is not None:
-        raise Refused(f"'{text.strip()}' is not a host name: {fault}")
-    return name
 
 
 def _found_user(session: Session, domain: tables.Domain, name: str) -> tables.User | None:
@@ -706,29 +506,6 @@ def _rename(change: Change, owner: tables.Domain, found: tables.User, name: str)
 def scope_key(level: str, admin_id: int | None, domain_id: int | None, username: str, identity: str) -> str:
     """Give a setting's scope as the text that is there once on a node."""
     return "\x1f".join(map(str, (level, admin_id or "", domain_id or "", username, identity))).rstrip("\x1f")
-
-
-def _set_primaries(change: Change, node: tables.Node, ipv4: str | None, ipv6: str | None) -> None:
-    for text, name, version in ((ipv4, "primary_ipv4", 4), (ipv6, "primary_ipv6", 6)):
-        if text is None:
-            continue
-        address = address_of_host(text) if text.strip() else ""
-        if address and ipaddress.ip_address(address).version != version:
-            raise Refused(f"'{text.strip()}' is not an IPv{version} address")
-        if address != (getattr(node, name) or ""):
-            change.execute(delete(tables.Checkup).where(tables.Checkup.node_id == node.id))  # it went by the former
-        setattr(node, name, address)
-        if address:
-            _add_address(change, node, address)
-
-
-def _add_address(change: Change, node: tables.Node, address: str) -> None:
-    mine = (tables.Address.node_id == node.id, tables.Address.address == address)
-    found = change.scalars(select(tables.Address).where(*mine)).one_or_none()
-    if found is None:
-        found = tables.Address(node_id=node.id, address=address, flags=[], first_seen_at=change.now)
-        change.add(found)
-    found.present, found.seen_at = True, change.now
 
 
 def _counted(session: Session, query: Select[int], word: str, words: str = "") -> Sequence[str]:

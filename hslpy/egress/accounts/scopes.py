@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hslpy.egress.accounts.admins import admin_of, count
-from hslpy.egress.accounts.directory import DEFAULT, domain_of, scope_key, user_of
-from hslpy.egress.rules.book import LEVELS, MOST_IDENTITY_BYTES, Level, comparable, level_of
+from hslpy.egress.accounts.directory import domain_of, scope_key, user_of
+from hslpy.egress.rules.book import DEFAULT, LEVELS, MOST_IDENTITY_BYTES, Level, comparable, level_of
 from hslpy.egress.rules.names import Refused, about
 from hslpy.egress.store import tables
 from hslpy.records import record

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from hslpy.records import record
 
@@ -29,6 +29,10 @@ PRIMARY_IPV4 = "0.0.0.0"
 PRIMARY_IPV6 = "::0"
 PRIMARY: Mapping[Family, str] = {4: PRIMARY_IPV4, 6: PRIMARY_IPV6}
 """In a list of addresses: the node's primary address of that family. An explicit choice, which ends the search."""
+
+
+DEFAULT: Final = "default"
+"""The level of all mail. It stands for every user in calls that take a domain; so no domain can have this name."""
 
 
 def level_of(text: str) -> Level | None:

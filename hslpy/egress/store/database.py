@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,12 @@ class Database:
             session.add(self._audit(session))
             session.commit()
             self.changes += 1
+
+    def change_or_look(
+        self, actor: Actor, action: str, arguments: Mapping[str, Any], only_look: bool
+    ) -> AbstractContextManager[Session]:
+        """Give a session to change with, or one to look only: for what can be asked what it would do."""
+        return self.read() if only_look else self.change(actor, action, arguments)
 
     @contextmanager
     def keep(self) -> Iterator[Change]:

@@ -149,7 +149,7 @@ class Following:
                 await self._clock.sleep(_OPEN_AGAIN_S)
 
     def _open(self) -> Database:
-        from hslpy.egress.accounts.directory import ensure_node
+        from hslpy.egress.accounts.nodes import ensure_node
         from hslpy.egress.rules.names import Refused
         from hslpy.egress.store.database import Actor, Database  # a third of a second, which the start has no time for
         from hslpy.egress.traffic.picture import Follower
@@ -185,7 +185,7 @@ class Following:
 
     def _note(self, database: Database) -> None:
         """Tell the database which revision this node goes by; where that fails it is told later."""
-        from hslpy.egress.accounts.directory import has_applied
+        from hslpy.egress.accounts.nodes import has_applied
 
         picture = self._departures.picture
         assert picture is not None

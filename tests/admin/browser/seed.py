@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hslpy.clock import ManualClock
 from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts.nodes import add_node
 from hslpy.egress.addresses import inventory
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.delivery_ips import settings
@@ -18,8 +19,8 @@ EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
 def seed(database: Database, clock: ManualClock) -> None:
-    directory.add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.10", primary_ipv6="2001:db8:1::10")
-    directory.add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.20")
+    add_node(database, ROOT, NODE1, primary_ipv4="198.51.100.10", primary_ipv6="2001:db8:1::10")
+    add_node(database, ROOT, NODE2, primary_ipv4="198.51.100.20")
     report(database, NODE1, "198.51.100.10", *(f"198.51.100.{n}" for n in range(11, 17)), "2001:db8:1::10", "2001:db8:1::11")
     report(database, NODE2, "198.51.100.20", "198.51.100.21", "198.51.100.22")
     admins.add_admin(database, ROOT, "root", password=PASSWORD, role="super-admin")
