@@ -20,7 +20,7 @@ from hslpy.egress.accounts import site
 from hslpy.egress.addresses.interfaces import LocalAddress, Report
 from hslpy.egress.addresses.inventory import keep
 from hslpy.egress.checks.checkup import Kept
-from hslpy.egress.checks.preflight import Finding
+from hslpy.egress.checks.facts import Finding
 from hslpy.egress.reputation.alerts import MOST_NOTICES, WAITS_S, Alerter, Notice, subject_of
 from hslpy.egress.reputation.listings import Alert
 from hslpy.egress.rules.book import LEVELS

@@ -1,8 +1,7 @@
-"""The checker of block lists: asks them about addresses, politely, and keeps what they say. In: addresses, lists. Out: jobs.
+"""The checker of block lists: has them asked about addresses, and keeps what they say. In: addresses, lists. Out: jobs.
 
-A list is believed only after its test entries, and asked no faster than is set. Whoever wants follows a job, which goes on
-without them. Must not know how lists are managed or what alerts are sent by. Source: section E1 of the specification of
-delivery IPs; RFC 5782.
+Whoever wants follows a job, which goes on without them. Must not know how lists are managed or what alerts are sent by.
+Source: section E1 of the specification of delivery IPs.
 """
 
 from __future__ import annotations
@@ -10,50 +9,32 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import field
 from typing import Literal
 
 from sqlalchemy import delete, select
 
 from hslpy.clock import Clock
-from hslpy.dns.contract import NameNotFound, ResolutionFailed, Resolver
+from hslpy.dns.contract import Resolver
 from hslpy.egress.reputation import block_lists, listings, suspensions
-from hslpy.egress.reputation.block_lists import BlockList, Draft, asked_zone, meaning_of, shown
-from hslpy.egress.reputation.jobs import Estimate, Event, Job, Kind, Pacer, Progress, ReputationSettings, State
+from hslpy.egress.reputation.asking import AskedList, Asker, list_of
+from hslpy.egress.reputation.block_lists import BlockList, Draft, asked_zone, shown
+from hslpy.egress.reputation.jobs import Estimate, Event, Job, Kind, Progress, ReputationSettings, State
 from hslpy.egress.reputation.listings import Alert, Checked
 from hslpy.egress.rules.dnsbl import (
     KEY,
-    NEGATIVE,
-    POSITIVE,
     Finding,
-    ListStatus,
-    Meaning,
-    Reply,
-    decode,
     family_of,
     is_reserved,
-    judge,
     keep_s,
-    overall,
-    query_name,
-    reason_of,
-    usable,
 )
 from hslpy.egress.rules.names import NotFound, Refused
 from hslpy.egress.store.database import Actor, Database
 from hslpy.egress.store.tables import Dnsbl, Listing, ReputationRun
 from hslpy.log import Log
-from hslpy.records import dataclass
 
 MOST_CELLS = 10_000
 AGAIN_S = 60.0  # the same cell is never asked more often
-REFUSED_S = 3600.0  # a list that refused is left alone for so long
-TEST_S = 86_400.0  # how long a test of a list holds
-TEST_FOR_LISTING_S = 6 * 3600.0  # how old it may be for a listing to be believed
-TEST_FAILED_S = 300.0  # how long a list that did not answer is left alone
 MANY = 3  # so many addresses newly listed in one run have the list tested again
-_FIRST_GUESS_S = 0.8  # how long an answer takes, until it was measured
-_GRACE_S = 0.5  # the resolver ends a try by itself; a second one beside it would be taken for the same question
 _KEPT_JOBS = 50
 _KEPT_RUNS_S = 90 * 86_400.0
 _FLUSH_AT = 200
@@ -70,43 +51,6 @@ class Untested(Refused):
             "`untested` says which: disabled or anyway",
         )
         self.detail = detail
-
-
-@dataclass
-class _List:
-    """A list as it is asked; `zone` has the key in it."""
-
-    id: int
-    name: str
-    zone: str
-    key: str
-    families: tuple[int, ...]
-    tried: tuple[int, ...]
-    meaning: Meaning
-    tests: dict[str, str] = field(default_factory=dict)
-    status: str = "not tested"
-    detail: str = ""
-    tested_at: float | None = None
-    through: str = ""
-    refused_until: float | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def config(self) -> tuple[object, ...]:
-        return self.zone, self.families, self.tried, self.meaning
-
-
-@dataclass
-class _Budget:
-    left_s: float
-
-
-def _list_of(row: Dnsbl) -> _List:
-    return _List(
-        row.id, row.name, asked_zone(row.zone, row.key), row.key, tuple(row.families), tuple(row.tried_families),
-        meaning_of(row), dict(row.tests), row.status, row.status_detail, row.tested_at, row.tested_through,
-        row.refused_until,
-    )  # fmt: skip
 
 
 class ReputationChecker:
@@ -128,21 +72,19 @@ class ReputationChecker:
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
-        self._resolver = resolver
+        self._asker = Asker(database, resolver, clock, settings)
         self._refresh = refresh
         self._clock = clock
         self._settings = settings
         self._on_alerts = on_alerts
         self._chance = chance
         self._log = log
-        self._pacer = Pacer(clock, settings())
-        self._lists: dict[int, _List] = {}
+        self._lists: dict[int, AskedList] = {}
         self._jobs: dict[int, Job] = {}
         self._under_way: dict[tuple[str, int], asyncio.Event] = {}
         self._results: dict[tuple[str, int], Checked] = {}
         self._write = asyncio.Lock()
         self._starting = asyncio.Lock()
-        self._mean_s = _FIRST_GUESS_S
 
     # Jobs
 
@@ -240,7 +182,7 @@ class ReputationChecker:
         """Give what checking so many addresses on so many lists costs."""
         settings = self._settings()
         queries = addresses * lists
-        return Estimate(queries, max(addresses * settings.interval_s, queries * self._mean_s / settings.at_once))
+        return Estimate(queries, max(addresses * settings.interval_s, queries * self._asker.mean_s / settings.at_once))
 
     # The daily run
 
@@ -276,18 +218,18 @@ class ReputationChecker:
         self._renew([(await asyncio.to_thread(self._row, list_id))[0]])
         one = self._lists[list_id]
         async with one.lock:
-            await self._test(one)
+            await self._asker.test(one)
         return (await asyncio.to_thread(self._row, list_id))[1]
 
     async def add(self, actor: Actor, wanted: Draft, untested: Literal["ask", "disabled", "anyway"] = "ask") -> BlockList:
         """Test a list and add it; one that does not pass as `untested` says. Raises Refused; Untested where that says so."""
-        one = _List(
+        one = AskedList(
             0, wanted.name, asked_zone(wanted.zone, wanted.key), wanted.key, wanted.families, wanted.tried, wanted.meaning
         )
         await asyncio.to_thread(self._refresh)
         enabled = True
         if not wanted.retired and not (KEY in wanted.zone.split(".") and not wanted.key):
-            await self._ask_entries(one)
+            await self._asker.ask_entries(one)
             if one.status != "working":
                 if untested == "ask":
                     raise Untested(one.detail)
@@ -295,16 +237,14 @@ class ReputationChecker:
         row = await asyncio.to_thread(block_lists.add, self._database, actor, wanted, enabled=enabled)
         if one.tested_at is not None:
             one.id = row.id
-            await asyncio.to_thread(self._keep_test, one)
+            await asyncio.to_thread(self._asker.keep_test, one)
         return (await asyncio.to_thread(self._row, row.id))[1]
 
     # What a job does
 
     async def _run(self, job: Job) -> None:
-        if self._pacer.settings != self._settings() and all(
-            one is job or one.state != "running" for one in self._jobs.values()
-        ):
-            self._pacer = Pacer(self._clock, self._settings())
+        if all(one is job or one.state != "running" for one in self._jobs.values()):
+            self._asker.renew_pace()
         by_list: dict[int, list[str]] = {}
         for asked, list_id in job.cells:
             by_list.setdefault(list_id, []).append(asked)
@@ -341,7 +281,7 @@ class ReputationChecker:
             job.state = state
             job.wake()
 
-    async def _run_list(self, job: Job, one: _List, addresses: list[str]) -> None:
+    async def _run_list(self, job: Job, one: AskedList, addresses: list[str]) -> None:
         todo = iter(sorted(addresses))
         begun: dict[str, Finding] = {}  # newly listed: kept when the list is through
 
@@ -355,9 +295,9 @@ class ReputationChecker:
                     group.create_task(worker())
             if len(begun) >= MANY:
                 async with one.lock:
-                    await self._test(one)
+                    await self._asker.test(one)
                 for asked in begun:
-                    unusable = self._unusable(one, family_of(asked))
+                    unusable = self._asker.unusable(one, family_of(asked))
                     if unusable is not None:
                         begun[asked] = unusable
                         job.tell((asked, one.id), "done", unusable)
@@ -371,7 +311,7 @@ class ReputationChecker:
             self._keep(job, [Checked(asked, one.id, finding, self._clock.time()) for asked, finding in begun.items()])
         await self._flush(job)
 
-    async def _cell(self, job: Job, one: _List, asked: str, begun: dict[str, Finding]) -> None:
+    async def _cell(self, job: Job, one: AskedList, asked: str, begun: dict[str, Finding]) -> None:
         cell = (asked, one.id)
         if is_reserved(asked):
             job.tell(cell, "done", Finding("private"))
@@ -385,7 +325,7 @@ class ReputationChecker:
         self._under_way[cell] = done = asyncio.Event()
         try:
             job.tell(cell, "checking", None)
-            finding = await self._check(one, asked)
+            finding = await self._asker.check(one, asked)
             if finding.status == "not applicable":
                 job.tell(cell, "done", finding)
                 return
@@ -412,129 +352,11 @@ class ReputationChecker:
         ago = f"{int(age_s // 60)} min" if age_s >= 60 else f"{int(age_s)} s"
         return f"checked {ago} ago; the list asks not to be queried more often"
 
-    async def _check(self, one: _List, asked: str) -> Finding:
-        family = family_of(asked)
-        unusable = await self._ready(one, family)
-        if unusable is not None:
-            return unusable
-        budget = _Budget(self._settings().cell_s)
-        name = query_name(asked, one.zone)
-        reply, through = await self._ask(one, name, "A", budget)
-        finding = dataclasses.replace(decode(reply, one.meaning), resolver=through)
-        if finding.status == "refused":
-            await self._refused(one, finding.detail)
-        if finding.status != "listed":
-            return finding
-        async with one.lock:
-            if one.tested_at is None or self._clock.time() - one.tested_at > TEST_FOR_LISTING_S:
-                await self._test(one)
-        unusable = self._unusable(one, family)
-        if unusable is not None:
-            return unusable
-        text, _ = await self._ask(one, name, "TXT", budget)
-        return dataclasses.replace(finding, reasons=tuple(reason_of(part, one.key) for part in text.records))
-
-    # What lists are known to be
-
-    async def _ready(self, one: _List, family: int) -> Finding | None:
-        """Test the list where that is due; give the finding for all addresses where it cannot be used."""
-        async with one.lock:
-            now, through = self._clock.time(), self._through()
-            if one.through and one.through != through:
-                one.tested_at, one.refused_until = None, None
-            if one.refused_until is None or one.refused_until <= now:
-                holds_s = TEST_FAILED_S if one.status == "not answering" else TEST_S
-                if one.tested_at is None or one.status == "refusing" or now - one.tested_at >= holds_s:
-                    await self._test(one)
-        return self._unusable(one, family)
-
-    def _unusable(self, one: _List, family: int) -> Finding | None:
-        if one.refused_until is not None and one.refused_until > self._clock.time():
-            return Finding("refused", detail=f"the list refuses: {one.detail}; it is not asked for an hour")
-        if one.status == "lists everything":
-            return Finding("not usable", detail=one.detail)
-        if not listings.applies(one.families, one.tried, one.tests, family):
-            return Finding("not applicable")
-        state = one.tests.get(str(family), "")
-        if usable(state):
-            return None
-        return Finding("no answer" if state == "not answering" else "not usable", detail=one.detail)
-
-    async def _refused(self, one: _List, detail: str) -> None:
-        one.status, one.detail, one.refused_until = "refusing", detail, self._clock.time() + REFUSED_S
-        await asyncio.to_thread(self._keep_test, one)
-
-    async def _test(self, one: _List) -> None:
-        await self._ask_entries(one)
-        await asyncio.to_thread(self._keep_test, one)
-
-    async def _ask_entries(self, one: _List) -> None:
-        """Ask a list for its test entries. Source: RFC 5782 section 5."""
-        tests: dict[str, str] = {}
-        details: dict[ListStatus, str] = {}
-        states: list[ListStatus] = []
-        for family in (*one.families, *one.tried):
-            replies = []
-            for entry in (POSITIVE, NEGATIVE):
-                budget = _Budget(self._settings().cell_s)
-                replies.append((await self._ask(one, query_name(entry[family], one.zone), "A", budget))[0])  # type: ignore[index]
-                if judge(replies[0], Reply(), one.meaning)[0] in ("refusing", "not answering"):
-                    break
-            state, detail = judge(replies[0], replies[-1] if len(replies) > 1 else Reply(), one.meaning)
-            if family == 6:
-                detail = detail.replace("127.0.0.2", "::ffff:7f00:2").replace(
-                    "127.0.0.1 is listed", "::ffff:7f00:1 is listed"
-                )
-            tests[str(family)] = state
-            if family in one.families:
-                details.setdefault(state, detail)
-                states.append(state)
-                if state == "refusing":
-                    break
-        one.status = overall(states)
-        one.detail = details[one.status]
-        one.tests, one.tested_at, one.through = tests, self._clock.time(), self._through()
-        one.refused_until = one.tested_at + REFUSED_S if one.status == "refusing" else None
-
-    # Asking
-
-    def _through(self) -> str:
-        return " ".join(self._settings().resolvers) or "system"
-
-    async def _ask(self, one: _List, name: str, record_type: Literal["A", "TXT"], budget: _Budget) -> tuple[Reply, str]:
-        """Give the answer and which resolver gave it. The name may have a key in it: it stands in no text."""
-        settings = self._settings()
-        failure, through = "no answer in time", ""
-        for attempt in range(settings.tries):
-            if budget.left_s <= 0:
-                break
-            servers = settings.resolvers[attempt % len(settings.resolvers) :][:1] if settings.resolvers else ()
-            through = servers[0] if servers else ""
-            async with self._pacer.turn(one.zone):
-                begun = self._clock.monotonic()
-                try:
-                    async with asyncio.timeout(min(settings.try_s + _GRACE_S, budget.left_s)):
-                        answer = await self._resolver.query(name, record_type, servers)
-                    return Reply(answer.records, answer.ttl_s), through
-                except NameNotFound as missing:
-                    return Reply((), missing.ttl_s), through
-                except TimeoutError:
-                    failure = "no answer in time"
-                except ResolutionFailed as failed:
-                    failure = (
-                        "no answer in time" if failed.kind == "TRY_AGAIN" else "the resolver found no answer (SERVFAIL)"
-                    )
-                finally:
-                    taken = self._clock.monotonic() - begun
-                    budget.left_s -= taken
-                    self._mean_s += (taken - self._mean_s) / 32
-        return Reply(failure=failure), through
-
     # The database; each of these runs in a thread
 
     def _prepare(
         self, plan: Job, addresses: list[str] | None, ids: list[int] | None
-    ) -> tuple[Job, list[_List], list[Checked]]:
+    ) -> tuple[Job, list[AskedList], list[Checked]]:
         with self._database.read() as session:
             own = listings.own_addresses(session)
             enabled = list(session.scalars(select(Dnsbl).where(Dnsbl.enabled.is_(True), Dnsbl.hidden.is_(False))))
@@ -560,14 +382,14 @@ class ReputationChecker:
                 for one in session.scalars(select(Listing).where(Listing.dnsbl_id.in_({row.id for row in enabled})))
                 if one.expires_at and (one.address, one.dnsbl_id) in cells
             ]
-            return dataclasses.replace(plan, cells=cells), [_list_of(row) for row in enabled], known
+            return dataclasses.replace(plan, cells=cells), [list_of(row) for row in enabled], known
 
-    def _row(self, list_id: int) -> tuple[_List, BlockList]:
+    def _row(self, list_id: int) -> tuple[AskedList, BlockList]:
         with self._database.read() as session:
             row = session.get(Dnsbl, list_id)
             if row is None or row.hidden:
                 raise NotFound(f"there is no list {list_id}")
-            return _list_of(row), shown(row)
+            return list_of(row), shown(row)
 
     def _insert_run(self, job: Job) -> int:
         with self._database.keep() as session:
@@ -583,16 +405,9 @@ class ReputationChecker:
             if row is not None:
                 row.done, row.counts, row.state, row.finished_at = job.done, dict(job.counts), state, job.finished_at
 
-    def _keep_test(self, one: _List) -> None:
-        with self._database.keep() as session:
-            row = session.get(Dnsbl, one.id)
-            if row is not None:
-                row.status, row.status_detail, row.tests = one.status, one.detail[:255], dict(one.tests)
-                row.tested_at, row.tested_through, row.refused_until = one.tested_at, one.through[:255], one.refused_until
-
     # Between them
 
-    def _renew(self, lists: Iterable[_List]) -> None:
+    def _renew(self, lists: Iterable[AskedList]) -> None:
         """Take over how lists are set and, where they were changed or tested by another process, what is known of them."""
         for new in lists:
             known = self._lists.get(new.id)
