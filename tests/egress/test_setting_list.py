@@ -64,7 +64,7 @@ def cluster(database, clock):
 def found(database, *rules, match="all", **more):
     """Give the scopes that rules find, in the list's order."""
     page = setting_list.list_page(database, Query(tuple(Rule(*one) for one in rules), match, **more), 0.0)
-    return [(one.row.scope, one.row.hostname.partition(".")[0]) for one in page.rows]
+    return [(one.scope, one.hostname.partition(".")[0]) for one in page.rows]
 
 
 DEFAULTS = [("default", "node1"), ("default", "node2")]
@@ -168,7 +168,7 @@ def test_order_and_pages(cluster):
 
 def test_an_admin_sees_its_own(cluster):
     seen = setting_list.list_page(cluster, Query(), 0.0, admins=admins.principal(cluster, "ann").admins)
-    assert [one.row.scope for one in seen.rows] == [ANN[0], ALPHA[0], AL[0]]
+    assert [one.scope for one in seen.rows] == [ANN[0], ALPHA[0], AL[0]]
 
 
 def test_columns_and_saved_filters(cluster):
@@ -270,6 +270,6 @@ def test_the_use_of_a_settings_addresses(cluster, clock):
     clock.advance(60)
     for sort in ("-deliveries_24h", "-last_used"):
         rows = setting_list.list_page(cluster, Query(sort=sort), clock.time()).rows
-        used = [(one.row.scope, one.row.hostname, one.use.messages_24h) for one in rows if one.use.messages_24h]
+        used = [(one.scope, one.hostname, one.deliveries_24h) for one in rows if one.deliveries_24h]
         assert sorted(used) == [("default", NODE1, 1), ("domain alpha.example", NODE2, 3)]
-        assert {one.use.last_used_at for one in rows[:2]} == {used_at} and rows[2].use.last_used_at is None
+        assert {one.last_used_at for one in rows[:2]} == {used_at} and rows[2].last_used_at is None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query as Asked
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from hslpy.admin import queued_mail
@@ -18,6 +18,7 @@ from hslpy.egress.delivery_ips import explain as explaining
 from hslpy.egress.delivery_ips import in_force, setting_list, setting_sheet, settings
 from hslpy.egress.delivery_ips.explain import Explanation
 from hslpy.egress.delivery_ips.queries import OPERATORS
+from hslpy.egress.delivery_ips.setting_list import Listed
 from hslpy.egress.delivery_ips.setting_rows import Edit, Outcome, Row
 from hslpy.egress.delivery_ips.setting_sheet import Line
 from hslpy.egress.traffic import picture
@@ -108,32 +109,6 @@ class Interfaces(Body):
     strict: bool | None = None
 
 
-class Setting(BaseModel):
-    """A setting with the worst that is known of its addresses. `owner`: its admin, or its domain's."""
-
-    id: int
-    version: int
-    level: str
-    admin: str
-    owner: str
-    domain: str
-    username: str
-    identity: str
-    hostname: str
-    ipv4: tuple[str, ...]
-    ipv6: tuple[str, ...]
-    ipv4_disabled: bool
-    strict: bool
-    status: str
-    helos: tuple[str, ...]
-    warmup: str
-    reputation: str
-    last_used_at: float | None
-    deliveries_24h: int
-    changed_at: float
-    changed_by: str
-
-
 class Failed(BaseModel):
     id: int
     message: str
@@ -193,23 +168,16 @@ def _changed(outcome: Outcome) -> Changed:
     )
 
 
-def _shown(listed: setting_list.Listed, columns: tuple[str, ...]) -> Setting:
-    values = asdict(listed.row)
-    values |= {"owner": listed.owner, "status": listed.status, "warmup": listed.warmup, "reputation": listed.reputation}
-    values |= {"helos": listed.helos, "last_used_at": listed.use.last_used_at, "deliveries_24h": listed.use.messages_24h}
-    if columns:
-        wanted = {"id", "version", *(_COLUMNS.get(one, one) for one in columns)}
-        values = {name: value for name, value in values.items() if name in wanted}
-    return Setting.model_construct(**values)
-
-
-@router.get("/delivery-ips", summary="List settings by rules, a page at a time", response_model_exclude_unset=True)
-def list_settings(caller: Annotated[Caller, READ], query: Rules) -> Paged[Setting]:
+@router.get("/delivery-ips", summary="List settings by rules, a page at a time", response_model=Paged[Listed])
+def list_settings(caller: Annotated[Caller, READ], query: Rules) -> Paged[Listed] | Response:
     if query.columns:
         setting_list.columns_of(query)
     found = setting_list.list_page(caller.site.database, query, caller.site.clock.time(), admins=caller.principal.admins)
-    items = [_shown(one, query.columns) for one in found.rows] if query.page <= found.pages else []
-    return Paged[Setting].model_construct(items=items, total=found.total, page=query.page, pages=found.pages)
+    if not query.columns:
+        return Paged[Listed].model_construct(items=list(found.rows), total=found.total, page=found.page, pages=found.pages)
+    names = ("id", "version", *(_COLUMNS.get(one, one) for one in query.columns))
+    items = [{name: getattr(one, name) for name in names} for one in found.rows]
+    return JSONResponse({"items": items, "total": found.total, "page": found.page, "pages": found.pages})
 
 
 @router.get("/delivery-ips/fields", summary="List what rules can ask for, and the columns")
@@ -254,7 +222,7 @@ def export(
     site = caller.site
     every = replace(query, page=1, per_page=MOST_EXPORTED)
     found = setting_list.list_page(site.database, every, site.clock.time(), admins=caller.principal.admins)
-    rows = [one.row for one in found.rows if not id or one.row.id in set(id)]
+    rows = [one for one in found.rows if not id or one.id in set(id)]
     return csv_reply(setting_sheet.export(rows), "delivery-ips.csv")
 
 

@@ -97,7 +97,7 @@ def settings_tab(visit: Visit) -> Response:
         "actions": BULK if may_change else (),
         "menu": lambda row: menu(row, may_change),
         "clear": listing.url(Query(), show=True),
-        "nothing_configured": not listing.query.rules and bool(rows) and all(one.row.is_unset for one in rows),
+        "nothing_configured": not listing.query.rules and bool(rows) and all(one.is_unset for one in rows),
         "silent": facts.silent(),
     }
     return visit.render("delivery_ips.html", title=TITLE, **context)
@@ -167,18 +167,18 @@ class Facts:
 
 def menu(row: setting_list.Listed, may_change: bool) -> Sequence[Mapping[str, str]]:
     """Give the entries of a row's menu."""
-    it, here = row.row, f"{PATH}/{row.row.id}"
-    scope = {"node": it.hostname, "domain": it.domain, "username": it.username, "identity": it.identity}
+    here = f"{PATH}/{row.id}"
+    scope = {"node": row.hostname, "domain": row.domain, "username": row.username, "identity": row.identity}
     explain = {"text": "Explain", "href": f"{PATH}/explain?{urlencode({k: v for k, v in scope.items() if v})}"}
-    chosen = [one for one in (*it.ipv4, *it.ipv6) if one not in ("0.0.0.0", "::", "::0")]
+    chosen = [one for one in (*row.ipv4, *row.ipv6) if one not in ("0.0.0.0", "::", "::0")]
     deliveries = {"text": "View deliveries", "href": "/outgoing/log?" + urlencode({"address": chosen}, doseq=True)}
     if not may_change:
         return [deliveries, explain]
     return [
         {"text": "Edit", "href": f"{here}/edit"},
         {
-            "text": "Revert to primary" if it.level == "default" else "Remove",
-            "href": f"{PATH}/remove?{urlencode({'id': it.id})}",
+            "text": "Revert to primary" if row.level == "default" else "Remove",
+            "href": f"{PATH}/remove?{urlencode({'id': row.id})}",
             "dialog": "1",
             "danger": "1",
         },

@@ -234,7 +234,7 @@ def first_steps(visit: Visit) -> Sequence[tuple[str, str, str]]:
     nodes = list_nodes(visit.database)
     domains = directory.list_domains(visit.database)
     listed = setting_list.list_page(visit.database, Query(per_page=500), visit.now)
-    chosen = any(not one.row.is_unset for one in listed.rows)
+    chosen = any(not one.is_unset for one in listed.rows)
     with visit.database.read() as session:
         told = site.read(session)
     steps = (

@@ -5,6 +5,7 @@ Source: sections B2.2 to B2.4 of the specification of delivery IPs. Must not kno
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -69,23 +70,24 @@ _setting, _node, _admin, _domain = tables.DeliverySetting, tables.Node, tables.A
 _owner = aliased(tables.Admin)  # of the domain
 _ADMIN = func.coalesce(_admin.name, _owner.name, "")
 _chosen = tables.SettingAddress
+_ROW = tuple(one.name for one in dataclasses.fields(Row))
 _named = select(_setting, _admin.name, _domain.name, _node.name)
 
 
 @record
-class Listed:
+class Listed(Row):
     """A setting with what is known of its addresses: the worst of each. `owner` is its admin, or its domain's.
 
-    `use` is that of its addresses on its node together, whoever's mail it was; the primary's where it has chosen none.
+    The use is that of its addresses on its node together, whoever's mail it was; the primary's where it has chosen none.
     """
 
-    row: Row
     owner: str
     status: str
     warmup: str
     reputation: str
     helos: tuple[str, ...]
-    use: activity.Use = activity.Use()
+    last_used_at: float | None
+    deliveries_24h: int
 
 
 @record
@@ -324,5 +326,8 @@ def _listed(session: Session, rows: Sequence[tuple[Row, str]], now: float) -> Se
         chosen = [one for one in (*row.ipv4, *row.ipv6) if one not in PRIMARY.values()]
         names = tuple(dict.fromkeys(known.of(one, now, node=row.hostname).helo for one in chosen))
         use = activity.together(uses.get((row.hostname, one)) for one in chosen or primaries[row.hostname])
-        out.append(Listed(row, owner, CHECKS[status], WARMUPS[warmup], REPUTATIONS[reputation], names, use))
+        given = {name: getattr(row, name) for name in _ROW}
+        given |= {"status": CHECKS[status], "warmup": WARMUPS[warmup], "reputation": REPUTATIONS[reputation]}
+        given |= {"helos": names, "last_used_at": use.last_used_at, "deliveries_24h": use.messages_24h}
+        out.append(Listed(owner=owner, **given))
     return out
