@@ -574,7 +574,7 @@ def test_which_changes_a_node_goes_by_is_told_again_where_that_failed_once(
             raise sqlite3.OperationalError("database is locked")
         tell(*told)
 
-    monkeypatch.setattr(directory, "has_applied", fail_once)
+    monkeypatch.setattr("hslpy.egress.accounts.nodes.has_applied", fail_once)
     monkeypatch.setattr(following, "_TELL_S", 0.0)
 
     async def scenario() -> None:

@@ -10,11 +10,10 @@ from fastapi.responses import Response
 
 from hslpy.admin.cgi import CALLS
 from hslpy.admin.pages import simple
-from hslpy.admin.pages.customers import choice_test
 from hslpy.admin.pages.render import ago, moment
 from hslpy.admin.pages.simple import Form, Input, form_page, made_known, removal
 from hslpy.admin.pages.table import page
-from hslpy.admin.pages.things import Cell, Column, Things, listed
+from hslpy.admin.pages.things import Cell, Column, Things, choice_test, listed
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins, site
 from hslpy.egress.accounts.admins import ROLES, SCOPES, Admin, Token
@@ -69,7 +68,7 @@ def list_admins(visit: Visit) -> Response:
     things = Things(
         "admins", ADMINS, "Admins and API users",
         "Who may sign in to this page, and whose software may call the API, from where and for what.",
-        "admin", "admins", columns, {one.key: one for one in fields}, lambda one: one.name, menu,
+        "admin", "admins", columns, fields, lambda one: one.name, menu,
         (("Add an admin", f"{ADMINS}/new"), ("Add an API user", f"{ADMINS}/new?api=1")),
     )  # fmt: skip
     return listed(visit, things, admins.list_admins(visit.database))
@@ -179,7 +178,7 @@ def list_tokens(visit: Visit) -> Response:
     things = Things(
         "tokens", TOKENS, "API tokens",
         "Tokens let a program use the API as an admin, within what each is for. A token is shown once, when it is made.",
-        "token", "tokens", columns, {one.key: one for one in fields}, lambda one: f"{one.name} of {one.admin}", menu,
+        "token", "tokens", columns, fields, lambda one: f"{one.name} of {one.admin}", menu,
         (("Add a token", f"{TOKENS}/new"),), "No tokens yet.",
     )  # fmt: skip
     return listed(visit, things, admins.list_tokens(visit.database))

@@ -5,9 +5,8 @@ An admin sees and changes those of their own; somebody who only reads sees all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi.responses import Response
@@ -16,13 +15,12 @@ from hslpy.admin import queued_mail
 from hslpy.admin.pages.render import ago
 from hslpy.admin.pages.simple import Form, Input, form_page, made_known, removal
 from hslpy.admin.pages.table import EVERYBODY, page
-from hslpy.admin.pages.things import Cell, Column, Things, listed
+from hslpy.admin.pages.things import STATE, Cell, Column, Things, listed, lock_told
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins, directory
 from hslpy.egress.accounts.admins import Role
 from hslpy.egress.accounts.directory import Domain, User
 from hslpy.egress.accounts.former import Queued
-from hslpy.egress.accounts.nodes import Node
 from hslpy.egress.delivery_ips.queries import Field, text_test
 
 DOMAINS = "/customers/domains"
@@ -31,13 +29,6 @@ CHANGERS: Sequence[Role] = ("super-admin", "admin")
 _NAME_HINT = "The part before the @; or an address, or a network such as 192.0.2.0/28."
 _MADE_HINT = "Leave it empty to have one made, which is shown once."
 OWN = "(the domain's own user)"
-STATES = ("active", "locked")
-Choice = Callable[[str, str], Callable[[Any], bool]]
-
-
-def choice_test(text: Callable[[Any], str]) -> Choice:
-    """Give the test of a row by a choice."""
-    return lambda operator, value: lambda row: (text(row) == value) == (operator == "is")
 
 
 # Domains
@@ -79,17 +70,11 @@ def domains(visit: Visit) -> Response:
             "state": Column("State", _domain_state),
             "created": Column("Added", lambda one: ago(one.created_at, visit.now), lambda one: one.created_at),
         },
-        _by_key(
+        (
             Field("name", "Domain", "text", text_test(lambda one: (one.name,))),
             Field("alias", "Alias", "text", text_test(lambda one: one.aliases)),
             Field("admin", "Admin", "text", text_test(lambda one: (one.admin,))),
-            Field(
-                "state",
-                "State",
-                "choice",
-                choice_test(lambda one: "locked" if one.locked else "active"),
-                ("active", "locked"),
-            ),
+            STATE,
         ),
         lambda one: one.name,
         menu,
@@ -205,17 +190,11 @@ def users(visit: Visit) -> Response:
             "state": Column("State", state),
             "created": Column("Added", lambda one: ago(one.created_at, visit.now), lambda one: one.created_at),
         },
-        _by_key(
+        (
             Field("name", "User", "text", text_test(lambda one: (one.username,))),
             Field("domain", "Domain", "text", text_test(lambda one: (one.domain,))),
             Field("reason", "Reason of the lock", "text", text_test(lambda one: (one.locked_reason,))),
-            Field(
-                "state",
-                "State",
-                "choice",
-                choice_test(lambda one: "locked" if one.locked else "active"),
-                ("active", "locked"),
-            ),
+            STATE,
         ),
         lambda one: f"{one.username or OWN} of {one.domain}",
         menu,
@@ -335,16 +314,6 @@ def _remove_user(visit: Visit, domain: str, username: str, *, only_look: bool = 
 def _queued(visit: Visit) -> Queued:
     given = visit.field("queued")
     return "release" if given == "release" else "remove" if given == "remove" else ""
-
-
-def lock_told(one: User | Node, now: float) -> str:
-    """Say when somebody was locked, by whom and why: `2 hours ago by ops: spam`."""
-    when = f"{ago(one.locked_at, now)} by {one.locked_by}" if one.locked_at is not None else ""
-    return f"{when}: {one.locked_reason}" if one.locked_reason else when
-
-
-def _by_key(*fields: Field) -> Mapping[str, Field]:
-    return {one.key: one for one in fields}
 
 
 def _own(visit: Visit, name: str) -> Domain:

@@ -12,11 +12,10 @@ from urllib.parse import quote, urlencode
 from fastapi.responses import Response
 
 from hslpy.admin.pages import simple
-from hslpy.admin.pages.customers import STATES, choice_test, lock_told
 from hslpy.admin.pages.render import ago
 from hslpy.admin.pages.simple import Form, Input, again, form_page, removal
 from hslpy.admin.pages.table import page
-from hslpy.admin.pages.things import Cell, Column, Things, listed
+from hslpy.admin.pages.things import STATE, Cell, Column, Things, listed, lock_told
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress import health, node_addresses
 from hslpy.egress.accounts.admins import Role
@@ -70,12 +69,12 @@ def show_all(visit: Visit) -> Response:
     fields = (
         Field("name", "Node", "text", text_test(lambda one: (one.name,))),
         Field("address", "Address", "text", text_test(lambda one: (*one.addresses, one.primary_ipv4, one.primary_ipv6))),
-        Field("state", "State", "choice", choice_test(lambda one: "locked" if one.locked else "active"), STATES),
+        STATE,
     )
     things = Things(
         "nodes", PATH, "Nodes",
         "The servers of this cluster. Each adds itself when it starts, and reports its addresses then and every hour.",
-        "node", "nodes", columns, {one.key: one for one in fields}, lambda one: one.name, menu,
+        "node", "nodes", columns, fields, lambda one: one.name, menu,
         (("Add a node", f"{PATH}/new"),) if may_change else (), "No server has started yet.",
     )  # fmt: skip
     return listed(visit, things, list_nodes(visit.database))

@@ -15,9 +15,9 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages import mail
 from hslpy.admin.pages.charts import Chart, Series
-from hslpy.admin.pages.customers import lock_told
 from hslpy.admin.pages.render import ago, moment
 from hslpy.admin.pages.table import EVERYBODY, page
+from hslpy.admin.pages.things import lock_told
 from hslpy.admin.pages.visit import Tone, Visit
 from hslpy.egress import health
 from hslpy.egress.accounts import directory, site

@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 from fastapi.responses import Response
 
 from hslpy.admin.pages.listing import Listing
+from hslpy.admin.pages.render import ago
 from hslpy.admin.pages.visit import Visit
+from hslpy.egress.accounts.directory import User
+from hslpy.egress.accounts.nodes import Node
 from hslpy.egress.delivery_ips.queries import Field, Query, select_rows
 from hslpy.egress.rules.names import Refused
 from hslpy.records import record
@@ -48,7 +51,7 @@ class Things:
     word: str
     words: str
     columns: Mapping[str, Column]
-    fields: Mapping[str, Field]
+    fields: Sequence[Field]
     name: Callable[[Any], str]
     menu: Callable[[Any], Sequence[Mapping[str, str]]]
     buttons: Sequence[tuple[str, str]] = ()
@@ -56,14 +59,31 @@ class Things:
     fixed: Mapping[str, str] | None = None
 
 
+def choice_test(text: Callable[[Any], str]) -> Callable[[str, str], Callable[[Any], bool]]:
+    """Give the test of a row by a choice."""
+    return lambda operator, value: lambda row: (text(row) == value) == (operator == "is")
+
+
+STATE = Field(
+    "state", "State", "choice", choice_test(lambda one: "locked" if one.locked else "active"), ("active", "locked")
+)
+"""The field of what can be locked."""
+
+
+def lock_told(one: User | Node, now: float) -> str:
+    """Say when somebody was locked, by whom and why: `2 hours ago by ops: spam`."""
+    when = f"{ago(one.locked_at, now)} by {one.locked_by}" if one.locked_at is not None else ""
+    return f"{when}: {one.locked_reason}" if one.locked_reason else when
+
+
 def listed(visit: Visit, things: Things, rows: Iterable[T]) -> Response:
     """Give the page of a list."""
-    columns = things.columns
+    columns, fields = things.columns, {one.key: one for one in things.fields}
     listing = Listing(
         visit,
         things.key,
         things.path,
-        things.fields,
+        fields,
         {key: one.title for key, one in columns.items()},
         [key for key, one in columns.items() if one.shown],
         sortable=list(columns),
@@ -76,7 +96,7 @@ def listed(visit: Visit, things: Things, rows: Iterable[T]) -> Response:
     page: Sequence[T] = ()
     try:
         sorts = {key: one.sort or _by_text(one) for key, one in columns.items()}
-        found, page, query = select_rows(everything, listing.query, things.fields, sorts)
+        found, page, query = select_rows(everything, listing.query, fields, sorts)
         listing.found(len(found), query.page, -(-len(found) // query.per_page) or 1)
     except Refused as error:
         listing.refused(error)
