@@ -24,7 +24,7 @@ import asyncio, sys
 from tests.store.conftest import open_shared
 
 async def main():
-    async with open_shared(sys.argv[1], key_prefix=sys.argv[2], lock_s=0.4) as memory:
+    async with open_shared(sys.argv[1], key_prefix=sys.argv[2], lock_s=1.5) as memory:
         await memory.lock("n")
         print("held", flush=True)
         await asyncio.sleep(60)
@@ -61,7 +61,7 @@ def test_a_lock_of_a_process_that_died_is_free_soon(world: World, redis_server: 
         async def main() -> None:
             async with open_shared(redis_server.url, key_prefix=str(tmp_path)) as memory:
                 waiter = asyncio.create_task(memory.lock("n"))
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(2.0)
                 assert not waiter.done(), "it is renewed while its holder lives"
                 holder.kill()
                 (await asyncio.wait_for(waiter, 60)).release()
