@@ -1,16 +1,16 @@
 """Dataclasses that cost little where they are declared, and those that cost little to make. In: a class. Out: it.
 
 `dataclass` is the standard library's, to the reader and to the type checker. That one writes the text of each method and
-has it compiled, 0.3 ms a class, at every start and for some hundred classes; here a class' `__init__` is written when
-first one is made of it, and its other methods are functions that all have in common.
+has it compiled, 0.3 ms a class, at every start and for some hundred classes; here each method is written when it is first
+called, and most never are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import MISSING, FrozenInstanceError, field, fields
-from operator import attrgetter
+from functools import partial
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
@@ -39,12 +39,11 @@ def _made(cls: type[T], *, frozen: bool = False, eq: bool = True, unsafe_hash: b
     if cls.__doc__ is None:
         cls.__doc__ = cls.__name__  # else a text of its signature is made
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, **options)(cls)
-    all_fields = fields(made)
-    methods: dict[str, Any] = {"__init__": _first_init(made, frozen), "__repr__": _repr}
+    methods: dict[str, Any] = {"__init__": _when_called(made, "__init__", partial(_init, frozen)), "__repr__": _repr}
     if eq:
-        methods["__eq__"] = _equal_by(one.name for one in all_fields if one.compare)
+        methods["__eq__"] = _when_called(made, "__eq__", _eq)
     if unsafe_hash or (eq and frozen):
-        methods["__hash__"] = _hash_by(one.name for one in all_fields if (one.compare if one.hash is None else one.hash))
+        methods["__hash__"] = _when_called(made, "__hash__", _hash)
     elif eq:
         methods["__hash__"] = None
     if frozen:
@@ -55,18 +54,25 @@ def _made(cls: type[T], *, frozen: bool = False, eq: bool = True, unsafe_hash: b
     return made  # type: ignore[no-any-return]
 
 
-def _first_init(cls: type[Any], frozen: bool) -> Callable[..., None]:
-    """Give an `__init__` that puts the real one in its own place."""
+def _when_called(cls: type, name: str, write: Callable[[type, dict[str, Any]], str]) -> Callable[..., Any]:
+    """Give a method that, when it is first called, has the real one compiled and puts it in its own place.
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        cls.__init__ = real = _init(cls, frozen)
-        real(self, *args, **kwargs)
+    `write` gives the text, and adds to the names that it needs.
+    """
 
-    return __init__
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        names: dict[str, Any] = {}
+        exec(write(cls, names), names)
+        real = names[name]
+        real.__qualname__ = f"{cls.__qualname__}.{name}"  # what an error of its arguments names
+        setattr(cls, name, real)
+        return real(self, *args, **kwargs)
+
+    return method
 
 
-def _init(cls: type[Any], frozen: bool) -> Callable[..., None]:
-    names: dict[str, Any] = {"_put_": object.__setattr__, "_absent_": MISSING}
+def _init(frozen: bool, cls: type[Any], names: dict[str, Any]) -> str:
+    names |= {"_put_": object.__setattr__, "_absent_": MISSING}
     places: list[str] = []
     by_name: list[str] = []
     body: list[str] = []
@@ -88,39 +94,25 @@ def _init(cls: type[Any], frozen: bool) -> Callable[..., None]:
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
     head = ", ".join(["self", *places, *(["*", *by_name] if by_name else [])])
-    exec(f"def __init__({head}):\n " + "\n ".join(body or ["pass"]), names)
-    real: Callable[..., None] = names["__init__"]
-    real.__qualname__ = f"{cls.__qualname__}.__init__"  # what an error of its arguments names
-    return real
+    return f"def __init__({head}):\n " + "\n ".join(body or ["pass"])
+
+
+def _eq(cls: type[Any], names: dict[str, Any]) -> str:
+    ours, theirs = ("".join(f"{whose}.{one.name}, " for one in fields(cls) if one.compare) for whose in ("self", "other"))
+    return (
+        f"def __eq__(self, other):\n return ({ours}) == ({theirs}) if other.__class__ is self.__class__ else NotImplemented"
+    )
+
+
+def _hash(cls: type[Any], names: dict[str, Any]) -> str:
+    wanted = (one.name for one in fields(cls) if (one.compare if one.hash is None else one.hash))
+    return f"def __hash__(self):\n return hash(({''.join(f'self.{name}, ' for name in wanted)}))"
 
 
 @recursive_repr()
 def _repr(self: Any) -> str:
     shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)
     return f"{type(self).__qualname__}({', '.join(shown)})"
-
-
-def _values_of(names: Iterable[str]) -> Callable[[Any], Any]:
-    wanted = tuple(names)
-    return attrgetter(*wanted) if wanted else type
-
-
-def _equal_by(names: Iterable[str]) -> Callable[[Any, object], bool]:
-    values = _values_of(names)
-
-    def __eq__(self: Any, other: object) -> bool:
-        return bool(values(self) == values(other)) if other.__class__ is self.__class__ else NotImplemented
-
-    return __eq__
-
-
-def _hash_by(names: Iterable[str]) -> Callable[[Any], int]:
-    values = _values_of(names)
-
-    def __hash__(self: Any) -> int:
-        return hash(values(self))
-
-    return __hash__
 
 
 def _refuse(self: Any, name: str, value: object = None) -> None:

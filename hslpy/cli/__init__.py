@@ -87,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["serve"]:  # until there is a server to reload, it would end this process, while it imports too
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.disable()  # what is imported stays: looking for garbage in it is an eighth of the start
-    top = parser(words[:1] if words and words[0] in COMMAND_MODULES else COMMAND_MODULES)
+    known = [word for word in words[:1] if word in COMMAND_MODULES]
+    top = parser(known if known or words == ["--version"] else COMMAND_MODULES)
     arguments, unknown = top.parse_known_args(words)
     if unknown:
         _asked_for(top, words).error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -1,6 +1,7 @@
 """From the start of `hslpy serve` to its first 220, scripts cached, with and without its page, beside Python's own.
 
-usage: python -m tests.bench.start [--rounds 20]
+usage: python -m tests.bench.start [--rounds 20] [--against FOLDER]
+With `--against` the server of another checkout, installed in its `.venv`, takes turns too.
 The goal is 400 ms on a quiet machine. On one at work quote the processor's time and the ratio: both are of the same turns.
 """
 
@@ -53,13 +54,13 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def start_server(folder: Path, egress: str = "") -> Start:
+def start_server(folder: Path, egress: str = "", programs: Path = Path(sys.executable).parent) -> Start:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     settings = folder / "hslpy.toml"
     settings.write_text(SETTINGS.format(folder=folder, port=port, egress=egress))
-    command = [str(Path(sys.executable).with_name("hslpy")), "serve", "--config", str(settings)]
+    command = [str(programs / "hslpy"), "serve", "--config", str(settings)]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()) as server:
         while True:
@@ -94,19 +95,36 @@ def start_python() -> Start:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--against", type=Path, help="another checkout")
     options = parser.parse_args()
-    ours, bare, plain = [], [], []
+    ours: list[Start] = []
+    bare: list[Start] = []
+    plain: list[Start] = []
+    theirs: list[Start] = []
     with tempfile.TemporaryDirectory(prefix="hslpy-start-") as folder:
         start_server(Path(folder))  # compiles scripts and modules
         for _ in range(options.rounds):
             ours.append(start_server(Path(folder)))
             bare.append(start_server(Path(folder), 'database = ""'))
             plain.append(start_python())
-    for name, starts in (("hslpy serve to 220", ours), ("the same without a page", bare), ("python, import asyncio", plain)):
+            if options.against is not None:
+                with tempfile.TemporaryDirectory(prefix="hslpy-start-") as other:
+                    start_server(Path(other), programs=options.against / ".venv/bin")
+                    theirs.append(start_server(Path(other), programs=options.against / ".venv/bin"))
+    for name, starts in (
+        ("hslpy serve to 220", ours),
+        ("the same without a page", bare),
+        ("python, import asyncio", plain),
+        ("that of the other checkout", theirs),
+    ):
+        if not starts:
+            continue
         wall = [one.wall_ms for one in starts]
         cpu = statistics.median(one.cpu_ms for one in starts)
         print(f"{name}: {statistics.median(wall):.0f} ms (least {min(wall):.0f}), processor {cpu:.0f} ms")
-    for name, others in (("python's", plain), ("that without a page", bare)):
+    for name, others in (("python's", plain), ("that without a page", bare), ("the other checkout's", theirs)):
+        if not others:
+            continue
         ratios = [one.cpu_ms / other.cpu_ms for one, other in zip(ours, others, strict=True)]
         print(f"processor's time to {name}: {statistics.median(ratios):.2f}")
 
