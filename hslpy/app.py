@@ -61,8 +61,8 @@ from hslpy.queue.queue import Queue
 from hslpy.queue.search import QueueFilter
 from hslpy.rate.contract import RateCounters
 from hslpy.rate.memory import MemoryRateCounters
-from hslpy.rate.quota import MemoryQuotas, Quotas
-from hslpy.rate.quota_file import QuotaFile
+from hslpy.rate.quota import Quotas
+from hslpy.rate.quota_file import quotas_of_node
 from hslpy.records import dataclass
 from hslpy.scan.clamd import ClamdClient
 from hslpy.scan.contract import Clamd, Rspamd, SpamAssassin
@@ -122,6 +122,7 @@ class Node:
     slots: Leases
     scripts: Snapshot
     queues: Exchange
+    quotas: Quotas
 
 
 class _Outbox:
@@ -164,7 +165,7 @@ class App:
         self.logins: StoreLogins | None = None
         self.following: Following | None = None
         if settings.egress.database:
-            self.ramp = self._ramp(*place)
+            self.ramp = self._ramp(node.quotas if node is not None else quotas_of_node(settings.data_dir))
             self.departures = known = Departures(settings.hostname, self._clock, self.log, self.ramp)
             self.logins = StoreLogins(known, settings.smtp.auth_threads, settings.smtp.auth_waiting, self._clock)
             self.client.may_leave_from = known.keeps
@@ -385,9 +386,9 @@ class App:
         await following.known.wait()
         await self.delivery.start(own_listeners)
 
-    def _ramp(self, process: int, processes: int) -> Ramp:
-        """Give what addresses that are warming up may send, counted where rates are."""
-        quotas = hourly_quotas(self.settings, self._clock, self.log, process, processes)
+    def _ramp(self, own: Quotas) -> Ramp:
+        """Give what addresses that are warming up may send, counted where rates are: in Redis, else on this node."""
+        quotas = hourly_quotas(self.settings, self._clock, self.log) or own
         node = comparable_domain(self.settings.hostname)
 
         def warmings() -> Mapping[str, Warming]:
@@ -563,14 +564,14 @@ def rate_counters(settings: Settings, clock: Clock, log: Log) -> RateCounters:
     return MemoryRateCounters(settings.rate, clock, log)
 
 
-def hourly_quotas(settings: Settings, clock: Clock, log: Log, process: int, processes: int) -> Quotas:
-    """Give the counters of warm-up, where the settings have those of rates."""
+def hourly_quotas(settings: Settings, clock: Clock, log: Log) -> Quotas | None:
+    """Give the counters of warm-up that all nodes share, where the settings have those of rates in Redis."""
     if settings.rate.store == "redis":
         from hslpy.rate.quota_redis import RedisQuotas
         from hslpy.store.servers import Servers
 
         return RedisQuotas(Servers(settings.redis), clock, log)
-    return MemoryQuotas(process, processes, QuotaFile(settings.data_dir / f"warm-up-{process}.counts"))
+    return None
 
 
 def shared_memory(settings: Settings, clock: Clock, log: Log) -> SharedMemory | RedisMemory:

@@ -20,12 +20,15 @@ from typing import Any
 
 from hslpy.admin.control import ControlServer, Handler
 from hslpy.admin.hub import Link, NoAnswer
+from hslpy.admin.node_quotas import quota_notes, quota_questions
 from hslpy.admin.whole import LOOK_S, Whole
 from hslpy.clock import Clock, SystemClock
 from hslpy.config import Settings
 from hslpy.errors import OperatorError
 from hslpy.hooks.scripts import Loader
 from hslpy.log import Log
+from hslpy.rate.quota import MemoryQuotas, Quotas
+from hslpy.rate.quota_file import quotas_of_node
 from hslpy.records import dataclass
 from hslpy.smtp.settings import Listener, cannot_listen
 from hslpy.spool.folder import Folder, when_free
@@ -83,6 +86,7 @@ class Supervisor:
         self._watchers: list[asyncio.Task[None]] = []
         self._workers = [_Worker(number) for number in range(settings.workers)]
         self._pools = Pools(self._tell)
+        self._quotas: Quotas = MemoryQuotas()
         self._tracked: dict[tuple[str, ...], None] = {}  # sets of fields that scripts ask for, the latest last
         whole = Whole(settings.workers, self._ask)
         self._control = ControlServer(settings.control_path, {**whole.handlers(), "workers": self._status}, log)
@@ -96,6 +100,7 @@ class Supervisor:
         """Start all workers, or none: raises OperatorError with what kept the first one from it."""
         make_data_dir(self.settings.data_dir, self._log)
         await self._control.check()
+        self._quotas = quotas_of_node(self.settings.data_dir)
         try:
             for worker in self._workers:  # Python starts meanwhile
                 worker.keeper = asyncio.create_task(self._keep(worker))
@@ -147,6 +152,7 @@ class Supervisor:
             if worker.ready.done() and not worker.ready.cancelled():
                 worker.ready.exception()  # one told the reason, and that is enough
         await self._control.stop()
+        await self._quotas.close()
         for port in self._ports:
             port.close()
 
@@ -228,7 +234,10 @@ class Supervisor:
                     start = Start(settings, worker.number, len(self._workers), self._loader.snapshot)
                     with contextlib.suppress(ConnectionError):
                         await loop.sock_sendall(ours, start.frame())
-                    questions: dict[str, Handler] = {"track": partial(self._track, worker)}
+                    questions: dict[str, Handler] = {
+                        "track": partial(self._track, worker),
+                        **quota_questions(self._quotas),
+                    }
                     worker.link = Link(self._notes(worker), questions, closed.set, self._log)
                     await worker.link.connect(ours)
                 status = await ended
@@ -282,6 +291,7 @@ class Supervisor:
             "cells": lambda *values: self._pass_on(worker, "cells", values),
             "want": lambda *values: self._pools.want(number, *values),
             "gave": lambda *values: self._pools.gave(number, *values),
+            **quota_notes(self._quotas),
         }
 
     def _pass_on(self, worker: _Worker, kind: str, values: Sequence[object]) -> None:

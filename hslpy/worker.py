@@ -21,6 +21,7 @@ from typing import Any
 from hslpy.admin.control import Handler
 from hslpy.admin.exchange import Exchange
 from hslpy.admin.hub import Link
+from hslpy.admin.node_quotas import NodeQuotas
 from hslpy.app import App, Node, Overrides
 from hslpy.clock import SystemClock
 from hslpy.errors import OperatorError
@@ -84,7 +85,7 @@ async def _work(start: Start, hub: socket.socket, overrides: Overrides, events: 
         app = App(
             start.settings,
             replace(overrides, log=events.write),
-            Node(start.worker, start.workers, slots, start.scripts, queues),
+            Node(start.worker, start.workers, slots, start.scripts, queues, NodeQuotas(link)),
         )
         await app.start()
     except OperatorError as error:

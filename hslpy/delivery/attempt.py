@@ -104,8 +104,8 @@ class Attempts:
         plan = await find_targets(
             self._resolver, host, port, rules, self._random, use_mx=use_mx, prefer=prefer, limit_s=limit_s
         )
-        if use_mx and plan.has_ipv6 is not None:
-            self._tally.received(host, plan.has_ipv6)
+        if plan.has_ipv6 is not None:
+            self._tally.received(parcel.recipients[0].domain, plan.has_ipv6)
         if plan.problem is not None:
             if plan.skipped:
                 self._log("delivery.no_target", {**parcel.ids, "skipped": list(plan.skipped)})

@@ -59,6 +59,7 @@ async def _find(search: _Search, name: str, use_mx: bool) -> Plan:
     resolver, rules = search.resolver, search.rules
     literal = literal_address(name)
     if literal is not None:
+        search.families = {family: family == family_of(literal) for family in (4, 6)}
         search.consider(literal, [literal], 0)
         return search.plan(name)
     if not name or name.startswith("["):

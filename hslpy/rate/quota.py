@@ -12,6 +12,8 @@ from typing import Protocol
 from hslpy.records import record
 
 HOUR_MS = 3_600_000
+AWAY = ("Redis", "the supervisor")
+"""Who keeps counters and may be away: in the place of a cap's name."""
 
 
 @record
@@ -49,7 +51,13 @@ class State:
 
 
 class Quotas(Protocol):
-    """Counters by key. `now` is Unix seconds."""
+    """Counters by key. `now` is Unix seconds. `spans_nodes`: those of all nodes are counted together."""
+
+    spans_nodes: bool
+
+    def load(self, key: str, name: str, count: int, now: float) -> None:
+        """Take up what was sent in the hour of `now` before these counters began; nothing where they outlast that."""
+        ...
 
     async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
         """Count one of each cap, or none at all."""
@@ -89,40 +97,28 @@ class Kept(Protocol):
 
 
 class MemoryQuotas:
-    """Counters of this process, for its part of each cap: `processes` count side by side, and this is number `process`.
+    """Counters of this process. Several may load the same: it counts once. `kept` has what was counted before a kill."""
 
-    Parts are whole messages, and together never more than the cap. `kept` has what this process counted before it was
-    killed; `load` brings in what was sent before a restart as far as others know.
-    """
+    spans_nodes = False
 
-    def __init__(self, process: int = 0, processes: int = 1, kept: Kept | None = None) -> None:
-        self._process = process
-        self._processes = processes
+    def __init__(self, kept: Kept | None = None) -> None:
         self._kept = kept
-        self._hour, self._before = kept.read() if kept is not None else (0, {})
-        self._states: dict[tuple[str, str], State] = dict(self._before)
+        self._hour, before = kept.read() if kept is not None else (0, {})
+        self._states: dict[tuple[str, str], State] = dict(before)
         if kept is not None:
             kept.begin(self._hour, self._states)
 
-    def part(self, cap: Cap) -> Cap:
-        """Give this process's part of a cap."""
-        whole, left = divmod(cap.limit, self._processes)
-        return Cap(cap.name, whole + (self._process < left), cap.burst)
-
     def load(self, key: str, name: str, count: int, now: float) -> None:
-        """Take up what all processes have sent in the hour of `now` before this one began; each takes its part of it."""
         self._turn(now)
-        whole, left = divmod(count, self._processes)
-        own = self._before.get((key, name), State()).count
         before = self._states.get((key, name), State())
-        more = max(whole + (self._process < left) - own, 0)
-        self._put({(key, name): State(before.count + more, max(before.busy_until_ms, int(now * 1000)))})
+        if count > before.count:
+            self._put({(key, name): State(count, max(before.busy_until_ms, int(now * 1000)))})
 
     async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
         self._turn(now)
         now_ms = int(now * 1000)
         found: dict[tuple[str, str], State] = {}
-        for cap in map(self.part, caps):
+        for cap in caps:
             next_state = decide(self._states.get((key, cap.name), State()), cap, now_ms)
             if isinstance(next_state, int):
                 return Answer(False, next_state / 1000, cap.name)
@@ -133,7 +129,7 @@ class MemoryQuotas:
     async def release(self, key: str, caps: Sequence[Cap], reserved_at: float) -> None:
         if int(reserved_at * 1000) // HOUR_MS != self._hour:
             return
-        for cap in map(self.part, caps):
+        for cap in caps:
             state = self._states.get((key, cap.name))
             if state is not None:
                 self._put({(key, cap.name): given_back(state, cap)})
@@ -152,7 +148,7 @@ class MemoryQuotas:
     def _turn(self, now: float) -> None:
         hour = int(now * 1000) // HOUR_MS
         if hour > self._hour:
-            self._hour, self._before = hour, {}
+            self._hour = hour
             self._states.clear()
             if self._kept is not None:
                 self._kept.begin(hour, {})

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from hslpy.rate.quota import State
+from hslpy.rate.quota import MemoryQuotas, State
 
 _LINE_BYTES = 256
 
@@ -20,7 +20,7 @@ Key = tuple[str, str]
 
 
 class QuotaFile:
-    """The file at `path`: that of one process, made with the first state. `close` when done."""
+    """The file at `path`: of one process, made with the first state. `close` when done."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,3 +66,8 @@ class QuotaFile:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def quotas_of_node(folder: Path) -> MemoryQuotas:
+    """Give the counters of all processes of a node, which outlast a kill: in a file of its data folder."""
+    return MemoryQuotas(QuotaFile(folder / "warm-up.counts"))

@@ -53,6 +53,8 @@ _AWAY_S = 5.0
 class RedisQuotas:
     """Owns `servers`: `close` closes them. `prefix` begins all its keys."""
 
+    spans_nodes = True
+
     def __init__(
         self,
         servers: Servers,
@@ -70,6 +72,9 @@ class RedisQuotas:
         fields = {"redis": servers.place, "answers": "closed"}
         name = "" if servers.is_cluster else HERE
         self._circuit = Circuit("warmup", lambda: servers.probe(name, probe), timeout_s, retry_s, clock, log, fields)
+
+    def load(self, key: str, name: str, count: int, now: float) -> None:
+        """The counters are still there."""
 
     async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
         now_ms = int(now * 1000)

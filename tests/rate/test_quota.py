@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hslpy.admin.hub import Link
+from hslpy.admin.node_quotas import NodeQuotas, quota_notes, quota_questions
 from hslpy.clock import SystemClock
 from hslpy.log import no_log
 from hslpy.rate.quota import HOUR_MS, Answer, Cap, MemoryQuotas, Quotas, State, decide
@@ -25,9 +28,13 @@ KEY = "192.0.2.1"
 
 @asynccontextmanager
 async def opened(kind: str, url: str, nodes: int = 1) -> AsyncIterator[list[Quotas]]:
-    """Give the counters of each of several nodes."""
+    """Give the counters of each of several nodes, or workers of one."""
     if kind == "memory":
-        yield [MemoryQuotas(number, nodes) for number in range(nodes)]
+        yield [MemoryQuotas()]
+        return
+    if kind == "workers":
+        async with linked(nodes) as found:
+            yield found
         return
     client = connect(RedisSettings(url))
     await client.flushall()
@@ -38,7 +45,26 @@ async def opened(kind: str, url: str, nodes: int = 1) -> AsyncIterator[list[Quot
         await each.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@asynccontextmanager
+async def linked(workers: int) -> AsyncIterator[list[Quotas]]:
+    """Give the counters of a supervisor's workers."""
+    kept = MemoryQuotas()
+    ends: list[Link] = []
+    found: list[Quotas] = []
+    for _ in range(workers):
+        ours, theirs = socket.socketpair()
+        supervisor = Link(quota_notes(kept), quota_questions(kept), lambda: None, no_log)
+        worker = Link({}, {}, lambda: None, no_log)
+        await supervisor.connect(ours)
+        await worker.connect(theirs)
+        ends += [worker, supervisor]
+        found.append(NodeQuotas(worker))
+    yield found
+    for end in ends:
+        end.close()
+
+
+@pytest.fixture(params=["memory", "workers", "redis"])
 def kind(request):
     return request.param
 
@@ -58,7 +84,7 @@ def test_an_hour_is_exact_and_paced(kind, redis_server):
             full = await quotas.reserve(KEY, caps, T0 + 3599)
             assert full == Answer(False, T0 + 3600, "")
             assert (await quotas.reserve(KEY, caps, T0 + 3600)).granted
-            assert (await quotas.reserve("192.0.2.2", caps, T0)).granted or kind == "memory"
+            assert (await quotas.reserve("192.0.2.2", caps, T0)).granted or kind != "redis"
 
     asyncio.run(run())
 
@@ -91,7 +117,8 @@ def test_what_came_to_nothing_is_given_back(kind, redis_server):
     asyncio.run(run())
 
 
-def test_two_nodes_interleaved_never_send_too_much(kind, redis_server):
+@pytest.mark.parametrize("kind", ["workers", "redis"])
+def test_two_interleaved_send_all_that_may_go_and_no_more(kind, redis_server):
     async def run():
         chance = random.Random(7)
         async with opened(kind, redis_server.url, 2) as nodes:
@@ -106,7 +133,7 @@ def test_two_nodes_interleaved_never_send_too_much(kind, redis_server):
                     else:
                         sent += one.granted
                 now += chance.uniform(1, 60)
-            assert sent == 40 if kind == "redis" else 30 <= sent <= 40
+            assert sent == 40
 
     asyncio.run(run())
 
@@ -120,7 +147,8 @@ def test_a_restart_does_not_refill(kind, redis_server):
             if kind == "redis":
                 again: Quotas = RedisQuotas(Servers(RedisSettings(redis_server.url)), SystemClock(), no_log)
             else:
-                again = MemoryQuotas()
+                again = MemoryQuotas() if kind == "memory" else quotas
+            for _ in range(2):  # each worker that starts says it
                 again.load(KEY, "", 4, T0)
             sent, now = 4, T0
             while now < T0 + 3600:
@@ -186,9 +214,3 @@ def test_no_hour_has_more_than_its_limit_nor_a_burst_above_it(limit, burst, wait
         later = times[first : first + burst + 1]
         if len(later) > burst:  # more than a burst takes at least the time between two
             assert later[-1] - at >= min(cap.interval_ms, HOUR_MS)
-
-
-@given(st.integers(0, 500), st.integers(1, 9))
-def test_the_parts_of_processes_are_the_whole(limit, processes):
-    parts = [MemoryQuotas(number, processes).part(Cap("", limit)).limit for number in range(processes)]
-    assert sum(parts) == limit and max(parts) - min(parts) <= 1

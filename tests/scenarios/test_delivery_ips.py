@@ -546,13 +546,19 @@ def test_an_auth_script_asks_for_the_users_of_the_database(tmp_path: Path, datab
     run(scenario)
 
 
-def test_receivers_without_an_ipv6_address_are_counted(tmp_path: Path, database: Database) -> None:
+@pytest.mark.parametrize("next_hop", ["", "127.0.0.1", "relay.example"])
+def test_receivers_without_an_ipv6_address_are_counted(tmp_path: Path, database: Database, next_hop: str) -> None:
+    """Where all mail goes by a next hop, it is that one's address that counts."""
     put(database, domain="example.com", disable_ipv4="1")
 
     async def scenario() -> None:
-        async with Sink("127.0.0.1") as sink, server(tmp_path, configured(database, sink, next_hop=""), hostname=NODE) as s:
+        async with (
+            Sink("127.0.0.1") as sink,
+            server(tmp_path, configured(database, sink, next_hop=next_hop), hostname=NODE) as s,
+        ):
             await known(s)
-            s.resolver.set("receiver.example", "A", ["127.0.0.1"])
+            for name in ("receiver.example", "relay.example"):
+                s.resolver.set(name, "A", ["127.0.0.1"])
             for _ in range(2):
                 await send_as(s, "bob@example.com")
             await s.until(lambda: s.events()["delivery.deferred"] == 2)

@@ -90,7 +90,7 @@ class Tally:
         self.count("limited", about=namespace[:64])
 
     def received(self, domain: str, has_ipv6: bool) -> None:
-        """Count a domain that mail is for, by whether one of its hosts has an IPv6 address."""
+        """Count a domain that mail is for, by whether a host that takes it, or the next hop, has an IPv6 address."""
         today = int(self._clock.time() // 86_400)
         if today != self._receivers_on:
             self._receivers, self._receivers_on = set(), today

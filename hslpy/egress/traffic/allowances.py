@@ -17,7 +17,7 @@ from hslpy.clock import Clock
 from hslpy.egress.rules.choice import USABLE, Availability
 from hslpy.egress.rules.receivers import group_of
 from hslpy.egress.rules.warmup import Plan, Warming, hourly_limit, window_at
-from hslpy.rate.quota import HOUR_MS, Cap, MemoryQuotas, Quotas
+from hslpy.rate.quota import AWAY, HOUR_MS, Cap, Quotas
 from hslpy.records import record
 
 WARMING_WEIGHT = math.nextafter(1.0, 0.0)
@@ -114,11 +114,10 @@ class Ramp:
             self.on_blocked(address, reply)
 
     def load(self, sent: Mapping[str, Mapping[str, int]]) -> None:
-        """Take up what was sent in this hour before a restart, by key and group; nothing where the counters outlast it."""
-        if isinstance(self._quotas, MemoryQuotas):
-            for key, counts in sent.items():
-                for name, count in counts.items():
-                    self._quotas.load(key, name, count, self._clock.time())
+        """Take up what was sent in this hour before a restart, by key and group."""
+        for key, counts in sent.items():
+            for name, count in counts.items():
+                self._quotas.load(key, name, count, self._clock.time())
 
     async def close(self) -> None:
         await asyncio.gather(*self._giving, return_exceptions=True)
@@ -142,9 +141,7 @@ class Ramp:
 
     def _caps(self, warming: Warming, day: int, group: str) -> Sequence[Cap]:
         found = caps_of(warming.plan, day, group)
-        if not isinstance(self._quotas, MemoryQuotas):
-            return found
-        return [_part(cap, warming) for cap in found]
+        return found if self._quotas.spans_nodes else [_part(cap, warming) for cap in found]
 
     def _found(self, warmings: Mapping[str, Warming], group: str, now: float) -> _Known:
         self._refused = {key: one for key, one in self._refused.items() if one.again_at > now}
@@ -154,7 +151,7 @@ class Ramp:
             one, ends, _ = self._stands(warming, now)
             until = min(until, ends)
             if not one.reason:
-                for name in dict.fromkeys(("", group, "Redis")):
+                for name in dict.fromkeys(("", group, *AWAY)):
                     refused = self._refused.get((address, name))
                     if refused is not None:
                         one = refused
