@@ -163,7 +163,7 @@ class Attempts:
         if not options.sources and not ids and self._departures is not None:
             if self._departures.picture is None:
                 return None
-            return FromSettings(self._departures, parcel.origin, self._clock, settings.wait_s)
+            return FromSettings(self._departures, parcel.origin, self._clock, settings.wait_s, self._tally.wanted)
         if options.sources:
             named, by = list(self._sources.resolve(options.sources)), "script"
             if options.source_random:

@@ -6,7 +6,7 @@ In: targets. Out: a `Departure` for each, and what to tell when there was none. 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Protocol
 
@@ -131,7 +131,15 @@ class FromSettings:
 
     named_by = "delivery_ips"
 
-    def __init__(self, departures: Departures, origin: Origin, clock: Clock, wait_s: float) -> None:
+    def __init__(
+        self,
+        departures: Departures,
+        origin: Origin,
+        clock: Clock,
+        wait_s: float,
+        wanted: Callable[[str], None] = lambda address: None,
+    ) -> None:
+        """`wanted` is told, at a first attempt, of the address warming up that it is for, whether that lets it go or not."""
         closed = departures.closed(origin.sender)
         self.families: tuple[int, ...] = tuple(family for family in PRIMARY if family not in closed)
         self.closed = closed
@@ -140,11 +148,14 @@ class FromSettings:
         self._clock = clock
         self._wait_s = wait_s
         self._more: dict[str, Availability] = {}
+        self._wanted = wanted
+        self._told: set[Family] = set()
 
     async def choose(self, target: Target) -> Departure:
         family = family_of(target.address)
         while True:
             decision = self._decide(target.host, family)
+            self._tell(decision, target.host, family)
             if decision.kind in ("hold", "disabled"):
                 again_at = decision.again_at if decision.again_at < math.inf else None
                 return Departure(None, shown(decision), again_at, strict=decision.strict)
@@ -158,6 +169,15 @@ class FromSettings:
             return Departure(
                 Source("", decision.address), shown(decision), None, _about(decision, family), True, reserved=reserved
             )
+
+    def _tell(self, decision: Decision, host: str, family: Family) -> None:
+        origin = self._origin
+        if origin.first_at or family in self._told:
+            return
+        self._told.add(family)
+        address = self._departures.warms(decision, origin.sender, family, origin.key, host)
+        if address:
+            self._wanted(address)
 
     def _decide(self, host: str, family: Family) -> Decision:
         origin = self._origin

@@ -8,6 +8,8 @@ import pytest
 
 from hslpy.egress.accounts import site
 from hslpy.egress.rules.names import NotFound
+from hslpy.egress.store import activity
+from hslpy.egress.store.tally import Tally
 from hslpy.egress.warm_up import warming
 from hslpy.egress.warm_up.warm_view import view, views
 from hslpy.egress.warm_up.warm_watch import Watch
@@ -83,3 +85,25 @@ def test_the_backlog_is_shown_where_mail_is_held(nodes, clock, send):
     site.change(nodes, ROOT, {"overflow": "hold"})
     shown = view(nodes, A, clock.time())
     assert shown.backlog.messages == 230 and "wait at 09:00 UTC" in shown.backlog.text
+
+
+def test_the_forecast_goes_by_the_mail_that_is_for_the_address(nodes, clock, send):
+    """Not by what all others of its server send."""
+    warming.start(nodes, ROOT, A, days=7, window_start="09:00")
+    tally = Tally(clock)
+    for hour in range(48):
+        go(clock, at(2, 0) + 8 * 3600 + hour * 3600)
+        send(10, B)
+    assert view(nodes, A, clock.time()).forecast.warm_on is not None  # as nothing else is known
+    for day, hour in ((4, 15), (4, 16), (5, 16)):
+        go(clock, at(day, hour))
+        tally.wanted(A)
+        activity.keep(nodes, NODE, tally.take())
+    shown = view(nodes, A, clock.time())
+    assert shown.forecast.warm_on is None and "there is no mail from 09:00" in shown.forecast.text
+    assert activity_of(nodes, A).hours == 0
+
+
+def activity_of(database, address):
+    with database.read() as session:
+        return activity.of_addresses(session, [address], 0)

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from hslpy.clock import SystemClock
 from hslpy.egress.accounts import site
-from hslpy.egress.store import activity
+from hslpy.egress.store import activity, tables
 from hslpy.egress.store.database import Database
 from hslpy.egress.warm_up import warming
 from hslpy.egress.warm_up.warm_view import view
@@ -99,6 +100,9 @@ def test_outside_its_window_nothing_inside_no_more_than_its_cap(tmp_path: Path, 
         assert shown.today.startswith("Today, day 2 of 7: 09:00–11:00 UTC, 2 hours")
         with database.read() as session:
             assert activity.uses(session, clock.time())[NODE, NEW].messages_24h == 3
+            wanted = session.execute(select(tables.Activity.address, func.sum(tables.Activity.number)).where(
+                tables.Activity.kind == "wanted").group_by(tables.Activity.address)).all()  # fmt: skip
+            assert wanted == [(NEW, 28)]  # each message, wherever it left from
 
     run(scenario)
 
@@ -114,6 +118,8 @@ def test_beside_a_warm_one_it_has_its_share(tmp_path: Path, database: Database, 
             clock.put(2, 9, 10)
             found = await send(s, sink, 200)
             assert 25 < found[NEW] < 80 and found[NEW] + found[WARM] == 200  # a quarter
+            wanted = sum(number for (_, address, _, kind), number in s.app.tally.take().counts.items() if kind == "wanted")
+            assert 60 < wanted < 150  # a half, were it warm
 
     run(scenario)
 

@@ -133,7 +133,7 @@ def choose(
         if addresses == (PRIMARY[family],):
             ladder.append(Rung(scope, setting, "the primary address"))
             return Decision("primary", here.primary(family), tuple(ladder), fell_back)
-        spread = sender.domain.encode() if policies.pool == "sticky" else key
+        spread = _spread(sender, key, policies)
         if not avoid and exceptions.keys().isdisjoint(addresses):
             address = kept if kept in addresses else pick(addresses, spread)
             ladder.append(Rung(scope, setting, f"chose {address}"))
@@ -164,6 +164,19 @@ def choose(
         ladder.append(Rung(scope, setting, "no address can be used: the next level decides", looks, decides=False))
         fell_back = True
     return _automatic(here, family, policies, ladder, fell_back)
+
+
+def meant(decision: Decision, family: Family, sender: Sender, key: bytes, policies: Policies) -> str:
+    """Give the address that a message would leave from if all could be used, by the setting that won; empty for none."""
+    for rung in decision.ladder:
+        addresses = rung.setting.addresses(family) if rung.setting is not None else ()
+        if addresses:
+            return "" if addresses == (PRIMARY[family],) else pick(addresses, _spread(sender, key, policies))
+    return ""
+
+
+def _spread(sender: Sender, key: bytes, policies: Policies) -> bytes:
+    return sender.domain.encode() if policies.pool == "sticky" else key
 
 
 def pick(addresses: tuple[str, ...], key: bytes) -> str:

@@ -243,7 +243,7 @@ def _by_hour(
 ) -> Mapping[int, Sequence[tuple[str, str, int]]]:
     """Give, by hour, (group of receivers, kind, number)."""
     query = select(Activity.hour, Activity.about, Activity.kind, func.sum(Activity.number)).where(
-        Activity.address.in_(addresses), Activity.hour >= since
+        Activity.address.in_(addresses), Activity.hour >= since, Activity.kind != "wanted"
     )
     if until is not None:
         query = query.where(Activity.hour < until)

@@ -16,7 +16,7 @@ from hslpy.records import record
 
 Kind = Literal[
     "accepted", "rejected", "limited", "attempts", "messages", "delivered", "deferred", "bounced", "throttled", "blocked",
-    "receivers", "without_ipv6",
+    "receivers", "without_ipv6", "wanted",
 ]  # fmt: skip
 Key = tuple[int, str, str, str]
 """The hour (Unix seconds by 3600), the source address, what it is about, the kind."""
@@ -51,7 +51,7 @@ class Tally:
     hit (`limited`, about the namespace), recipients `delivered`, `deferred`, `bounced`, and `receivers`: domains that mail
     was for, each once a day, with those `without_ipv6`. With a source address, about the
     group of receivers: `attempts`, `messages` of which a recipient was accepted, and attempts `delivered`, `deferred`,
-    `bounced`, `throttled`, `blocked`.
+    `bounced`, `throttled`, `blocked`; about nothing, messages `wanted` to leave from an address that is warming up.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -88,6 +88,9 @@ class Tally:
 
     def limited(self, namespace: str) -> None:
         self.count("limited", about=namespace[:64])
+
+    def wanted(self, address: str) -> None:
+        self.count("wanted", address)
 
     def received(self, domain: str, has_ipv6: bool) -> None:
         """Count a domain that mail is for, by whether a host that takes it, or the next hop, has an IPv6 address."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hslpy.clock import Clock
 from hslpy.egress.rules.book import PRIMARY, Family, Scope, Sender, comparable_domain
-from hslpy.egress.rules.choice import USABLE, Availability, Decision, choose
+from hslpy.egress.rules.choice import USABLE, Availability, Decision, choose, meant
 from hslpy.log import Log
 from hslpy.records import record
 
@@ -134,6 +134,14 @@ class Departures:
         if decision.kind in ("primary", "automatic") and decision.address in self._unbound:
             return replace(decision, address="", fell_back=True)
         return decision
+
+    def warms(self, decision: Decision, sender: Sender, family: Family, key: bytes, host: str) -> str:
+        """Give the address that a message would help to warm up, if that let it; empty for none."""
+        exceptions = self.exceptions(host)
+        if not exceptions or self.picture is None:
+            return ""
+        address = meant(decision, family, sender, key, self.picture.site.policies)
+        return address if exceptions.get(address, USABLE).warming else ""
 
     def _tell_of_fall(self, decision: Decision, exceptions: Mapping[str, Availability]) -> None:
         """Sound the alarm where a setting is not followed because none of its addresses is there, once a minute each."""

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from hslpy.egress.accounts import site
@@ -132,7 +132,7 @@ def _view(session: Session, public: str, row: Row | None, now: float) -> View:
     counts = counts_by_date(session, row, row.progress.on)
     on = date_now(row, now)
     sent = counts[on].messages if on in counts else 0
-    traffic = traffic_around(session, [node for node, _ in sources], now)
+    traffic = traffic_for(session, sources, now)
     day = row.progress.day_of(plan, on) or row.progress.day
     stopped = stopped_because(row)
     said = forecast(plan, row.progress, at, traffic, sent, paused=bool(row.paused))
@@ -211,14 +211,23 @@ def strip(row: Row, now: float) -> tuple[bool, ...]:
     return tuple(found)
 
 
-def traffic_around(session: Session, nodes: Sequence[str], now: float) -> Traffic:
-    """Give what all addresses of these nodes sent in the last seven days: what there is to be sent from one of them."""
+def traffic_for(session: Session, sources: Sequence[tuple[str, str]], now: float) -> Traffic:
+    """Give what there was in the last seven days to be sent from addresses of nodes, whether it was or not.
+
+    Until that has been counted for a day it is all that their nodes sent.
+    """
     one = tables.Activity
     hour = activity.hour_of(now)
-    query = select(one.hour, func.sum(one.number)).where(
-        one.node.in_(nodes), one.address != "", one.kind == "messages", one.hour >= hour - WEEK
-    )
-    return traffic_of({at: int(number) for at, number in session.execute(query.group_by(one.hour))}, hour)
+    query = select(one.hour, func.sum(one.number)).where(one.hour >= hour - WEEK).group_by(one.hour)
+
+    def by_hour(*which: ColumnElement[bool]) -> Mapping[int, int]:
+        return {at: int(number) for at, number in session.execute(query.where(*which))}
+
+    wanted = by_hour(tuple_(one.node, one.address).in_(sources), one.kind == "wanted")
+    if wanted and hour - min(wanted) >= 24:
+        return traffic_of(wanted, hour)
+    nodes = [node for node, _ in sources]
+    return traffic_of(by_hour(one.node.in_(nodes), one.address != "", one.kind == "messages"), hour)
 
 
 def _limit(plan: Plan, day: int) -> int | None:
