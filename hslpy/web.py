@@ -170,8 +170,8 @@ async def _prepared(settings: Settings, database: Database, agent: Agent, stoppi
     wait_s, told = FIRST_WAIT_S, ""
     while not stopping.is_set():
         try:
-            may_make = not picture_copy.is_of(settings.data_dir, database.place)
-            await asyncio.to_thread(database.open, may_make=may_make)
+            former = picture_copy.former(settings.data_dir, database.place)
+            await asyncio.to_thread(database.open, former=former)
             await asyncio.to_thread(agent.prepare)
             password = await asyncio.to_thread(admins.first_admin, database)
         except (OperatorError, DatabaseFault) as error:

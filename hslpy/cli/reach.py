@@ -139,8 +139,8 @@ class Api:
         node = settings.hostname.lower().removesuffix(".")
         agent = Agent(database, node, settings.resolver, http, settings.control_path, clock, no_log, allow_loopback=loopback)
         self._stack.push_async_callback(agent.close)
-        may_make = not picture_copy.is_of(settings.data_dir, database.place)
-        await asyncio.to_thread(database.open, may_make=may_make)
+        former = picture_copy.former(settings.data_dir, database.place)
+        await asyncio.to_thread(database.open, former=former)
         try:
             await asyncio.to_thread(agent.prepare)
         except DatabaseFault as error:

@@ -25,6 +25,19 @@ from tests.support.namespaces import own
 ROOT = Actor("root", "cli")
 
 
+STARTS = """
+import sys
+from hslpy.clock import ManualClock
+from hslpy.egress.store.database import Database
+from hslpy.errors import OperatorError
+
+try:
+    Database(f"sqlite:///{sys.argv[1]}", ManualClock()).open(former=(int(sys.argv[2]), int(sys.argv[3])))
+except OperatorError as error:
+    print(error.message)
+"""
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "delivery.db"
@@ -107,8 +120,23 @@ def test_what_is_no_database_is_not_taken_up_and_a_backup_after_it_is(used, file
 
 def test_one_that_was_there_is_missed_and_not_made_anew(file):
     with pytest.raises(OperatorError, match="is gone") as raised:
-        Database(f"sqlite:///{file}", ManualClock()).open(may_make=False)
+        Database(f"sqlite:///{file}", ManualClock()).open(former=(1, 2))
     assert "backup" in raised.value.hint and not file.exists()
+
+
+def test_who_starts_while_a_file_is_replaced_waits_until_the_log_of_the_former_is_gone(used, file, tmp_path):
+    site.change(used, ROOT, {"pool": "sticky"})
+    former = used.key
+    backup(file, tmp_path / "backup")
+    site.change(used, ROOT, {"pool": "random"})
+    (tmp_path / "backup").replace(file)
+    starts = [sys.executable, "-c", STARTS, str(file), *map(str, former)]
+    assert "is just being replaced" in subprocess.run(starts, capture_output=True, text=True, timeout=60).stdout
+    while used.look() is not None:
+        pass
+    starts[-2:] = map(str, used.key)
+    assert subprocess.run(starts, capture_output=True, text=True, timeout=60).stdout == ""
+    assert used.revision() == 1 and used.trouble() is None
 
 
 ON_A_SMALL_DISK = """

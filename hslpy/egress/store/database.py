@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from hslpy.clock import Clock
 from hslpy.egress.store.faults import Trouble, is_busy, reason_of, trouble_of
-from hslpy.egress.store.file import DatabaseFile
+from hslpy.egress.store.file import DatabaseFile, Key
 from hslpy.egress.store.tables import Audit, Revision
 from hslpy.errors import OperatorError
 from hslpy.records import record
@@ -88,9 +88,23 @@ class Database:
         """Where the database is, for people: without the password."""
         return self.url.render_as_string(hide_password=True)
 
-    def open(self, *, may_make: bool = True) -> None:
-        """Raises OperatorError where the database cannot be reached, is of a later version, or is not there to be opened."""
-        if self._file is not None and not may_make and not self._file.exists():
+    @property
+    def key(self) -> Key | None:
+        """What tells the file of SQLite from another in its place."""
+        return self._file.key if self._file is not None else None
+
+    def open(self, *, former: Key | None = None) -> None:
+        """Make it where there was none. `former`: the key of the file that was in use before.
+
+        Raises OperatorError where it cannot be reached, is of a later version, is gone, or is just being replaced.
+        """
+        if former and self._file is not None and self._file.is_other_than(former) and self._file.is_used_elsewhere():
+            text = f"the database of delivery IPs, {self.place}, is just being replaced"
+            raise OperatorError(text, hint="it is opened once nobody uses the former one")
+        self._open(makes=former is None)
+
+    def _open(self, *, makes: bool) -> None:
+        if self._file is not None and not makes and not self._file.exists():
             raise OperatorError(
                 f"the database of delivery IPs, {self.place}, is gone",
                 hint="put it back, or its latest backup; to begin with an empty one, remove `delivery-ips.copy`"
@@ -122,11 +136,11 @@ class Database:
                 if not self._file.has_successor():
                     hint = "put it back, or its latest backup: it is in use within seconds"
                     return Trouble(f"{self.place} {_REMOVED}", hint)
+                self._file.give_way()  # first: as long as they are open no other file has their key
                 self._engine.dispose()
-                self._file.give_way()
                 self._file = DatabaseFile(self._file.path)
                 self._engine = _engine(self.url, self._file)
-            self.open(may_make=False)
+            self._open(makes=False)
             return None
 
     def trouble(self) -> Trouble | None:

@@ -7,9 +7,14 @@ next. Must not know what is in it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import struct
 from pathlib import Path
 
-_Key = tuple[int, int]  # device and inode
+Key = tuple[int, int]  # device and inode
+_LOCK = struct.Struct("hhqqi4x")  # struct flock of Linux: type, whence, start, length, process
+_USED = 128  # the byte of the -shm file that each who uses it keeps locked; source: SQLite's os_unix.c, UNIX_SHM_DMS
 
 LOGS = ("-wal", "-shm")
 """What SQLite keeps beside the file. Source: its page "Write-Ahead Logging", section 3."""
@@ -20,9 +25,9 @@ class DatabaseFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._noted: _Key | None = None
-        self._logs: dict[Path, _Key | None] = {}
-        self._next: tuple[_Key, int, int] | None = None
+        self._noted: Key | None = None
+        self._logs: dict[Path, Key | None] = {}
+        self._next: tuple[Key, int, int] | None = None
 
     def exists(self) -> bool:
         """Say whether there is a file with anything in it."""
@@ -30,6 +35,26 @@ class DatabaseFile:
             return self.path.stat().st_size > 0
         except FileNotFoundError:
             return False
+
+    @property
+    def key(self) -> Key | None:
+        """What tells the file in use from others."""
+        return self._noted
+
+    def is_other_than(self, former: Key) -> bool:
+        """Say whether there is a file, and not this one."""
+        return _key(self.path) not in (None, former)
+
+    def is_used_elsewhere(self) -> bool:
+        """Say whether another process has a database of this name open. Only for who has it not: it would lose its locks."""
+        with contextlib.suppress(OSError):
+            log = os.open(self.path.with_name(self.path.name + LOGS[1]), os.O_RDWR)
+            try:
+                asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _USED, 1, 0)
+                return bool(_LOCK.unpack(fcntl.fcntl(log, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK)
+            finally:
+                os.close(log)
+        return False
 
     @property
     def is_noted(self) -> bool:
@@ -63,7 +88,7 @@ class DatabaseFile:
                 log.unlink(missing_ok=True)
 
 
-def _key(path: Path) -> _Key | None:
+def _key(path: Path) -> Key | None:
     try:
         found = path.stat()
     except OSError:

@@ -156,7 +156,7 @@ class Following:
 
         database = Database(self._url, self._clock)
         try:
-            database.open(may_make=not picture_copy.is_of(self._folder, database.place))
+            database.open(former=picture_copy.former(self._folder, database.place))
             self._prepare(database)
             try:
                 ensure_node(database, Actor("node"), self._hostname)
@@ -208,7 +208,7 @@ class Following:
 
     def _write_copy(self, database: Database, picture: Picture) -> None:
         try:
-            picture_copy.write(self._folder, database.place, picture, self._clock.time())
+            picture_copy.write(self._folder, database.place, database.key, picture, self._clock.time())
         except OSError as error:
             file = self._folder / picture_copy.FILE
             self._say("egress.copy_not_written", {"level": "warning", "file": file, "reason": str(error)})

@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from hslpy.egress.store.file import Key
     from hslpy.egress.traffic.picture import Picture
 
 FILE = "delivery-ips.copy"
-_FORMAT = 5
+_FORMAT = 6
 
 
 class Unusable(Exception):
     """The copy was cut short, or is of a version whose classes were others."""
 
 
-def write(folder: Path, place: str, picture: Picture, now: float) -> None:
-    """Keep a picture of the database at `place`. Raises OSError."""
+def write(folder: Path, place: str, key: Key | None, picture: Picture, now: float) -> None:
+    """Keep a picture of the database at `place`, whose file has a key. Raises OSError."""
     copy = folder / FILE
     beside = copy.with_suffix(".new")
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        pickle.dump((_FORMAT, place, now), file)
+        pickle.dump((_FORMAT, now, place, key), file)
         pickle.dump(picture, file, pickle.HIGHEST_PROTOCOL)
     beside.replace(copy)
 
@@ -37,23 +38,23 @@ def read(folder: Path) -> tuple[Picture, float] | None:
     try:
         with open(folder / FILE, "rb") as file:
             head = _head(file)
-            return (pickle.load(file), head[1]) if head is not None else None
+            return (pickle.load(file), head[0]) if head is not None else None
     except OSError:
         return None
     except Exception as error:
         raise Unusable(repr(error)) from error
 
 
-def is_of(folder: Path, place: str) -> bool:
-    """Say whether there was a database at `place` before."""
+def former(folder: Path, place: str) -> Key | None:
+    """Give the key of the file that was in use at `place` last."""
     try:
         with open(folder / FILE, "rb") as file:
             head = _head(file)
     except Exception:  # whatever it is, nothing is known
-        return False
-    return head is not None and head[0] == place
+        return None
+    return head[2] if head is not None and head[1] == place else None
 
 
-def _head(file: BinaryIO) -> tuple[str, float] | None:
+def _head(file: BinaryIO) -> tuple[float, str, Key | None] | None:
     found = pickle.load(file)
-    return (found[1], found[2]) if found[0] == _FORMAT else None
+    return found[1:] if found[0] == _FORMAT else None
