@@ -5,8 +5,15 @@ from __future__ import annotations
 import traceback
 
 from hslpy.egress.rules.names import Refused
-from hslpy.egress.store.faults import is_away, is_damaged, is_read_only
+from hslpy.egress.store.faults import is_away, is_damaged, is_full, is_read_only, is_removed
 from hslpy.log import Log
+
+_STATES = (
+    (is_damaged, "is damaged"),
+    (is_removed, "was removed"),
+    (is_full, "has no room on its disk"),
+    (is_read_only, "cannot be written, only read"),
+)
 
 
 def told(log: Log, path: str, error: Exception) -> Refused:
@@ -19,12 +26,9 @@ def told(log: Log, path: str, error: Exception) -> Refused:
     fields = {"level": "error", "path": path, "error": f"{type(error).__name__}: {error}"}
     if is_away(error):
         log("admin.database_away", {**fields, "error": str(error).partition("\n")[0]})
-        if is_damaged(error):
-            return Refused("the database is damaged; nothing was changed", 503, "the server's log says what to do")
-        if is_read_only(error):
-            return Refused(
-                "the database cannot be written, only read; nothing was changed", 503, "the server's log has more"
-            )
+        for it_is, text in _STATES:
+            if it_is(error):
+                return Refused(f"the database {text}; nothing was changed", 503, "the server's log says what to do")
         return Refused("the database does not answer; nothing was changed. Try again in a moment", 503)
     log("admin.fault", {**fields, "text": "".join(traceback.format_exception(error))})
     return Refused("the request failed by a fault of the server; its log has more", 500)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from hslpy.clock import Clock
-from hslpy.egress.store.faults import Trouble, is_busy, reason_of, trouble_of
+from hslpy.egress.store.faults import REMOVED, Trouble, is_busy, reason_of, trouble_of
 from hslpy.egress.store.file import DatabaseFile, Key
 from hslpy.egress.store.tables import Audit, Revision
 from hslpy.errors import OperatorError
@@ -41,7 +41,6 @@ _WAITS: Mapping[str, Any] = {
     "options": f"-c lock_timeout={_BUSY_S:g}s -c statement_timeout=60s",
 }
 """Of PostgreSQL. Source: its manual, sections 34.1.2 and 20.11."""
-_REMOVED = "was removed while it was in use"
 _LOCK = 0x48534C70  # PostgreSQL's advisory lock of who migrates: "HSLp"
 
 
@@ -135,7 +134,7 @@ class Database:
             if self._file.is_noted:
                 if not self._file.has_successor():
                     hint = "put it back, or its latest backup: it is in use within seconds"
-                    return Trouble(f"{self.place} {_REMOVED}", hint)
+                    return Trouble(f"{self.place} {REMOVED}", hint)
                 self._file.give_way()  # first: as long as they are open no other file has their key
                 self._engine.dispose()
                 self._file = DatabaseFile(self._file.path)
@@ -226,7 +225,7 @@ class Database:
     def _refuse_removed(self) -> None:
         """Raise OperationalError where a change would be made to a file that nobody finds any more."""
         if self._file is not None and self._file.is_noted and not self._file.is_there():
-            raise OperationalError("", {}, sqlite3.OperationalError(f"the database's file {_REMOVED}"))
+            raise OperationalError("", {}, sqlite3.OperationalError(f"the database's file {REMOVED}"))
 
     def _audit(self, session: Change) -> Audit:
         actor = session.actor
@@ -305,7 +304,7 @@ def _engine(url: URL, file: DatabaseFile | None, poolclass: type[Pool] | None = 
     @event.listens_for(engine, "do_connect")
     def look(*_: object) -> None:
         if file.is_noted and not file.is_there():  # SQLite would make an empty one
-            raise sqlite3.OperationalError(f"the database's file {_REMOVED}")
+            raise sqlite3.OperationalError(f"the database's file {REMOVED}")
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:

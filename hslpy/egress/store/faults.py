@@ -13,12 +13,14 @@ from hslpy.records import record
 DatabaseFault = SQLAlchemyError  # any of them
 
 _DAMAGED = ("malformed", "not a database")
+REMOVED = "was removed while it was in use"
+_FULL = ("is full", "No space", "disk quota")
 _READ_ONLY = ("readonly", "read-only")
 _BUSY = ("database is locked", "lock timeout")
 _TO_DO = (
     (_DAMAGED, "put the latest backup in the place of the file: it is in use within seconds"),
     (_READ_ONLY, "its file, those beside it and the folder must be the server's user's, on a disk that takes writes"),
-    (("is full", "No space", "disk quota"), "make room on its disk"),
+    (_FULL, "make room on its disk"),
     (("disk I/O error",), "look at the disk, `dmesg` tells more"),
 )
 
@@ -44,6 +46,15 @@ def is_read_only(error: Exception) -> bool:
 def is_damaged(error: Exception) -> bool:
     """Say whether SQLite cannot make sense of the file."""
     return _tells(error, _DAMAGED)
+
+
+def is_removed(error: Exception) -> bool:
+    """Say whether the file of SQLite is not where it was."""
+    return _tells(error, (REMOVED,))
+
+
+def is_full(error: Exception) -> bool:
+    return _tells(error, _FULL)
 
 
 def is_busy(error: Exception) -> bool:
