@@ -61,3 +61,6 @@ def test_check_looks_at_users_and_certificates(hslpy: Hslpy, tmp_path: Path) -> 
     made[1].write_bytes(pair(tmp_path, stem="other")[1].read_bytes())
     done = hslpy("check", "--config", config)
     assert done.status == 2 and "is not that of the certificate" in done.err
+    pair(tmp_path, ["mail.test"], days=90, age_days=91)
+    done = hslpy("check", "--config", config)
+    assert done.status == 0 and f"warning: the certificate {made[0]} ended on " in done.err
