@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from hslpy.mail.transfer import has_bare
+
 END = b"\r\n.\r\n"
 END_SKIP = 3  # the length of `.CRLF`, which follows the content's own last CRLF
 
@@ -52,14 +54,6 @@ class LineEnds:
             part = buffer if start == 0 and end == len(buffer) else buffer[start:end]
             self._bare = self._bare or has_bare(part)
             self._upto = end
-
-
-def has_bare(part: bytes | bytearray) -> bool:
-    """Say whether a CR stands without its LF, or an LF without its CR: there are more of the two than pairs account for.
-
-    Half the time of a search for each, as these stop at every line.
-    """
-    return len(part) - len(part.translate(None, b"\r\n")) != 2 * part.count(b"\r\n")
 
 
 def unstuff(content: bytes) -> bytes:
