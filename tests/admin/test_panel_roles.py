@@ -17,6 +17,7 @@ from hslpy.admin.site import Site
 from hslpy.admin.web import web_app
 from hslpy.clock import ManualClock
 from hslpy.egress.accounts import directory, former
+from hslpy.egress.delivery_ips.in_force import list_settings
 from hslpy.egress.store import queues
 from hslpy.egress.store.database import Database
 from hslpy.egress.store.tables import NodeQueue
@@ -273,3 +274,27 @@ def test_a_locked_user_is_removed_once_it_is_said_what_becomes_of_its_mail(site:
     assert root.post("/customers/users/remove", **who, queued="remove").status_code == 303
     with site.database.read() as session:
         assert (locked.domain, locked.username) in former.read(session).discarded
+
+
+def test_a_form_that_comes_back_after_a_sign_in_is_shown_with_its_fields_and_not_carried_out(site: Site) -> None:
+    root = Browser(site, "root")
+    shown = root.post("/customers/domains/new", name="late.example", resume="1")
+    assert shown.status_code == 200 and 'value="late.example"' in shown.text
+    assert all(one.name != "late.example" for one in directory.list_domains(site.database))
+    assert root.post("/customers/domains/new", name="late.example").headers["location"] == "/customers/domains"
+    again = root.post("/customers/domains/new", name="late.example")
+    assert again.status_code == 400 and "There is a domain" in again.text and 'value="late.example"' in again.text
+
+
+def test_the_form_of_a_setting_keeps_whether_its_mail_waits(site: Site) -> None:
+    root, here = Browser(site, "root"), "/outgoing/delivery-ips"
+    fields = {"level": "domain", "domain": "example.org", "hostname": "node1.example.net", "do": "save", "anyway": "1"}
+    saved = root.post(f"{here}/save", **fields, ipv4="198.51.100.11", strict="1")
+    assert saved.status_code == 303, saved.text
+    (row,) = [
+        one.row for one in list_settings(site.database, domain="example.org") if one.row.hostname == fields["hostname"]
+    ]
+    assert row.strict and row.ipv4 == ("198.51.100.11",)
+    assert re.search(r'name="strict"[^>]* checked', root.get(f"{here}/{row.id}/edit").text)
+    root.post(f"{here}/save", **fields, id=row.id, version=row.version, ipv4="198.51.100.11")
+    assert not list_settings(site.database, domain="example.org")[0].row.strict
