@@ -5,6 +5,7 @@ Super-admins change them; who only reads sees all.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,6 +14,7 @@ from fastapi.responses import Response
 
 from hslpy.admin.pages import simple
 from hslpy.admin.pages.render import ago
+from hslpy.admin.pages.setting_bulk import check_addresses
 from hslpy.admin.pages.simple import Form, Input, again, form_page, removal
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.things import STATE, Cell, Column, Things, listed, lock_told
@@ -21,6 +23,8 @@ from hslpy.egress import health, node_addresses
 from hslpy.egress.accounts.admins import Role
 from hslpy.egress.accounts.nodes import Node, add_node, list_nodes, lock_node, remove_node, set_node, unlock_node
 from hslpy.egress.addresses import inventory
+from hslpy.egress.checks import checkup
+from hslpy.egress.checks.facts import Finding
 from hslpy.egress.delivery_ips.queries import Field, text_test
 from hslpy.egress.rules.names import NotFound, Refused
 
@@ -169,7 +173,26 @@ def addresses(visit: Visit) -> Response:
     silent = any(one.node == node.name for one in health.silent(visit.database, visit.now))
     context = {"node": node, "rows": rows, "is_silent": silent, "may_change": visit.principal.role == "super-admin"}
     context["lock_told"] = lock_told
+    with visit.database.read() as session:
+        context["findings"] = {one.address: told_of(one) for one in checkup.kept(session, node.name)}
     return visit.render("node.html", title=node.name, **context)
+
+
+def told_of(found: checkup.Kept) -> Sequence[Finding]:
+    """Give what the latest checks found fault with, the worst first."""
+    bad = [one for one in found.findings if one.outcome in ("critical", "warning")]
+    return sorted(bad, key=lambda one: one.outcome)
+
+
+@page(f"{PATH}/{{name}}/check", methods=("POST",))
+async def check(visit: Visit) -> Response:
+    """Check all addresses of a node that mail can leave from, now."""
+
+    def look() -> Sequence[str]:
+        rows = node_addresses.addresses_of(visit.database, visit.part("name"), visit.now)
+        return [one.address for one in rows if one.can_send and (one.present or one.used)]
+
+    return await check_addresses(visit, visit.part("name"), await asyncio.to_thread(look))
 
 
 @page(f"{PATH}/{{name}}/nat")

@@ -234,16 +234,24 @@ async def replace(visit: Visit) -> Response:
 
 @page(f"{PATH}/{{id:int}}/check", methods=("POST",))
 async def check_row(visit: Visit) -> Response:
-    """Check the addresses of a setting now, and keep what is found."""
-    row = await asyncio.to_thread(setting_list.get, visit.database, visit.id())
+    """Check the addresses of a setting now, where it has none those of its node that are used then."""
+
+    def look() -> tuple[str, Sequence[str]]:
+        row = setting_list.get(visit.database, visit.id())
+        chosen = [one for one in (*row.ipv4, *row.ipv6) if one not in PRIMARY.values()]
+        with visit.database.read() as session:
+            node = inventory.node_of(session, row.hostname)
+            return row.hostname, chosen or [one for one in (node.primary_ipv4, node.primary_ipv6) if one]
+
+    return await check_addresses(visit, *await asyncio.to_thread(look))
+
+
+async def check_addresses(visit: Visit, node: str, addresses: Sequence[str]) -> Response:
+    """Check addresses of a node now, keep what is found, and say it on the page that the visitor came from."""
     to = visit.field("to", PATH)
     if visit.site.checker is None:
         raise Refused("this server cannot run checks", 503)
-    addresses = [one for one in (*row.ipv4, *row.ipv6) if one not in PRIMARY.values()]
-    if not addresses:
-        visit.banner("The setting has no addresses of its own: nothing was checked.", "info")
-        return visit.redirect(to)
-    results = await visit.site.checker.check_now(row.hostname, addresses)
+    results = await visit.site.checker.check_now(node, addresses)
     bad = [
         (one.outcome, f"{address}: {one.text}")
         for address, found in results.items()

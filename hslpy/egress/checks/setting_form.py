@@ -34,6 +34,10 @@ ORIGINS: Mapping[str, str] = {"set": "set by API", "ptr": "from PTR", "node": "n
 _STATUS: Mapping[str, str] = {"pass": "ok", "info": "ok", "ok": "ok", "warning": "warning", "critical": "critical"}
 
 
+FROM_STORE = ("P19", "P22")
+"""Checks that go by the results of block lists, which are in the store: what it does not say now is not known."""
+
+
 @record
 class Choice:
     """An address that can be chosen on a node. `status` is that of its latest checks; `warmup` and `reputation` are words.
@@ -177,7 +181,8 @@ def known_findings(session: Session, hostname: str, address: str, draft: Draft, 
     facts = stored(session, hostname, address, draft, now).facts
     latest: Sequence[Kept] = kept(session, hostname, address)
     before = {one.check: one for row in latest for one in row.findings}
-    return [one if one.outcome != "unknown" else before.get(one.check, one) for one in judge(facts)]
+    fresh = [(one, one.check in FROM_STORE or one.outcome != "unknown") for one in judge(facts)]
+    return [one if is_fresh else before.get(one.check, one) for one, is_fresh in fresh]
 
 
 def known_critical(session: Session, hostname: str, draft: Draft, now: float) -> Sequence[tuple[str, Finding]]:

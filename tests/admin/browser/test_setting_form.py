@@ -118,6 +118,22 @@ def test_checks_run_while_the_form_is_open(visit, web, clock) -> None:
     expect(page.get_by_role("button", name="Save anyway…")).to_have_count(0)
 
 
+def test_the_addresses_of_a_node_are_checked_where_no_setting_has_them(visit, web, clock) -> None:
+    report(web.database, NODE2, "20.30.40.50", "20.30.40.51")
+    web.site.checker = Checker(web.database, ScriptedResolver({}), clock, NODE1, resolver_name="192.0.2.53")
+    page = visit(SHOWN)
+    page.get_by_role("button", name=f"Actions for Default on {NODE2}").click()
+    page.get_by_role("menuitem", name="Check now").click()
+    page.get_by_text("1 address checked:").wait_for()
+    page.goto(f"/server/nodes/{NODE2}")
+    page.get_by_role("button", name="Check now").click()
+    page.get_by_text("addresses checked:").wait_for()
+    row = page.locator("tbody tr", has_text="20.30.40.51")
+    row.locator("details summary").click()
+    expect(row).to_contain_text("20.30.40.51 has no reverse DNS (PTR).")
+    shot(page, "node-findings")
+
+
 def test_saving_without_the_script(visit) -> None:
     page = visit(f"{LIST}/new", script=False)
     page.get_by_label("Domain", exact=True).and_(page.locator("[type=radio]")).check()
