@@ -47,7 +47,8 @@ def test_services_exist_outside_of_hooks(hslpy: Hslpy, tmp_path: Path) -> None:
 
 def test_an_endless_loop_ends(hslpy: Hslpy, tmp_path: Path) -> None:
     done = hslpy("run", write(tmp_path, "while (true) {}"))
-    assert done.status == 1 and "error[R201]" in done.err
+    assert done.status == 1
+    assert "error[R201]" in done.err or "error[R203]" in done.err, done.err  # steps or time, whichever comes first
 
 
 def test_the_verdict_at_a_hook(hslpy: Hslpy, tmp_path: Path) -> None:

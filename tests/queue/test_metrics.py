@@ -125,7 +125,7 @@ def test_counts_stay_those_of_a_recount() -> None:
         {"saslusername": ["u"]},
         {},
     ]
-    for step in range(3000):
+    for step in range(1000):
         choice = rng.random()
         if choice < 0.5:
             one = entry(

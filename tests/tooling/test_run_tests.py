@@ -193,7 +193,8 @@ def test_a_file_with_errors_is_one_failure(tmp_path: Path) -> None:
 
 
 def test_an_endless_test_is_stopped(tmp_path: Path) -> None:
-    assert "R201" in error_of(tmp_path, "while (true) {}")
+    error = error_of(tmp_path, "while (true) {}")
+    assert "R201" in error or "R203" in error, error  # steps or time, whichever this machine comes to first
 
 
 def test_verdicts_do_not_exist_outside_of_hooks(tmp_path: Path) -> None:
