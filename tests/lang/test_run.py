@@ -172,7 +172,7 @@ def test_wall_time_counts_waiting() -> None:
 )
 def test_memory_is_bounded(text: str) -> None:
     with pytest.raises(LimitExceeded) as exceeded:
-        run(text, limits=Limits(memory_bytes=16 * 1024 * 1024, steps=100_000_000))
+        run(text, limits=Limits(memory_bytes=16 * 1024 * 1024, steps=100_000_000, cpu_s=600.0, wall_s=600.0))
     assert exceeded.value.code == "R205"
     assert exceeded.value.span is not None
 
