@@ -82,6 +82,22 @@ def test_groups_of_receivers_have_their_own_besides():
     asyncio.run(run())
 
 
+def test_a_new_plan_is_not_held_to_what_the_old_one_refused():
+    async def run():
+        clock = ManualClock(at(2, 9))
+        picture: dict[str, Warming] = {}
+        one = Ramp(lambda: picture, MemoryQuotas(), clock)
+        for hourly in ((1,), ()):
+            plan = replace(PLAN, hourly=hourly, hourly_of={}, burst=1)
+            picture = {A: Warming(A, plan, begun(plan), key=A)}
+            assert not one.exceptions(MX, clock.time())[A].reason
+            assert await one.reserve(A, MX) == USABLE
+            assert bool((await one.reserve(A, MX)).reason) == bool(hourly)
+            assert bool(one.exceptions(MX, clock.time())[A].reason) == bool(hourly)
+
+    asyncio.run(run())
+
+
 def test_what_did_not_reach_a_recipient_is_given_back():
     async def run():
         clock = ManualClock(at(2, 9))

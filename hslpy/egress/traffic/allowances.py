@@ -59,14 +59,10 @@ class Ramp:
 
         As long as nothing has changed it is the same object.
         """
-        warmings = self._warmings()
+        warmings = self._now()
         if not warmings:
             return _NONE
         group = group_of(host)
-        if warmings is not self._of:
-            self._of = warmings
-            self._blocked.clear()
-            self._standing.clear()
         known = self._known.get(group)
         if known is None or known.of is not warmings or not known.since <= now < known.until:
             known = self._known[group] = self._found(warmings, group, now)
@@ -74,7 +70,7 @@ class Ramp:
 
     async def reserve(self, address: str, host: str) -> Availability:
         """Take what one message needs; a reason where there is nothing to take. Else `settle` follows."""
-        warming = self._warmings().get(address)
+        warming = self._now().get(address)
         if warming is None:
             return USABLE
         now = self._clock.time()
@@ -129,13 +125,23 @@ class Ramp:
             self._refused.pop((address, cap.name), None)
         self._known.clear()
 
+    def _now(self) -> Mapping[str, Warming]:
+        """Give the picture as it is now; of another than before nothing is remembered, for its plans may be others."""
+        warmings = self._warmings()
+        if warmings is not self._of:
+            self._of = warmings
+            self._blocked.clear()
+            self._standing.clear()
+            self._refused.clear()
+        return warmings
+
     def _stands(self, warming: Warming, now: float) -> tuple[Availability, float, int]:
         """Source: `availability`. It is kept as long as it holds: to know the hour of a zone takes time."""
         address = warming.address
         if address in self._blocked:
             return _BLOCKED, math.inf, 0
         known = self._standing.get(address)
-        if known is None or self._of is not self._warmings() or not known[1] - 900 <= now < known[1]:
+        if known is None or not known[1] - 900 <= now < known[1]:
             known = self._standing[address] = availability(warming, now)
         return known
 
