@@ -173,11 +173,12 @@ def list_settings(caller: Annotated[Caller, READ], query: Rules) -> Paged[Listed
     if query.columns:
         setting_list.columns_of(query)
     found = setting_list.list_page(caller.site.database, query, caller.site.clock.time(), admins=caller.principal.admins)
+    rows = found.rows if query.page <= found.pages else ()  # none beyond the last page
     if not query.columns:
-        return Paged[Listed].model_construct(items=list(found.rows), total=found.total, page=found.page, pages=found.pages)
+        return Paged[Listed].model_construct(items=list(rows), total=found.total, page=query.page, pages=found.pages)
     names = ("id", "version", *(_COLUMNS.get(one, one) for one in query.columns))
-    items = [{name: getattr(one, name) for name in names} for one in found.rows]
-    return JSONResponse({"items": items, "total": found.total, "page": found.page, "pages": found.pages})
+    items = [{name: getattr(one, name) for name in names} for one in rows]
+    return JSONResponse({"items": items, "total": found.total, "page": query.page, "pages": found.pages})
 
 
 @router.get("/delivery-ips/fields", summary="List what rules can ask for, and the columns")
