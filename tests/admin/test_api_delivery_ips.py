@@ -77,6 +77,10 @@ def test_reading_page_after_page_comes_to_an_end(client):
         last = client.good("GET", f"{path}?per_page=1&page=2")
         assert len(last["items"]) == 1
         assert client.good("GET", f"{path}?per_page=1&page=3") == {**last, "items": [], "page": 3}
+    assert client.good("GET", "/delivery-ips?per_page=1&page=3&columns=domain")["items"] == []
+    for path in ("/block-lists", "/reputation"):
+        first = client.good("GET", path)
+        assert client.good("GET", f"{path}?page=1001") == {**first, "items": [], "page": 1001}
 
 
 def test_what_no_database_can_keep_is_refused_and_no_fault_of_ours(client):

@@ -99,6 +99,26 @@ def test_a_new_primary_address_has_the_checks_made_anew(database, clock):
         assert not session.scalars(select(Checkup)).all()
 
 
+def test_an_added_ipv6_address_is_not_the_primary_from_then_on(database):
+    """The kernel takes the newest of those with one prefix."""
+
+    def primary(*addresses: tuple[str, ...], v6: str) -> str:
+        with database.keep() as session:
+            inventory.keep(session, report(*addresses, v6=v6))
+            return inventory.node_of(session, "n1.example").primary_ipv6
+
+    old, new = "2001:db8::1", "2001:db8::2"
+    assert primary((old,), v6=old) == old
+    assert primary((old,), (new,), v6=new) == old and primary((old,), (new,), v6=new) == old
+    assert primary((old, "deprecated"), (new,), v6=new) == new
+    assert primary((old,), (new,), v6=old) == new
+    assert primary((old,), v6=old) == old
+    with database.keep() as session:
+        places = (LocalAddress(old, "eth0"), LocalAddress(new, "eth1"))
+        inventory.keep(session, Report("n1.example", places, {6: new}))
+        assert inventory.node_of(session, "n1.example").primary_ipv6 == new, "mail goes by another interface"
+
+
 def test_a_node_looks_again_when_an_address_could_not_be_bound(database, clock):
     with database.keep() as session:
         session.add(Node(name="node9.example.com", reported_at=clock.time()))

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, Id, ManyIds, Paged, Unavailable, csv_reply, needs, noun
-from hslpy.admin.api.rules import Rules
+from hslpy.admin.api.rules import Rules, asked_rows
 from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import block_lists, page_tables
 from hslpy.egress.reputation.block_lists import BlockList, Draft, Import, Outcome
@@ -96,7 +96,8 @@ def _draft(caller: Caller, body: NewList) -> Draft:
 def list_lists(caller: Annotated[Caller, READ], query: Rules) -> Paged[BlockList]:
     found = page_tables.lists(caller.site.database, query)
     total = len(found.ids)
-    return Paged(items=list(found.rows), total=total, page=found.query.page, pages=pages_of(total, found.query))
+    rows = asked_rows(query, found.query.page, found.rows)
+    return Paged(items=rows, total=total, page=query.page, pages=pages_of(total, query))
 
 
 @router.get("/block-lists/export.csv", summary="Export block lists as CSV, without their keys")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from hslpy.admin import queued_mail
 from hslpy.admin.api.directory import own_domain
 from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, Id, ManyIds, NotFound, Paged, csv_reply, needs, noun
-from hslpy.admin.api.rules import Rules
+from hslpy.admin.api.rules import Rules, asked_rows
 from hslpy.egress.delivery_ips import explain as explaining
 from hslpy.egress.delivery_ips import in_force, setting_list, setting_sheet, settings
 from hslpy.egress.delivery_ips.explain import Explanation
@@ -173,9 +173,9 @@ def list_settings(caller: Annotated[Caller, READ], query: Rules) -> Paged[Listed
     if query.columns:
         setting_list.columns_of(query)
     found = setting_list.list_page(caller.site.database, query, caller.site.clock.time(), admins=caller.principal.admins)
-    rows = found.rows if query.page <= found.pages else ()  # none beyond the last page
+    rows = asked_rows(query, found.page, found.rows)
     if not query.columns:
-        return Paged[Listed].model_construct(items=list(rows), total=found.total, page=query.page, pages=found.pages)
+        return Paged[Listed].model_construct(items=rows, total=found.total, page=query.page, pages=found.pages)
     names = ("id", "version", *(_COLUMNS.get(one, one) for one in query.columns))
     items = [{name: getattr(one, name) for name in names} for one in rows]
     return JSONResponse({"items": items, "total": found.total, "page": query.page, "pages": found.pages})

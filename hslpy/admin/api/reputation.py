@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from hslpy.admin.api.block_lists import checker
 from hslpy.admin.api.frame import Body, Caller, Id, Paged, csv_reply, needs, noun
-from hslpy.admin.api.rules import Rules
+from hslpy.admin.api.rules import Rules, asked_rows
 from hslpy.admin.event_stream import message, stream_of
 from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import listings, page_tables
@@ -70,10 +70,10 @@ def matrix(caller: Annotated[Caller, READ], query: Rules, only_listed: bool = Fa
     found = page_tables.matrix(caller.site.database, query, caller.site.clock.time(), only_listed=only_listed)
     total = len(found.addresses)
     return Results(
-        items=list(found.rows),
+        items=asked_rows(query, found.query.page, found.rows),
         total=total,
-        page=found.query.page,
-        pages=pages_of(total, found.query),
+        page=query.page,
+        pages=pages_of(total, query),
         lists=list(found.lists),
         last_run=found.last_run,
         fault=found.fault,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
 from fastapi import Depends
 from fastapi import Query as Asked
 
 from hslpy.admin.api.frame import MOST_PAGE, MOST_PER_PAGE, Refused
 from hslpy.egress.delivery_ips.queries import MOST_RULES, Query, Rule
+
+T = TypeVar("T")
 
 
 def query(
@@ -33,6 +36,14 @@ def query(
         rules.append(Rule(field.strip(), operator.strip(), value))
     chosen = tuple(one.strip() for one in columns.split(",") if one.strip())
     return Query(tuple(rules), match, sort, page, per_page, chosen)  # type: ignore[arg-type]
+
+
+def asked_rows(asked: Query, shown: int, rows: Sequence[T]) -> list[T]:
+    """Give the rows of the page that was asked for, of those of the page `shown`: none where that is the last instead.
+
+    Who reads page after page until one is empty comes to an end.
+    """
+    return list(rows) if shown == asked.page else []
 
 
 Rules = Annotated[Query, Depends(query)]

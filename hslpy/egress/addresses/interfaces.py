@@ -23,6 +23,8 @@ ROUTED = "routed"
 UNBINDABLE = "unbindable"
 UNUSABLE = ("tentative", "dadfailed", "deprecated", UNBINDABLE)
 """Flags with which mail cannot leave from an address. Source: C4."""
+NO_PRIMARY = frozenset({*UNUSABLE, ROUTED, "temporary"})
+"""Flags of an address that is not chosen as the primary while there is another."""
 
 _FLAGS = {0x01: "temporary", 0x08: "dadfailed", 0x20: "deprecated", 0x40: "tentative"}  # linux/if_addr.h, of IPv6
 _FAMILIES: Mapping[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}

@@ -5,13 +5,13 @@ Must not know how a report comes about. Source: B8 of the specification of deliv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from hslpy.egress.addresses.interfaces import Report
-from hslpy.egress.rules.book import PRIMARY, comparable_domain
+from hslpy.egress.addresses.interfaces import NO_PRIMARY, Report
+from hslpy.egress.rules.book import PRIMARY, Family, comparable_domain
 from hslpy.egress.rules.names import NotFound, Refused, canonical_address, fault_of_source, is_private
 from hslpy.egress.rules.sources import family_of
 from hslpy.egress.store.database import Change
@@ -32,9 +32,9 @@ def keep(session: Change, report: Report) -> Sequence[str]:
     Raises NotFound for a node that is not there.
     """
     node, now = node_of(session, report.node), session.now
-    former = dict(node.former)
+    former, primary = dict(node.former), _steady(report, node.found)
     for family in PRIMARY:
-        column, new = f"primary_ipv{family}", report.primary.get(family, "")
+        column, new = f"primary_ipv{family}", primary.get(family, "")
         old = getattr(node, column) or ""
         is_entered = old and old != node.found.get(str(family), "")
         if old != new and not is_entered:
@@ -43,7 +43,7 @@ def keep(session: Change, report: Report) -> Sequence[str]:
             setattr(node, column, new)
             session.execute(delete(Checkup).where(Checkup.node_id == node.id))  # what was found went by the former one
             session.moved = True
-    node.former, node.found = former, {str(family): one for family, one in report.primary.items()}
+    node.former, node.found = former, {str(family): one for family, one in primary.items()}
     node.nonlocal_bind, node.reported_at = list(report.nonlocal_bind), now
     known = {one.address: one for one in session.scalars(select(Address).where(Address.node_id == node.id))}
     back = []
@@ -65,6 +65,17 @@ def keep(session: Change, report: Report) -> Sequence[str]:
     setting = SettingAddress
     wanted = select(setting.address).join(DeliverySetting, DeliverySetting.id == setting.setting_id)
     return sorted(session.scalars(wanted.where(DeliverySetting.node_id == node.id, setting.address.in_(gone)).distinct()))
+
+
+def _steady(report: Report, found: Mapping[str, str]) -> Mapping[Family, str]:
+    """Give the primary addresses with that of IPv6 as it was `found` before, where it is still fit on the same interface.
+
+    Of several addresses with one prefix the kernel takes the newest (measured, Linux 6): one that was only added would be
+    the primary from then on.
+    """
+    places = {one.address: one.interface for one in report.addresses if not NO_PRIMARY.intersection(one.flags)}
+    old, new = found.get("6", ""), report.primary.get(6, "")
+    return {**report.primary, 6: old} if old in places and places[old] == places.get(new) else report.primary
 
 
 def cannot_bind(session: Change, node: str, address: str, until: float, reason: str) -> None:
