@@ -70,7 +70,7 @@ from hslpy.scan.dlp import DlpEngine
 from hslpy.scan.rspamd import RspamdClient
 from hslpy.scan.spamc import SpamdClient
 from hslpy.smtp.server import SmtpServer
-from hslpy.spool.contract import NewMessage, QueuedRecipient
+from hslpy.spool.contract import NewMessage, QueuedRecipient, SpoolError
 from hslpy.spool.folder import when_free
 from hslpy.spool.shards import sharded_spool
 from hslpy.startup import LOCK_WAIT_S, STOP_GRACE_S, hook_settings, make_data_dir
@@ -241,6 +241,7 @@ class App:
         self._started_at = self._clock.time()
         self._storage_full = False
         self._discarded: Mapping[tuple[str, str], float] = {}
+        self._discarding: set[asyncio.Task[None]] = set()
         self._watchers: list[asyncio.Task[None]] = []
 
     @property
@@ -410,7 +411,10 @@ class App:
         """Import what a start did not wait for, in a thread: at its first use all sessions would wait for it."""
         await self._clock.sleep(IMPORT_AFTER_S)
         for name in ("hslpy.crypto", "hslpy.dns.asking"):
-            await asyncio.to_thread(importlib.import_module, name)
+            try:
+                await asyncio.to_thread(importlib.import_module, name)
+            except Exception as error:
+                self.log("server.import_failed", {"level": "error", "module": name, "reason": str(error)})
 
     async def _keep_counts(self, following: Following) -> None:
         """Keep what is counted in the database, and pause at once what a receiver refuses by a block list."""
@@ -464,14 +468,20 @@ class App:
         picture = self.departures.picture if self.departures is not None else None
         if picture is not None and picture.former.discarded != self._discarded:
             self._discarded = picture.former.discarded
-            self._watchers.append(asyncio.create_task(self._discard(picture)))
+            task = asyncio.create_task(self._discard(picture))
+            self._discarding.add(task)
+            task.add_done_callback(self._discarding.discard)
 
     async def _discard(self, picture: Picture) -> None:
         """Remove queued mail whose sender was removed with it; what comes of an attempt under way goes after that."""
         wanted = QueueFilter(egress={"domain": {domain for domain, _ in picture.former.discarded}})
         _, entries = await self.queue.list(wanted, len(self.queue))
         if ids := [entry.queue_id for entry in entries if is_discarded(picture, entry)]:
-            await self.queue.delete(ids)
+            try:
+                await self.queue.delete(ids)
+            except SpoolError as error:
+                self._discarded = {}  # the next picture has it done again
+                self.log("egress.not_removed", {"level": "error", "recipients": len(ids), "reason": error.message})
 
     async def _look_at_rates(self) -> None:
         """Ask for a counter, so that the log tells at the start already where the store cannot be used."""

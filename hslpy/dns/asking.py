@@ -32,11 +32,6 @@ class Asking:
         self._resolver = _configured(settings)
         self._others: OrderedDict[tuple[str, ...], dns.asyncresolver.Resolver] = OrderedDict()
 
-    @property
-    def servers(self) -> tuple[str, ...]:
-        """The addresses of the servers that are asked."""
-        return tuple(map(str, self._resolver.nameservers))
-
     def _asked(self, servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
         """Give the resolver for these servers; what others say of DNSSEC is not believed."""
         if not servers:

@@ -99,7 +99,10 @@ class DnsResolver:
 
     async def _ask(self, name: str, record_type: str, servers: tuple[str, ...]) -> Outcome:
         if self._asking is None:
-            self._asking = await asyncio.to_thread(_make_asking, self._settings)
+            try:
+                self._asking = await asyncio.to_thread(_make_asking, self._settings)
+            except ValueError as error:  # of /etc/resolv.conf: it is read again with the next question
+                raise ResolutionFailed(f"the name servers cannot be read: {error}", "TRY_AGAIN") from error
         return await self._asking.ask(name, record_type, servers)
 
 
@@ -120,11 +123,6 @@ def server_of(text: str, port: int) -> tuple[str, int]:
         return address, int(own_port or port)
     except ValueError:
         raise OperatorError(f"nameservers: {text!r} is no IP address with a port", hint="give IP addresses") from None
-
-
-def system_nameservers() -> tuple[str, ...]:
-    """Give the name servers of this machine, those of /etc/resolv.conf."""
-    return _make_asking(ResolverSettings()).servers
 
 
 def _make_asking(settings: ResolverSettings) -> Asking:

@@ -45,7 +45,7 @@ class SpoolFull(SpoolError):
 class NewRecipient:
     """A recipient to be queued. `variant` indexes `NewMessage.variants`, -1 for the content as received.
 
-    `egress` is what the choice of delivery IPs goes by: source of the keys, `egress.origin`.
+    `egress` is what the choice of delivery IPs goes by: source of the keys, `egress.traffic.origin`.
     """
 
     recipient: Address

@@ -88,8 +88,11 @@ def test_lists_are_managed(database, clock):
     assert [one["name"] for one in found] == ["SpamCop"]
     list_id = found[0]["id"]
     assert client.good("PATCH", f"/block-lists/{list_id}", {"name": "Cop"})["name"] == "Cop"
-    off = client.good("POST", "/block-lists/enable", {"ids": [list_id], "enabled": False})["outcomes"]
-    assert off[0]["done"]
+    off = client.good("POST", "/block-lists/enable", {"ids": [list_id], "enabled": False})
+    assert off["outcomes"][0]["done"]
+    assert client.good("POST", "/block-lists/undo", {"undo": off["undo"]})["outcomes"][0]["done"]
+    client.refused(404, "POST", "/block-lists/undo", {"undo": off["undo"]})
+    assert client.good("GET", "/block-lists?rule=both:contains:spamcop")["items"][0]["enabled"]
     drafted = client.good("POST", "/block-lists/draft", {"name": "SORBS", "domain": "dnsbl.sorbs.net"})
     assert "saved disabled" in drafted["warning"]
     assert client.refused(409, "POST", "/block-lists/draft", {"name": "x", "domain": "bl.spamcop.net"})["message"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from hslpy.clock import ManualClock, SystemClock
-from hslpy.dns.resolver import DnsResolver, system_nameservers
+from hslpy.dns.resolver import DnsResolver
 from hslpy.egress.accounts.site import Site
 from hslpy.egress.accounts.site import change as change_site
 from hslpy.egress.reputation import block_lists, listings, suspensions
@@ -585,7 +585,3 @@ def test_what_the_site_sets():
     )
     found = settings_of(site, ("192.0.2.53",))
     assert (found.resolvers, found.interval_s, found.rule, found.keep_last) == (("127.0.0.1:5353",), 0.0, "critical", False)
-
-
-def test_the_machine_has_name_servers():
-    assert all(isinstance(one, str) and one for one in system_nameservers())

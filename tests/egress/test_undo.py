@@ -54,3 +54,20 @@ def test_settings_whose_scope_is_gone_are_told_and_the_others_taken_back(databas
     ticket = put(database, "192.0.2.9", domain="example.com;example.org")
     directory.remove_domain(database, ANN, "example.org")
     assert take_back(database, ANN, ticket) == "Taken back: 1 setting as before; 1 setting had been changed since."
+
+
+def test_what_somebody_else_made_since_is_not_taken_back(database, clock):
+    """Each new setting begins with the same version, and a domain may be another's by the same name."""
+    add_node(database, ANN, NODE)
+    directory.add_domain(database, ANN, "example.com")
+    ticket = put(database, "192.0.2.9", domain="example.com")
+    clock.advance(1)
+    put(database, "", domain="example.com")
+    clock.advance(1)
+    settings.set_interfaces(database, BOB, filtering_host=NODE, interfaces="192.0.2.10", domain="example.com")
+    assert take_back(database, ANN, ticket) == "Taken back: 0 settings as before; 1 setting had been changed since."
+    removal = put(database, "", domain="example.com")
+    clock.advance(1)
+    directory.remove_domain(database, ANN, "example.com")
+    directory.add_domain(database, BOB, "example.com")
+    assert take_back(database, ANN, removal) == "Taken back: 0 settings as before; 1 setting had been changed since."

@@ -9,7 +9,20 @@ from fastapi import Query as Asked
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from hslpy.admin.api.frame import Body, Caller, CsvFile, Done, Id, ManyIds, Paged, Unavailable, csv_reply, needs, noun
+from hslpy.admin.api.frame import (
+    Body,
+    Caller,
+    CsvFile,
+    Done,
+    Id,
+    ManyIds,
+    Paged,
+    Ticket,
+    Unavailable,
+    csv_reply,
+    needs,
+    noun,
+)
 from hslpy.admin.api.rules import Rules, asked_rows
 from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import block_lists, page_tables
@@ -69,9 +82,10 @@ class Drafted(BaseModel):
 
 
 class Several(BaseModel):
-    """What became of each list."""
+    """What became of each list. `undo` takes it back, for a while; empty: there is nothing to take back."""
 
     outcomes: list[Outcome]
+    undo: str = ""
 
 
 class Imported(BaseModel):
@@ -134,7 +148,13 @@ def restore(caller: Annotated[Caller, WRITE]) -> Done:
 
 @router.post("/block-lists/enable", summary="Switch lists on or off")
 def enable(caller: Annotated[Caller, WRITE], body: Switch) -> Several:
-    outcomes, _ = block_lists.set_enabled(caller.site.database, caller.actor, body.ids, body.enabled)
+    outcomes, ticket = block_lists.set_enabled(caller.site.database, caller.actor, body.ids, body.enabled)
+    return Several(outcomes=outcomes, undo=ticket)
+
+
+@router.post("/block-lists/undo", summary="Take back a switching of one's own")
+def undo(caller: Annotated[Caller, WRITE], body: Ticket) -> Several:
+    outcomes, _ = block_lists.undo(caller.site.database, caller.actor, body.undo)
     return Several(outcomes=outcomes)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from hslpy.admin import queued_mail
 from hslpy.admin.api.directory import own_domain
-from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, Id, ManyIds, NotFound, Paged, csv_reply, needs, noun
+from hslpy.admin.api.frame import SUPER, Body, Caller, CsvFile, Id, ManyIds, NotFound, Paged, Ticket, csv_reply, needs, noun
 from hslpy.admin.api.rules import Rules, asked_rows
 from hslpy.egress.delivery_ips import explain as explaining
 from hslpy.egress.delivery_ips import in_force, setting_list, setting_sheet, settings
@@ -85,12 +85,6 @@ class Replacement(Body):
     old: str
     new: str
     confirmed: bool = False
-
-
-class Ticket(Body):
-    """What `undo` of a change was."""
-
-    undo: str
 
 
 class Interfaces(Body):

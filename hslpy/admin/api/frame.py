@@ -227,6 +227,12 @@ def page(
 Which = Annotated[Page, Depends(page)]
 
 
+class Ticket(Body):
+    """What `undo` of a change was."""
+
+    undo: str
+
+
 class Done(BaseModel):
     """What came of a change, for people."""
 
@@ -307,5 +313,5 @@ def _invalid(error: RequestValidationError) -> Response:
 
 __all__ = [
     "SUPER", "Body", "Caller", "CsvFile", "Done", "Error", "Id", "ManyIds", "NotFound", "Page", "Paged", "Refused", "Route",
-    "Unavailable", "Which", "csv_reply", "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
+    "Ticket", "Unavailable", "Which", "csv_reply", "error_reply", "needs", "needs_of", "noun", "page", "reply_of",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import asyncio
 from fastapi.responses import Response
 
 from hslpy.admin import who
-from hslpy.admin.pages.table import EVERYBODY, page
+from hslpy.admin.pages.table import EVERYBODY, SUPER, page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import admins
 from hslpy.egress.rules.names import Refused
@@ -57,9 +57,9 @@ def set_theme(visit: Visit) -> Response:
     return reply
 
 
-@page("/undo", methods=("POST",), roles=EVERYBODY)
+@page("/undo", methods=("POST",), roles=SUPER)
 def undo(visit: Visit) -> Response:
-    """Take back what the banner tells of. Whoever has made the change was allowed to."""
+    """Take back what the banner tells of: what can be taken back are changes that only a super-admin makes."""
     visit.banner(take_back(visit.database, visit.actor, visit.field("token")))
     return visit.redirect(visit.field("to", "/"))
 

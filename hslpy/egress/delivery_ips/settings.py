@@ -241,11 +241,14 @@ def undo(database: Database, actor: Actor, ticket: str) -> Outcome:
     with database.change(actor, "ip undo") as change:
         done: list[Done] = []
         failed = []
-        for one in undoing.take(change, UNDO, ticket)["rows"]:
+        kept = undoing.take(change, UNDO, ticket)
+        for one in kept["rows"]:
             try:
                 target, node = target_of(change, **one["scope"]), node_of(change, one["hostname"])
                 found = find(change, target, node)
-                if (found.version if found is not None else None) != one["version"]:
+                domain = change.get(tables.Domain, target.domain_id) if target.domain_id is not None else None
+                mark = [found.version, found.changed_at] if found is not None else None
+                if mark != one["mark"] or (domain is not None and domain.created_at > kept["at"]):
                     raise Refused("it was changed since")
             except Refused as error:
                 failed.append((one["id"], error.message))
@@ -272,12 +275,12 @@ def _outcome(
             "scope": row.names,
             "hostname": row.hostname,
             "before": asdict(before.value) if before is not None else None,
-            "version": after.version if after is not None else None,
+            "mark": [after.version, after.changed_at] if after is not None else None,  # of what others made since: another
         }
         for before, after in done
         if before != after and (row := after or before) is not None
     ]
-    ticket = undoing.keep(change, UNDO, {"rows": rows}) if rows else ""
+    ticket = undoing.keep(change, UNDO, {"rows": rows, "at": change.now}) if rows else ""
     return Outcome(tuple(done), tuple(warnings), tuple(failed), ticket)
 
 
