@@ -7,6 +7,7 @@ import json
 import sqlite3
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from hslpy.admin.api.application import describe, json_api, routes
@@ -17,6 +18,7 @@ from hslpy.clock import ManualClock
 from hslpy.egress.accounts import admins, guesses, sessions
 from hslpy.egress.accounts.admins import SCOPES
 from hslpy.egress.accounts.guesses import FREE, LONGEST_S, Guesses
+from hslpy.egress.store.tables import SignIn
 from hslpy.log import no_log
 
 from .api_client import PASSWORD, ROOT, Client, populate
@@ -256,3 +258,14 @@ def test_faults_of_ours_say_nothing_of_themselves(client, monkeypatch):
     assert reply.status_code == 500
     assert "secret" not in reply.text and reply.json()["error"]["message"]
     assert "admin.fault" in client.logged
+
+
+def test_guesses_from_ever_new_networks_do_not_fill_the_database(database, clock, monkeypatch):
+    monkeypatch.setattr(guesses, "_MOST", 2)
+    for number in range(9):
+        clock.advance(1)
+        guesses.note_failed(database, f"198.51.100.{number}", "root")
+    with database.read() as session:
+        kept = {row.client for row in session.scalars(select(SignIn).where(SignIn.kind == "client"))}
+    assert kept == {f"198.51.100.{number}" for number in range(9)[-len(kept) :]} and 1 <= len(kept) <= 3
+    assert guesses.read(database, "198.51.100.8", "root").failures["name", "", "root"][0] == 9

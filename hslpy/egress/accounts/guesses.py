@@ -26,7 +26,7 @@ LONGEST_S = 900.0
 FORGET_S = 3600.0  # after the last failure
 KNOWN_S = 180 * 86400.0  # after the last success
 _FRESH_S = 86400.0  # so that signing in again and again, as programs do, does not write all the time
-_MOST = 20_000  # in memory, of each kind: the oldest go
+_MOST = 20_000  # of each kind, in memory and in the database: the oldest go
 
 Key = tuple[Kind, str, str]
 
@@ -101,6 +101,11 @@ def _change(database: Database, client: str, name: str, change: Callable[[Guesse
             session.add(SignIn(kind=kind, client=of, name=named, failures=failures, at=at))
         for (of, named), at in guesses.known.items():
             session.add(SignIn(kind="known", client=of, name=named, failures=0, at=at))
+        session.flush()
+        failed = SignIn.kind != "known"
+        surplus = select(SignIn.at).where(failed).order_by(SignIn.at.desc()).offset(3 * _MOST).limit(1)
+        if (oldest := session.scalar(surplus)) is not None:  # guesses from ever new networks do not fill the disk
+            session.execute(delete(SignIn).where(failed, SignIn.at <= oldest))
 
 
 def _load(session: Session, client: str, name: str) -> Guesses:
