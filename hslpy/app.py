@@ -398,14 +398,14 @@ class App:
 
         return Ramp(warmings, quotas, self._clock)
 
-    def _take_up_counts(self, database: Database) -> None:
-        """Have what was sent in this hour before the start count. Blocks."""
+    def _take_up_counts(self, database: Database) -> Callable[[], None]:
+        """Read what was sent in this hour before the start, and give what has it count, for the event loop. Blocks."""
         from hslpy.egress.warm_up.warming import sent_this_hour
 
         with database.read() as session:
-            sent = sent_this_hour(session, self._clock.time())
-        if self.ramp is not None:
-            self.ramp.load(sent)
+            sent = sent_this_hour(session, self._clock.time(), comparable_domain(self.settings.hostname))
+        assert self.ramp is not None
+        return partial(self.ramp.load, sent)
 
     async def _import_for_mail(self) -> None:
         """Import what a start did not wait for, in a thread: at its first use all sessions would wait for it."""

@@ -12,6 +12,7 @@ from typing import Protocol
 from hslpy.records import record
 
 HOUR_MS = 3_600_000
+_LATE_MS = 5_000  # of two workers who asks later may be heard first; none waits so long for an answer
 AWAY = ("Redis", "the supervisor")
 """Who keeps counters and may be away: in the place of a cap's name."""
 
@@ -87,9 +88,9 @@ def given_back(state: State, cap: Cap) -> State:
 class Kept(Protocol):
     """What outlasts the process: the states of an hour."""
 
-    def read(self) -> tuple[int, Mapping[tuple[str, str], State]]: ...
-
-    def begin(self, hour: int, states: Mapping[tuple[str, str], State]) -> None: ...
+    def begin(self, hour: int) -> Mapping[tuple[str, str], State]:
+        """Give what is kept of that hour, and drop what is of another."""
+        ...
 
     def keep(self, hour: int, key: tuple[str, str], state: State) -> None: ...
 
@@ -97,26 +98,26 @@ class Kept(Protocol):
 
 
 class MemoryQuotas:
-    """Counters of this process. Several may load the same: it counts once. `kept` has what was counted before a kill."""
+    """Counters of this process. Several may load the same: it counts once.
+
+    `kept` has what was counted before a kill; it is read when something is counted, when who wrote it before has left.
+    """
 
     spans_nodes = False
 
     def __init__(self, kept: Kept | None = None) -> None:
         self._kept = kept
-        self._hour, before = kept.read() if kept is not None else (0, {})
-        self._states: dict[tuple[str, str], State] = dict(before)
-        if kept is not None:
-            kept.begin(self._hour, self._states)
+        self._hour = -1
+        self._states: dict[tuple[str, str], State] = {}
 
     def load(self, key: str, name: str, count: int, now: float) -> None:
-        self._turn(now)
+        now_ms = self._turn(now)
         before = self._states.get((key, name), State())
         if count > before.count:
-            self._put({(key, name): State(count, max(before.busy_until_ms, int(now * 1000)))})
+            self._put({(key, name): State(count, max(before.busy_until_ms, now_ms))})
 
     async def reserve(self, key: str, caps: Sequence[Cap], now: float) -> Answer:
-        self._turn(now)
-        now_ms = int(now * 1000)
+        now_ms = self._turn(now)
         found: dict[tuple[str, str], State] = {}
         for cap in caps:
             next_state = decide(self._states.get((key, cap.name), State()), cap, now_ms)
@@ -138,6 +139,7 @@ class MemoryQuotas:
         self._states.clear()
         if self._kept is not None:
             self._kept.close()
+            self._kept = None
 
     def _put(self, states: Mapping[tuple[str, str], State]) -> None:
         self._states |= states
@@ -145,10 +147,15 @@ class MemoryQuotas:
             for key, state in states.items():
                 self._kept.keep(self._hour, key, state)
 
-    def _turn(self, now: float) -> None:
-        hour = int(now * 1000) // HOUR_MS
-        if hour > self._hour:
-            self._hour = hour
-            self._states.clear()
-            if self._kept is not None:
-                self._kept.begin(hour, {})
+    def _turn(self, now: float) -> int:
+        """Give the time to count by (milliseconds), of the hour that is counted from now on.
+
+        A clock that is set back begins its hour anew: rather some too many than none until it is there again.
+        """
+        now_ms, began_ms = int(now * 1000), self._hour * HOUR_MS
+        if began_ms - _LATE_MS <= now_ms < began_ms:
+            return began_ms
+        if now_ms // HOUR_MS != self._hour:
+            self._hour = now_ms // HOUR_MS
+            self._states = dict(self._kept.begin(self._hour)) if self._kept is not None else {}
+        return now_ms

@@ -98,6 +98,32 @@ def test_a_new_plan_is_not_held_to_what_the_old_one_refused():
     asyncio.run(run())
 
 
+def test_a_clock_that_was_ahead_and_is_set_back_refuses_nothing_for_long():
+    async def run():
+        clock = ManualClock(at(2, 9))
+        one, _ = ramp(clock, replace(PLAN, windows=False, hourly=(1, 1), hourly_of={}, burst=1))
+        clock.step(20 * 3600)
+        assert await one.reserve(A, MX) == USABLE
+        assert (await one.reserve(A, MX)).reason and one.exceptions(MX, clock.time())[A].reason
+        clock.step(-20 * 3600)
+        assert not one.exceptions(MX, clock.time())[A].reason
+        assert await one.reserve(A, MX) == USABLE
+        assert (await one.reserve(A, MX)).reason
+
+    asyncio.run(run())
+
+
+def test_a_refusal_by_a_block_list_holds_though_the_picture_is_a_new_one():
+    clock, told = ManualClock(at(2, 9)), []
+    picture = {A: Warming(A, PLAN, begun(PLAN), key=A)}
+    one = Ramp(lambda: picture, MemoryQuotas(), clock)
+    one.on_blocked = lambda address, reply: told.append(address)
+    one.exceptions(MX, clock.time())
+    picture = dict(picture)
+    one.blocked(A, "550 listed")
+    assert one.exceptions(MX, clock.time())[A].stopped and told == [A]
+
+
 def test_what_did_not_reach_a_recipient_is_given_back():
     async def run():
         clock = ManualClock(at(2, 9))

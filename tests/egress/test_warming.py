@@ -426,7 +426,8 @@ def test_a_public_address_is_one_for_all_nodes_behind_it(nodes, clock, send):
     send(1, B)
     send(2, INSIDE, node=NODE2)
     with nodes.read() as session:
-        assert warming.sent_this_hour(session, clock.time()) == {"203.0.113.1": {"": 3}}
+        sent = [warming.sent_this_hour(session, clock.time(), node) for node in (NODE, NODE2)]
+        assert sent == [{"203.0.113.1": {"": 1}}, {"203.0.113.1": {"": 2}}], "each has its part of the cap"
 
 
 def test_a_warm_up_is_of_an_address_that_only_a_setting_names(nodes, clock):

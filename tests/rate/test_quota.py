@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -169,12 +170,93 @@ def test_a_process_that_was_killed_does_not_begin_anew_though_nobody_else_knows(
             while (await quotas.reserve(KEY, caps[: 1 + life % 2], T0 + life)).granted:
                 sent += 1
         assert sent == 5, "the burst, and not once a life"
-        cut = file.read_bytes()[:-100]
-        file.write_bytes(cut + b"\n[1, 2")
-        assert MemoryQuotas(kept=QuotaFile(file))._states.keys() == {(KEY, "")}
+        whole = file.read_bytes()
+        for cut in (whole[:-100], whole + b"[1, 2"):
+            file.write_bytes(cut)
+            assert QuotaFile(file).begin(int(T0) // 3600).keys() == {(KEY, "")}
         assert (await MemoryQuotas(kept=QuotaFile(file)).reserve(KEY, caps, T0 + 3600)).granted, "another hour"
         nowhere = MemoryQuotas(kept=QuotaFile(tmp_path / "none" / "counts"))
         assert (await nowhere.reserve(KEY, caps, T0)).granted
+
+    asyncio.run(run())
+
+
+def test_an_hour_ahead_is_not_kept_for_good(tmp_path):
+    async def run():
+        caps = [Cap("", 2, 2)]
+        quotas = MemoryQuotas(kept=QuotaFile(tmp_path / "counts"))
+        for now in (T0 + 86400, T0):  # the clock was a day ahead, and is set back
+            assert [(await quotas.reserve(KEY, caps, now)).granted for _ in range(3)] == [True, True, False]
+        assert not (await MemoryQuotas(kept=QuotaFile(tmp_path / "counts")).reserve(KEY, caps, T0)).granted
+        assert (await quotas.reserve(KEY, caps, T0 + 3600)).granted
+        late = [(await quotas.reserve(KEY, caps, T0 + 3599.5)).granted for _ in range(2)]
+        assert late == [True, False], "a worker that asked just before the hour is heard just after it"
+        assert not (await quotas.reserve(KEY, caps, T0 + 3601)).granted
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b'[1e308, "a", "b", 0, 0]',
+        b'[%d, "192.0.2.1", "", 1e308, 0]',
+        b'[%d, "192.0.2.1", "", 9999999999999999999999, 0]',
+        b'[%d, "192.0.2.1", "", 0, 9999999999999999999999]',
+        b'[%d, "192.0.2.1", "", true, 0]',
+        b'[%d, "192.0.2.1", "", -5, 0]',
+        b'[%d, ["192.0.2.1"], "", 1, 0]',
+        b"[[[[",
+        b"7",
+        b"\xff" * 256,
+        b"\0" * 256,
+        b"",
+    ],
+)
+def test_a_damaged_line_of_the_file_takes_no_other_along(damaged, tmp_path):
+    hour, file = int(T0) // 3600, tmp_path / "counts"
+    kept = QuotaFile(file)
+    assert kept.begin(hour) == {} and not file.exists()
+    states = {(name, ""): State(count, int(T0 * 1000) + count) for count, name in enumerate(("x", "y", "z"), 1)}
+    for key, state in states.items():
+        kept.keep(hour, key, state)
+    whole = file.read_bytes()
+    damaged = damaged.replace(b"%d", b"%d" % hour).ljust(256)
+    file.write_bytes(whole[:256] + damaged + whole[256:])
+    again = QuotaFile(file)
+    assert again.begin(hour) == states
+    assert file.read_bytes() == whole, "what is dropped does not stay behind"
+    again.keep(hour, ("z", ""), State(9, int(T0 * 1000)))
+    again.keep(hour, ("new", ""), State(1, int(T0 * 1000)))
+    found = QuotaFile(file).begin(hour)
+    assert (found["z", ""].count, found["y", ""].count, len(found)) == (9, 2, 4)
+    assert QuotaFile(file).begin(hour + 1) == {} and file.read_bytes() == b""
+
+
+def test_a_write_that_fails_leaves_the_others_readable(tmp_path, monkeypatch):
+    hour, kept = int(T0) // 3600, QuotaFile(tmp_path / "counts")
+    write = os.pwrite
+
+    def full(file, line, at):
+        if at == 256:
+            raise OSError(28, "No space left on device")
+        return write(file, line, at)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    for name in "xyz":
+        kept.keep(hour, (name, ""), State(1, int(T0 * 1000)))
+    assert QuotaFile(tmp_path / "counts").begin(hour).keys() == {("x", ""), ("z", "")}
+
+
+def test_what_the_former_process_still_counts_counts(tmp_path):
+    async def run():
+        caps = [Cap("", 2, 2)]
+        former, later = (MemoryQuotas(kept=QuotaFile(tmp_path / "counts")) for _ in range(2))
+        for _ in range(2):
+            assert (await former.reserve(KEY, caps, T0)).granted
+        await former.close()
+        former.load(KEY, "", 1, T0)  # too late: nothing is kept any more
+        assert not (await later.reserve(KEY, caps, T0)).granted
 
     asyncio.run(run())
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hslpy.clock import SystemClock
 from hslpy.egress.accounts import site
 from hslpy.egress.store import activity, tables
 from hslpy.egress.store.database import Database
+from hslpy.egress.store.tally import Taken
+from hslpy.egress.traffic.allowances import Ramp
 from hslpy.egress.warm_up import warming
 from hslpy.egress.warm_up.warm_view import view
 from hslpy.egress.warm_up.warm_watch import Watch
@@ -103,6 +106,35 @@ def test_outside_its_window_nothing_inside_no_more_than_its_cap(tmp_path: Path, 
             wanted = session.execute(select(tables.Activity.address, func.sum(tables.Activity.number)).where(
                 tables.Activity.kind == "wanted").group_by(tables.Activity.address)).all()  # fmt: skip
             assert wanted == [(NEW, 28)]  # each message, wherever it left from
+
+    run(scenario)
+
+
+def test_what_was_sent_before_is_taken_up_by_the_loop_before_the_first_picture(
+    tmp_path: Path, database: Database, clock: Shifted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, NEW, domain="example.com")
+    warming.start(database, ROOT, NEW, hourly="5", burst=5)
+    clock.put(2, 9, 10)
+    counts = {(activity.hour_of(clock.time()), NEW, "", "messages"): 4}
+    activity.keep(database, NODE, Taken(counts, {}))
+    activity.keep(database, "node2.example.net", Taken(counts, {}))
+    loaded: list[object] = []
+    load = Ramp.load
+
+    def seen_load(ramp: Ramp, sent: Mapping[str, Mapping[str, int]]) -> None:
+        loaded.append((threading.current_thread() is threading.main_thread(), len(ramp._warmings()), sent))
+        load(ramp, sent)
+
+    monkeypatch.setattr(Ramp, "load", seen_load)
+
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE, clock=clock) as s:
+            await known(s)
+            assert loaded == [(True, 0, {NEW: {"": 4}})]  # what another node sent is not of its part
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE, clock=clock):
+            began = time.monotonic()  # stopped while the database is being opened
+        assert time.monotonic() - began < 5
 
     run(scenario)
 

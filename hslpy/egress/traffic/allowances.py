@@ -22,6 +22,8 @@ from hslpy.records import record
 
 WARMING_WEIGHT = math.nextafter(1.0, 0.0)
 """As much as a warm one's, and told apart from it. Source: D5."""
+_LONGEST_S = 3660.0
+"""What counters refuse is for an hour at most; what is for longer was refused before the clock was set back."""
 _NONE: Mapping[str, Availability] = {}
 _OPEN = Availability("", True, math.inf, WARMING_WEIGHT)
 
@@ -103,7 +105,7 @@ class Ramp:
 
     def blocked(self, address: str, reply: str) -> None:
         """Send no more from an address that is warming up and was refused by a block list: it is going to be paused."""
-        warming = self._warmings().get(address)
+        warming = self._now().get(address)
         if warming is not None and not warming.stopped and address not in self._blocked:
             self._blocked.add(address)
             self._known.clear()
@@ -150,7 +152,7 @@ class Ramp:
         return found if self._quotas.spans_nodes else [_part(cap, warming) for cap in found]
 
     def _found(self, warmings: Mapping[str, Warming], group: str, now: float) -> _Known:
-        self._refused = {key: one for key, one in self._refused.items() if one.again_at > now}
+        self._refused = {key: one for key, one in self._refused.items() if now < one.again_at <= now + _LONGEST_S}
         found: dict[str, Availability] = {}
         until = math.inf
         for address, warming in warmings.items():

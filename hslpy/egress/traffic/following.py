@@ -46,11 +46,12 @@ class Following:
         *,
         changed: Callable[[], None] = lambda: None,
         keeps_copy: bool = True,
-        prepare: Callable[[Database], None] = lambda database: None,
+        prepare: Callable[[Database], Callable[[], None]] = lambda database: lambda: None,
     ) -> None:
         """`changed` is called in the event loop with each new picture; `keeps_copy`: the copy in `folder` is this one's.
 
-        `prepare` is called with the database, in a thread, before its first picture is gone by.
+        `prepare` is called with the database, in a thread, and what it gives in the event loop, both before the database's
+        first picture is gone by.
         """
         self._prepare = prepare
         self.opened: asyncio.Future[Database] | None = None
@@ -134,7 +135,10 @@ class Following:
         told_at, tries = -_TOLD_AGAIN_S, 0
         while True:
             try:
-                return await asyncio.to_thread(self._open)
+                database, prepared = await asyncio.to_thread(self._open)
+                prepared()
+                await asyncio.to_thread(self._follow, database)
+                return database
             except Exception as error:
                 tries += 1
                 if tries == 1:
@@ -148,16 +152,24 @@ class Following:
                     self._log("egress.not_opened", fields)
                 await self._clock.sleep(_OPEN_AGAIN_S)
 
-    def _open(self) -> Database:
-        from hslpy.egress.accounts.nodes import ensure_node
-        from hslpy.egress.rules.names import Refused
-        from hslpy.egress.store.database import Actor, Database  # a third of a second, which the start has no time for
-        from hslpy.egress.traffic.picture import Follower
+    def _open(self) -> tuple[Database, Callable[[], None]]:
+        from hslpy.egress.store.database import Database  # a third of a second, which the start has no time for
 
         database = Database(self._url, self._clock)
         try:
             database.open(former=picture_copy.former(self._folder, database.place))
-            self._prepare(database)
+            return database, self._prepare(database)
+        except BaseException:
+            database.close()
+            raise
+
+    def _follow(self, database: Database) -> None:
+        from hslpy.egress.accounts.nodes import ensure_node
+        from hslpy.egress.rules.names import Refused
+        from hslpy.egress.store.database import Actor
+        from hslpy.egress.traffic.picture import Follower
+
+        try:
             try:
                 ensure_node(database, Actor("node"), self._hostname)
             except Refused as error:
@@ -168,7 +180,6 @@ class Following:
             database.close()
             raise
         self._follower = follower
-        return database
 
     def _take(self, database: Database, picture: Picture) -> None:
         """Go by a picture from now on, and say so; in the thread that made it."""

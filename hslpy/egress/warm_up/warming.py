@@ -517,15 +517,18 @@ def stopped_because(row: Row) -> str:
     return f"its warm-up is paused: {row.paused_reason}" if row.paused else ""
 
 
-def sent_this_hour(session: Session, now: float) -> Mapping[str, Mapping[str, int]]:
-    """Give what each address that is warming up has sent in this hour of the clock, by its key and group of receivers."""
+def sent_this_hour(session: Session, now: float, node: str) -> Mapping[str, Mapping[str, int]]:
+    """Give what a node has sent in this hour of the clock from addresses that are warming up, by key and group of receivers.
+
+    Of other nodes it is none of its business: counters that span nodes outlast its start, and of others it has its own part.
+    """
     hour = activity.hour_of(now)
     found: dict[str, dict[str, int]] = {}
     sources_by = sources_by_public(session, select(tables.Warmup.address).where(tables.Warmup.state == "warming"))
     for row in rows(session):
         if row.state != "warming":
             continue
-        counts = activity.of_addresses(session, [one for _, one in sources_by.get(row.address, ())], hour)
+        counts = activity.of_addresses(session, [one for _, one in sources_by.get(row.address, ())], hour, node=node)
         found[row.address] = {"": counts.messages, **counts.messages_of}
     return found
 
