@@ -474,7 +474,9 @@ class App:
 
     async def _discard(self, picture: Picture) -> None:
         """Remove queued mail whose sender was removed with it; what comes of an attempt under way goes after that."""
-        wanted = QueueFilter(egress={"domain": {domain for domain, _ in picture.former.discarded}})
+        domains = {domain for domain, _ in picture.former.discarded}
+        now = {picture.now_of(domain, "")[0] for domain in domains}  # a queue tells the names of now
+        wanted = QueueFilter(egress={"domain": domains | now})
         _, entries = await self.queue.list(wanted, len(self.queue))
         if ids := [entry.queue_id for entry in entries if is_discarded(picture, entry)]:
             try:

@@ -54,15 +54,22 @@ def remove(
 
 
 def _of_sender(site: Site, domain: str, username: str) -> int | None:
-    """Give how many recipients are held of a locked user or domain."""
+    """Give how many recipients are queued of a locked user or domain.
+
+    That is not known where another node has not told since senders were changed: its counts may have them under other names,
+    or not as locked.
+    """
     username = directory.user_name(username)[0]
     egress = {"domain": [domain], **({"username": [username]} if username else {})}
     found = asyncio.run(_asked(site.control, {"by": "user", "most": 0, "egress": egress}))
     if found is None:
         return None
     with site.database.read() as session:
-        elsewhere = queues.of_senders(queues.read(session, but=site.node), domain, username)
-    return int(found["states"].get("held", 0)) + int(found["states"].get("in-flight", 0)) + elsewhere
+        others, changed_at = queues.read(session, but=site.node), directory.changed_at(session)
+    now = site.clock.time()
+    if any(one.is_old(now) or not one.knows(changed_at) for one in others):
+        return None
+    return sum(int(number) for number in found["states"].values()) + queues.of_senders(others, domain, username)
 
 
 async def _asked(control: Path | None, arguments: Mapping[str, Any]) -> Any:

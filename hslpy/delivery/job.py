@@ -382,9 +382,10 @@ class Jobs:
             outcome = outcome or Outcome("QUEUE", text, status=(4, 0, 0), charged=False)
             report = await self._report(item, outcome, "delayed", now)
         item.settled = True
-        egress = item.egress if item.egress is not item.entry.egress else None
+        kept = origin.by_first_names(item.entry.egress, item.egress or {})
+        egress = kept if kept != item.entry.egress else None
         if outcome is not None and outcome.why:
-            egress = origin.after(item.egress or {}, outcome.left_from, outcome.avoid, outcome.why)
+            egress = origin.after(kept, outcome.left_from, outcome.avoid, outcome.why)
         await self._queue.reschedule(
             item.entry, options, now, error=text, metadata=item.metadata, egress=egress, report=report
         )

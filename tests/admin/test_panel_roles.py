@@ -268,7 +268,7 @@ def test_a_locked_user_is_removed_once_it_is_said_what_becomes_of_its_mail(site:
     who = {"domain": locked.domain, "username": locked.username}
     root = Browser(site, "root")
     asked = root.get("/customers/users/remove?" + urlencode(who)).text
-    assert "It is locked, and its mail for" in asked and 'name="queued"' in asked
+    assert "It is locked. How much of its mail is held" in asked and 'name="queued"' in asked
     refused = root.post("/customers/users/remove", **who)
     assert refused.status_code == 400 and "is locked, and" in refused.text and 'name="queued"' in refused.text
     assert root.post("/customers/users/remove", **who, queued="remove").status_code == 303

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import func, select
 
-from hslpy.egress.accounts import admins, directory
+from hslpy.egress.accounts import admins, directory, former
 from hslpy.egress.accounts.nodes import (
     add_node,
     ensure_node,
@@ -183,6 +184,34 @@ def test_users(site, clock):
     assert directory.remove_user(site, ROOT, "example.com", "rob").text == "outgoing user 'rob' of example.com was removed"
     directory.remove_user(site, ROOT, "example.com", "")
     assert len(directory.list_users(site)) == 3
+
+
+def test_a_former_name_is_nobody_elses_while_mail_may_be_queued_by_it(site, clock):
+    """It would be its taker's mail: under another's domain, and free of a lock that comes later."""
+    directory.add_domain(site, ROOT, "second.example")
+    directory.add_user(site, ROOT, "example.com", "bob", password="x")
+    directory.set_user(site, ROOT, "example.com", "bob", new_name="rob")
+    directory.set_domain(site, ROOT, "example.com", new_name="hidden.example")
+    takers = (
+        lambda: directory.add_user(site, ROOT, "hidden.example", "bob", password="x"),
+        lambda: directory.add_domain(site, ROOT, "example.com", admin="ann"),
+        lambda: directory.add_domain(site, ROOT, "example.com", alias_of="second.example"),
+        lambda: directory.set_domain(site, ROOT, "second.example", new_name="example.com"),
+    )
+    day = datetime.fromtimestamp(clock.time() + former.KEPT_S, UTC).date()
+    for take in takers:
+        with pytest.raises(Refused, match=rf"is the former name of another .* until {day} \(UTC\)$") as raised:
+            take()
+        assert raised.value.status == 409 and "hidden" not in raised.value.message + raised.value.hint
+    directory.add_domain(site, ROOT, "example.com", alias_of="hidden.example")  # its own, and mail goes on following it
+    directory.remove_domain(site, ROOT, "example.com")
+    with pytest.raises(Refused, match="is the former name of another domain"):
+        takers[1]()
+    directory.set_user(site, ROOT, "hidden.example", "rob", new_name="bob")
+    directory.set_domain(site, ROOT, "hidden.example", new_name="example.com")
+    directory.set_domain(site, ROOT, "example.com", new_name="hidden.example")
+    clock.advance(former.KEPT_S + 1)
+    assert directory.add_domain(site, ROOT, "example.com", admin="ann").name == "example.com"
 
 
 def test_what_somebody_else_has_locked_stays_locked(site):

@@ -103,7 +103,7 @@ def test_renaming_keeps_the_hold_over_a_restart_and_mail_leaves_by_the_new_name(
                     lambda: directory.add_domain(database, ROOT, "example.com"),
                     lambda: directory.add_domain(database, ROOT, "example.com", alias_of="other.example"),
                 ):
-                    with pytest.raises(directory.Refused, match="which is locked: mail of that name may be held"):
+                    with pytest.raises(directory.Refused, match=r"is the former name of another .* held for a lock$"):
                         taken()
             sink.received.clear()
             async with server(tmp_path, text, hostname=NODE) as s:
@@ -144,6 +144,35 @@ def test_a_locked_user_is_not_removed_before_it_is_said_what_becomes_of_its_mail
             await followed(s, database)
             assert (await send_as(s, "bob@example.com")).startswith("250")
             await s.until(lambda: len(sink.received) == 2)
+
+    run(scenario)
+
+
+def test_who_takes_a_removed_name_keeps_its_own_mail(tmp_path: Path, database: Database) -> None:
+    """What it sent before, by the name that it had, is not the removed one's, whether it was tried since or not."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, server(tmp_path, configured(database, sink), hostname=NODE) as s:
+            await known(s)
+            directory.add_user(database, ROOT, "example.com", "kim", hashed=QUICK)
+            await followed(s, database)
+            await put_off(s, sink, "bob@example.com", "eve@example.com", "kim@example.com")
+            directory.set_user(database, ROOT, "example.com", "bob", new_name="rob")
+            directory.set_domain(database, ROOT, "example.com", new_name="example.org")
+            directory.remove_user(database, ROOT, "example.org", "rob", queued="remove")
+            await s.until(lambda: s.app.queued == 2)  # bob's is gone, by all its names
+            directory.set_user(database, ROOT, "example.org", "eve", new_name="rob")
+            await followed(s, database)
+            sink.answers.update(NOT_NOW)
+            await let_all_go(s)
+            directory.set_user(database, ROOT, "example.org", "kim", new_name="kit")  # have the queue looked through
+            directory.remove_user(database, ROOT, "example.org", "kit", queued="remove")
+            await s.until(lambda: s.app.queued == 1)
+            assert await held(s) == []
+            sink.answers.clear()
+            sink.received.clear()
+            await let_all_go(s)
+            assert s.app.queued == 0 and len(sink.received) == 1
 
     run(scenario)
 
@@ -261,7 +290,13 @@ def test_each_node_tells_the_others_what_it_has_queued(
             await beside.until(lambda: told().counts.locked == {"bob@example.com": 1})
             assert (told().counts.total, told().counts.destinations) == (2, {"receiver.example": 2})
             assert told().counts.states["held"] == 1
-            refused = await call(s, database, "DELETE", "/users", params={"domain": "example.com", "username": "bob"})
+            bob = {"domain": "example.com", "username": "bob"}
+            refused = await call(s, database, "DELETE", "/users", params=bob)
+            assert refused.status_code == 409 and "mail of theirs may be held" in refused.text  # it may not know of the lock
+            with database.read() as session:
+                changed_at = directory.changed_at(session)
+            await beside.until(lambda: told().knows(changed_at))
+            refused = await call(s, database, "DELETE", "/users", params=bob)
             assert refused.status_code == 409 and "1 recipient of theirs" in refused.text
             rows = (await call(s, database, "GET", "/queue/nodes")).json()
             assert [(row["node"], row["counts"]["total"]) for row in rows] == [(NODE, 0), (other, 2)]

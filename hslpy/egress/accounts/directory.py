@@ -26,6 +26,7 @@ from hslpy.egress.store.database import Actor, Change, Database
 from hslpy.records import record
 from hslpy.users import argon
 
+_CHANGES_OF_SENDERS = ("domain set", "user lock", "user set", "user unlock")
 MOST_IDENTITIES = 200  # kept of one user; they are there for suggestions
 
 
@@ -79,10 +80,10 @@ def add_domain(database: Database, actor: Actor, name: str, *, admin: str = "", 
             raise Refused(f"there is a domain '{kept}' already", 409)
         if admin and alias_of:
             raise Refused("an alias has the admin of the domain it stands for")
-        former.take_name(change, kept)
         added = tables.Domain(name=kept, created_at=change.now)
         added.admin_id = admin_of(change, admin).id if admin else None
         added.main_id = domain_of(change, alias_of).id if alias_of else None
+        former.take_name(change, kept, own_id=added.main_id, is_alias=bool(alias_of))
         change.add(added)
         change.flush()
         if not alias_of:
@@ -113,7 +114,7 @@ def set_domain(
             _refuse_others_locks(change, found, admins)
             if change.scalar(select(tables.Domain.id).where(tables.Domain.name == kept)):
                 raise Refused(f"there is a domain '{kept}' already", 409)
-            former.take_name(change, kept, own_id=found.id)
+            former.take_name(change, kept, own_id=found.main_id or found.id, is_alias=found.main_id is not None)
             change.execute(update(tables.Identity).where(tables.Identity.domain == found.name).values(domain=kept))
             if found.main_id is None:
                 former.domain_renamed(change, found.name, kept, found.id)
@@ -332,6 +333,12 @@ def saw_identities(database: Database, seen: Iterable[tuple[str, str, str]]) -> 
             newest = select(tables.Identity.id).where(*mine).order_by(tables.Identity.seen_at.desc(), tables.Identity.id)
             for old in session.scalars(newest.offset(MOST_IDENTITIES)).all():
                 session.execute(delete(tables.Identity).where(tables.Identity.id == old))
+
+
+def changed_at(session: Session) -> float:
+    """Give when a user or domain was last locked, unlocked or renamed, or changed otherwise; 0.0: never."""
+    action = tables.Audit.action
+    return session.scalar(select(func.max(tables.Audit.at)).where(action.in_(_CHANGES_OF_SENDERS))) or 0.0
 
 
 def identities(database: Database, domain: str, username: str = "", beginning: str = "", most: int = 20) -> Sequence[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import and_, delete, exists, or_, select, update
@@ -28,7 +29,11 @@ Name = tuple[str, str]
 
 @record
 class Former:
-    """`now_of` gives by a former name the present one; `discarded` has until when mail of a name came that is removed."""
+    """`now_of` gives by a former name the present one; `discarded` has until when mail of a name came that is removed.
+
+    The names in `discarded` are all that the removed had until then, as mail is queued by them: who has such a name later
+    has other mail.
+    """
 
     now_of: Mapping[Name, Name] = field(default_factory=dict)
     discarded: Mapping[Name, float] = field(default_factory=dict)
@@ -59,29 +64,32 @@ def domain_renamed(change: Change, old: str, new: str, domain_id: int) -> None:
     _forget_old(change)
     users = (FormerName.domain == old, FormerName.username != "")
     change.execute(update(FormerName).where(*users).values(domain=new))
-    for one in change.scalars(select(Discarded).where(Discarded.domain == old, Discarded.username != "")).all():
-        change.merge(Discarded(domain=new, username=one.username, at=one.at))
     change.merge(FormerName(domain=old, username="", domain_id=domain_id, at=change.now))
 
 
-def take_name(change: Change, domain: str, username: str = "", *, own_id: int | None = None) -> None:
-    """See to it that a name may be somebody's anew: mail still queued by it is theirs then.
+def take_name(change: Change, domain: str, username: str = "", *, own_id: int | None = None, is_alias: bool = False) -> None:
+    """See to it that a name may be somebody's anew. That of which mail may be queued is nobody's but who had it.
 
-    `own_id` is of the user, or domain, that takes it. Raises Refused where such mail is held for a lock of somebody else's.
+    `own_id` is of the user, or domain, that takes it, of an alias (`is_alias`) the domain it stands for: mail of the name
+    goes on following there. Raises Refused, which does not say whose name it was: that may be another customer.
     """
     found = change.get(FormerName, (domain, username))
     if found is None:
         return
-    user, owner = _locked_of(change, found)
-    if owner is not None and own_id != (found.user_id or found.domain_id):
-        now = f"{user.name} of {owner.name}" if user is not None else owner.name
-        raise Refused(
-            f"'{username or domain}' was the name of {now}, which is locked: mail of that name may be held in the queue",
-            409,
-            f"take another name, or unlock {now} first",
-        )
-    change.delete(found)
-    change.flush()
+    if own_id is None or own_id != (found.user_id or found.domain_id):
+        is_locked, until = _is_locked(change, found), found.at + KEPT_S
+        if is_locked or change.now <= until:
+            day = datetime.fromtimestamp(until, UTC).date()
+            free = "while mail of it may be held for a lock" if is_locked else f"until {day} (UTC)"
+            raise Refused(
+                f"'{username or domain}' is the former name of another {'user' if username else 'domain'}, whose mail may"
+                f" still be queued by it: nobody else can have it {free}",
+                409,
+                "take another name, or give the old one back to who had it",
+            )
+    if not is_alias:
+        change.delete(found)
+        change.flush()
 
 
 def settle(change: Change, domain: str, username: str, locked: bool, queued: Queued, held: int | None) -> None:
@@ -95,15 +103,15 @@ def settle(change: Change, domain: str, username: str, locked: bool, queued: Que
     if queued != "remove":
         return
     _forget_old(change)
-    mine = (Domain.name == domain, *([User.name == username] if username else []))
     owner = select(Domain.id).where(Domain.name == domain)
-    user = select(User.id).join(Domain).where(*mine)
-    of_them = (
-        FormerName.user_id.in_(user) if username else or_(FormerName.user_id.in_(user), FormerName.domain_id.in_(owner))
-    )
-    names = change.execute(select(FormerName.domain, FormerName.username).where(of_them)).all()
-    for one in {(domain, username), *((name, user_name) for name, user_name in names)}:
-        change.merge(Discarded(domain=one[0], username=one[1], at=change.now))
+    domains = {domain, *change.scalars(select(FormerName.domain).where(FormerName.domain_id.in_(owner)))}
+    usernames = {username}
+    if username:
+        user = select(User.id).join(Domain).where(Domain.name == domain, User.name == username)
+        usernames.update(change.scalars(select(FormerName.username).where(FormerName.user_id.in_(user))))
+    for one in domains:
+        for name in usernames:
+            change.merge(Discarded(domain=one, username=name, at=change.now))
     change.flush()
 
 
@@ -120,14 +128,15 @@ def unasked(who: str, held: int | None) -> Refused:
         )
 
 
-def _locked_of(change: Change, found: FormerName) -> tuple[User | None, Domain | None]:
-    """Give the locked user, or domain, that mail of a former name is now of; a user with its domain."""
+def _is_locked(change: Change, found: FormerName) -> bool:
+    """Say whether mail of a former name is of a locked user or domain now, or may be of a locked user of the domain."""
     if found.user_id is not None:
         user = change.get(User, found.user_id)
-        return (user, change.get(Domain, user.domain_id)) if user is not None and user.locked else (None, None)
+        owner = change.get(Domain, user.domain_id) if user is not None else None
+        return user is not None and (user.locked or (owner is not None and owner.locked))
     owner = change.get(Domain, found.domain_id)
     query = select(User.id).where(User.domain_id == found.domain_id, User.locked.is_(True))
-    return None, owner if owner is not None and (owner.locked or change.scalar(query.limit(1))) else None
+    return owner is not None and (owner.locked or change.scalar(query.limit(1)) is not None)
 
 
 def _forget_old(change: Change) -> None:

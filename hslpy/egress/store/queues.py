@@ -26,6 +26,8 @@ from hslpy.records import record
 KEEP_EVERY_S = 10.0
 OLD_S = 60.0
 """A node that has not told for so long may be away."""
+SEEN_S = 2.0
+"""A node has seen a change by then: it looks twice a second, and reads what there is."""
 _SHARE = 50.0  # of the time is left between looks: one takes a second of a million recipients
 MOST_DESTINATIONS = 50
 
@@ -52,6 +54,10 @@ class QueueOf:
 
     def is_old(self, now: float) -> bool:
         return self.at is None or now - self.at > OLD_S
+
+    def knows(self, changed_at: float) -> bool:
+        """Say whether it told of its queue after it had seen a change of that time."""
+        return self.at is not None and self.at >= changed_at + SEEN_S
 
 
 class QueueKeeper:

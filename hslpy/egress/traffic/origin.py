@@ -101,6 +101,16 @@ def of_entry(picture: Picture | None, entry: QueuedRecipient) -> Fields:
     return fields_of(sender_at(picture, login, entry.remote_ip, domain, is_null=entry.sender.is_null))
 
 
+def by_first_names(kept: Fields, fields: Fields) -> Fields:
+    """Give `fields` with the names that the sender had when its message came, as they are in `kept`.
+
+    Under names of later it would be taken for mail of who had those then, and was removed with it.
+    """
+    if "pending" in kept:
+        return fields
+    return {**fields, **{key: kept[key] for key in ("domain", "username") if key in kept}}
+
+
 def locked(picture: Picture | None, node: str, entry: QueuedRecipient) -> str:
     """Give why a queued recipient is held for its node's or its sender's sake, empty for one that is not."""
     if picture is None:

@@ -106,10 +106,12 @@ class Picture:
         return self.former.now_of.get((domain, username), (domain, username)) if username else (domain, username)
 
     def is_discarded(self, domain: str, username: str, received_at: float) -> bool:
-        """Say whether a sender was removed together with its mail of that time. The names are those of then, or of now."""
+        """Say whether a sender was removed together with its mail of that time. The names are those of then.
+
+        The names of now do not count: who took a removed one's name since keeps what was queued by its own.
+        """
         until = self.former.discarded
-        names = {(domain, username), (domain, ""), (now := self.now_of(domain, username)), (now[0], "")}
-        return any(received_at <= until.get(name, -math.inf) for name in names)
+        return any(received_at <= until.get((domain, name), -math.inf) for name in {username, ""})
 
     def locked(self, domain: str, username: str) -> str:
         """Give why a sender may send nothing, empty for one that may."""
