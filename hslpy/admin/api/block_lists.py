@@ -111,7 +111,7 @@ def list_lists(caller: Annotated[Caller, READ], query: Rules) -> Paged[BlockList
     found = page_tables.lists(caller.site.database, query)
     total = len(found.ids)
     rows = asked_rows(query, found.query.page, found.rows)
-    return Paged(items=rows, total=total, page=query.page, pages=pages_of(total, query))
+    return Paged(items=rows, total=total, page=query.page, pages=pages_of(total, query.per_page))
 
 
 @router.get("/block-lists/export.csv", summary="Export block lists as CSV, without their keys")

@@ -26,7 +26,7 @@ from hslpy.admin.guard import has_nul
 from hslpy.admin.site import Site
 from hslpy.admin.who import Caller, TooMany, caller_of
 from hslpy.egress.accounts.admins import ROLES, SCOPES, Role
-from hslpy.egress.delivery_ips.queries import BadRule
+from hslpy.egress.delivery_ips.queries import BadRule, pages_of
 from hslpy.egress.delivery_ips.setting_rows import Conflict
 from hslpy.egress.rules.names import NotFound, Refused
 
@@ -212,9 +212,8 @@ class Page(BaseModel):
     size: int
 
     def of(self, rows: Sequence[T]) -> Paged[T]:
-        pages = max(1, -(-len(rows) // self.size))
         items = list(rows[(self.number - 1) * self.size : self.number * self.size])
-        return Paged(items=items, total=len(rows), page=self.number, pages=pages)
+        return Paged(items=items, total=len(rows), page=self.number, pages=pages_of(len(rows), self.size))
 
 
 def page(

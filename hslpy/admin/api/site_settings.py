@@ -8,6 +8,7 @@ from fastapi import Body as JsonBody
 
 from hslpy.admin.api.frame import Caller, Paged, Which, needs, noun
 from hslpy.egress.accounts import site
+from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.store import audit
 from hslpy.egress.store.audit import Entry
 
@@ -46,4 +47,4 @@ def list_audit(
         limit=page.size,
         offset=(page.number - 1) * page.size,
     )
-    return Paged(items=list(found), total=total, page=page.number, pages=max(1, -(-total // page.size)))
+    return Paged(items=list(found), total=total, page=page.number, pages=pages_of(total, page.size))

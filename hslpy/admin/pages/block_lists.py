@@ -18,6 +18,7 @@ from hslpy.admin.pages.reputation import VIEWERS
 from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit, numbers
 from hslpy.egress.accounts.admins import count
+from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import block_lists
 from hslpy.egress.reputation.block_lists import BlockList, Import, Outcome
 from hslpy.egress.reputation.checker import Untested
@@ -68,7 +69,7 @@ def lists_tab(visit: Visit) -> Response:
         try:
             found = lists(visit.database, listing.query)
             rows, there = found.rows, found.total > 0
-            listing.found(len(found.ids), found.query.page, max(1, -(-len(found.ids) // found.query.per_page)))
+            listing.found(len(found.ids), found.query.page, pages_of(len(found.ids), found.query.per_page))
         except Refused as error:
             listing.refused(error)
     may_change = visit.principal.role == "super-admin"

@@ -22,6 +22,7 @@ from hslpy.admin.pages.table import page
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts import site
 from hslpy.egress.accounts.admins import Role
+from hslpy.egress.delivery_ips.queries import pages_of
 from hslpy.egress.reputation import block_lists, listings, page_tables
 from hslpy.egress.reputation.block_lists import BlockList
 from hslpy.egress.reputation.checker import AGAIN_S, MOST_CELLS, ReputationChecker
@@ -128,7 +129,7 @@ def reputation_tab(visit: Visit) -> Response:
 
 
 def _pages(listing: Listing, total: int) -> int:
-    return max(1, -(-total // listing.query.per_page))
+    return pages_of(total, listing.query.per_page)
 
 
 def _state(under_way: Mapping[tuple[str, int], str]) -> Any:

@@ -12,7 +12,7 @@ from hslpy.admin.pages.render import ago
 from hslpy.admin.pages.visit import Visit
 from hslpy.egress.accounts.directory import User
 from hslpy.egress.accounts.nodes import Node
-from hslpy.egress.delivery_ips.queries import Field, Query, select_rows
+from hslpy.egress.delivery_ips.queries import Field, Query, pages_of, select_rows
 from hslpy.egress.rules.names import Refused
 from hslpy.records import record
 
@@ -97,7 +97,7 @@ def listed(visit: Visit, things: Things, rows: Iterable[T]) -> Response:
     try:
         sorts = {key: one.sort or _by_text(one) for key, one in columns.items()}
         found, page, query = select_rows(everything, listing.query, fields, sorts)
-        listing.found(len(found), query.page, -(-len(found) // query.per_page) or 1)
+        listing.found(len(found), query.page, pages_of(len(found), query.per_page))
     except Refused as error:
         listing.refused(error)
     context: dict[str, Any] = {

@@ -159,13 +159,14 @@ def select_rows(
         raise Refused(f"the list cannot be sorted by '{key}'")
     if key:
         found.sort(key=sortable[key], reverse=query.sort.startswith("-"))
-    page = min(query.page, pages_of(len(found), query))
+    page = min(query.page, pages_of(len(found), query.per_page))
     first = (page - 1) * query.per_page
     return found, found[first : first + query.per_page], replace(query, page=page)
 
 
-def pages_of(total: int, query: Query) -> int:
-    return max(1, -(-total // query.per_page))
+def pages_of(total: int, per_page: int) -> int:
+    """Give how many pages so many rows take, 1 where there is none."""
+    return max(1, -(-total // per_page))
 
 
 def _parts(query: Query, fields: Mapping[str, Field]) -> Sequence[tuple[Any, bool]]:

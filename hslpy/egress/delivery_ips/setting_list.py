@@ -149,7 +149,7 @@ def list_page(database: Database, query: Query, now: float, *, admins: frozenset
     with database.read() as session:
         condition = and_(condition_of(query, fields(session, now)), _theirs(admins))
         total = session.scalar(_joined(select(func.count(_setting.id))).where(condition)) or 0
-        pages = pages_of(total, query)
+        pages = pages_of(total, query.per_page)
         page = min(query.page, pages)
         found = _joined(_named.add_columns(_ADMIN)).where(condition)
         found = found.order_by(*_order(session, query.sort, now)).limit(query.per_page).offset((page - 1) * query.per_page)
